@@ -1,0 +1,225 @@
+"""The command line: seqocr data | train | eval | read."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.table import Table
+
+import seqocr
+from seqocr.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
+
+Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
+DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, qmnist, kmnist or usps.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
+Weights = Annotated[Path | None, typer.Option(help="Directory written by `seqocr train` [the shipped weights].")]
+
+
+@app.command()
+def data(
+    dataset: DataSet = "mnist",
+    root: DataRoot = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw sample training strings to this PNG.")] = None,
+) -> None:
+    """Fetch and verify digits, and say what there is."""
+    from seqocr.data.augment import Augmentation
+    from seqocr.data.sequences import SequenceMNIST
+    from seqocr.data.sources import SPLITS, load_digits
+
+    for split in SPLITS:
+        digits = load_digits(split, dataset, root)
+        print(f"{split}: {len(digits):,} digits, {digits.source}")
+        if split == "train" and picture is not None:
+            strings = SequenceMNIST(digits, augmentation=Augmentation())
+            lines, _ = strings.batch(range(30))
+            sheet = lines.view(10, 3, 28, 140).transpose(1, 2).reshape(280, 420)
+            Image.fromarray(sheet.numpy()).resize((1260, 840)).save(picture)
+            print(f"sample training strings: {picture}")
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Directory for the recognizer.")],
+    encoder: Annotated[str, typer.Option(help="Preset (tiny, small), hub id, or Hugging Face directory.")] = "tiny",
+    init: Annotated[Path | None, typer.Option(help="Start from this trained recognizer instead.")] = None,
+    heads: Heads = "ar,parallel,ctc",
+    protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
+    image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
+    length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
+    batch_size: Annotated[int, typer.Option(help="Strings a step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    warmup: Annotated[int, typer.Option(help="Steps of warm-up.")] = 500,
+    ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 1000,
+    save_every: Annotated[int, typer.Option(help="Steps between saves of the state to resume from.")] = 250,
+    seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
+    dataset: DataSet = "mnist",
+    root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Train heads on an encoder. Killed or interrupted, the same command goes on where it was."""
+    import torch
+
+    from seqocr.data.sources import load_digits
+    from seqocr.models.recognizer import Recognizer
+    from seqocr.training import TrainConfig, fit
+
+    lengths = _length(length)
+    longest = lengths if isinstance(lengths, int) else lengths[1]
+    config = TrainConfig(
+        length=lengths,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        ema=ema,
+        precision=precision,
+        validate_every=validate_every,
+        save_every=save_every,
+        protocol=protocol,
+        seed=seed,
+    )
+    if protocol == "frozen" and init is None and encoder in ("tiny", "small"):
+        raise InputError(f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint")
+    size = _image_size(image_size)
+    names = heads.split(",")
+    runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
+    digits, held_out = load_digits("train", dataset, root), load_digits("validation", dataset, root)
+    for directory, chosen in runs:
+        torch.manual_seed(seed)  # the initial weights
+        recognizer = Recognizer.build(str(encoder), chosen, image_size=size, max_length=longest)
+        if init is not None:
+            recognizer = Recognizer.load(init).with_heads(chosen)
+        fit(recognizer, digits, held_out, config, directory, _device(device), command=shlex.join(["seqocr", *sys.argv[1:]]))
+        print(f"trained: {directory}")
+
+
+@app.command("eval")
+def evaluate(
+    weights: Weights = None,
+    out: Annotated[Path, typer.Option(help="Directory for the tables.")] = Path("runs/eval"),
+    heads: Annotated[str | None, typer.Option(help="Heads or variants, separated by commas [all heads].")] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    count: Annotated[int | None, typer.Option(help="Strings [as many as the digits make].")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the draw of strings.")] = 0,
+    dataset: DataSet = "mnist",
+    root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Read held-out strings with every head, and write predictions and metrics as CSV."""
+    from seqocr import evaluation
+    from seqocr.data.sequences import SequenceMNIST
+    from seqocr.data.sources import load_digits_or_validation
+    from seqocr.files import write_csv
+    from seqocr.models.recognizer import load
+
+    recognizer = load(weights).to(_device(device))
+    strings = SequenceMNIST(load_digits_or_validation(split, dataset, root), _length(length), count=count, seed=seed)
+    predictions = evaluation.predict(recognizer, strings, heads.split(",") if heads else None)
+    tables = {
+        "predictions": predictions,
+        "summary": evaluation.summary(predictions),
+        "positions": evaluation.positions(predictions),
+        "confusion": evaluation.confusion(predictions, recognizer.charset),
+        "comparisons": evaluation.comparisons(predictions),
+    }
+    for name, table in tables.items():
+        write_csv(out / f"{name}.csv", table)
+    shown = Table(title=f"{len(strings):,} strings of {strings.digits.split} digits, {strings.digits.source}")
+    for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
+        shown.add_column(column, justify="left" if column == "head" else "right")
+    for row in tables["summary"].itertuples():
+        interval = f"{row.exact_low:.2%} to {row.exact_high:.2%}"
+        shown.add_row(row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}")
+    Console().print(shown)
+    print(f"tables: {out}")
+
+
+@app.command()
+def read(
+    images: Annotated[list[Path], typer.Argument(help="Line images.")],
+    weights: Weights = None,
+    head: Annotated[str, typer.Option(help="Which head reads.")] = "parallel",
+    device: Device = "auto",
+) -> None:
+    """Read line images (white digits on black, like MNIST) and print file, text and confidence."""
+    from seqocr.models.recognizer import load
+
+    recognizer = load(weights).to(_device(device))
+    for path in images:
+        try:
+            with Image.open(path) as image:
+                decoded = recognizer.read([image.convert("L")], head)
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(f"{path} cannot be read as an image ({error}): give a PNG or JPEG") from error
+        print(f"{path}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}")
+
+
+def _length(text: str) -> int | tuple[int, int]:
+    try:
+        ends = [int(part) for part in text.split("-")]
+        return ends[0] if len(ends) == 1 else (ends[0], ends[1])
+    except (ValueError, IndexError):
+        raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5") from None
+
+
+def _image_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise InputError(f"--image-size {text}: give HEIGHTxWIDTH such as 32x160") from None
+    return height, width
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: choose cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    return name
+
+
+def run(command: typer.Typer) -> None:
+    """Run a command line; bad input ends in one clear line and exit code 2, an interrupt in 130."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        command(standalone_mode=False)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def main() -> None:
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

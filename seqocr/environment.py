@@ -1,0 +1,66 @@
+"""What a result was made on: machine and versions. Recorded with every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+_PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "scipy")
+
+
+def describe() -> dict[str, Any]:
+    """Processor, memory, threads, versions and commit, as JSON-ready values."""
+    return {
+        "cpu": cpu_name(),
+        "cores": psutil.cpu_count(logical=True),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def commit() -> str | None:
+    """The commit of the source tree ($SEQOCR_COMMIT where there is no git), "+" if the tree differs from it."""
+    here = Path(__file__).parent
+    try:
+        run = {"cwd": here, "capture_output": True, "text": True, "timeout": 10}
+        done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **run)
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", "*.py"], **run).stdout
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("SEQOCR_COMMIT")
+    if done.returncode != 0:
+        return os.environ.get("SEQOCR_COMMIT")
+    return done.stdout.strip() + ("+" if changed.strip() else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

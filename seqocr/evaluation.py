@@ -1,0 +1,137 @@
+"""From predictions to metrics.
+
+Everything here is a function of a table of predictions with one row a string and head: `index`, `head`, `text` (the
+truth), `prediction`, `confidence`. The table is what is saved; metrics can always be made from it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from rapidfuzz.distance import Levenshtein
+from scipy.stats import bootstrap
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import progress
+
+NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
+_BATCH = 100
+
+
+def predict(recognizer: Recognizer, strings: SequenceMNIST, heads: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read every string with every head (default: all of the recognizer's own)."""
+    heads = list(heads or recognizer.heads)
+    variants, rows = recognizer.variants(), []
+    recognizer.eval()
+    with progress("read", len(strings)) as reporter:
+        for start in range(0, len(strings), _BATCH):
+            indices = range(start, min(start + _BATCH, len(strings)))
+            images, texts = strings.batch(indices)
+            features = recognizer.encode(images)
+            for head in heads:
+                decoded = variants[head](features)
+                readings = zip(indices, texts, decoded.texts, decoded.confidences.tolist(), strict=True)
+                rows += [(index, head, text, prediction, confidence) for index, text, prediction, confidence in readings]
+            reporter.advance(steps=len(indices))
+    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
+
+
+def summary(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row a head: strings, exact match with its 95 % Wilson interval, digit accuracy, CER, ECE.
+
+    Digit accuracy counts a digit as right when it stands at its own place; CER is the edit distance over all strings
+    divided by the digits in them; ECE is `expected_calibration_error` of the whole string's confidence.
+    """
+    rows = []
+    for head, table in predictions.groupby("head", sort=False):
+        right = table["prediction"] == table["text"]
+        low, high = wilson(int(right.sum()), len(table))
+        digits = table["text"].str.len().sum()
+        places = positions(table)
+        rows.append(
+            {
+                "head": head,
+                "strings": len(table),
+                "exact": right.mean(),
+                "exact_low": low,
+                "exact_high": high,
+                "digit_accuracy": places["right"].sum() / places["digits"].sum(),
+                "cer": sum(map(Levenshtein.distance, table["text"], table["prediction"])) / digits,
+                "ece": expected_calibration_error(table["confidence"].to_numpy(), right.to_numpy()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a proportion (Wilson 1927)."""
+    low, high = proportion_confint(right, of, alpha=0.05, method="wilson")
+    return float(low), float(high)
+
+
+def positions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row a head and place in the string: digits there, how many were read right, accuracy and its interval."""
+    rows = []
+    for head, table in predictions.groupby("head", sort=False):
+        for place in range(table["text"].str.len().max()):
+            there = table[table["text"].str.len() > place]
+            right = int((there["text"].str[place] == there["prediction"].str[place]).sum())
+            low, high = wilson(right, len(there))
+            rows.append((head, place + 1, len(there), right, right / len(there), low, high))
+    return pd.DataFrame(rows, columns=["head", "position", "digits", "right", "accuracy", "low", "high"])
+
+
+def confusion(predictions: pd.DataFrame, charset: str) -> pd.DataFrame:
+    """Counts of (head, truth, read) over the aligned symbols of all strings; `NOTHING` where one side has none."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for head, text, prediction in predictions[["head", "text", "prediction"]].itertuples(index=False):
+        for operation in Levenshtein.opcodes(text, prediction):
+            # Runs that are not equal have one side empty, or both of the same length.
+            truth, read = text[operation.src_start : operation.src_end], prediction[operation.dest_start : operation.dest_end]
+            for a, b in zip(truth or NOTHING * len(read), read or NOTHING * len(truth), strict=True):
+                counts[head, a, b] = counts.get((head, a, b), 0) + 1
+    table = pd.DataFrame([(*key, n) for key, n in counts.items()], columns=["head", "truth", "read", "count"])
+    order = {symbol: i for i, symbol in enumerate(charset + NOTHING)}
+    return table.sort_values(["truth", "read"], key=lambda column: column.map(order)).sort_values(
+        "head", kind="stable", ignore_index=True
+    )
+
+
+def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo et al. 2017)."""
+    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    gaps = [abs(right[place == b].mean() - confidences[place == b].mean()) * (place == b).sum() for b in np.unique(place)]
+    return float(np.sum(gaps) / len(right))
+
+
+def comparisons(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair of heads that read the same strings.
+
+    `difference` is exact match of the first minus the second, with a 95 % paired bootstrap interval (percentile,
+    10,000 resamples of strings); `p_value` is McNemar's exact test on the strings that only one of them reads right.
+    """
+    right = (predictions["prediction"] == predictions["text"]).to_frame("right")
+    wide = right.join(predictions[["index", "head"]]).pivot(index="index", columns="head", values="right")
+    rows = []
+    for a, b in combinations(predictions["head"].unique(), 2):
+        only_a, only_b = int((wide[a] & ~wide[b]).sum()), int((~wide[a] & wide[b]).sum())
+        low, high = mean_interval(wide[a].to_numpy(float) - wide[b].to_numpy(float))
+        table = [[int((wide[a] & wide[b]).sum()), only_a], [only_b, int((~wide[a] & ~wide[b]).sum())]]
+        p_value = float(mcnemar(table, exact=True).pvalue) if only_a + only_b else 1.0
+        rows.append((a, b, wide[a].mean() - wide[b].mean(), low, high, only_a, only_b, p_value))
+    columns = ["head", "other", "difference", "low", "high", "only_head_right", "only_other_right", "p_value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean (percentile, 10,000 resamples, seeded)."""
+    if np.all(values == values[0]):
+        return float(values[0]), float(values[0])
+    found = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

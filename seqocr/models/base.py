@@ -1,0 +1,105 @@
+"""What every head is: two verbs, so that no caller asks which head it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from seqocr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a head read from a batch of features.
+
+    Attributes:
+        texts: B strings.
+        confidences: (B,) float32 in [0, 1], the model's probability of what it emitted.
+        passes: sequential decoder calls made: n+1 for autoregressive, 1 for parallel and CTC. Exact on any machine.
+    """
+
+    texts: list[str]
+    confidences: torch.Tensor
+    passes: int
+
+
+Variant = Callable[..., Decoded]  # (features, length=None) -> Decoded
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The shape of an encoder's features (B, T, D): T = prefix special tokens, then rows x columns patches, by row."""
+
+    dim: int
+    rows: int
+    columns: int
+    prefix: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prefix + self.rows * self.columns
+
+
+class Head(nn.Module):
+    """Decodes encoder features (B, T, D) into texts over `charset`.
+
+    Args:
+        features: the shape of what the encoder hands over.
+        charset: the symbols that can be read; a symbol's id is its place in it.
+        max_length: the longest string that can be read.
+    """
+
+    name: str
+
+    def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
+        super().__init__()
+        if not charset or len(set(charset)) != len(charset):
+            raise InputError(f"charset {charset!r}: give at least one symbol, each once")
+        if max_length < 1:
+            raise InputError(f"max_length {max_length}: give a number of symbols from 1 up")
+        self.features, self.charset, self.max_length = features, charset, max_length
+        self._ids = {symbol: i for i, symbol in enumerate(charset)}
+
+    def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        """Training loss, a scalar, of features (B, T, D) against B texts.
+
+        Raises:
+            InputError: a text has a symbol outside the charset or is longer than the head can read.
+        """
+        raise NotImplementedError
+
+    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+        """Read features (B, T, D).
+
+        Args:
+            length: make a head that decides for itself when to stop write exactly this many symbols, so that cost can
+                be measured against length. Heads whose work does not depend on the text ignore it.
+        """
+        raise NotImplementedError
+
+    def variants(self) -> dict[str, Variant]:
+        """The ways this head can be decoded, by name; the head's own name is the one to deploy."""
+        return {self.name: self.decode}
+
+    def encode_text(self, text: str) -> list[int]:
+        """Symbol ids of a text.
+
+        Raises:
+            InputError: as `loss`.
+        """
+        if len(text) > self.max_length:
+            raise InputError(
+                f"{text!r} has {len(text)} symbols, the {self.name} head reads at most {self.max_length}: "
+                "build it with a larger max_length"
+            )
+        try:
+            return [self._ids[symbol] for symbol in text]
+        except KeyError as error:
+            raise InputError(f"{text!r} has {error.args[0]!r}, which is not in the charset {self.charset!r}") from None
+
+    def text_of(self, ids: list[int]) -> str:
+        """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""
+        return "".join(self.charset[i] for i in ids if i < len(self.charset))

@@ -1,0 +1,121 @@
+"""CTC head (Graves et al. 2006, "Connectionist Temporal Classification"): one pass, one distribution a frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seqocr.errors import InputError
+from seqocr.models.base import Decoded, FeatureMap, Head, Variant
+
+
+class CTCHead(Head):
+    """Patch features averaged over height into columns, each column emitting one or more frames.
+
+    A frame is a distribution over the charset and blank (the last id). A string needs a frame a symbol and one more
+    between equal neighbours, 2n - 1 in the worst case, so columns emit as many frames as `max_length` asks for.
+    """
+
+    name = "ctc"
+
+    def __init__(self, features: FeatureMap, charset: str, max_length: int, hidden: int | None = None) -> None:
+        super().__init__(features, charset, max_length)
+        self.blank = len(charset)
+        self.frames_per_column = max(1, math.ceil((2 * max_length - 1) / features.columns))
+        hidden = hidden or features.dim
+        self.norm = nn.LayerNorm(features.dim)
+        self.expand = nn.Linear(features.dim, hidden)
+        self.classify = nn.Linear(hidden, self.frames_per_column * (self.blank + 1))
+
+    @property
+    def frames(self) -> int:
+        return self.features.columns * self.frames_per_column
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, frames, classes); classes are the charset, then blank."""
+        rows, columns = self.features.rows, self.features.columns
+        patches = features[:, self.features.prefix :].unflatten(1, (rows, columns))
+        hidden = F.relu(self.expand(self.norm(patches.mean(dim=1))))
+        return self.classify(hidden).unflatten(2, (self.frames_per_column, self.blank + 1)).flatten(1, 2)
+
+    def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        targets = [self._checked(text) for text in texts]
+        log_probs = self.logits(features).float().log_softmax(dim=2).transpose(0, 1)
+        lengths = torch.tensor([len(ids) for ids in targets])
+        flat = torch.tensor([i for ids in targets for i in ids], device=features.device)
+        frames = torch.full((len(texts),), self.frames)
+        # reduction "mean" divides each string's loss by its length: nats a symbol, as the other heads' losses are.
+        return F.ctc_loss(log_probs, flat, frames, lengths, blank=self.blank, reduction="mean")
+
+    def _checked(self, text: str) -> list[int]:
+        ids = self.encode_text(text)
+        needed = len(ids) + sum(a == b for a, b in zip(ids, ids[1:], strict=False))
+        if needed > self.frames:
+            raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
+        return ids
+
+    @torch.inference_mode()
+    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+        """Greedy: the best class of each frame, repeats merged, blanks dropped. Confidence is that path's."""
+        best, ids = self.logits(features).float().log_softmax(dim=2).max(dim=2)
+        texts = [self._collapse(path) for path in ids.tolist()]
+        return Decoded(texts, best.sum(dim=1).exp(), passes=1)
+
+    def _collapse(self, path: list[int]) -> str:
+        return self.text_of([i for i, before in zip(path, [-1, *path], strict=False) if i != before])
+
+    @torch.inference_mode()
+    def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:
+        """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the likeliest path."""
+        log_probs = self.logits(features).float().log_softmax(dim=2)
+        results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs.tolist()]
+        confidences = torch.tensor([math.exp(score) for _, score in results])
+        return Decoded([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
+
+    def variants(self) -> dict[str, Variant]:
+        return {"ctc": self.decode, "ctc-beam": self.decode_beam}
+
+
+def prefix_beam_search(log_probs: list[list[float]], blank: int, beams: int) -> tuple[tuple[int, ...], float]:
+    """The most probable label sequence under CTC, and its log probability over the paths kept.
+
+    Args:
+        log_probs: frames x classes, natural log.
+        blank: id of the blank class.
+        beams: prefixes kept after each frame; exact when at least as many as there are prefixes.
+    """
+    nothing = -math.inf
+    # For each prefix: log probability of its paths ending in blank, and of those ending in its last symbol.
+    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}
+    for frame in log_probs:
+        grown: dict[tuple[int, ...], list[float]] = {}
+
+        def add(
+            prefix: tuple[int, ...], kind: int, score: float, table: dict[tuple[int, ...], list[float]] = grown
+        ) -> None:
+            scores = table.setdefault(prefix, [nothing, nothing])
+            scores[kind] = _log_add(scores[kind], score)
+
+        for prefix, (in_blank, in_symbol) in kept.items():
+            either = _log_add(in_blank, in_symbol)
+            add(prefix, 0, either + frame[blank])
+            for symbol, score in enumerate(frame):
+                if symbol == blank:
+                    continue
+                if prefix and symbol == prefix[-1]:
+                    add(prefix, 1, in_symbol + score)  # the same symbol goes on
+                    add((*prefix, symbol), 1, in_blank + score)  # after a blank it is a second one
+                else:
+                    add((*prefix, symbol), 1, either + score)
+        best = sorted(grown.items(), key=lambda item: _log_add(*item[1]), reverse=True)[:beams]
+        kept = {prefix: (scores[0], scores[1]) for prefix, scores in best}
+    prefix, scores = max(kept.items(), key=lambda item: _log_add(*item[1]))
+    return prefix, _log_add(*scores)
+
+
+def _log_add(a: float, b: float) -> float:
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))

@@ -1,0 +1,94 @@
+"""TrOCR's image encoder: DeiT, ViT or BEiT from transformers, at any input size."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import BeitConfig, BeitModel, DeiTConfig, DeiTModel, PretrainedConfig, PreTrainedModel, ViTConfig, ViTModel
+
+from seqocr.errors import InputError
+from seqocr.models.base import FeatureMap
+
+# Special tokens before the patches: class, and for DeiT also distillation.
+_PREFIX = {"deit": 2, "vit": 1, "beit": 1}
+_CONFIGS = {"deit": DeiTConfig, "vit": ViTConfig, "beit": BeitConfig}
+_MODELS = {"deit": DeiTModel, "vit": ViTModel, "beit": BeitModel}
+
+
+class Encoder(nn.Module):
+    """pixel_values (B, 3, H, W) float32 -> features (B, T, D)."""
+
+    def __init__(self, backbone: PreTrainedModel) -> None:
+        super().__init__()
+        kind = backbone.config.model_type
+        if kind not in _PREFIX:
+            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_PREFIX)}")
+        self.backbone = backbone
+
+    @classmethod
+    def from_config(cls, config: dict[str, object]) -> Encoder:
+        """A randomly initialised encoder from a Hugging Face config as a dict with `model_type`."""
+        kind = str(config.get("model_type"))
+        if kind not in _MODELS:
+            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_MODELS)}")
+        return cls(_MODELS[kind](_CONFIGS[kind](**config), add_pooling_layer=False))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        return self.backbone.config
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return _pair(self.config.image_size)
+
+    @property
+    def features(self) -> FeatureMap:
+        (height, width), (patch_height, patch_width) = self.image_size, _pair(self.config.patch_size)
+        return FeatureMap(
+            dim=self.config.hidden_size,
+            rows=height // patch_height,
+            columns=width // patch_width,
+            prefix=_PREFIX[self.config.model_type],
+        )
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.backbone(pixel_values=pixel_values).last_hidden_state
+
+    def resized(self, height: int, width: int) -> Encoder:
+        """The same weights for another input size, position embeddings interpolated (bicubic, as DeiT does).
+
+        Done once here rather than on every forward, as transformers would, and for any aspect.
+
+        Raises:
+            InputError: the size is no multiple of the patch, or the encoder's positions are relative (BEiT).
+        """
+        if (height, width) == self.image_size:
+            return self
+        patch = _pair(self.config.patch_size)
+        if height < patch[0] or width < patch[1] or height % patch[0] or width % patch[1]:
+            raise InputError(f"image size {height}x{width}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}")
+        weights = dict(self.backbone.state_dict())
+        name = "embeddings.position_embeddings"
+        if name not in weights:
+            raise InputError(
+                f"this {self.config.model_type} encoder has relative positions and keeps its size, "
+                f"{self.image_size[0]}x{self.image_size[1]}"
+            )
+        config = copy.deepcopy(self.config)
+        config.image_size = [height, width]
+        resized = Encoder(type(self.backbone)(config, add_pooling_layer=False))
+        prefix, patches = weights[name].split([self.features.prefix, self.features.rows * self.features.columns], dim=1)
+        grid = patches.unflatten(1, (self.features.rows, self.features.columns)).permute(0, 3, 1, 2)
+        new = resized.features
+        grid = F.interpolate(grid, size=(new.rows, new.columns), mode="bicubic", align_corners=False)
+        weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
+        resized.backbone.load_state_dict(weights)
+        return resized.train(self.training)
+
+
+def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -1,0 +1,75 @@
+"""Named architectures, for when there is no checkpoint to start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An encoder config and the decoder that goes with it.
+
+    Attributes:
+        encoder: Hugging Face config with `model_type`; its image_size is (height, width), the native size.
+        decoder: keyword arguments of `TrOCRConfig` for the autoregressive head.
+        keep_aspect: how the processor fits a line into the encoder's size.
+    """
+
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    keep_aspect: bool
+
+
+_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+PRESETS = {
+    # Trains on a laptop: 28-pixel lines of five MNIST digits. Patches are tall because at equal compute fewer, larger
+    # patches through a wider model read better (measured, see README).
+    "tiny": Preset(
+        encoder={
+            "model_type": "deit",
+            "image_size": [28, 140],
+            "patch_size": [14, 7],
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 512,
+            "hidden_act": "relu",
+            **_NO_DROPOUT,
+        },
+        decoder={
+            "d_model": 128,
+            "decoder_layers": 2,
+            "decoder_attention_heads": 4,
+            "decoder_ffn_dim": 512,
+            "activation_function": "relu",
+            "dropout": 0.0,
+        },
+        keep_aspect=True,
+    ),
+    # The architecture of microsoft/trocr-small-*: DeiT-small and a six-layer decoder of width 256.
+    "small": Preset(
+        encoder={
+            "model_type": "deit",
+            "image_size": [384, 384],
+            "patch_size": 16,
+            "hidden_size": 384,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 6,
+            "intermediate_size": 1536,
+            **_NO_DROPOUT,
+        },
+        decoder={
+            "d_model": 256,
+            "decoder_layers": 6,
+            "decoder_attention_heads": 8,
+            "decoder_ffn_dim": 1024,
+            "activation_function": "relu",
+            "scale_embedding": True,
+            "dropout": 0.1,
+            "max_position_embeddings": 512,
+        },
+        keep_aspect=False,
+    ),
+}

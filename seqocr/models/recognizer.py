@@ -1,0 +1,216 @@
+"""A recognizer: one encoder and any set of heads that share it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seqocr.data.processor import LineImage, Processor
+from seqocr.errors import InputError
+from seqocr.files import replacing, write_json
+from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.base import Decoded, Head, Variant
+from seqocr.models.ctc import CTCHead
+from seqocr.models.encoder import Encoder
+from seqocr.models.parallel import ParallelHead
+from seqocr.models.presets import PRESETS
+from seqocr.models.pretrained import load_pretrained
+
+HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
+DIGITS = "0123456789"
+SHIPPED = Path(__file__).parent.parent / "weights" / "tiny"
+_FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
+
+
+class Recognizer(nn.Module):
+    """Reads line images with one encoder and one or more heads.
+
+    Args:
+        encoder: shared by all heads.
+        processor: brings images to the encoder's size.
+        heads: keyword arguments of each head's class beyond the common ones, by head name.
+        charset: the symbols that can be read.
+        max_length: the longest string that can be read.
+        provenance: how the weights came about (source and number of digits, seed, steps, seconds, device).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        processor: Processor,
+        heads: dict[str, dict[str, Any]],
+        charset: str = DIGITS,
+        max_length: int = 5,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if unknown := [name for name in heads if name not in HEADS]:
+            raise InputError(f"unknown head {unknown[0]!r}: choose from {', '.join(HEADS)}")
+        self.encoder, self.processor = encoder, processor
+        self.charset, self.max_length = charset, max_length
+        self.head_settings = heads
+        self.heads = nn.ModuleDict(
+            {name: HEADS[name](encoder.features, charset, max_length, **more) for name, more in heads.items()}
+        )
+        self.provenance = provenance or {}
+
+    @classmethod
+    def build(
+        cls,
+        source: str = "tiny",
+        heads: Sequence[str] = tuple(HEADS),
+        *,
+        image_size: tuple[int, int] | None = None,
+        charset: str = DIGITS,
+        max_length: int = 5,
+    ) -> Recognizer:
+        """A new recognizer, heads untrained.
+
+        Args:
+            source: a preset ("tiny", "small"), a hub id such as "microsoft/trocr-small-printed", or a local directory
+                in Hugging Face format; the latter two bring pretrained encoder and decoder weights.
+            image_size: (height, width) other than the encoder's own: its positions are interpolated, and lines then
+                keep their aspect.
+
+        Raises:
+            InputError: the source cannot be had, or the size does not fit its patches.
+        """
+        if source in PRESETS:
+            preset = PRESETS[source]
+            config = {**preset.encoder, "image_size": list(image_size or preset.encoder["image_size"])}
+            encoder, decoder, weights = Encoder.from_config(config), preset.decoder, None
+            keep_aspect, mean, std = preset.keep_aspect, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        else:
+            found = load_pretrained(source)
+            encoder, decoder, weights = found.encoder, found.decoder, found.decoder_weights
+            keep_aspect, mean, std = False, found.mean, found.std
+            if image_size:
+                encoder = encoder.resized(*image_size)
+        processor = Processor(*encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std)
+        settings = {name: dict(decoder) if name == "ar" else {} for name in heads}
+        recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
+        if weights and "ar" in recognizer.heads:
+            # The embeddings and the output layer are the only weights whose shape depends on the vocabulary.
+            own = recognizer.heads["ar"].decoder.state_dict()
+            fitting = {name: tensor for name, tensor in weights.items() if own[name].shape == tensor.shape}
+            recognizer.heads["ar"].decoder.load_state_dict(fitting, strict=False)
+        return recognizer.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def variants(self) -> dict[str, Variant]:
+        """Every way to decode, by name, over all heads."""
+        return {name: decode for head in self.heads.values() for name, decode in head.variants().items()}
+
+    @torch.inference_mode()
+    def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
+        """Features (B, T, D) of line images (see `Processor`)."""
+        return self.encoder(self.processor(images).to(self.device))
+
+    @torch.inference_mode()
+    def read(
+        self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64
+    ) -> Decoded:
+        """Read line images.
+
+        Args:
+            images: see `Processor`.
+            head: a head, or one of its other variants ("ar-generate", "ctc-beam").
+            batch_size: images encoded at once.
+
+        Raises:
+            InputError: the head is not part of this recognizer, or an image cannot be used.
+        """
+        variants = self.variants()
+        if head not in variants:
+            raise InputError(f"no head {head!r} in this recognizer: it has {', '.join(variants)}")
+        starts = range(0, len(images), batch_size)
+        parts = [variants[head](self.encode(images[start : start + batch_size])) for start in starts]
+        if not parts:
+            return Decoded([], torch.empty(0), passes=0)
+        texts = [text for part in parts for text in part.texts]
+        confidences = torch.cat([part.confidences for part in parts]).cpu()
+        return Decoded(texts, confidences, passes=max(part.passes for part in parts))
+
+    def save(self, directory: Path | str) -> None:
+        """Write `model.safetensors` and `config.json`, each whole or not at all."""
+        directory = Path(directory)
+        processor = self.processor
+        config = {
+            "format": _FORMAT,
+            "charset": self.charset,
+            "max_length": self.max_length,
+            "heads": self.head_settings,
+            "encoder": self.encoder.config.to_diff_dict(),
+            "processor": {"keep_aspect": processor.keep_aspect, "mean": processor.mean, "std": processor.std},
+            "provenance": self.provenance,
+        }
+        with replacing(directory / "model.safetensors") as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, temporary)
+        write_json(directory / "config.json", config)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Recognizer:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: a file is missing, corrupt, or does not fit the other.
+        """
+        directory = Path(directory)
+        config_path, weights_path = directory / "config.json", directory / "model.safetensors"
+        for path in (config_path, weights_path):
+            if not path.is_file():
+                raise InputError(f"{path} is missing: give a directory written by `seqocr train`")
+        try:
+            config = json.loads(config_path.read_text(encoding="utf-8"))
+            if config["format"] != _FORMAT:
+                raise InputError(f"{config_path} has format {config['format']}, this version reads {_FORMAT}")
+            encoder = Encoder.from_config(config["encoder"])
+            look = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
+            recognizer = cls(
+                encoder,
+                Processor(*encoder.image_size, **look),
+                config["heads"],
+                config["charset"],
+                config["max_length"],
+                config["provenance"],
+            )
+            recognizer.load_state_dict(load_file(weights_path))
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError(f"{config_path} is not a recognizer's config ({error}): train or copy it again") from error
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error
+        return recognizer.eval()
+
+    def with_heads(self, names: Sequence[str]) -> Recognizer:
+        """The same encoder with only these heads.
+
+        Raises:
+            InputError: one of them is not there.
+        """
+        if missing := [name for name in names if name not in self.heads]:
+            raise InputError(f"no head {missing[0]!r} in this recognizer: it has {', '.join(self.heads)}")
+        settings = {name: self.head_settings[name] for name in names}
+        chosen = Recognizer(self.encoder, self.processor, settings, self.charset, self.max_length, self.provenance)
+        for name in names:
+            chosen.heads[name] = self.heads[name]
+        return chosen
+
+
+def load(directory: Path | str | None = None) -> Recognizer:
+    """A trained recognizer: from a directory written by `Recognizer.save`, or the one shipped with seqocr.
+
+    Raises:
+        InputError: as `Recognizer.load`.
+    """
+    return Recognizer.load(directory or SHIPPED)

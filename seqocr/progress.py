@@ -1,0 +1,66 @@
+"""Progress of long work: a bar with time left on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Reporter:
+    """Counts finished units of work and says so."""
+
+    def __init__(self, title: str, total: int, done: int, bar: Progress | None) -> None:
+        self.title, self.total, self.done, self._bar = title, total, done, bar
+        self._start, self._first, self._last_line = time.monotonic(), done, 0.0
+        self._task = bar.add_task(title, total=total, completed=done, note="") if bar else None
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """`steps` more units are finished; `note` says what is being done or how it stands."""
+        self.done += steps
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self.done, note=note)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _SECONDS_BETWEEN_LINES or self.done >= self.total:
+            self._last_line = now
+            left = (now - self._start) / max(1, self.done - self._first) * (self.total - self.done)
+            print(f"{self.title}: {self.done}/{self.total}, {_clock(left)} left  {note}", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(title: str, total: int, done: int = 0) -> Iterator[Reporter]:
+    """Report on `total` units of work, `done` of which were finished in an earlier run."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Reporter(title, total, done, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield Reporter(title, total, done, bar)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

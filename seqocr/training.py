@@ -1,0 +1,306 @@
+"""Fits any set of heads on one encoder.
+
+Everything random is a function of (seed, step): a run that was killed and started again follows the trajectory it
+would have had, and nothing but weights, optimiser moments and the step number needs to be kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from seqocr import __version__, environment
+from seqocr.data.augment import Augmentation
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import Digits
+from seqocr.errors import InputError
+from seqocr.files import replacing
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter, progress
+
+PROTOCOLS = ("joint", "frozen", "separate")
+_STATE = "training-state.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        length: digits in a string, or (shortest, longest).
+        steps: optimiser steps.
+        batch_size: strings a step.
+        learning_rate: peak of the schedule: linear warm-up, then half a cosine to zero.
+        warmup: steps of warm-up.
+        weight_decay: AdamW's, on matrices only (not on biases, norms and embeddings of positions).
+        clip: largest norm of the gradient.
+        ema: decay of the exponential moving average of the weights, which is what is validated and kept.
+        precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where the device multiplies it faster.
+        validate_every: steps between validations.
+        validation_strings: strings, of validation digits, that each validation reads.
+        save_every: steps between saves of the state to resume from.
+        protocol: "joint" trains all heads and the encoder, "frozen" the heads only; "separate" is a joint run a head.
+        seed: of the initial weights, the draw of strings and their augmentation.
+    """
+
+    length: int | tuple[int, int] = 5
+    steps: int = 20_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 500
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: str = "auto"
+    validate_every: int = 1000
+    validation_strings: int = 1000
+    save_every: int = 250
+    protocol: str = "joint"
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise InputError(f"unknown protocol {self.protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+        for name in ("steps", "batch_size", "validate_every", "save_every", "validation_strings"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: give a number from 1 up")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16")
+
+
+def fit(
+    recognizer: Recognizer,
+    train: Digits,
+    validation: Digits,
+    config: TrainConfig,
+    out: Path,
+    device: torch.device | str = "cpu",
+    command: str | None = None,
+) -> Recognizer:
+    """Train, keep the best checkpoint in `out`, and return it.
+
+    If `out` holds the state of an interrupted run with the same configuration, training goes on from there.
+
+    Args:
+        recognizer: as built; its heads are the ones trained.
+        train, validation: digits to learn from, and to choose the best checkpoint by.
+        out: directory for the recognizer; the state to resume from lies beside it until the end.
+        command: what the user typed, for the provenance.
+
+    Raises:
+        InputError: `out` holds a run with another configuration, or a state that cannot be read.
+    """
+    return _Run(recognizer, train, validation, config, out, torch.device(device), command).run()
+
+
+class _Run:
+    """The moving parts of one training run."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        train: Digits,
+        validation: Digits,
+        config: TrainConfig,
+        out: Path,
+        device: torch.device,
+        command: str | None,
+    ) -> None:
+        self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
+        self.command = command
+        self.strings = SequenceMNIST(train, config.length, seed=config.seed, augmentation=config.augmentation)
+        if len(self.strings) < config.batch_size:
+            raise InputError(f"{len(train):,} digits make {len(self.strings)} strings, fewer than a batch: lower batch_size")
+        available = SequenceMNIST(validation, config.length, seed=config.seed)
+        self.held_out = available.batch(range(min(config.validation_strings, len(available))))
+        self.train_source = train
+        if config.protocol == "frozen":
+            recognizer.encoder.requires_grad_(False)
+        self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
+        self.average = {name: p.detach().clone() for name, p in self.weights.items()}
+        self.optimizer = self._optimizer()
+        self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and _bfloat16_is_faster(device))
+        self.step, self.seconds, self.best = 0, 0.0, -1.0
+        self.history: list[dict[str, Any]] = []
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        decayed = [p for name, p in self.weights.items() if p.dim() >= 2 and "position" not in name]
+        others = [p for name, p in self.weights.items() if not (p.dim() >= 2 and "position" not in name)]
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98), fused=True)
+
+    def run(self) -> Recognizer:
+        config = self.config
+        self._resume()
+        with progress("train", config.steps, self.step) as reporter:
+            batches = self._batches(self.step)
+            try:
+                while self.step < config.steps:
+                    loss = self._train_step(*next(batches))
+                    reporter.advance(f"loss {loss:.3f}" if self.step % 10 == 0 or self.step == config.steps else "")
+                    if self.step % config.validate_every == 0 or self.step == config.steps:
+                        self._validate(reporter)
+                    if self.step % config.save_every == 0 and self.step < config.steps:
+                        self._save_state()
+            except KeyboardInterrupt:
+                self._save_state()
+                if self.best < 0:
+                    self._validate(reporter)
+                reporter.say(f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}")
+                raise
+        (self.out / _STATE).unlink(missing_ok=True)
+        return Recognizer.load(self.out)
+
+    def _batches(self, step: int) -> Iterator[tuple[Any, list[str]]]:
+        size = self.config.batch_size
+        in_epoch = len(self.strings) // size
+        while True:
+            epoch, first = divmod(step, in_epoch)
+            strings = self.strings.at_epoch(epoch)
+            for i in range(first, in_epoch):
+                yield strings.batch(range(i * size, (i + 1) * size))
+            step = (epoch + 1) * in_epoch
+
+    def _train_step(self, images: Any, texts: list[str]) -> float:
+        start = time.monotonic()
+        config, recognizer = self.config, self.recognizer
+        recognizer.train()
+        if config.protocol == "frozen":
+            recognizer.encoder.eval()
+        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout is all that draws from it
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(self.step, config.warmup, config.steps)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            features = recognizer.encoder(recognizer.processor(images).to(self.device))
+            losses = [head.loss(features, texts) for head in recognizer.heads.values()]
+            loss = torch.stack(losses).sum()
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        # A short memory at first, so that the average forgets the initial weights.
+        decay = min(config.ema, self.step / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
+        self.seconds += time.monotonic() - start
+        return loss.item() / len(losses)
+
+    def _validate(self, reporter: Reporter) -> None:
+        """Read the held-out strings with the averaged weights; keep them if they read best so far."""
+        recognizer = self.recognizer.eval()
+        images, texts = self.held_out
+        with _swapped(self.weights, self.average):
+            exact = {
+                name: sum(a == b for a, b in zip(recognizer.read(images, name).texts, texts, strict=True)) / len(texts)
+                for name in recognizer.heads
+            }
+            mean = sum(exact.values()) / len(exact)
+            self.history.append({"step": self.step, "seconds": round(self.seconds, 1), "exact": exact})
+            if mean >= self.best:
+                self.best = mean
+                recognizer.provenance = self._provenance()
+                recognizer.save(self.out)
+        shown = ", ".join(f"{name} {value:.2%}" for name, value in exact.items())
+        reporter.say(f"step {self.step}: exact match on {len(texts):,} validation strings: {shown}")
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "encoder": self.recognizer.provenance.get("encoder"),
+            "command": self.command,
+            "source": self.train_source.source,
+            "split": self.train_source.split,
+            "digits": len(self.train_source),
+            "strings_seen": self.step * self.config.batch_size,
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            "device": environment.device_name(self.device),
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "config": dataclasses.asdict(self.config),
+            "validation": self.history,
+            "versions": {"seqocr": __version__, "torch": torch.__version__},
+        }
+
+    def _fingerprint(self) -> str:
+        """What must be the same for a state to be resumed: the configuration, the architecture and the data."""
+        shapes = {name: list(p.shape) for name, p in self.weights.items()}
+        return json.dumps([dataclasses.asdict(self.config), shapes, self.train_source.source, len(self.train_source)])
+
+    def _save_state(self) -> None:
+        tensors = {}
+        for name, weight in self.weights.items():
+            moments = self.optimizer.state.get(weight, {})
+            tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
+            tensors |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
+        facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
+        metadata = {"facts": json.dumps(facts), "fingerprint": self._fingerprint()}
+        with replacing(self.out / _STATE) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+
+    def _resume(self) -> None:
+        path = self.out / _STATE
+        if not path.exists():
+            if (self.out / "config.json").exists():
+                raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
+            return
+        try:
+            with safe_open(path, framework="pt", device=str(self.device)) as state:
+                metadata = state.metadata()
+                if metadata["fingerprint"] != self._fingerprint():
+                    raise InputError(f"{path} is of a run with other settings: give another --out, or delete it")
+                tensors = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
+        facts = json.loads(metadata["facts"])
+        self.step, self.seconds, self.best, self.history = (facts[k] for k in ("step", "seconds", "best", "history"))
+        for name, weight in self.weights.items():
+            weight.data.copy_(tensors[f"weight/{name}"])
+            self.average[name].copy_(tensors[f"average/{name}"])
+            if f"exp_avg/{name}" in tensors:
+                moments = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step)), **moments}
+
+
+class _swapped:
+    """Within the block, the parameters hold other values."""
+
+    def __init__(self, weights: dict[str, nn.Parameter], others: dict[str, torch.Tensor]) -> None:
+        self.weights, self.others = weights, others
+
+    def __enter__(self) -> None:
+        self.before = {name: p.detach().clone() for name, p in self.weights.items()}
+        for name, p in self.weights.items():
+            p.data.copy_(self.others[name])
+
+    def __exit__(self, *_: object) -> None:
+        for name, p in self.weights.items():
+            p.data.copy_(self.before[name])
+
+
+def schedule(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _bfloat16_is_faster(device: torch.device) -> bool:
+    """On GPUs, and on CPUs with matrix tiles for it (AMX); elsewhere it is emulated or gains nothing."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
