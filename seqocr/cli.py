@@ -97,13 +97,17 @@ def train(
     size = _image_size(image_size)
     names = heads.split(",")
     runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
-    digits, held_out = load_digits("train", dataset, root), load_digits("validation", dataset, root)
-    for directory, chosen in runs:
+    target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
+    recognizers = []  # before the digits, which can take long to fetch: what is wrong here is said at once
+    for _, chosen in runs:
         torch.manual_seed(seed)  # the initial weights
-        recognizer = Recognizer.build(str(encoder), chosen, image_size=size, max_length=longest)
-        if init is not None:
-            recognizer = Recognizer.load(init).with_heads(chosen)
-        fit(recognizer, digits, held_out, config, directory, _device(device), command=shlex.join(["seqocr", *sys.argv[1:]]))
+        if init is None:
+            recognizers.append(Recognizer.build(encoder, chosen, image_size=size, max_length=longest))
+        else:
+            recognizers.append(Recognizer.load(init).with_heads(chosen))
+    digits, held_out = load_digits("train", dataset, root), load_digits("validation", dataset, root)
+    for (directory, _), recognizer in zip(runs, recognizers, strict=True):
+        fit(recognizer, digits, held_out, config, directory, target, command=typed)
         print(f"trained: {directory}")
 
 
@@ -127,7 +131,7 @@ def evaluate(
     from seqocr.files import write_csv
     from seqocr.models.recognizer import load
 
-    recognizer = load(weights).to(_device(device))
+    recognizer = load(weights).to(choose_device(device))
     strings = SequenceMNIST(load_digits_or_validation(split, dataset, root), _length(length), count=count, seed=seed)
     predictions = evaluation.predict(recognizer, strings, heads.split(",") if heads else None)
     tables = {
@@ -159,7 +163,7 @@ def read(
     """Read line images (white digits on black, like MNIST) and print file, text and confidence."""
     from seqocr.models.recognizer import load
 
-    recognizer = load(weights).to(_device(device))
+    recognizer = load(weights).to(choose_device(device))
     for path in images:
         try:
             with Image.open(path) as image:
@@ -171,10 +175,12 @@ def read(
 
 def _length(text: str) -> int | tuple[int, int]:
     try:
-        ends = [int(part) for part in text.split("-")]
-        return ends[0] if len(ends) == 1 else (ends[0], ends[1])
-    except (ValueError, IndexError):
-        raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5") from None
+        shortest, *longest = (int(part) for part in text.split("-"))
+        if len(longest) <= 1:
+            return (shortest, longest[0]) if longest else shortest
+    except ValueError:
+        pass
+    raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5")
 
 
 def _image_size(text: str | None) -> tuple[int, int] | None:
@@ -187,7 +193,7 @@ def _image_size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _device(name: str) -> str:
+def choose_device(name: str) -> str:
     import torch
 
     if name == "auto":

@@ -17,6 +17,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from seqocr.data.sequences import SequenceMNIST
+from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 
@@ -25,9 +26,15 @@ _BATCH = 100
 
 
 def predict(recognizer: Recognizer, strings: SequenceMNIST, heads: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read every string with every head (default: all of the recognizer's own)."""
-    heads = list(heads or recognizer.heads)
+    """Read every string with every head (default: all of the recognizer's own).
+
+    Raises:
+        InputError: a head is not part of the recognizer.
+    """
     variants, rows = recognizer.variants(), []
+    heads = list(heads or recognizer.heads)
+    if unknown := [head for head in heads if head not in variants]:
+        raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(variants)}")
     recognizer.eval()
     with progress("read", len(strings)) as reporter:
         for start in range(0, len(strings), _BATCH):

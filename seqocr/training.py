@@ -9,15 +9,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from seqocr import __version__, environment
@@ -147,23 +150,23 @@ class _Run:
     def run(self) -> Recognizer:
         config = self.config
         self._resume()
-        with progress("train", config.steps, self.step) as reporter:
+        with progress("train", config.steps, self.step) as reporter, _interrupt_noted() as interrupted:
             batches = self._batches(self.step)
-            try:
-                while self.step < config.steps:
-                    loss = self._train_step(*next(batches))
-                    reporter.advance(f"loss {loss:.3f}" if self.step % 10 == 0 or self.step == config.steps else "")
-                    if self.step % config.validate_every == 0 or self.step == config.steps:
-                        self._validate(reporter)
-                    if self.step % config.save_every == 0 and self.step < config.steps:
-                        self._save_state()
-            except KeyboardInterrupt:
-                self._save_state()
-                if self.best < 0:
+            while self.step < config.steps:
+                loss = self._train_step(*next(batches))
+                reporter.advance(f"loss {loss:.3f}" if self.step % 10 == 0 or self.step == config.steps else "")
+                if self.step % config.validate_every == 0 or self.step == config.steps:
                     self._validate(reporter)
-                reporter.say(f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}")
-                raise
-        (self.out / _STATE).unlink(missing_ok=True)
+                if (self.step % config.save_every == 0 or interrupted()) and self.step < config.steps:
+                    self._save_state()
+                if interrupted() and self.step < config.steps:
+                    if self.best < 0:
+                        self._validate(reporter)
+                    reporter.say(f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}")
+                    raise KeyboardInterrupt
+            (self.out / _STATE).unlink(missing_ok=True)
+            if interrupted():
+                raise KeyboardInterrupt
         return Recognizer.load(self.out)
 
     def _batches(self, step: int) -> Iterator[tuple[Any, list[str]]]:
@@ -250,13 +253,14 @@ class _Run:
         facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
         metadata = {"facts": json.dumps(facts), "fingerprint": self._fingerprint()}
         with replacing(self.out / _STATE) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+            temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in tensors.items()}, metadata))
 
     def _resume(self) -> None:
         path = self.out / _STATE
         if not path.exists():
             if (self.out / "config.json").exists():
                 raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
+            self._save_state()  # from here to the end there is a state: a recognizer without one is finished
             return
         try:
             with safe_open(path, framework="pt", device=str(self.device)) as state:
@@ -264,7 +268,7 @@ class _Run:
                 if metadata["fingerprint"] != self._fingerprint():
                     raise InputError(f"{path} is of a run with other settings: give another --out, or delete it")
                 tensors = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except (SafetensorError, KeyError, TypeError) as error:  # the latter two: not written by `_save_state`
             raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
         facts = json.loads(metadata["facts"])
         self.step, self.seconds, self.best, self.history = (facts[k] for k in ("step", "seconds", "best", "history"))
@@ -274,6 +278,30 @@ class _Run:
             if f"exp_avg/{name}" in tensors:
                 moments = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
                 self.optimizer.state[weight] = {"step": torch.tensor(float(self.step)), **moments}
+
+
+@contextmanager
+def _interrupt_noted() -> Iterator[Callable[[], bool]]:
+    """Within the block, an interrupt is noted rather than raised, so that no step is left half done; a second one is raised.
+
+    Yields:
+        whether there was one.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: False
+        return
+    noted = threading.Event()
+
+    def note(*_: object) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _swapped:

@@ -180,7 +180,10 @@ class _Cache:
         decoder = self.decoder
         embedded = F.embedding(token[:, None], decoder.embed_tokens.weight) * self.embed_scale
         positions = decoder.embed_positions
-        x = embedded + positions.weight[position + positions.offset]
+        if hasattr(positions, "weight"):
+            x = embedded + positions.weight[position + positions.offset]
+        else:  # sinusoidal, as in trocr-large: these depend on which tokens are padding
+            x = embedded + positions(token[:, None], past_key_values_length=position)
         if decoder.layernorm_embedding is not None:
             x = decoder.layernorm_embedding(x)
         for i, layer in enumerate(decoder.layers):

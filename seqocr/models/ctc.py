@@ -21,11 +21,10 @@ class CTCHead(Head):
 
     name = "ctc"
 
-    def __init__(self, features: FeatureMap, charset: str, max_length: int, hidden: int | None = None) -> None:
+    def __init__(self, features: FeatureMap, charset: str, max_length: int, hidden: int = 128) -> None:
         super().__init__(features, charset, max_length)
         self.blank = len(charset)
         self.frames_per_column = max(1, math.ceil((2 * max_length - 1) / features.columns))
-        hidden = hidden or features.dim
         self.norm = nn.LayerNorm(features.dim)
         self.expand = nn.Linear(features.dim, hidden)
         self.classify = nn.Linear(hidden, self.frames_per_column * (self.blank + 1))

@@ -26,6 +26,7 @@ class Encoder(nn.Module):
         kind = backbone.config.model_type
         if kind not in _PREFIX:
             raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_PREFIX)}")
+        backbone.pooler = None  # checkpoints bring one; decoders read the features, not the pooled output
         self.backbone = backbone
 
     @classmethod
@@ -34,7 +35,9 @@ class Encoder(nn.Module):
         kind = str(config.get("model_type"))
         if kind not in _MODELS:
             raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_MODELS)}")
-        return cls(_MODELS[kind](_CONFIGS[kind](**config), add_pooling_layer=False))
+        parsed = _CONFIGS[kind](**config)
+        _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
+        return cls(_MODELS[kind](parsed, add_pooling_layer=False))
 
     @property
     def config(self) -> PretrainedConfig:
@@ -68,9 +71,7 @@ class Encoder(nn.Module):
         """
         if (height, width) == self.image_size:
             return self
-        patch = _pair(self.config.patch_size)
-        if height < patch[0] or width < patch[1] or height % patch[0] or width % patch[1]:
-            raise InputError(f"image size {height}x{width}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}")
+        _check_size((height, width), _pair(self.config.patch_size))
         weights = dict(self.backbone.state_dict())
         name = "embeddings.position_embeddings"
         if name not in weights:
@@ -88,6 +89,11 @@ class Encoder(nn.Module):
         weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
         resized.backbone.load_state_dict(weights)
         return resized.train(self.training)
+
+
+def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:
+    if size[0] < patch[0] or size[1] < patch[1] or size[0] % patch[0] or size[1] % patch[1]:
+        raise InputError(f"image size {size[0]}x{size[1]}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}")
 
 
 def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:

@@ -19,11 +19,10 @@ class ParallelHead(Head):
     name = "parallel"
 
     def __init__(
-        self, features: FeatureMap, charset: str, max_length: int, hidden: int | None = None, attention_heads: int = 4
+        self, features: FeatureMap, charset: str, max_length: int, hidden: int = 128, attention_heads: int = 4
     ) -> None:
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        hidden = hidden or features.dim
         self.attention_heads = attention_heads
         self.queries = nn.Parameter(torch.randn(max_length, hidden) * 0.5)
         self.norm = nn.LayerNorm(features.dim)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, VisionEncoderDecoderModel
 
 from seqocr.errors import InputError
 from seqocr.models.encoder import Encoder
+
+_SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
 
 _DECODER_SETTINGS = (
     "d_model",
@@ -54,14 +57,17 @@ def load_pretrained(source: str) -> Pretrained:
     Raises:
         InputError: it cannot be found, reached, or read; within seconds, saying what to do.
     """
+    # Asked first, because the hub's client repeats for the better part of a minute before it gives up. A checkpoint
+    # that was downloaded earlier loads without the hub.
+    local = Path(source).is_dir() or not _hub_answers()
     try:
-        model = VisionEncoderDecoderModel.from_pretrained(source, use_safetensors=True)
+        model = VisionEncoderDecoderModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(_explain(source, error)) from error
     decoder = model.decoder
     if decoder.config.model_type != "trocr":
         raise InputError(f"{source} has a {decoder.config.model_type} decoder, not TrOCR's: choose a TrOCR checkpoint")
-    mean, std = _normalisation(source)
+    mean, std = _normalisation(source, local)
     return Pretrained(
         Encoder(model.encoder),
         {name: getattr(decoder.config, name) for name in _DECODER_SETTINGS},
@@ -71,9 +77,17 @@ def load_pretrained(source: str) -> Pretrained:
     )
 
 
-def _normalisation(source: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _hub_answers() -> bool:
     try:
-        processor = AutoImageProcessor.from_pretrained(source)
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS_TO_ANSWER)
+    except Exception:  # whatever the client of the hub in use raises; then there is no hub for us
+        return False
+    return True
+
+
+def _normalisation(source: str, local: bool) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    try:
+        processor = AutoImageProcessor.from_pretrained(source, local_files_only=local)
     except (OSError, ValueError):
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # a bare model directory: TrOCR's own values
     return tuple(processor.image_mean), tuple(processor.image_std)
@@ -83,9 +97,8 @@ def _explain(source: str, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if Path(source).is_dir():
         return f"{source} is not a TrOCR checkpoint in Hugging Face format ({reason}): it needs config.json and model.safetensors"
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     return (
-        f"{source!r} is no preset and no directory here, and could not be loaded from {endpoint} ({reason}). "
+        f"{source!r} is no preset and no directory here, and could not be loaded from {constants.ENDPOINT} ({reason}). "
         "Check the name and the connection; or download the checkpoint where there is one "
         f"(`hf download {source} --local-dir DIR`) and give DIR; or use a preset: tiny, small"
     )

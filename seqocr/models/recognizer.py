@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
@@ -155,7 +157,8 @@ class Recognizer(nn.Module):
             "provenance": self.provenance,
         }
         with replacing(directory / "model.safetensors") as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, temporary)
+            # save_file would make the file readable by its owner alone, whatever the umask.
+            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in self.state_dict().items()}))
         write_json(directory / "config.json", config)
 
     @classmethod
@@ -173,7 +176,7 @@ class Recognizer(nn.Module):
         try:
             config = json.loads(config_path.read_text(encoding="utf-8"))
             if config["format"] != _FORMAT:
-                raise InputError(f"{config_path} has format {config['format']}, this version reads {_FORMAT}")
+                raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
             look = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
             recognizer = cls(
@@ -184,9 +187,11 @@ class Recognizer(nn.Module):
                 config["max_length"],
                 config["provenance"],
             )
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{config_path} is not a recognizer's config ({reason}): train or copy it again") from error
+        try:
             recognizer.load_state_dict(load_file(weights_path))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"{config_path} is not a recognizer's config ({error}): train or copy it again") from error
         except (SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error

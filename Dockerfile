@@ -1,0 +1,45 @@
+# Runs the benchmark and leaves its report in the mounted results/:
+#
+#   docker build -t seqocr --build-arg SEQOCR_COMMIT=$(git rev-parse --short=12 HEAD) .
+#   mkdir -p results
+#   docker run --rm --user $(id -u):$(id -g) -v $PWD/results:/app/results seqocr
+#
+# Options of `python -m bench run` follow the name (seqocr --preset smoke); --entrypoint seqocr runs the library's
+# command line instead. Any user id works; --user makes the results yours rather than user 1000's.
+#
+# From PyPI alone an x86-64 machine gets torch's CUDA build (add --gpus all to use it). For the much smaller CPU build:
+#   --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG PYTHON_IMAGE=python:3.11-slim
+FROM ${PYTHON_IMAGE}
+
+WORKDIR /app
+
+# Dependencies are a layer of their own, which changes of the source leave alone.
+ARG TORCH_INDEX=""
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+    print(*p['dependencies'], *p['optional-dependencies']['bench'], 'setuptools', sep='\n')" > /tmp/requirements.txt \
+    && python -m pip install --no-cache-dir --root-user-action=ignore ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+        -c constraints.txt -r /tmp/requirements.txt \
+    && rm /tmp/requirements.txt
+
+# results, and what the other commands write by default, open to whatever user runs the container.
+COPY . .
+RUN python -m pip install --no-cache-dir --root-user-action=ignore --no-deps --no-build-isolation -e . \
+    && mkdir -m 1777 results data runs
+
+# A user id without an account has neither home nor name: caches (models, fonts) go to /tmp.
+ENV HOME=/tmp USER=seqocr PYTHONUNBUFFERED=1
+USER 1000:1000
+
+ARG SEQOCR_COMMIT=""
+ENV SEQOCR_COMMIT=${SEQOCR_COMMIT}
+LABEL org.opencontainers.image.title="seqocr" \
+      org.opencontainers.image.description="Decoding heads for digit strings, compared on one TrOCR encoder" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${SEQOCR_COMMIT}"
+
+# docker stop then ends a run as Ctrl-C does; process 1 ignores the default SIGTERM.
+STOPSIGNAL SIGINT
+ENTRYPOINT ["python", "-m", "bench", "run"]
+CMD ["--preset", "default"]

@@ -1,0 +1,64 @@
+# What is done with this project. Each target does its own set-up; on Debian it takes git, make and python3-venv.
+PYTHON ?= python3
+PRESET ?= default
+OUT ?= results
+TORCH_INDEX ?=
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# pip shows its progress to a person and keeps quiet in a log.
+PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet) \
+	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test bench bench-check train report lint
+
+help: ## list the targets and variables
+	@echo 'Targets:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables (make bench PRESET=smoke):'
+	@echo '  PRESET       size of the benchmark: smoke, default or full [$(PRESET)]'
+	@echo '  OUT          folder of the report, plots, tables and raw measurements [$(OUT)]'
+	@echo '  PYTHON       Python 3.11 or newer that makes .venv [$(PYTHON)]'
+	@echo '  TORCH_INDEX  package index to look for torch in besides PyPI; for the CPU build, a tenth'
+	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
+	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
+
+setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
+
+test: $(VENV)/.setup ## run the tests
+	$(PY) -m pytest $(ARGS)
+
+bench: $(VENV)/.setup ## measure every head and write the report to OUT
+	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ARGS)
+
+bench-check: $(VENV)/.setup ## measure anew and fail where something became slower
+	$(PY) -m bench check $(ARGS)
+
+train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
+	$(PY) -m seqocr.cli train --out runs/tiny --steps 12000 --batch-size 64 --learning-rate 2e-3 --warmup 500 \
+		--validate-every 1000 --save-every 500 $(ARGS)
+
+report: $(VENV)/.setup ## write the report again from the measurements in OUT
+	$(PY) -m bench report --out $(OUT) $(ARGS)
+
+lint: $(VENV)/.lint ## check style and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+# setuptools comes first so that the build of this project uses the pinned one, not the newest.
+$(VENV)/.setup: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'error: "$(PYTHON)" is not Python 3.11 or newer: name one that is, as in make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo 'error: "$(PYTHON)" cannot make virtual environments: on Debian, apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Setting up $(VENV) (minutes, once)'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) setuptools
+	@$(PIP) --no-build-isolation -e '.[bench,test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.setup
+	@$(PIP) --no-build-isolation -e '.[lint]'
+	@touch $@

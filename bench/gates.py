@@ -1,0 +1,90 @@
+"""Regression gates that hold on any machine: exact passes, exact FLOPs, and ratios measured in one run.
+
+The baseline is committed (`tests/bench/baseline.json`); `python -m bench baseline` writes it anew after an intended
+change. No gate knows an absolute time.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.plan import TASK_LENGTH, TINY
+from bench.subjects import Bound, bind, clock, costs
+from seqocr.errors import InputError
+from seqocr.files import write_json
+
+BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
+LENGTHS = (1, 5, 20)
+# FLOPs of `ar-generate` are transformers' own and change with its version; its passes do not.
+FLOPS_OF = ("encoder", "ar", "ar-nocache", "parallel", "ctc")
+RATIOS_OF = ("ar", "parallel", "ctc")
+# How far a ratio to the encoder may rise above the baseline's; tests/bench/README.md has the runs that justify it.
+TOLERANCE = 1.75
+_ROUNDS = 40
+
+
+def counts() -> dict[str, Any]:
+    """Exact passes and FLOPs of every variant of `tiny` at each of `LENGTHS`."""
+    bound = bind(TINY, LENGTHS, torch.device("cpu"))
+    rows = [row for length in LENGTHS for row in costs(bound[length], memory=False)]
+    return {
+        "passes": {f"{row['variant']}, n = {row['length']}": row["passes"] for row in rows},
+        "flops": {f"{row['variant']}, n = {row['length']}": row["flops"] for row in rows if row["variant"] in FLOPS_OF},
+    }
+
+
+def ratios(rounds: int = _ROUNDS) -> dict[str, float]:
+    """Decode time over the encoder's, batch 1 and `TASK_LENGTH` symbols: median over interleaved rounds."""
+    bound: Bound = bind(TINY, (TASK_LENGTH,), torch.device("cpu"))[TASK_LENGTH]
+    variants, pixel_values = bound.variants(), bound.pixel_values(1)
+    encoder = bound.recognizer.encoder
+    found: dict[str, list[float]] = {name: [] for name in RATIOS_OF}
+    with torch.inference_mode():
+        for number in range(rounds + 3):
+            features, encode = clock(lambda: encoder(pixel_values), bound.device)
+            for name in RATIOS_OF:
+                _, decode = clock(lambda name=name: variants[name](features, length=TASK_LENGTH), bound.device)  # type: ignore[misc]
+                if number >= 3:  # the first rounds warm up
+                    found[name].append(decode / encode)
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
+    """The committed baseline.
+
+    Raises:
+        InputError: it is missing or corrupt.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): restore it from git, or run `python -m bench baseline`") from error
+
+
+def write_baseline(path: Path = BASELINE) -> None:
+    write_json(path, {**counts(), "ratios": ratios()})
+
+
+def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+    """One line for every passes or FLOPs count that is not the baseline's."""
+    lines = []
+    for kind in ("passes", "flops"):
+        for name in sorted(found[kind].keys() | baseline[kind].keys()):
+            now, before = found[kind].get(name), baseline[kind].get(name)
+            if now != before:
+                lines.append(f"{kind} of {name}: {now}, baseline {before}")
+    return lines
+
+
+def risen_ratios(found: dict[str, float], baseline: dict[str, Any], tolerance: float = TOLERANCE) -> list[str]:
+    """One line for every variant whose cost over the encoder's has risen beyond the tolerance."""
+    return [
+        f"{name} decodes in {ratio:.3f} of the encoder's time, baseline {baseline['ratios'][name]:.3f} (tolerance {tolerance}×)"
+        for name, ratio in found.items()
+        if ratio > baseline["ratios"][name] * tolerance
+    ]

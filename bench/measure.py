@@ -1,0 +1,159 @@
+"""Runs a plan: what has been measured is saved after every round and not measured again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import torch
+from PIL import Image
+
+from bench.plan import ACCURACY_VARIANTS, TASK_LENGTH, Cell, Plan
+from bench.store import Store, now
+from bench.subjects import Bound, bind, clock, costs
+from seqocr import evaluation
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import load_digits_or_validation
+from seqocr.files import replacing
+from seqocr.models.recognizer import load
+from seqocr.progress import Reporter, progress
+
+_SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
+_MISTAKES = 12
+
+
+def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = None) -> None:
+    """Measure what is still missing of `plan`."""
+    steps: list[tuple[str, Callable[[Reporter], None]]] = []
+    if not store.has("predictions"):
+        steps.append(("accuracy", lambda _: measure_accuracy(plan, store, device, weights)))
+    if not store.has("costs"):
+        steps.append(("costs", lambda _: measure_costs(plan, store, device)))
+    total = 2 + sum(cell.rounds + cell.warmup for cell in plan.cells)
+    done = 2 - len(steps) + sum(_rounds_done(store, cell) for cell in plan.cells)
+    with progress(f"bench {plan.preset}", total, done) as reporter:
+        for name, step in steps:
+            step(reporter)
+            reporter.advance(name)
+        for cell in plan.cells:
+            measure_cell(cell, store, device, reporter)
+    facts = store.facts()
+    if facts["finished"] is None:
+        store.write_facts({**facts, "finished": now()})
+
+
+def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Path | None) -> None:
+    """Read the same held-out strings with every variant, and keep readings, sample images and their origin."""
+    digits = load_digits_or_validation("test")
+    possible = len(digits) // TASK_LENGTH
+    strings = SequenceMNIST(digits, TASK_LENGTH, count=min(plan.strings, possible))
+    recognizer = load(weights).to(device)
+    predictions = evaluation.predict(recognizer, strings, ACCURACY_VARIANTS)
+    chosen = _samples(predictions)
+    lines, _ = strings.batch(chosen)
+    with replacing(store.path("samples.png")) as temporary:
+        Image.fromarray(torch.cat(list(lines)).numpy()).save(temporary)
+    store.write("samples", pd.DataFrame({"index": chosen}))
+    store.write_facts(
+        {
+            **store.facts(),
+            "accuracy": {
+                "source": digits.source,
+                "split": digits.split,
+                "strings": len(strings),
+                "length": TASK_LENGTH,
+                "charset": recognizer.charset,
+                "weights": str(weights) if weights else "shipped",
+                "provenance": recognizer.provenance,
+            },
+        }
+    )
+    store.write("predictions", predictions)  # last: its presence says that this step is done
+
+
+def _samples(predictions: pd.DataFrame) -> list[int]:
+    """The first strings, then those read wrong by most variants and with most confidence."""
+    wrong = predictions[predictions["prediction"] != predictions["text"]]
+    worst = wrong.groupby("index").agg(heads=("head", "size"), confidence=("confidence", "mean"))
+    order = worst.sort_values(["heads", "confidence"], ascending=False).index.tolist()
+    first = list(range(min(_SAMPLES, predictions["index"].nunique())))
+    return first + [index for index in order if index not in first][:_MISTAKES]
+
+
+def measure_costs(plan: Plan, store: Store, device: torch.device) -> None:
+    """Parameters, FLOPs, passes and peak memory of every subject at every length."""
+    rows: list[dict[str, Any]] = []
+    for subject in plan.subjects:
+        lengths = tuple(sorted({n for c in plan.cells if c.subject == subject for n in _lengths(c)}))
+        for bound in bind(subject, lengths, device).values():
+            rows += [{"subject": subject.name, **row} for row in costs(bound)]
+    store.write("costs", pd.DataFrame(rows))
+
+
+def _lengths(cell: Cell) -> tuple[int, ...]:
+    return cell.points if cell.kind == "latency" else (TASK_LENGTH,)
+
+
+def _rounds_done(store: Store, cell: Cell) -> int:
+    return int(store.read(cell.name)["round"].max()) + 1 if store.has(cell.name) else 0
+
+
+def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
+    """Time a cell in interleaved rounds.
+
+    A round visits every point (length or batch size) in random order. At each, the encoder is timed, then every
+    variant's decode, in random order, on the features it gave; so drift of the machine hits all alike, and what is
+    compared are ratios within a round. At `TASK_LENGTH` each variant is also timed from pixels to text in one go, in
+    turn with the encoder alone, as a check that the sum of the two phases is what a user waits for.
+    """
+    done, total = _rounds_done(store, cell), cell.rounds + cell.warmup
+    if done >= total:
+        return
+    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []  # type: ignore[assignment]
+    bound = bind(cell.subject, _lengths(cell), device)
+    points = {p: (bound[p], 1) if cell.kind == "latency" else (bound[TASK_LENGTH], p) for p in cell.points}
+    inputs = {p: b.pixel_values(batch) for p, (b, batch) in points.items()}
+    for number in range(done, total):
+        shuffle = random.Random(number)
+        facts = {
+            "subject": cell.subject.name,
+            "kind": cell.kind,
+            "round": number,
+            "warmup": number < cell.warmup,
+            "load": round(psutil.getloadavg()[0], 2),
+        }
+        for point in shuffle.sample(cell.points, len(cell.points)):
+            b, batch = points[point]
+            for row in _visit(b, inputs[point], cell.repeats, shuffle):
+                rows.append({**facts, "length": b.length, "batch": batch, **row})
+        store.write(cell.name, pd.DataFrame(rows))
+        reporter.advance(cell.name)
+
+
+def _visit(bound: Bound, pixel_values: torch.Tensor, repeats: int, shuffle: random.Random) -> list[dict[str, Any]]:
+    encoder, variants, length = bound.recognizer.encoder, bound.variants(), bound.length
+    rows: list[dict[str, Any]] = []
+
+    def timed(variant: str, phase: str, work: Callable[[], Any]) -> Any:
+        result, seconds = clock(work, bound.device)
+        passes = getattr(result, "passes", 0)
+        rows.append({"variant": variant, "phase": phase, "repeat": repeat, "seconds": seconds, "passes": passes})
+        return result
+
+    with torch.inference_mode():
+        for repeat in range(repeats):
+            features = timed("encoder", "encode", lambda: encoder(pixel_values))
+            for name in shuffle.sample(list(variants), len(variants)):
+                timed(name, "decode", lambda name=name: variants[name](features, length=length))  # type: ignore[misc]
+        if length == TASK_LENGTH and len(pixel_values) == 1:
+            for repeat in range(repeats):
+                for name in shuffle.sample(["encoder", *variants], len(variants) + 1):
+                    if name == "encoder":
+                        timed(name, "whole", lambda: encoder(pixel_values))
+                    else:
+                        timed(name, "whole", lambda name=name: variants[name](encoder(pixel_values), length=length))  # type: ignore[misc]
+    return rows

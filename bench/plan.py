@@ -1,0 +1,141 @@
+"""What is measured: presets of cells. A cell is what is stored, resumed and never measured twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seqocr.errors import InputError
+
+LENGTHS = (1, 2, 5, 10, 20, 50)
+TASK_LENGTH = 5  # digits in a string of the accuracy task, and of everything not measured against length
+VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
+ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One encoder at one input size, with all heads.
+
+    Attributes:
+        name: short, for files and axes.
+        preset: architecture.
+        image_size: (height, width) in pixels; for a growing image, the size that holds `TASK_LENGTH` digits.
+        grows: the image is as many cells wide as the string has digits; otherwise it is the same for every length.
+    """
+
+    name: str
+    preset: str
+    image_size: tuple[int, int]
+    grows: bool = False
+
+    def size_for(self, length: int) -> tuple[int, int]:
+        height, width = self.image_size
+        return (height, width // TASK_LENGTH * length) if self.grows else (height, width)
+
+    @property
+    def label(self) -> str:
+        height, width = self.image_size
+        return f"{self.preset}, {height}×{width // TASK_LENGTH}·n" if self.grows else f"{self.preset}, {height}×{width}"
+
+
+TINY = Subject("tiny-28x140", "tiny", (28, 140))
+SMALL_NATIVE = Subject("small-32x160", "small", (32, 160))
+SMALL_SQUARE = Subject("small-384x384", "small", (384, 384))
+TINY_GROWING = Subject("tiny-growing", "tiny", (28, 140), grows=True)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Interleaved rounds of timing one subject.
+
+    Attributes:
+        kind: "latency" (against length, batch 1) or "throughput" (against batch size, at `TASK_LENGTH` digits).
+        points: the lengths, or the batch sizes.
+        rounds: counted rounds, after `warmup` rounds that are kept but marked.
+        repeats: calls of each thing in a round.
+    """
+
+    kind: str
+    subject: Subject
+    points: tuple[int, ...]
+    rounds: int
+    repeats: int = 1
+    warmup: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.subject.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one run of the bench measures.
+
+    Attributes:
+        strings: how many strings are read for accuracy (fewer where the source has fewer).
+        cells: in the order in which they are measured.
+    """
+
+    preset: str
+    strings: int
+    cells: tuple[Cell, ...]
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return tuple(dict.fromkeys(cell.subject for cell in self.cells))
+
+
+PLANS = {
+    # A minute: that everything works.
+    "smoke": Plan(
+        "smoke",
+        200,
+        (
+            Cell("latency", TINY, (1, 5, 10), rounds=3),
+            Cell("throughput", TINY, (1, 8), rounds=2),
+            Cell("latency", SMALL_NATIVE, (1, 5), rounds=2),
+        ),
+    ),
+    # Under ten minutes on two cores.
+    "default": Plan(
+        "default",
+        2000,
+        (
+            Cell("latency", TINY, LENGTHS, rounds=15, repeats=3),
+            Cell("latency", TINY_GROWING, LENGTHS, rounds=8),
+            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=10),
+            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=5),
+            Cell("throughput", TINY, (1, 8, 64), rounds=8),
+            Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
+            Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
+        ),
+    ),
+    # Narrower intervals, and the batch of 64 large images that takes minutes by itself.
+    "full": Plan(
+        "full",
+        2000,
+        (
+            Cell("latency", TINY, LENGTHS, rounds=30, repeats=3, warmup=2),
+            Cell("latency", TINY_GROWING, LENGTHS, rounds=20, repeats=2),
+            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=20, warmup=2),
+            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=12),
+            Cell("throughput", TINY, (1, 8, 64), rounds=15),
+            Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=6),
+            Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=3),
+        ),
+    ),
+}
+
+# By name, in the order in which the report shows them.
+SUBJECTS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_SQUARE, TINY_GROWING)}
+
+
+def plan(preset: str) -> Plan:
+    """The plan of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if preset not in PLANS:
+        raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PLANS)}")
+    return PLANS[preset]

@@ -1,0 +1,145 @@
+"""results/report.md, tables and plots from saved measurements alone. Words and numbers come from the statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench import plots
+from bench.answer import Answer
+from bench.formatting import markdown_table, milliseconds, percent, ratio, si
+from bench.plan import SUBJECTS, TASK_LENGTH
+from bench.statistics import Results, analyse
+from bench.store import Store
+from seqocr.files import write_csv, write_text
+
+_UNSTABLE = 0.10  # coefficient of variation from which the report warns, as pyperf does
+_CONFUSIONS = 8  # most frequent ones named in the text
+
+
+def write_report(store: Store, results_folder: Path) -> Path:
+    """Write report.md, plots/ and tables/ into the results folder; returns the report's path."""
+    results = analyse(store)
+    labels = {name: subject.label for name, subject in SUBJECTS.items() if name in set(results.costs["subject"])}
+    for name, table in results.tables().items():
+        if name != "predictions":  # they are saved with the measurements
+            write_csv(results_folder / "tables" / f"{name}.csv", table)
+    drawn = plots.draw_all(results, store, results_folder / "plots", labels)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"table": markdown_table, "percent": percent}
+    text = environment.get_template("report.md.j2").render(
+        r=results,
+        facts=results.facts,
+        labels=labels,
+        drawn=drawn,
+        run=store.folder.name,
+        n=TASK_LENGTH,
+        answer=Answer(results, labels),
+        tables=Tables(results, labels),
+        unstable=results.stability[results.stability["variation"] > _UNSTABLE].to_dict("records"),
+    )
+    path = results_folder / "report.md"
+    write_text(path, text)
+    return path
+
+
+class Tables:
+    """The report's tables, formatted."""
+
+    def __init__(self, results: Results, labels: dict[str, str]) -> None:
+        self.results, self.labels = results, labels
+
+    def fits(self) -> pd.DataFrame:
+        rows = [
+            {
+                "subject": self.labels[row["subject"]],
+                "variant": f"`{row['variant']}`",
+                "a, ms": milliseconds(row["a_ms"]),
+                "b, ms a symbol": f"{row['b_ms']:.3g} ({row['b_low']:.3g} to {row['b_high']:.3g})",
+                "R²": f"{row['r2']:.3f}",
+            }
+            for row in self.results.fits.to_dict("records")
+            if row["phase"] == ("total" if row["variant"] == "encoder" else "decode")
+        ]
+        return pd.DataFrame(rows)
+
+    def flatness(self) -> pd.DataFrame:
+        whole = {(row["subject"], row["variant"]): row for row in self.results.overhead.to_dict("records")}
+        rows = [
+            {
+                "subject": self.labels[row["subject"]],
+                "variant": f"`{row['variant']}`",
+                "decode, longest / shortest n": f"{row['long']} / {row['short']}: {ratio(row)}",
+                "whole / encoder alone": ratio(whole[key]) if (key := (row["subject"], row["variant"])) in whole else "",
+            }
+            for row in self.results.flatness.to_dict("records")
+        ]
+        return pd.DataFrame(rows)
+
+    def speedups(self) -> pd.DataFrame:
+        table = self.results.speedups[self.results.speedups["variant"].isin(["ar", "parallel", "ctc"])]
+        rows = []
+        for (subject, length, variant), part in table.groupby(["subject", "length", "variant"], sort=False):
+            over = {row["over"]: ratio(row) for row in part.to_dict("records")}
+            cells = {f"over `{name}`": over.get(name, "") for name in ("ar-generate", "ar")}
+            rows.append({"subject": self.labels[subject], "n": length, "variant": f"`{variant}`", **cells})
+        return pd.DataFrame(rows)
+
+    def accuracy(self) -> pd.DataFrame:
+        rows = [
+            {
+                "head": f"`{row['head']}`",
+                "strings": f"{row['strings']:,}",
+                "exact match": f"{percent(row['exact'])} ({percent(row['exact_low'])} to {percent(row['exact_high'])})",
+                "digits right": percent(row["digit_accuracy"]),
+                "CER": percent(row["cer"]),
+                "ECE": f"{row['ece']:.4f}",
+            }
+            for row in self.results.accuracy.to_dict("records")
+        ]
+        return pd.DataFrame(rows)
+
+    def comparisons(self) -> pd.DataFrame:
+        rows = [
+            {
+                "heads": f"`{row['head']}` − `{row['other']}`",
+                "difference, points": f"{row['difference'] * 100:+.2f} ({row['low'] * 100:+.2f} to {row['high'] * 100:+.2f})",
+                "only first right": row["only_head_right"],
+                "only second right": row["only_other_right"],
+                "McNemar p": f"{row['p_value']:.2g}",
+            }
+            for row in self.results.comparisons.to_dict("records")
+        ]
+        return pd.DataFrame(rows)
+
+    def confusions(self) -> str:
+        """The most frequent ones in words; empty if nothing was misread."""
+        table = self.results.confusion
+        wrong = table[(table["truth"] != table["read"]) & table["head"].isin(["ar", "parallel", "ctc"])]
+        most = wrong.sort_values("count", ascending=False).head(_CONFUSIONS)
+        return ", ".join(f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records"))
+
+    def costs(self) -> pd.DataFrame:
+        rows = []
+        for (subject, variant), part in self.results.costs.groupby(["subject", "variant"], sort=False):
+            here = part[part["length"] == TASK_LENGTH].iloc[0]
+            far = part.sort_values("length").iloc[-1]
+            rows.append(
+                {
+                    "subject": self.labels[subject],
+                    "variant": f"`{variant}`",
+                    "parameters": si(here["parameters"]),
+                    f"passes, n = {TASK_LENGTH}": here["passes"],
+                    f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
+                    "FLOPs, longest n": f"{si(far['flops'])} (n = {far['length']})",
+                    "peak memory": f"{si(here['peak_bytes'])}B",
+                }
+            )
+        return pd.DataFrame(rows)

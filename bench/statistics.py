@@ -1,0 +1,216 @@
+"""From saved rows to the numbers of the report. Nothing here measures.
+
+The unit of replication is the round: calls within one are medians of their repeats, variants are compared by ratios
+within one, and intervals are over rounds. All intervals are 95 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.plan import SUBJECTS, TASK_LENGTH, VARIANTS
+from bench.store import Store
+from seqocr import evaluation
+from seqocr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Results:
+    """Every table of the report, made from one run's saved rows."""
+
+    facts: dict
+    predictions: pd.DataFrame
+    accuracy: pd.DataFrame
+    positions: pd.DataFrame
+    confusion: pd.DataFrame
+    comparisons: pd.DataFrame
+    costs: pd.DataFrame
+    latency: pd.DataFrame
+    fits: pd.DataFrame
+    flatness: pd.DataFrame
+    speedups: pd.DataFrame
+    overhead: pd.DataFrame
+    throughput: pd.DataFrame
+    stability: pd.DataFrame
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
+
+
+def analyse(store: Store) -> Results:
+    """All tables from a run's saved measurements."""
+    facts, predictions = store.facts(), store.read("predictions")
+    if "accuracy" not in facts:
+        raise InputError(f"{store.folder / 'run.json'} has no accuracy facts: delete {store.folder} and measure again")
+    timed = _cells(store, "latency")
+    batched = _cells(store, "throughput")
+    rounds = per_round(timed)
+    return Results(
+        facts=facts,
+        predictions=predictions,
+        accuracy=evaluation.summary(predictions),
+        positions=evaluation.positions(predictions),
+        confusion=evaluation.confusion(predictions, facts["accuracy"]["charset"]),
+        comparisons=evaluation.comparisons(predictions),
+        costs=store.read("costs"),
+        latency=latency(rounds),
+        fits=fits(rounds),
+        flatness=flatness(rounds),
+        speedups=speedups(rounds),
+        overhead=overhead(timed),
+        throughput=throughput(per_round(batched)) if len(batched) else pd.DataFrame(),
+        stability=stability(timed),
+    )
+
+
+def _cells(store: Store, kind: str) -> pd.DataFrame:
+    """All rows of a kind of cell, subjects and variants in the plan's order, which every table then keeps."""
+    names = [f"{kind}-{subject}" for subject in SUBJECTS]
+    order = {variant: i for i, variant in enumerate((*VARIANTS, "encoder"))}
+    tables = [
+        store.read(name).sort_values(["length", "batch", "variant"], key=lambda c: c.replace(order), kind="stable")
+        for name in names
+        if store.has(name)
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def per_round(timed: pd.DataFrame) -> pd.DataFrame:
+    """One row a (subject, length, batch, round, variant): encode, decode and total seconds, warm-up left out.
+
+    The encoder alone is the variant "encoder", with nothing to decode.
+    """
+    kept = timed[~timed["warmup"] & timed["phase"].isin(["encode", "decode"])]
+    keys = ["subject", "length", "batch", "round"]
+    medians = kept.groupby([*keys, "variant", "phase"], sort=False)["seconds"].median().reset_index()
+    encode = medians[medians["phase"] == "encode"].rename(columns={"seconds": "encode"})[[*keys, "encode"]]
+    decode = medians[medians["phase"] == "decode"].rename(columns={"seconds": "decode"})[[*keys, "variant", "decode"]]
+    alone = encode[keys].assign(variant="encoder", decode=0.0)
+    joined = pd.concat([decode, alone]).merge(encode, on=keys)
+    return joined.assign(total=joined["encode"] + joined["decode"])
+
+
+def latency(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Mean milliseconds a string at batch 1 with t intervals over rounds, whole and by phase."""
+    rows = []
+    for (subject, variant, length), table in rounds.groupby(["subject", "variant", "length"], sort=False):
+        row = {"subject": subject, "variant": variant, "length": length, "rounds": len(table)}
+        for phase in ("total", "encode", "decode"):
+            mean, low, high = mean_interval(table[phase].to_numpy() * 1e3)
+            row |= {f"{phase}_ms": mean, f"{phase}_low": low, f"{phase}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("length", kind="stable", ignore_index=True)
+
+
+def fits(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Least squares of milliseconds = a + b·n for each variant, for decoding alone and for the whole.
+
+    Each round visits every length once, so the mean of the rounds' slopes is the slope of all rows together, and its
+    t interval over rounds allows for what the rows of a round have in common.
+    """
+    rows = []
+    for (subject, variant), table in rounds.groupby(["subject", "variant"], sort=False):
+        if table["length"].nunique() < 2:
+            continue
+        for phase in ("decode", "total"):
+            if variant == "encoder" and phase == "decode":
+                continue
+            lines = np.array(
+                [np.polyfit(part["length"], part[phase] * 1e3, 1) for _, part in table.groupby("round")]  # b, a
+            )
+            (b, b_low, b_high), (a, a_low, a_high) = mean_interval(lines[:, 0]), mean_interval(lines[:, 1])
+            residual = table[phase] * 1e3 - (a + b * table["length"])
+            spread = ((table[phase] - table[phase].mean()) * 1e3).pow(2).sum()
+            rows.append(
+                {
+                    "subject": subject,
+                    "variant": variant,
+                    "phase": phase,
+                    "rounds": len(lines),
+                    "a_ms": a,
+                    "a_low": a_low,
+                    "a_high": a_high,
+                    "b_ms": b,
+                    "b_low": b_low,
+                    "b_high": b_high,
+                    "r2": 1 - residual.pow(2).sum() / spread if spread else np.nan,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def flatness(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Decode time of each variant at its longest string over that at its shortest, paired by round."""
+    rows = []
+    for (subject, variant), table in rounds[rounds["variant"] != "encoder"].groupby(["subject", "variant"], sort=False):
+        wide = table.pivot(index="round", columns="length", values="decode")
+        short, long = min(wide.columns), max(wide.columns)
+        ratio, low, high = ratio_interval(wide[long].to_numpy(), wide[short].to_numpy())
+        rows.append((subject, variant, short, long, len(wide), ratio, low, high))
+    return pd.DataFrame(rows, columns=["subject", "variant", "short", "long", "rounds", "ratio", "low", "high"])
+
+
+def speedups(rounds: pd.DataFrame) -> pd.DataFrame:
+    """How many times faster each variant is than `ar-generate` and than `ar`, image to text, paired by round."""
+    rows = []
+    for (subject, length), table in rounds.groupby(["subject", "length"], sort=False):
+        wide = table.pivot(index="round", columns="variant", values="total")
+        for over in ("ar-generate", "ar"):
+            for variant in wide.columns.difference([over], sort=False):
+                ratio, low, high = ratio_interval(wide[over].to_numpy(), wide[variant].to_numpy())
+                rows.append((subject, length, variant, over, len(wide), ratio, low, high))
+    return pd.DataFrame(rows, columns=["subject", "length", "variant", "over", "rounds", "ratio", "low", "high"])
+
+
+def overhead(timed: pd.DataFrame) -> pd.DataFrame:
+    """Pixels to text in one go over the encoder alone in the same round, at `TASK_LENGTH` digits and batch 1."""
+    whole = timed[~timed["warmup"] & (timed["phase"] == "whole")]
+    medians = whole.groupby(["subject", "variant", "round"], sort=False)["seconds"].median().reset_index()
+    rows = []
+    for subject, table in medians.groupby("subject", sort=False):
+        wide = table.pivot(index="round", columns="variant", values="seconds")
+        for variant in wide.columns.drop("encoder"):
+            ratio, low, high = ratio_interval(wide[variant].to_numpy(), wide["encoder"].to_numpy())
+            milliseconds = float(wide[variant].mean() * 1e3)
+            rows.append((subject, variant, TASK_LENGTH, len(wide), milliseconds, ratio, low, high))
+    return pd.DataFrame(rows, columns=["subject", "variant", "length", "rounds", "whole_ms", "ratio", "low", "high"])
+
+
+def throughput(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Strings a second against batch size: geometric mean over rounds with a t interval of the logarithm."""
+    rows = []
+    for (subject, variant, batch), table in rounds.groupby(["subject", "variant", "batch"], sort=False):
+        rate, low, high = ratio_interval(np.full(len(table), float(batch)), table["total"].to_numpy())
+        rows.append((subject, variant, batch, len(table), rate, low, high))
+    columns = ["subject", "variant", "batch", "rounds", "strings_per_second", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).sort_values("batch", kind="stable", ignore_index=True)
+
+
+def stability(timed: pd.DataFrame) -> pd.DataFrame:
+    """Coefficient of variation over rounds of each subject's encoder, and the highest system load seen."""
+    encode = timed[~timed["warmup"] & (timed["phase"] == "encode")]
+    rows = []
+    for subject, table in encode.groupby("subject", sort=False):
+        # Centred by length: a growing image takes longer for longer strings, which is no instability.
+        relative = table["seconds"] / table.groupby("length")["seconds"].transform("mean")
+        rows.append((subject, len(table), float(relative.std()), float(table["load"].max())))
+    return pd.DataFrame(rows, columns=["subject", "calls", "variation", "highest_load"])
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and its 95 % Student t interval; without width for a single value, which then says nothing of spread."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, mean, mean
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
+
+
+def ratio_interval(above: np.ndarray, below: np.ndarray) -> tuple[float, float, float]:
+    """Geometric mean of paired ratios and its 95 % interval (Student t on their logarithms)."""
+    mean, low, high = mean_interval(np.log(above / below))
+    return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high))

@@ -1,0 +1,133 @@
+"""Augmentation of digit images, for training only.
+
+Everything acts on a whole batch of digits at once. The geometric changes (rotation, scale, shear, shift, elastic
+distortion) are composed into one sampling grid, so each pixel is interpolated once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+CELL = 28  # pixels: the side of a digit image
+_CHUNK = 160  # digits distorted at once
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training digit may depart from the original. A field at 0 switches that change off.
+
+    Rotation and blur are what the project that inspired this one used; elastic distortion is Simard et al. 2003,
+    "Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis".
+
+    Attributes:
+        rotation: largest rotation, degrees, uniform in [-rotation, rotation].
+        scale: largest relative change of size, drawn independently for height and width.
+        shear: largest horizontal shear (slant), as a tangent.
+        shift: largest shift of the digit, pixels.
+        elastic: standard deviation of the displacement at the control points, pixels.
+        elastic_points: control points along each side; fewer is smoother.
+        stroke: largest share of a 3x3 dilation (thicker) or erosion (thinner) mixed into the digit.
+        blur: largest share of a 3x3 binomial filter mixed into the digit.
+    """
+
+    rotation: float = 10.0
+    scale: float = 0.1
+    shear: float = 0.15
+    shift: float = 1.0
+    elastic: float = 0.8
+    elastic_points: int = 5
+    stroke: float = 0.4
+    blur: float = 0.3
+
+    @property
+    def noise_size(self) -> int:
+        """Random numbers needed for one digit."""
+        return 8 + 2 * self.elastic_points**2
+
+    def __call__(self, digits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Distort every digit on its own.
+
+        Args:
+            digits: (N, 28, 28) float32 in [0, 1].
+            noise: (N, noise_size) float32 uniform in [0, 1), the only source of randomness.
+
+        Returns:
+            (N, 28, 28) float32 in [0, 1].
+        """
+        # In chunks that stay in the processor's cache; what a digit becomes does not depend on its chunk.
+        parts = zip(digits.split(_CHUNK), noise.split(_CHUNK), strict=True)
+        return torch.cat([self._distort(*part) for part in parts])
+
+    def _distort(self, digits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        signed = noise * 2 - 1
+        x = F.grid_sample(
+            digits.unsqueeze(1), self._grid(signed), mode="bilinear", padding_mode="zeros", align_corners=False
+        ).squeeze(1)
+        # With its sign turned, the maximum filter is a minimum filter: one call thickens some and thins the others.
+        stroke = signed[:, 6].view(-1, 1, 1)
+        sign = stroke.sign()
+        x = torch.lerp(x, _max3(x * sign).mul_(sign), stroke.abs() * self.stroke)
+        return torch.lerp(x, _binomial3(x), noise[:, 7].view(-1, 1, 1) * self.blur)
+
+    def _grid(self, signed: torch.Tensor) -> torch.Tensor:
+        """Where each output pixel is sampled from, (N, 28, 28, 2) in grid_sample's coordinates of [-1, 1].
+
+        The map is made at the control points only, then interpolated bilinearly, which keeps its affine part exact.
+        """
+        n, k = len(signed), self.elastic_points
+        pixel = 2 / CELL
+        angle = torch.deg2rad(signed[:, 0] * self.rotation)
+        scale_x, scale_y = 1 + signed[:, 1] * self.scale, 1 + signed[:, 2] * self.scale
+        shear = signed[:, 3] * self.shear
+        shift_x, shift_y = signed[:, 4] * self.shift * pixel, signed[:, 5] * self.shift * pixel
+        cos, sin = angle.cos(), angle.sin()
+        by_x = torch.stack([cos * scale_x, sin * scale_y], dim=1)[:, :, None]
+        by_y = torch.stack([(shear * cos - sin) * scale_x, (shear * sin + cos) * scale_y], dim=1)[:, :, None]
+        shift = torch.stack([shift_x, shift_y], dim=1)[:, :, None]
+        x, y, spread = _control_points(k)
+        affine = by_x * x + by_y * y + shift  # (N, 2, k·k)
+        # A uniform number in [-1, 1) has standard deviation 1/sqrt(3).
+        elastic = signed[:, 8:].view(n, 2, k * k) * (self.elastic * 3**0.5 * pixel)
+        return ((affine + elastic) @ spread).view(n, 2, CELL, CELL).permute(0, 2, 3, 1)
+
+
+@cache
+def _control_points(k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The k x k control points, and the matrix that interpolates a field between them.
+
+    Returns:
+        x, y: (k·k,) of each point, in [-1, 1].
+        spread: (k·k, 28·28), values at the points to values at the pixels, bilinear.
+    """
+    # The outermost points lie on the centres of the outermost pixels.
+    line = torch.linspace(-1, 1, k) * (1 - 1 / CELL)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    basis = torch.eye(k * k).view(k * k, 1, k, k)
+    spread = F.interpolate(basis, size=(CELL, CELL), mode="bilinear", align_corners=True)
+    return x.flatten(), y.flatten(), spread.view(k * k, CELL * CELL)
+
+
+def _max3(x: torch.Tensor) -> torch.Tensor:
+    """3x3 maximum filter of (N, H, W), one axis after the other."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        y = x.clone()
+        for to, of in ((y.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)), (y.narrow(axis, 0, size - 1), x.narrow(axis, 1, size - 1))):
+            torch.maximum(to, of, out=to)
+        x = y
+    return x
+
+
+def _binomial3(x: torch.Tensor) -> torch.Tensor:
+    """3x3 binomial (1 2 1) filter of (N, H, W), one axis after the other; outside is black."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        y = x * 0.5
+        y.narrow(axis, 1, size - 1).add_(x.narrow(axis, 0, size - 1), alpha=0.25)
+        y.narrow(axis, 0, size - 1).add_(x.narrow(axis, 1, size - 1), alpha=0.25)
+        x = y
+    return x

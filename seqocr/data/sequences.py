@@ -1,0 +1,148 @@
+"""Digit strings as line images: digits laid side by side on an exact grid."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.data import Dataset
+
+from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.sources import Digits
+from seqocr.errors import InputError
+
+
+class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
+    """Strings of digits drawn from a pool, as (image, text) pairs.
+
+    A string of n digits is an image (28, 28·n) uint8, white on black. Every sample is a function of
+    (seed, epoch, index) alone: it is the same whether it is asked for alone or in a batch, and in any order.
+
+    Args:
+        digits: the pool.
+        length: digits in a string, or (shortest, longest), both inclusive, drawn uniformly.
+        replacement: draw with replacement. Without, which is the default, an epoch uses each digit at most once.
+        count: number of strings. Without replacement it defaults to, and may not exceed, what the pool is enough for.
+        seed: seeds the draw and the augmentation.
+        epoch: another draw from the same pool; `at_epoch` gives the data set of a later epoch.
+        augmentation: distorts each digit. Refused on the test and validation splits.
+
+    Raises:
+        InputError: an impossible length, a pool too small for `count`, or augmentation of held-out digits.
+    """
+
+    def __init__(
+        self,
+        digits: Digits,
+        length: int | tuple[int, int] = 5,
+        *,
+        replacement: bool = False,
+        count: int | None = None,
+        seed: int = 0,
+        epoch: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        shortest, longest = (length, length) if isinstance(length, int) else length
+        if not 1 <= shortest <= longest:
+            raise InputError(f"length {length}: give a whole number of digits from 1 up, or (shortest, longest)")
+        if replacement and count is None:
+            raise InputError("drawing with replacement never ends by itself: give `count`, the number of strings")
+        if count is not None and count < 1:
+            raise InputError(f"count {count}: give a number of strings from 1 up")
+        if augmentation is not None and digits.split != "train":
+            raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
+        self.digits, self.augmentation = digits, augmentation
+        self._arguments = {"length": length, "replacement": replacement, "count": count, "seed": seed}
+        self._key = _mix(_mix(seed) ^ epoch)
+
+        generator = torch.Generator().manual_seed(self._key)
+        pool = len(digits)
+        strings = count if count is not None else pool // shortest
+        lengths = torch.randint(shortest, longest + 1, (strings,), generator=generator)
+        ends = lengths.cumsum(0)
+        if not replacement:
+            fitting = int((ends <= pool).sum())
+            if count is not None and fitting < count or fitting == 0:
+                raise InputError(
+                    f"{pool:,} {digits.split} digits make {fitting:,} strings of length {length} without replacement, "
+                    f"not {strings:,}: ask for fewer, or draw with replacement"
+                )
+            lengths, ends = lengths[:fitting], ends[:fitting]
+        total = int(ends[-1])
+        order = (
+            torch.randint(pool, (total,), generator=generator)
+            if replacement
+            else torch.randperm(pool, generator=generator)[:total]
+        )
+        self._members = order.split(lengths.tolist())  # which digits of the pool make each string
+
+    def at_epoch(self, epoch: int) -> SequenceMNIST:
+        """The same pool, lengths and augmentation drawn anew for another epoch."""
+        return SequenceMNIST(self.digits, epoch=epoch, augmentation=self.augmentation, **self._arguments)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
+        """One string: image (28, 28·n) uint8 and its text.
+
+        Raises:
+            IndexError: past either end, so that iteration stops.
+        """
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[torch.Tensor, str]]:
+        """Many strings at once; torch's DataLoader fetches a batch through this."""
+        images, texts = self.batch(indices)
+        return list(zip(images, texts, strict=True))
+
+    def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor] | torch.Tensor, list[str]]:
+        """Many strings at once, vectorised.
+
+        Returns:
+            images: (B, 28, 28·n) uint8 if all strings have the same length n, else a list of B (28, 28·n_i) uint8.
+            texts: B strings.
+        """
+        indices = [self._checked(index) for index in indices]
+        members = [self._members[index] for index in indices]
+        lengths = [len(member) for member in members]
+        chosen = torch.cat(members)
+        cells = self.digits.images[chosen]
+        if self.augmentation is not None:
+            noise = self._noise(indices, lengths, self.augmentation.noise_size)
+            cells = self.augmentation(cells.float() / 255, noise).mul(255).round().to(torch.uint8)
+        text = "".join(map(str, self.digits.labels[chosen].tolist()))
+        texts, start = [], 0
+        for n in lengths:
+            texts.append(text[start : start + n])
+            start += n
+        if len(set(lengths)) == 1:
+            return _side_by_side(cells.view(len(indices), lengths[0], CELL, CELL)), texts
+        return [_side_by_side(part[None])[0] for part in cells.split(lengths)], texts
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)} strings")
+        return index % len(self)
+
+    def _noise(self, indices: list[int], lengths: list[int], size: int) -> torch.Tensor:
+        """(total digits, size) uniform noise in [0, 1), each string's from a generator keyed by its index."""
+        generator = torch.Generator()
+        return torch.cat(
+            [
+                torch.rand(n, size, generator=generator.manual_seed(_mix(self._key ^ (index + 1))))
+                for index, n in zip(indices, lengths, strict=True)
+            ]
+        )
+
+
+def _side_by_side(cells: torch.Tensor) -> torch.Tensor:
+    """(B, n, 28, 28) -> (B, 28, 28·n)."""
+    batch, n = cells.shape[:2]
+    return cells.transpose(1, 2).reshape(batch, CELL, n * CELL)
+
+
+def _mix(x: int) -> int:
+    """Scatter the bits of an integer over 63 bits (SplitMix64), so that neighbouring seeds give unrelated streams."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return (x ^ (x >> 31)) % 2**63

@@ -1,0 +1,113 @@
+"""What several test files share: synthetic digits, very small recognizers, and no way out of this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from seqocr.data.processor import Processor
+from seqocr.data.sources import Digits
+from seqocr.models.encoder import Encoder
+from seqocr.models.recognizer import DIGITS, Recognizer
+
+SMALL_ENCODER = {
+    "model_type": "deit",
+    "image_size": [28, 84],
+    "patch_size": [14, 14],
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+SMALL_DECODER = {
+    "d_model": 16,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 32,
+    "activation_function": "relu",
+    "dropout": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Connections leave this machine only by mistake, and nothing is taken from the data folder of whoever runs this."""
+    connect = socket.socket.connect
+
+    def loopback_only(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_UNIX or str(address[0]) in ("127.0.0.1", "::1", "localhost"):
+            return connect(self, address)
+        raise ConnectionRefusedError(f"tests may not connect to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", loopback_only)
+    monkeypatch.setenv("SEQOCR_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
+
+
+def coded(count: int, split: str = "train") -> Digits:
+    """Digits whose first pixels spell their index and whose other pixels are 20 times their label."""
+    labels = torch.arange(count) * 7 % 10
+    images = (labels * 20).to(torch.uint8).view(-1, 1, 1).repeat(1, 28, 28)
+    images[:, 0, 0], images[:, 0, 1] = torch.arange(count) // 256, torch.arange(count) % 256
+    return Digits(images, labels, "made for the test", split)
+
+
+def barred(count: int, split: str = "train") -> Digits:
+    """Digits anyone can tell apart: a bright bar whose height is the label."""
+    labels = torch.arange(count) * 7 % 10
+    images = torch.zeros(count, 28, 28, dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[2 * label + 2 : 2 * label + 6, 4:24] = 255
+    return Digits(images, labels, "made for the test", split)
+
+
+def small_recognizer(
+    heads: tuple[str, ...] = ("ar", "parallel", "ctc"),
+    charset: str = DIGITS,
+    max_length: int = 3,
+    seed: int = 0,
+    **encoder: Any,
+) -> Recognizer:
+    """A recognizer of a few thousand random weights."""
+    torch.manual_seed(seed)
+    settings = {name: dict(SMALL_DECODER) if name == "ar" else {} for name in heads}
+    built = Encoder.from_config({**SMALL_ENCODER, **encoder})
+    return Recognizer(built, Processor(*built.image_size), settings, charset, max_length).eval()
+
+
+def lively(module: torch.nn.Module, scale: float = 0.6, seed: int = 0) -> torch.nn.Module:
+    """Weights so large that outputs depend strongly on inputs; freshly initialised heads say much the same of all."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.dim() >= 2:
+                p.copy_(torch.randn(p.shape, generator=generator) * scale)
+    return module.eval()
+
+
+def same_decoded(a: Any, b: Any, tolerance: float = 1e-5) -> bool:
+    return a.texts == b.texts and a.passes == b.passes and torch.allclose(a.confidences, b.confidences, atol=tolerance)
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: its exit code, stdout and stderr."""
+    from seqocr import cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["seqocr", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

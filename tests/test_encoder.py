@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import SMALL_ENCODER
+from transformers import BertConfig, BertModel
+
+from seqocr.errors import InputError
+from seqocr.models.encoder import Encoder
+
+KINDS = ("vit", "deit", "beit")
+
+
+def make(kind: str, **config: Any) -> Encoder:
+    torch.manual_seed(0)
+    encoder = Encoder.from_config({**SMALL_ENCODER, "model_type": kind, **config}).eval()
+    for name, p in encoder.named_parameters():
+        if "position" in name:  # they start at zero in some of transformers' models, and would hide mistakes
+            torch.nn.init.normal_(p)
+    return encoder
+
+
+def pixels(height: int, width: int) -> torch.Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_have_the_shape_that_the_feature_map_says(kind: str) -> None:
+    encoder = make(kind, image_size=[28, 84], patch_size=14)
+    features = encoder.features
+    assert (features.rows, features.columns, features.prefix) == (2, 6, 2 if kind == "deit" else 1)
+    assert encoder(pixels(28, 84)).shape == (2, features.tokens, features.dim)
+
+
+def test_patches_need_not_be_square() -> None:
+    encoder = make("deit", image_size=[28, 84], patch_size=[14, 7])
+    assert (encoder.features.rows, encoder.features.columns) == (2, 12)
+    assert encoder(pixels(28, 84)).shape == (2, encoder.features.tokens, 16)
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit"])
+def test_patch_features_run_by_row(kind: str) -> None:
+    """Without attention layers, a patch's feature depends on its own pixels only."""
+    encoder = make(kind, num_hidden_layers=0)
+    changed = pixels(28, 84)
+    changed[:, :, 14:, 70:] += 1  # row 1, column 5
+    moved = (encoder(changed) - encoder(pixels(28, 84))).abs().amax(dim=(0, 2)).nonzero().flatten().tolist()
+    assert moved == [encoder.features.prefix + 1 * 6 + 5]
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit"])
+def test_resizing_there_interpolates_as_transformers_does(kind: str) -> None:
+    encoder = make(kind, image_size=56, patch_size=14)
+    for size in (28, 84):
+        theirs = encoder.backbone(
+            pixel_values=pixels(size, size), interpolate_pos_encoding=True
+        ).last_hidden_state
+        ours = encoder.resized(size, size)(pixels(size, size))
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_size_is_the_same_encoder(kind: str) -> None:
+    encoder = make(kind)
+    assert encoder.resized(28, 84) is encoder
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit"])
+@pytest.mark.parametrize("size", [(14, 140), (56, 28), (28, 98)])
+def test_resizing_to_any_aspect_keeps_all_other_weights(kind: str, size: tuple[int, int]) -> None:
+    encoder = make(kind)
+    resized = encoder.resized(*size)
+    assert resized.image_size == size
+    assert resized(pixels(*size)).shape == (2, resized.features.tokens, 16)
+    before, after = encoder.state_dict(), resized.state_dict()
+    assert before.keys() == after.keys()
+    positions = "backbone.embeddings.position_embeddings"
+    for name in before.keys() - {positions}:
+        assert torch.equal(before[name], after[name]), name
+    prefix = encoder.features.prefix
+    assert torch.equal(before[positions][:, :prefix], after[positions][:, :prefix])
+    assert encoder.image_size == (28, 84)  # the original is left as it was
+    assert resized.training == encoder.training
+
+
+def test_interpolated_positions_follow_rows_and_columns() -> None:
+    """Positions that grow along one axis still do, along the same axis, on a grid of another aspect."""
+    encoder = make("deit", image_size=[28, 84])
+    columns = torch.arange(6.0).expand(2, 6).reshape(1, 12, 1).expand(-1, -1, 16)
+    with torch.no_grad():
+        encoder.backbone.embeddings.position_embeddings[:, 2:] = columns
+    resized = encoder.resized(56, 42)
+    grid = resized.backbone.embeddings.position_embeddings[0, 2:].view(4, 3, 16)
+    assert (grid[:, 1:] > grid[:, :-1]).all()
+    torch.testing.assert_close(grid, grid[:1].expand_as(grid))
+
+
+@pytest.mark.parametrize("size", [(30, 84), (28, 83), (0, 84), (7, 84), (-14, 84)])
+def test_sizes_that_are_no_multiples_of_the_patch_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=rf"{size[0]}x{size[1]}.*14x14"):
+        make("deit").resized(*size)
+    with pytest.raises(InputError, match=rf"{size[0]}x{size[1]}.*14x14"):
+        make("deit", image_size=list(size))
+
+
+def test_beit_has_relative_positions_and_keeps_its_size() -> None:
+    encoder = make("beit", image_size=28, patch_size=14, use_relative_position_bias=True)
+    with pytest.raises(InputError, match="relative positions"):
+        encoder.resized(56, 56)
+
+
+def test_other_encoders_are_refused() -> None:
+    with pytest.raises(InputError, match="swin"):
+        Encoder.from_config({"model_type": "swin"})
+    with pytest.raises(InputError, match="None"):
+        Encoder.from_config({})
+    with pytest.raises(InputError, match="bert"):
+        Encoder(BertModel(BertConfig(hidden_size=8, num_hidden_layers=0, num_attention_heads=1, vocab_size=5)))

@@ -1,0 +1,158 @@
+"""What holds for every head, then the parallel head's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import SMALL_DECODER, lively
+
+from seqocr.errors import InputError
+from seqocr.models.base import FeatureMap, Head
+from seqocr.models.ctc import CTCHead
+from seqocr.models.parallel import ParallelHead
+from seqocr.models.recognizer import DIGITS, HEADS
+
+FEATURES = FeatureMap(dim=16, rows=2, columns=6, prefix=2)
+every_head = pytest.mark.parametrize("name", list(HEADS))
+
+
+def make(name: str, charset: str = DIGITS, max_length: int = 4, features: FeatureMap = FEATURES, **more: Any) -> Head:
+    torch.manual_seed(0)
+    more = {**SMALL_DECODER, **more} if name == "ar" else more
+    return HEADS[name](features, charset, max_length, **more).eval()
+
+
+def random_features(batch: int, features: FeatureMap = FEATURES, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, features.tokens, features.dim, generator=generator)
+
+
+@every_head
+def test_loss_is_a_scalar_that_reaches_every_weight_and_the_features(name: str) -> None:
+    head, features = make(name), random_features(4).requires_grad_()
+    loss = head.loss(features, ["1234", "0", "", "77"])
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert features.grad is not None
+    assert features.grad.abs().sum() > 0
+    without = [n for n, p in head.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert without == []
+
+
+@every_head
+def test_decoding_gives_a_text_and_a_probability_an_image(name: str) -> None:
+    head = lively(make(name), scale=0.3)
+    decoded = head.decode(random_features(9))
+    assert len(decoded.texts) == 9
+    assert set("".join(decoded.texts)) <= set(DIGITS)
+    longest = head.frames if isinstance(head, CTCHead) else head.max_length
+    assert max(map(len, decoded.texts)) <= longest
+    assert decoded.confidences.shape == (9,)
+    assert decoded.confidences.dtype == torch.float32
+    assert (decoded.confidences > 0).all()
+    assert (decoded.confidences <= 1).all()
+
+
+@pytest.mark.parametrize("name", ["parallel", "ctc"])
+@pytest.mark.parametrize("max_length", [1, 7, 20])
+def test_heads_without_recurrence_take_one_pass_whatever_the_length(name: str, max_length: int) -> None:
+    head = make(name, max_length=max_length)
+    assert head.decode(random_features(3)).passes == 1
+    assert head.decode(random_features(3), length=max_length).passes == 1
+
+
+@every_head
+def test_a_reading_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
+    head, features = lively(make(name)), random_features(12)
+    together = head.decode(features)
+    for i in range(12):
+        alone = head.decode(features[i : i + 1])
+        assert alone.texts == together.texts[i : i + 1]
+        torch.testing.assert_close(alone.confidences, together.confidences[i : i + 1], atol=1e-5, rtol=1e-4)
+
+
+@every_head
+def test_a_text_longer_than_the_head_reads_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InputError, match=rf"'12345' has 5 symbols, the {name} head reads at most 4"):
+        make(name).loss(random_features(2), ["1", "12345"])
+
+
+@every_head
+def test_a_symbol_outside_the_charset_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InputError, match=r"'1x2' has 'x'"):
+        make(name).loss(random_features(2), ["12", "1x2"])
+
+
+@every_head
+@pytest.mark.parametrize(("charset", "max_length"), [("", 4), ("0120", 4), ("01", 0), ("01", -1)])
+def test_impossible_heads_are_refused(name: str, charset: str, max_length: int) -> None:
+    with pytest.raises(InputError, match="charset|max_length"):
+        make(name, charset=charset, max_length=max_length)
+
+
+@every_head
+def test_any_charset_can_be_learnt_and_read(name: str) -> None:
+    """Overfit a handful of strings: of all lengths, with repeats, in letters that are not digits."""
+    charset = "zéA9"
+    head, texts = make(name, charset=charset, max_length=3), ["zé9", "AAA", "é", "", "9z", "zAz"]
+    features = random_features(len(texts))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    before = head.loss(features, texts).item()
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = head.loss(features, texts)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < before / 4
+    for variant, decode in head.variants().items():
+        assert decode(features).texts == texts, variant
+
+
+@every_head
+def test_the_first_variant_is_the_head_itself(name: str) -> None:
+    head, features = lively(make(name)), random_features(5)
+    assert head.variants()[name](features).texts == head.decode(features).texts
+
+
+def test_text_of_leaves_out_what_is_no_symbol() -> None:
+    assert make("parallel", charset="abc").text_of([2, 3, 0, 9]) == "ca"
+
+
+# The parallel head.
+
+
+def test_a_slot_is_classified_or_empty() -> None:
+    head = make("parallel", charset="ab", max_length=3)
+    assert isinstance(head, ParallelHead)
+    logits = torch.full((3, 3, 3), -9.0)
+    for string, row in enumerate([[0, 1, 0], [1, 2, 2], [2, 2, 2]]):
+        for slot, symbol in enumerate(row):
+            logits[string, slot, symbol] = slot
+    head.logits = lambda features: logits  # type: ignore[method-assign]
+    decoded = head.decode(random_features(3))
+    assert decoded.texts == ["aba", "b", ""]
+    expected = logits.softmax(2).amax(2).prod(1)
+    torch.testing.assert_close(decoded.confidences, expected)
+
+
+def test_parallel_loss_counts_every_slot_with_empty_after_the_end() -> None:
+    head, features = make("parallel", charset="ab", max_length=3), random_features(2)
+    assert isinstance(head, ParallelHead)
+    targets = torch.tensor([[0, 1, 2], [2, 2, 2]])
+    expected = F.cross_entropy(head.logits(features).flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(head.loss(features, ["ab", ""]), expected)
+
+
+def test_slots_do_not_see_each_other() -> None:
+    head, features = lively(make("parallel")), random_features(2)
+    assert isinstance(head, ParallelHead)
+    before = head.logits(features)
+    with torch.no_grad():
+        head.queries[1] += 1
+    changed = (head.logits(features) - before).abs().amax(dim=(0, 2))
+    assert changed[1] > 0.01
+    assert changed[[0, 2, 3]].max() < 1e-5

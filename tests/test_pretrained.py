@@ -1,0 +1,285 @@
+"""TrOCR checkpoints in Hugging Face format: from a directory, from a hub, and when neither is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
+from transformers import (
+    DeiTConfig,
+    DeiTModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    TrOCRConfig,
+    TrOCRForCausalLM,
+    VisionEncoderDecoderModel,
+    ViTImageProcessor,
+)
+
+from seqocr.errors import InputError
+from seqocr.models.pretrained import load_pretrained
+from seqocr.models.recognizer import Recognizer
+
+ENCODER = {**SMALL_ENCODER, "image_size": 28, "patch_size": 14}
+DECODER = {**SMALL_DECODER, "d_model": 24, "scale_embedding": True, "max_position_embeddings": 20}
+
+
+def checkpoint(directory: Path, decoder: PreTrainedModel | None = None) -> Path:
+    """A random TrOCR of a few thousand weights; like those on the hub, its encoder has a pooling layer."""
+    torch.manual_seed(0)
+    encoder = DeiTModel(DeiTConfig(**{k: v for k, v in ENCODER.items() if k != "model_type"}))
+    torch.nn.init.normal_(encoder.embeddings.position_embeddings)
+    decoder = decoder or TrOCRForCausalLM(
+        TrOCRConfig(**DECODER, vocab_size=50, cross_attention_hidden_size=16, tie_word_embeddings=False)
+    )
+    VisionEncoderDecoderModel(encoder=encoder, decoder=decoder).save_pretrained(directory)
+    size = {"height": 28, "width": 28}
+    ViTImageProcessor(size=size, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def trocr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint(tmp_path_factory.mktemp("trocr"))
+
+
+@pytest.fixture
+def copy(trocr: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trocr, tmp_path / "copy")
+
+
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_checkpoint_brings_encoder_decoder_and_normalisation(trocr: Path) -> None:
+    recognizer = Recognizer.build(str(trocr), max_length=4)
+    original = VisionEncoderDecoderModel.from_pretrained(trocr).eval()
+    processor = recognizer.processor
+    assert (processor.mean, processor.std) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    assert (processor.height, processor.width, processor.keep_aspect) == (28, 28, False)
+    theirs = ViTImageProcessor.from_pretrained(trocr)(
+        [image.expand(3, -1, -1) for image in images()], return_tensors="pt"
+    )
+    torch.testing.assert_close(processor(images()), theirs["pixel_values"], atol=1e-5, rtol=0)
+    features = original.encoder(pixel_values=theirs["pixel_values"]).last_hidden_state
+    torch.testing.assert_close(recognizer.encode(images()), features, atol=1e-5, rtol=1e-4)
+    assert recognizer.provenance == {"encoder": str(trocr)}
+    for variant in recognizer.variants():
+        assert len(recognizer.read(images(), variant).texts) == 3
+
+
+def test_decoder_weights_are_kept_but_for_the_vocabulary(trocr: Path) -> None:
+    found = load_pretrained(str(trocr)).decoder_weights
+    own = Recognizer.build(str(trocr), ["ar"], max_length=4).heads["ar"].decoder.state_dict()
+    assert own.keys() == found.keys()
+    of_the_vocabulary = {name for name in own if own[name].shape != found[name].shape}
+    assert of_the_vocabulary == {"model.decoder.embed_tokens.weight", "output_projection.weight"}
+    assert {own[name].shape for name in of_the_vocabulary} == {(13, 24)}
+    for name in own.keys() - of_the_vocabulary:
+        assert torch.equal(own[name], found[name]), name
+
+
+def test_decoder_settings_are_kept(trocr: Path) -> None:
+    config = Recognizer.build(str(trocr), ["ar"]).heads["ar"].decoder.config
+    for name, value in DECODER.items():
+        assert getattr(config, name) == value, name
+
+
+def test_a_checkpoint_can_be_resized_to_a_line(trocr: Path) -> None:
+    recognizer = Recognizer.build(str(trocr), image_size=(28, 84), max_length=3)
+    assert recognizer.encoder.image_size == (28, 84)
+    assert recognizer.processor.keep_aspect
+    assert recognizer.encode(torch.zeros(2, 28, 84, dtype=torch.uint8)).shape == (2, 2 + 2 * 6, 16)
+    square = Recognizer.build(str(trocr), max_length=3)
+    name = "encoder.layer.0.intermediate.dense.weight"
+    ours, theirs = recognizer.encoder.backbone.state_dict(), square.encoder.backbone.state_dict()
+    assert ours.keys() == theirs.keys()
+    changed = {name for name in ours if ours[name].shape != theirs[name].shape or not torch.equal(ours[name], theirs[name])}
+    assert changed == {"embeddings.position_embeddings"}, name
+    with pytest.raises(InputError, match="image size 30x84"):
+        Recognizer.build(str(trocr), image_size=(30, 84))
+
+
+@pytest.mark.parametrize("size", [None, (14, 56)])
+def test_what_began_as_a_checkpoint_is_saved_and_loaded_like_any_other(
+    trocr: Path, tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    recognizer = Recognizer.build(str(trocr), image_size=size)
+    recognizer.save(tmp_path)
+    loaded = Recognizer.load(tmp_path)
+    assert loaded.processor == recognizer.processor
+    for variant in recognizer.variants():
+        assert same_decoded(loaded.read(images(), variant), recognizer.read(images(), variant), tolerance=0)
+
+
+def test_a_checkpoint_without_image_processor_has_trocrs_normalisation(copy: Path) -> None:
+    for path in copy.glob("*processor*"):
+        path.unlink()
+    assert Recognizer.build(str(copy), ["ctc"]).processor.mean == (0.5, 0.5, 0.5)
+
+
+def test_pickled_weights_are_refused(copy: Path) -> None:
+    from safetensors.torch import load_file
+
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"copy is not a TrOCR checkpoint.*model\.safetensors"):
+        load_pretrained(str(copy))
+
+
+@pytest.mark.parametrize("keep", [0, 50, 4000])
+def test_truncated_checkpoints_are_refused(copy: Path, keep: int) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(InputError, match="copy is not a TrOCR checkpoint"):
+        load_pretrained(str(copy))
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "{}", '{"model_type": "bert"}', '{"model_type": "nonsense"}'])
+def test_other_configs_are_refused(copy: Path, config: str) -> None:
+    (copy / "config.json").write_text(config)
+    with pytest.raises(InputError, match="copy is not a TrOCR checkpoint"):
+        load_pretrained(str(copy))
+
+
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a TrOCR checkpoint"):
+        load_pretrained(str(tmp_path))
+
+
+def test_another_decoder_is_refused(tmp_path: Path) -> None:
+    gpt2 = GPT2LMHeadModel(
+        GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=20, n_positions=8, add_cross_attention=True)
+    )
+    checkpoint(tmp_path, gpt2)
+    with pytest.raises(InputError, match=r"gpt2 decoder, not TrOCR's"):
+        load_pretrained(str(tmp_path))
+
+
+# A hub on this machine. HF_ENDPOINT is read at import, so these run in processes of their own.
+
+
+class Hub(SimpleHTTPRequestHandler):
+    """As much of huggingface.co as its client needs: /{repository}/resolve/{revision}/{file}, for one repository."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, root: Path, **more: Any) -> None:
+        self.root = root
+        super().__init__(*args, **more)
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        path = self.path.split("?")[0].removeprefix("/some/trocr/resolve/main/")
+        file = self.root / path
+        if not path.startswith("/") and file.is_file():
+            data = file.read_bytes()
+            self.send_response(200)
+            self.send_header("ETag", f'"{sha256(data).hexdigest()}"')
+        else:
+            data = b"{}"
+            self.send_response(404)
+            known = self.path.startswith("/some/trocr/")
+            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(trocr: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, root=trocr))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def closed_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def in_a_process(arguments: list[str], endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
+    without = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN")
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=200)
+
+
+LOAD = """
+import json, sys, time
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+facts = {}
+for name in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        recognizer = Recognizer.build(name, ["ar"], max_length=3)
+        total = sum(p.double().sum().item() for p in recognizer.encoder.parameters())
+        facts[name] = {"sum": total, "mean": recognizer.processor.mean}
+    except InputError as error:
+        facts[name] = {"error": str(error)}
+    facts[name]["seconds"] = time.monotonic() - start
+print(json.dumps(facts))
+"""
+
+
+def test_a_hub_is_used_and_later_not_needed(hub: str, trocr: Path, tmp_path: Path) -> None:
+    online = in_a_process(["-c", LOAD, "some/trocr", "no/such"], hub, tmp_path)
+    assert online.returncode == 0, online.stderr
+    facts = json.loads(online.stdout.splitlines()[-1])
+    local = Recognizer.build(str(trocr), ["ar"], max_length=3)
+    total = sum(p.double().sum().item() for p in local.encoder.parameters())
+    assert facts["some/trocr"]["sum"] == pytest.approx(total)
+    assert facts["some/trocr"]["mean"] == [0.4, 0.5, 0.6]
+    assert "'no/such' is no preset and no directory here" in facts["no/such"]["error"]
+
+    offline = in_a_process(["-c", LOAD, "some/trocr"], closed_port(), tmp_path)
+    assert offline.returncode == 0, offline.stderr
+    later = json.loads(offline.stdout.splitlines()[-1])["some/trocr"]
+    assert later["sum"] == facts["some/trocr"]["sum"]
+    assert later["mean"] == [0.4, 0.5, 0.6]
+
+
+def test_without_a_hub_the_command_line_says_what_to_do_within_seconds(tmp_path: Path) -> None:
+    endpoint, start = closed_port(), time.monotonic()
+    command = ["-m", "seqocr.cli", "train", "--encoder", "some/trocr", "--out", str(tmp_path / "out")]
+    done = in_a_process(command, endpoint, tmp_path)
+    assert time.monotonic() - start < 60
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: 'some/trocr' is no preset and no directory here")
+    for advice in (endpoint, "hf download some/trocr", "tiny, small"):
+        assert advice in line
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SMALL_ENCODER, lively, same_decoded, small_recognizer
+
+import seqocr
+from seqocr.errors import InputError
+from seqocr.models.recognizer import DIGITS, HEADS, Recognizer
+from seqocr.models.recognizer import load as load_recognizer
+
+
+def lines(count: int = 5, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 28, 84), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    recognizer = small_recognizer()
+    lively(recognizer)
+    recognizer.save(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"model_type": "deit"},
+        {"model_type": "vit", "patch_size": [14, 7]},
+        {"model_type": "beit", "image_size": [28, 84], "patch_size": 14, "use_relative_position_bias": True},
+    ],
+)
+def test_what_was_saved_reads_exactly_as_before(tmp_path: Path, encoder: dict[str, Any]) -> None:
+    recognizer = small_recognizer(charset="0123456789-", max_length=4, **encoder)
+    lively(recognizer)
+    recognizer.provenance = {"encoder": "small", "step": 7}
+    recognizer.save(tmp_path)
+    loaded = load_recognizer(tmp_path)
+    assert (loaded.charset, loaded.max_length, loaded.provenance) == ("0123456789-", 4, {"encoder": "small", "step": 7})
+    assert loaded.processor == recognizer.processor
+    assert not loaded.training
+    assert loaded.variants().keys() == recognizer.variants().keys()
+    assert torch.equal(loaded.encode(lines()), recognizer.encode(lines()))
+    for variant in recognizer.variants():
+        before, after = recognizer.read(lines(), variant), loaded.read(lines(), variant)
+        assert (before.texts, before.passes) == (after.texts, after.passes)
+        assert torch.equal(before.confidences, after.confidences)
+
+
+def test_saving_again_replaces_and_leaves_two_plain_files(saved: Path) -> None:
+    recognizer = small_recognizer(seed=1)
+    recognizer.save(saved)
+    assert torch.equal(load_recognizer(saved).encode(lines()), recognizer.encode(lines()))
+    assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json"}
+
+
+def test_files_are_as_readable_as_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        small_recognizer().save(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+
+
+def test_seqocr_load_is_the_way_in(saved: Path) -> None:
+    assert isinstance(seqocr.load(saved), Recognizer)  # type: ignore[operator]
+    with pytest.raises(AttributeError, match="nothing"):
+        seqocr.nothing  # noqa: B018
+
+
+# Files that cannot be used.
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        Recognizer.load(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 2000, -1])
+def test_truncated_weights_are_named(saved: Path, keep: int) -> None:
+    path = saved / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
+        Recognizer.load(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -3])
+def test_a_truncated_config_is_named(saved: Path, keep: int) -> None:
+    path = saved / "config.json"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"config\.json is not a recognizer's config"):
+        Recognizer.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", None),
+        ("format", 99),
+        ("encoder", None),
+        ("encoder", "deit"),
+        ("encoder", {"model_type": "swin"}),
+        ("encoder", {**SMALL_ENCODER, "hidden_size": "many"}),
+        ("encoder", {**SMALL_ENCODER, "hidden_size": 15}),
+        ("encoder", {**SMALL_ENCODER, "image_size": [30, 84]}),
+        ("heads", None),
+        ("heads", ["ar"]),
+        ("heads", {"lstm": {}}),
+        ("heads", {"parallel": {"layers": 3}}),
+        ("processor", {"colour": True}),
+        ("charset", "00"),
+        ("charset", 7),
+        ("max_length", 0),
+        ("max_length", "five"),
+        (None, []),
+        (None, "text"),
+    ],
+)
+def test_a_config_that_makes_no_recognizer_is_named(saved: Path, key: str | None, value: Any) -> None:
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    if key is None:
+        config = value
+    elif value is None:
+        del config[key]
+    else:
+        config[key] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json"):
+        Recognizer.load(saved)
+
+
+def test_bytes_that_are_no_text_are_named(saved: Path) -> None:
+    (saved / "config.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"config\.json is not"):
+        Recognizer.load(saved)
+
+
+@pytest.mark.parametrize("change", [{"max_length": 2}, {"heads": {"parallel": {}}}, {"charset": "01"}])
+def test_weights_that_do_not_fit_the_config_are_named(saved: Path, change: dict[str, Any]) -> None:
+    path = saved / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
+        Recognizer.load(saved)
+
+
+class Bomb:
+    """Unpickled, it leaves a trace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", [pickle.dump, torch.save])
+def test_weights_are_never_unpickled(saved: Path, tmp_path: Path, write: Any) -> None:
+    trace = tmp_path / "trace"
+    with (saved / "model.safetensors").open("wb") as file:
+        write({"weights": Bomb(trace)}, file)
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
+        Recognizer.load(saved)
+    assert not trace.exists()
+
+
+# Building and choosing.
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+def test_any_charset_goes_through_every_head(head: str, tmp_path: Path) -> None:
+    charset = "αβ7 é"
+    recognizer = small_recognizer((head,), charset=charset, max_length=3)
+    lively(recognizer)
+    recognizer.save(tmp_path)
+    loaded = load_recognizer(tmp_path)
+    decoded = loaded.read(lines(30), head)
+    assert set("".join(decoded.texts)) <= set(charset)
+    assert len(set(decoded.texts)) > 1
+    assert loaded.heads[head].loss(loaded.encode(lines(2)).clone(), ["é 7", "β"]) > 0
+    with pytest.raises(InputError, match="not in the charset"):
+        loaded.heads[head].loss(loaded.encode(lines(1)), ["1"])
+
+
+def test_unknown_heads_are_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown head 'lstm': choose from ar, parallel, ctc"):
+        Recognizer.build("tiny", ["ar", "lstm"])
+    with pytest.raises(InputError, match=r"no head 'ctc' in this recognizer: it has ar, ar-nocache, ar-generate"):
+        small_recognizer(("ar",)).read(lines(), "ctc")
+
+
+def test_with_heads_shares_what_it_keeps() -> None:
+    recognizer = small_recognizer()
+    chosen = recognizer.with_heads(["ctc"])
+    assert list(chosen.heads) == ["ctc"]
+    assert chosen.heads["ctc"] is recognizer.heads["ctc"]
+    assert chosen.encoder is recognizer.encoder
+    assert same_decoded(chosen.read(lines(), "ctc"), recognizer.read(lines(), "ctc"))
+    assert list(recognizer.heads) == ["ar", "parallel", "ctc"]
+    with pytest.raises(InputError, match="no head 'ar' in this recognizer: it has ctc"):
+        chosen.with_heads(["ar"])
+
+
+def test_with_heads_can_be_saved(tmp_path: Path) -> None:
+    chosen = small_recognizer().with_heads(["ar"])
+    chosen.save(tmp_path)
+    assert same_decoded(load_recognizer(tmp_path).read(lines(), "ar"), chosen.read(lines(), "ar"))
+
+
+def test_the_tiny_preset_reads_five_digits() -> None:
+    recognizer = Recognizer.build("tiny")
+    assert recognizer.encoder.image_size == (28, 140)
+    assert (recognizer.charset, recognizer.max_length) == (DIGITS, 5)
+    assert not recognizer.training
+    images = torch.zeros(2, 28, 140, dtype=torch.uint8)
+    for variant in recognizer.variants():
+        assert len(recognizer.read(images, variant).texts) == 2
+
+
+def test_presets_can_have_another_size() -> None:
+    recognizer = Recognizer.build("tiny", ["parallel"], image_size=(42, 70), max_length=2)
+    assert recognizer.encoder.image_size == (42, 70)
+    assert recognizer.processor.height, recognizer.processor.width == (42, 70)
+    assert recognizer.encode(lines(2)).shape == (2, 2 + 3 * 10, 128)
+
+
+@pytest.mark.parametrize("size", [(30, 140), (28, 141), (0, 0), (-28, 140)])
+def test_a_size_that_does_not_fit_the_patches_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=f"image size {size[0]}x{size[1]}"):
+        Recognizer.build("tiny", ["parallel"], image_size=size)
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("nothing", [[], torch.empty(0, 28, 84, dtype=torch.uint8)])
+def test_reading_nothing_gives_nothing(nothing: Any) -> None:
+    for variant in small_recognizer().variants():
+        decoded = small_recognizer().read(nothing, variant)
+        assert (decoded.texts, len(decoded.confidences), decoded.passes) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+def test_batches_do_not_change_what_is_read(head: str) -> None:
+    recognizer = small_recognizer()
+    lively(recognizer)
+    images = lines(11)
+    whole = recognizer.read(images, head, batch_size=64)
+    assert len(whole.texts) == 11
+    assert same_decoded(whole, recognizer.read(images, head, batch_size=4), tolerance=1e-4)
+    assert same_decoded(whole, recognizer.read(list(images), head), tolerance=1e-4)
+    assert same_decoded(whole, recognizer.read([image.numpy() for image in images], head), tolerance=1e-4)
+
+
+def test_lines_of_several_widths_are_read_together() -> None:
+    recognizer = small_recognizer()
+    images = [torch.zeros(28, 28 * n, dtype=torch.uint8) for n in (1, 2, 3)]
+    assert len(recognizer.read(images, "ctc").texts) == 3
+
+
+def test_an_image_that_cannot_be_used_is_refused() -> None:
+    with pytest.raises(InputError, match="float32"):
+        small_recognizer().read([torch.zeros(28, 84)], "ctc")
