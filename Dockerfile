@@ -14,14 +14,16 @@ FROM ${PYTHON_IMAGE}
 
 WORKDIR /app
 
-# Dependencies are a layer of their own, which changes of the source leave alone.
+# Dependencies are a layer of their own, which changes of the source leave alone; without their tests and torch's C++
+# headers it is 250 MB smaller.
 ARG TORCH_INDEX=""
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
     print(*p['dependencies'], *p['optional-dependencies']['bench'], 'setuptools', sep='\n')" > /tmp/requirements.txt \
     && python -m pip install --no-cache-dir --root-user-action=ignore ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c constraints.txt -r /tmp/requirements.txt \
-    && rm /tmp/requirements.txt
+    && rm /tmp/requirements.txt \
+    && find /usr/local/lib/python3* -type d \( -name tests -o -path '*/torch/include' \) -prune -exec rm -r {} +
 
 # results, and what the other commands write by default, open to whatever user runs the container.
 COPY . .

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.formatting import interval, milliseconds, percent
+from bench.formatting import interval, milliseconds, proportion
 from bench.plan import SUBJECTS, TASK_LENGTH
 from bench.statistics import Results
 
@@ -30,7 +30,7 @@ class Answer:
             passes = r.costs[(r.costs["variant"] == head) & (r.costs["length"] == TASK_LENGTH)]["passes"].iloc[0]
             row = {
                 "head": f"`{head}`",
-                f"exact match, {int(one['strings']):,} strings": f"{percent(one['exact'])} ({percent(one['exact_low'])} to {percent(one['exact_high'])})",
+                f"exact match, {int(one['strings']):,} strings": proportion(one, "exact"),
                 f"decoder passes, n = {TASK_LENGTH}": int(passes),
             }
             for subject in self._fixed():
@@ -48,7 +48,7 @@ class Answer:
         best = max(_ONE_PASS, key=lambda head: exact[head])
         row, sign = self._comparison("ar", best)
         difference, low, high = sign * row["difference"], *sorted((sign * row["low"], sign * row["high"]))
-        points = f"{difference * 100:+.2f} points of exact match (95 % CI {low * 100:+.2f} to {high * 100:+.2f}; McNemar p = {row['p_value']:.2g})"
+        confidence = f"95 % CI {low * 100:+.2f} to {high * 100:+.2f}; McNemar p = {row['p_value']:.2g}"
         strings = f"{r.facts['accuracy']['strings']:,} {r.facts['accuracy']['split']} strings of {TASK_LENGTH}"
         if low > 0:
             verdict = "Autoregression does buy accuracy here"
@@ -56,7 +56,10 @@ class Answer:
             verdict = "Autoregression reads worse here"
         else:
             verdict = "Autoregression buys no measurable accuracy here"
-        return f"**{verdict}**: on the same {strings}, `ar` minus `{best}`, the better one-pass head, is {points}."
+        return (
+            f"**{verdict}**: on the same {strings}, `ar` minus `{best}`, the better one-pass head, is "
+            f"{difference * 100:+.2f} points of exact match ({confidence})."
+        )
 
     def slope(self) -> str:
         """What a symbol costs each kind of head."""
@@ -67,8 +70,9 @@ class Answer:
             ratios = " and ".join(f"{flat.loc[h, 'ratio']:.2f} (`{h}`)" for h in _ONE_PASS)
             longest, shortest = flat["long"].iloc[0], flat["short"].iloc[0]
             parts.append(
-                f"on {self.labels[subject]} a symbol costs `ar-generate` {interval(generate)} ms and `ar` {interval(own)} ms, "
-                f"while one-pass decoding of {longest} symbols takes {ratios} times that of {shortest}"
+                f"on {self.labels[subject]} a symbol costs `ar-generate` {interval(generate)} ms "
+                f"and `ar` {interval(own)} ms, while one-pass decoding of {longest} symbols takes "
+                f"{ratios} times that of {shortest}"
             )
         rising = all(self._fit(s, h)["b_low"] > 0 for s in self._fixed() for h in ("ar-generate", "ar"))
         verdict = (
@@ -91,7 +95,9 @@ class Answer:
             share = self._latency(subject, "ar", TASK_LENGTH)
             encoder = share["encode_ms"] / share["total_ms"]
             parts.append(f"{self.labels[subject]}: {', '.join(shown)}; the encoder is {encoder:.0%} of what `ar` takes")
-        return f"**From image to text, n = {TASK_LENGTH}, the faster one-pass head** is, on " + "; on ".join(parts) + "."
+        return (
+            f"**From image to text, n = {TASK_LENGTH}, the faster one-pass head** is, on " + "; on ".join(parts) + "."
+        )
 
     def advice(self) -> str:
         """Which head to deploy, as far as these measurements say."""
@@ -111,14 +117,16 @@ class Answer:
                 )
         if low > 0:
             return f"**Which head**: `ar` where accuracy decides, `{best}` where latency does.{caveat}"
-        return f"**Which head**: `{best}`; for independent digits nothing measured here speaks for paying a pass a symbol.{caveat}"
+        return f"**Which head**: `{best}`; nothing measured here speaks for paying a pass a symbol.{caveat}"
 
     def _fixed(self) -> list[str]:
         return [name for name in self.labels if not SUBJECTS[name].grows]
 
     def _latency(self, subject: str, variant: str, length: int) -> pd.Series:
         table = self.results.latency
-        return table[(table["subject"] == subject) & (table["variant"] == variant) & (table["length"] == length)].iloc[0]
+        return table[(table["subject"] == subject) & (table["variant"] == variant) & (table["length"] == length)].iloc[
+            0
+        ]
 
     def _fit(self, subject: str, variant: str, phase: str = "decode") -> pd.Series:
         table = self.results.fits

@@ -33,6 +33,16 @@ def percent(value: float) -> str:
     return f"{value * 100:.2f} %"
 
 
+def proportion(row: Any, name: str) -> str:
+    """A proportion with its confidence interval, from columns NAME, NAME_low and NAME_high."""
+    return f"{percent(row[name])} ({percent(row[f'{name}_low'])} to {percent(row[f'{name}_high'])})"
+
+
+def points(row: Any) -> str:
+    """A difference of proportions in percentage points, with its confidence interval."""
+    return f"{row['difference'] * 100:+.2f} ({row['low'] * 100:+.2f} to {row['high'] * 100:+.2f})"
+
+
 def ratio(row: Any) -> str:
     return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
 

@@ -7,6 +7,7 @@ change. No gate knows an absolute time.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ def ratios(rounds: int = _ROUNDS) -> dict[str, float]:
     found: dict[str, list[float]] = {name: [] for name in RATIOS_OF}
     with torch.inference_mode():
         for number in range(rounds + 3):
-            features, encode = clock(lambda: encoder(pixel_values), bound.device)
+            features, encode = clock(partial(encoder, pixel_values), bound.device)
             for name in RATIOS_OF:
-                _, decode = clock(lambda name=name: variants[name](features, length=TASK_LENGTH), bound.device)  # type: ignore[misc]
+                _, decode = clock(partial(variants[name], features, length=TASK_LENGTH), bound.device)
                 if number >= 3:  # the first rounds warm up
                     found[name].append(decode / encode)
     return {name: float(np.median(values)) for name, values in found.items()}
@@ -63,7 +64,9 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): restore it from git, or run `python -m bench baseline`") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): restore it from git, or run `python -m bench baseline`"
+        ) from error
 
 
 def write_baseline(path: Path = BASELINE) -> None:
@@ -84,7 +87,8 @@ def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]
 def risen_ratios(found: dict[str, float], baseline: dict[str, Any], tolerance: float = TOLERANCE) -> list[str]:
     """One line for every variant whose cost over the encoder's has risen beyond the tolerance."""
     return [
-        f"{name} decodes in {ratio:.3f} of the encoder's time, baseline {baseline['ratios'][name]:.3f} (tolerance {tolerance}×)"
+        f"{name} decodes in {ratio:.3f} of the encoder's time, "
+        f"baseline {baseline['ratios'][name]:.3f} (tolerance {tolerance}×)"
         for name, ratio in found.items()
         if ratio > baseline["ratios"][name] * tolerance
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Repor
     done, total = _rounds_done(store, cell), cell.rounds + cell.warmup
     if done >= total:
         return
-    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []
     bound = bind(cell.subject, _lengths(cell), device)
     points = {p: (bound[p], 1) if cell.kind == "latency" else (bound[TASK_LENGTH], p) for p in cell.points}
     inputs = {p: b.pixel_values(batch) for p, (b, batch) in points.items()}
@@ -138,22 +139,23 @@ def _visit(bound: Bound, pixel_values: torch.Tensor, repeats: int, shuffle: rand
     encoder, variants, length = bound.recognizer.encoder, bound.variants(), bound.length
     rows: list[dict[str, Any]] = []
 
-    def timed(variant: str, phase: str, work: Callable[[], Any]) -> Any:
+    def timed(variant: str, phase: str, repeat: int, work: Callable[[], Any]) -> Any:
         result, seconds = clock(work, bound.device)
         passes = getattr(result, "passes", 0)
         rows.append({"variant": variant, "phase": phase, "repeat": repeat, "seconds": seconds, "passes": passes})
         return result
 
+    def whole(name: str) -> Any:
+        features = encoder(pixel_values)
+        return variants[name](features, length=length) if name in variants else features
+
     with torch.inference_mode():
         for repeat in range(repeats):
-            features = timed("encoder", "encode", lambda: encoder(pixel_values))
+            features = timed("encoder", "encode", repeat, partial(encoder, pixel_values))
             for name in shuffle.sample(list(variants), len(variants)):
-                timed(name, "decode", lambda name=name: variants[name](features, length=length))  # type: ignore[misc]
+                timed(name, "decode", repeat, partial(variants[name], features, length=length))
         if length == TASK_LENGTH and len(pixel_values) == 1:
             for repeat in range(repeats):
                 for name in shuffle.sample(["encoder", *variants], len(variants) + 1):
-                    if name == "encoder":
-                        timed(name, "whole", lambda: encoder(pixel_values))
-                    else:
-                        timed(name, "whole", lambda name=name: variants[name](encoder(pixel_values), length=length))  # type: ignore[misc]
+                    timed(name, "whole", repeat, partial(whole, name))
     return rows

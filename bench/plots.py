@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +29,15 @@ COLOURS = {
     "ctc-beam": "#56B4E9",
     "encoder": "#555555",
 }
-MARKERS = {"ar-generate": "s", "ar": "o", "ar-nocache": "v", "parallel": "D", "ctc": "^", "ctc-beam": "P", "encoder": ""}
+MARKERS = {
+    "ar-generate": "s",
+    "ar": "o",
+    "ar-nocache": "v",
+    "parallel": "D",
+    "ctc": "^",
+    "ctc-beam": "P",
+    "encoder": "",
+}
 NAMES = {
     "ar-generate": "ar-generate (Hugging Face)",
     "ar": "ar (KV cache)",
@@ -38,7 +47,7 @@ NAMES = {
     "ctc-beam": "ctc, beam search",
     "encoder": "encoder alone",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -74,7 +83,9 @@ def draw_all(results: Results, store: Store, folder: Path, labels: dict[str, str
                 continue
             for suffix in (".png", ".svg"):
                 with replacing(folder / f"{name}{suffix}") as temporary:
-                    figure.savefig(temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None)
+                    figure.savefig(
+                        temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None
+                    )
         drawn.append(name)
     return drawn
 
@@ -105,12 +116,24 @@ def latency(results: Results, labels: dict[str, str]) -> Figure:
         for variant in variants:
             line = of[of["variant"] == variant]
             style = "--" if variant == "encoder" else "-"
-            axis.plot(line["length"], line["total_ms"], style, marker=MARKERS[variant], ms=4, lw=1.4, color=COLOURS[variant])
-            axis.fill_between(line["length"], line["total_low"], line["total_high"], color=COLOURS[variant], alpha=0.2, lw=0)
+            axis.plot(
+                line["length"], line["total_ms"], style, marker=MARKERS[variant], ms=4, lw=1.4, color=COLOURS[variant]
+            )
+            axis.fill_between(
+                line["length"], line["total_low"], line["total_high"], color=COLOURS[variant], alpha=0.2, lw=0
+            )
         shown = of[of["variant"] != "ar-nocache"]["total_ms"].max() * 1.12
         axis.set_ylim(0, shown)  # decoding without a cache may leave the frame, so that the others stay readable
         if of["total_ms"].max() > shown:
-            axis.text(0.02, 0.97, "without cache: leaves the frame", transform=axis.transAxes, va="top", fontsize=8, color="#666666")
+            axis.text(
+                0.02,
+                0.97,
+                "without cache: leaves the frame",
+                transform=axis.transAxes,
+                va="top",
+                fontsize=8,
+                color="#666666",
+            )
         axis.set_title(labels[subject], fontsize=10)
         ticks = sorted(of["length"].unique())
         # 1 and 2 would touch on a long axis.
@@ -165,9 +188,9 @@ def accuracy(results: Results) -> Figure:
     for i, head in enumerate(own):
         part = results.positions[results.positions["head"] == head]
         x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
-        error = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]) * 100
+        errors = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]) * 100
         right.errorbar(
-            x, part["accuracy"] * 100, yerr=error, fmt=MARKERS[head], color=COLOURS[head], capsize=3, ms=5, label=head
+            x, part["accuracy"] * 100, yerr=errors, fmt=MARKERS[head], color=COLOURS[head], capsize=3, ms=5, label=head
         )
     right.set_xticks(sorted(results.positions["position"].unique()))
     right.set_xlabel("position in the string")
@@ -189,7 +212,15 @@ def throughput(results: Results, labels: dict[str, str]) -> Figure | None:
         for variant in variants:
             line = of[of["variant"] == variant]
             style = "--" if variant == "encoder" else "-"
-            axis.plot(line["batch"], line["strings_per_second"], style, marker=MARKERS[variant], ms=4, lw=1.4, color=COLOURS[variant])
+            axis.plot(
+                line["batch"],
+                line["strings_per_second"],
+                style,
+                marker=MARKERS[variant],
+                ms=4,
+                lw=1.4,
+                color=COLOURS[variant],
+            )
             axis.fill_between(line["batch"], line["low"], line["high"], color=COLOURS[variant], alpha=0.2, lw=0)
         axis.set_xscale("log")
         axis.set_yscale("log")
@@ -278,7 +309,11 @@ def strings(results: Results, store: Store, mistakes: bool) -> Figure | None:
                 color="#222222" if right else "#C1121F",
                 weight="normal" if right else "bold",
             )
-    for x, title in [(aspect / 2, "image"), (aspect + 0.5, "truth"), *((aspect + 3.1 + i * 2.6, h) for i, h in enumerate(heads))]:
+    for x, title in [
+        (aspect / 2, "image"),
+        (aspect + 0.5, "truth"),
+        *((aspect + 3.1 + i * 2.6, h) for i, h in enumerate(heads)),
+    ]:
         axis.text(x, -0.3, title, ha="center" if title == "image" else "left", va="center", weight="bold")
     axis.set_xlim(0, aspect + 3.1 + len(heads) * 2.6)
     axis.set_ylim(len(chosen), -0.7)

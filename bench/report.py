@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import plots
 from bench.answer import Answer
-from bench.formatting import markdown_table, milliseconds, percent, ratio, si
+from bench.formatting import markdown_table, milliseconds, percent, points, proportion, ratio, si
 from bench.plan import SUBJECTS, TASK_LENGTH
 from bench.statistics import Results, analyse
 from bench.store import Store
@@ -77,7 +77,9 @@ class Tables:
                 "subject": self.labels[row["subject"]],
                 "variant": f"`{row['variant']}`",
                 "decode, longest / shortest n": f"{row['long']} / {row['short']}: {ratio(row)}",
-                "whole / encoder alone": ratio(whole[key]) if (key := (row["subject"], row["variant"])) in whole else "",
+                "whole / encoder alone": ratio(whole[key])
+                if (key := (row["subject"], row["variant"])) in whole
+                else "",
             }
             for row in self.results.flatness.to_dict("records")
         ]
@@ -97,7 +99,7 @@ class Tables:
             {
                 "head": f"`{row['head']}`",
                 "strings": f"{row['strings']:,}",
-                "exact match": f"{percent(row['exact'])} ({percent(row['exact_low'])} to {percent(row['exact_high'])})",
+                "exact match": proportion(row, "exact"),
                 "digits right": percent(row["digit_accuracy"]),
                 "CER": percent(row["cer"]),
                 "ECE": f"{row['ece']:.4f}",
@@ -110,7 +112,7 @@ class Tables:
         rows = [
             {
                 "heads": f"`{row['head']}` − `{row['other']}`",
-                "difference, points": f"{row['difference'] * 100:+.2f} ({row['low'] * 100:+.2f} to {row['high'] * 100:+.2f})",
+                "difference, points": points(row),
                 "only first right": row["only_head_right"],
                 "only second right": row["only_other_right"],
                 "McNemar p": f"{row['p_value']:.2g}",

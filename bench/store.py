@@ -90,7 +90,7 @@ class Store:
         path = self.path(f"{name}.csv")
         texts = {"text": str, "prediction": str}
         try:
-            return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"peak_bytes": [""]})  # type: ignore[arg-type]
+            return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"peak_bytes": [""]})
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete it and run `make bench` again") from error
 

@@ -15,7 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.plan import VARIANTS, Subject
-from seqocr.models.base import Variant
+from seqocr.models.base import Head, Variant
+from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import HEADS, Recognizer
 
 _SEED = 0
@@ -47,8 +48,8 @@ class Bound:
 def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> dict[int, Bound]:
     """The subject for each length. The autoregressive decoder is one for all, the encoder one an image size."""
     bound: dict[int, Bound] = {}
-    encoders: dict[tuple[int, int], nn.Module] = {}
-    decoder: nn.Module | None = None
+    encoders: dict[tuple[int, int], Encoder] = {}
+    decoder: Head | None = None
     for length in sorted(lengths, reverse=True):  # the longest first: its decoder has positions enough for the others
         torch.manual_seed(_SEED)
         size = subject.size_for(length)
@@ -119,7 +120,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    results = profiler.profiler.kineto_results
     events = sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns())
     held = peak = 0
     for event in events:

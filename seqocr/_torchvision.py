@@ -26,7 +26,7 @@ def import_torchvision() -> None:
         RuntimeError: whatever torchvision raises when the missing schemas were not the reason.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "does not exist" not in str(error):
             raise

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from PIL import Image, UnidentifiedImageError
 from rich.console import Console
@@ -33,6 +32,8 @@ def data(
     picture: Annotated[Path | None, typer.Option(help="Also draw sample training strings to this PNG.")] = None,
 ) -> None:
     """Fetch and verify digits, and say what there is."""
+    import torch
+
     from seqocr.data.augment import Augmentation
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import SPLITS, load_digits
@@ -43,7 +44,7 @@ def data(
         if split == "train" and picture is not None:
             strings = SequenceMNIST(digits, augmentation=Augmentation())
             lines, _ = strings.batch(range(30))
-            sheet = lines.view(10, 3, 28, 140).transpose(1, 2).reshape(280, 420)
+            sheet = torch.stack(list(lines)).view(10, 3, 28, 140).transpose(1, 2).reshape(280, 420)
             Image.fromarray(sheet.numpy()).resize((1260, 840)).save(picture)
             print(f"sample training strings: {picture}")
 
@@ -93,7 +94,9 @@ def train(
         seed=seed,
     )
     if protocol == "frozen" and init is None and encoder in ("tiny", "small"):
-        raise InputError(f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint")
+        raise InputError(
+            f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint"
+        )
     size = _image_size(image_size)
     names = heads.split(",")
     runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
@@ -148,7 +151,9 @@ def evaluate(
         shown.add_column(column, justify="left" if column == "head" else "right")
     for row in tables["summary"].itertuples():
         interval = f"{row.exact_low:.2%} to {row.exact_high:.2%}"
-        shown.add_row(row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}")
+        shown.add_row(
+            row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
+        )
     Console().print(shown)
     print(f"tables: {out}")
 
@@ -211,16 +216,14 @@ def run(command: typer.Typer) -> None:
     for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        command(standalone_mode=False)
+        command()  # ends in SystemExit: 2 after wrong usage, which it explains itself, and 130 after an interrupt
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:
+            print("interrupted", file=sys.stderr)
+        raise
 
 
 def main() -> None:

@@ -47,16 +47,19 @@ def device_name(device: torch.device) -> str:
 
 def commit() -> str | None:
     """The commit of the source tree ($SEQOCR_COMMIT where there is no git), "+" if the tree differs from it."""
-    here = Path(__file__).parent
     try:
-        run = {"cwd": here, "capture_output": True, "text": True, "timeout": 10}
-        done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **run)
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", "*.py"], **run).stdout
+        done = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py").stdout
     except (OSError, subprocess.SubprocessError):
         return os.environ.get("SEQOCR_COMMIT")
     if done.returncode != 0:
         return os.environ.get("SEQOCR_COMMIT")
     return done.stdout.strip() + ("+" if changed.strip() else "")
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    here = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
 
 
 def _version(package: str) -> str | None:

@@ -44,7 +44,9 @@ def predict(recognizer: Recognizer, strings: SequenceMNIST, heads: Sequence[str]
             for head in heads:
                 decoded = variants[head](features)
                 readings = zip(indices, texts, decoded.texts, decoded.confidences.tolist(), strict=True)
-                rows += [(index, head, text, prediction, confidence) for index, text, prediction, confidence in readings]
+                rows += [
+                    (index, head, text, prediction, confidence) for index, text, prediction, confidence in readings
+                ]
             reporter.advance(steps=len(indices))
     return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
 
@@ -100,7 +102,10 @@ def confusion(predictions: pd.DataFrame, charset: str) -> pd.DataFrame:
     for head, text, prediction in predictions[["head", "text", "prediction"]].itertuples(index=False):
         for operation in Levenshtein.opcodes(text, prediction):
             # Runs that are not equal have one side empty, or both of the same length.
-            truth, read = text[operation.src_start : operation.src_end], prediction[operation.dest_start : operation.dest_end]
+            truth, read = (
+                text[operation.src_start : operation.src_end],
+                prediction[operation.dest_start : operation.dest_end],
+            )
             for a, b in zip(truth or NOTHING * len(read), read or NOTHING * len(truth), strict=True):
                 counts[head, a, b] = counts.get((head, a, b), 0) + 1
     table = pd.DataFrame([(*key, n) for key, n in counts.items()], columns=["head", "truth", "read", "count"])
@@ -113,7 +118,9 @@ def confusion(predictions: pd.DataFrame, charset: str) -> pd.DataFrame:
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo et al. 2017)."""
     place = np.minimum((confidences * bins).astype(int), bins - 1)
-    gaps = [abs(right[place == b].mean() - confidences[place == b].mean()) * (place == b).sum() for b in np.unique(place)]
+    gaps = [
+        abs(right[place == b].mean() - confidences[place == b].mean()) * (place == b).sum() for b in np.unique(place)
+    ]
     return float(np.sum(gaps) / len(right))
 
 
@@ -140,5 +147,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % bootstrap interval of a mean (percentile, 10,000 resamples, seeded)."""
     if np.all(values == values[0]):
         return float(values[0]), float(values[0])
-    found = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=np.random.default_rng(0))
+    found = bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=np.random.default_rng(0)
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

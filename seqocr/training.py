@@ -125,7 +125,9 @@ class _Run:
         self.command = command
         self.strings = SequenceMNIST(train, config.length, seed=config.seed, augmentation=config.augmentation)
         if len(self.strings) < config.batch_size:
-            raise InputError(f"{len(train):,} digits make {len(self.strings)} strings, fewer than a batch: lower batch_size")
+            raise InputError(
+                f"{len(train):,} digits make {len(self.strings)} strings, fewer than a batch: lower batch_size"
+            )
         available = SequenceMNIST(validation, config.length, seed=config.seed)
         self.held_out = available.batch(range(min(config.validation_strings, len(available))))
         self.train_source = train
@@ -162,7 +164,9 @@ class _Run:
                 if interrupted() and self.step < config.steps:
                     if self.best < 0:
                         self._validate(reporter)
-                    reporter.say(f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}")
+                    reporter.say(
+                        f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}"
+                    )
                     raise KeyboardInterrupt
             (self.out / _STATE).unlink(missing_ok=True)
             if interrupted():
@@ -170,14 +174,13 @@ class _Run:
         return Recognizer.load(self.out)
 
     def _batches(self, step: int) -> Iterator[tuple[Any, list[str]]]:
-        size = self.config.batch_size
-        in_epoch = len(self.strings) // size
+        size, epoch = self.config.batch_size, 0
         while True:
-            epoch, first = divmod(step, in_epoch)
             strings = self.strings.at_epoch(epoch)
-            for i in range(first, in_epoch):
+            in_epoch = len(strings) // size  # not the same every time where lengths are mixed
+            for i in range(step, in_epoch):
                 yield strings.batch(range(i * size, (i + 1) * size))
-            step = (epoch + 1) * in_epoch
+            step, epoch = max(0, step - in_epoch), epoch + 1
 
     def _train_step(self, images: Any, texts: list[str]) -> float:
         start = time.monotonic()
@@ -245,7 +248,7 @@ class _Run:
         return json.dumps([dataclasses.asdict(self.config), shapes, self.train_source.source, len(self.train_source)])
 
     def _save_state(self) -> None:
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name, weight in self.weights.items():
             moments = self.optimizer.state.get(weight, {})
             tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
@@ -282,7 +285,7 @@ class _Run:
 
 @contextmanager
 def _interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Within the block, an interrupt is noted rather than raised, so that no step is left half done; a second one is raised.
+    """Within the block, an interrupt is noted, not raised, so that no step is left half done; a second one is raised.
 
     Yields:
         whether there was one.

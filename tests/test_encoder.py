@@ -54,9 +54,7 @@ def test_patch_features_run_by_row(kind: str) -> None:
 def test_resizing_there_interpolates_as_transformers_does(kind: str) -> None:
     encoder = make(kind, image_size=56, patch_size=14)
     for size in (28, 84):
-        theirs = encoder.backbone(
-            pixel_values=pixels(size, size), interpolate_pos_encoding=True
-        ).last_hidden_state
+        theirs = encoder.backbone(pixel_values=pixels(size, size), interpolate_pos_encoding=True).last_hidden_state
         ours = encoder.resized(size, size)(pixels(size, size))
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 

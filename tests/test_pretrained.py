@@ -108,11 +108,10 @@ def test_a_checkpoint_can_be_resized_to_a_line(trocr: Path) -> None:
     assert recognizer.processor.keep_aspect
     assert recognizer.encode(torch.zeros(2, 28, 84, dtype=torch.uint8)).shape == (2, 2 + 2 * 6, 16)
     square = Recognizer.build(str(trocr), max_length=3)
-    name = "encoder.layer.0.intermediate.dense.weight"
     ours, theirs = recognizer.encoder.backbone.state_dict(), square.encoder.backbone.state_dict()
     assert ours.keys() == theirs.keys()
-    changed = {name for name in ours if ours[name].shape != theirs[name].shape or not torch.equal(ours[name], theirs[name])}
-    assert changed == {"embeddings.position_embeddings"}, name
+    changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert changed == {"embeddings.position_embeddings"}
     with pytest.raises(InputError, match="image size 30x84"):
         Recognizer.build(str(trocr), image_size=(30, 84))
 
@@ -152,7 +151,7 @@ def test_truncated_checkpoints_are_refused(copy: Path, keep: int) -> None:
         load_pretrained(str(copy))
 
 
-@pytest.mark.parametrize("config", ["", "{", "[]", "{}", '{"model_type": "bert"}', '{"model_type": "nonsense"}'])
+@pytest.mark.parametrize("config", ["", "[]", '{"model_type": "bert"}'])
 def test_other_configs_are_refused(copy: Path, config: str) -> None:
     (copy / "config.json").write_text(config)
     with pytest.raises(InputError, match="copy is not a TrOCR checkpoint"):

@@ -111,7 +111,6 @@ def test_a_truncated_config_is_named(saved: Path, keep: int) -> None:
         ("encoder", "deit"),
         ("encoder", {"model_type": "swin"}),
         ("encoder", {**SMALL_ENCODER, "hidden_size": "many"}),
-        ("encoder", {**SMALL_ENCODER, "hidden_size": 15}),
         ("encoder", {**SMALL_ENCODER, "image_size": [30, 84]}),
         ("heads", None),
         ("heads", ["ar"]),

@@ -47,9 +47,7 @@ def test_without_replacement_each_digit_is_used_at_most_once(
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), augmented=st.booleans(), length=lengths)
-def test_a_sample_is_the_same_alone_and_in_any_batch(
-    seed: int, augmented: bool, length: int | tuple[int, int]
-) -> None:
+def test_a_sample_is_the_same_alone_and_in_any_batch(seed: int, augmented: bool, length: int | tuple[int, int]) -> None:
     def make() -> SequenceMNIST:
         return SequenceMNIST(coded(80), length, seed=seed, augmentation=Augmentation() if augmented else None)
 

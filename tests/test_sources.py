@@ -220,6 +220,8 @@ def test_training_and_other_data_sets_never_fall_back(
         load_digits_or_validation("test", "kmnist", tmp_path)
     with pytest.raises(InputError, match="unknown data set"):
         load_digits_or_validation("test", "svhn", tmp_path)
+    with pytest.raises(InputError, match="unknown split 'dev'"):
+        load_digits_or_validation("dev", root=tmp_path)
 
 
 # torchvision's download, from a mirror on this machine.

@@ -116,7 +116,10 @@ def _max3(x: torch.Tensor) -> torch.Tensor:
     for axis in (1, 2):
         size = x.shape[axis]
         y = x.clone()
-        for to, of in ((y.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)), (y.narrow(axis, 0, size - 1), x.narrow(axis, 1, size - 1))):
+        for to, of in (
+            (y.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)),
+            (y.narrow(axis, 0, size - 1), x.narrow(axis, 1, size - 1)),
+        ):
             torch.maximum(to, of, out=to)
         x = y
     return x

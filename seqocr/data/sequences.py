@@ -60,7 +60,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         ends = lengths.cumsum(0)
         if not replacement:
             fitting = int((ends <= pool).sum())
-            if count is not None and fitting < count or fitting == 0:
+            if (count is not None and fitting < count) or fitting == 0:
                 raise InputError(
                     f"{pool:,} {digits.split} digits make {fitting:,} strings of length {length} without replacement, "
                     f"not {strings:,}: ask for fewer, or draw with replacement"

@@ -114,7 +114,7 @@ def load_digits_or_validation(split: str, dataset: str = "mnist", root: Path | N
     try:
         return load_digits(split, dataset, root)
     except InputError as error:
-        if dataset != "mnist" or split == "train":
+        if dataset != "mnist" or split != "test":
             raise
         log.warning("%s\nUsing the validation split instead; every result says so.", error)
         return load_digits("validation", dataset, root)
@@ -159,7 +159,10 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
     tried: list[str] = []
     faults = _faults(raw)
     if not faults:
-        return raw, provenance.read_text().strip() if provenance.exists() else "MNIST (IDX files found under the data root)"
+        return (
+            raw,
+            provenance.read_text().strip() if provenance.exists() else "MNIST (IDX files found under the data root)",
+        )
     tried.append(f"files in {raw}: {'; '.join(faults)}")
     log.info("MNIST: %s", tried[-1])
     fetchers: list[tuple[str, Callable[[Path], Path]]] = [
@@ -183,8 +186,8 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
     raise InputError(
         "MNIST could not be had. Tried:\n"
         + "\n".join(f"  - {line}" for line in tried)
-        + f"\nPut the four IDX files into {raw} (see https://github.com/cvdfoundation/mnist), or run where one of these "
-        "sources can be reached. The 5,000 embedded digits (split 'validation') work without any."
+        + f"\nPut the four IDX files into {raw} (see https://github.com/cvdfoundation/mnist), or run where one "
+        "of these sources can be reached. The 5,000 embedded digits (split 'validation') work without any."
     )
 
 
@@ -205,7 +208,7 @@ def _install(fetched: Path, raw: Path) -> None:
     for name in MNIST_MD5:
         incoming = raw / f".{name}.tmp"
         shutil.copyfile(fetched / name, incoming)
-        os.replace(incoming, raw / name)
+        incoming.replace(raw / name)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel, ViTConfig, ViTModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -37,7 +36,7 @@ class AutoregressiveHead(Head):
             "max_position_embeddings": max(max_length + 1, decoder.get("max_position_embeddings", 0)),
             "tie_word_embeddings": False,
         }
-        self.decoder = TrOCRForCausalLM(TrOCRConfig(**config))
+        self.decoder: Any = TrOCRForCausalLM(TrOCRConfig(**config))
         self._generator: list[VisionEncoderDecoderModel] = []  # in a list, so that it is not a submodule
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
@@ -141,7 +140,9 @@ class AutoregressiveHead(Head):
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""
         if not self._generator:
             stub = ViTModel(
-                ViTConfig(hidden_size=self.features.dim, num_hidden_layers=0, num_attention_heads=1, intermediate_size=1),
+                ViTConfig(
+                    hidden_size=self.features.dim, num_hidden_layers=0, num_attention_heads=1, intermediate_size=1
+                ),
                 add_pooling_layer=False,
             )
             self._generator.append(VisionEncoderDecoderModel(encoder=stub, decoder=self.decoder).eval())
@@ -197,6 +198,6 @@ class _Cache:
             x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
         return self.project(x)[:, 0]
 
-    def _attend(self, attention: nn.Module, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def _attend(self, attention: Any, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         query = self._split(attention.q_proj(x))
         return attention.out_proj(F.scaled_dot_product_attention(query, keys, values).transpose(1, 2).flatten(2))

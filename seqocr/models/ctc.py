@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -51,7 +52,7 @@ class CTCHead(Head):
 
     def _checked(self, text: str) -> list[int]:
         ids = self.encode_text(text)
-        needed = len(ids) + sum(a == b for a, b in zip(ids, ids[1:], strict=False))
+        needed = len(ids) + sum(a == b for a, b in itertools.pairwise(ids))
         if needed > self.frames:
             raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
         return ids
@@ -59,16 +60,16 @@ class CTCHead(Head):
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
         """Greedy: the best class of each frame, repeats merged, blanks dropped. Confidence is that path's."""
-        best, ids = self.logits(features).float().log_softmax(dim=2).max(dim=2)
+        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
         texts = [self._collapse(path) for path in ids.tolist()]
-        return Decoded(texts, best.sum(dim=1).exp(), passes=1)
+        return Decoded(texts, best.prod(dim=1), passes=1)
 
     def _collapse(self, path: list[int]) -> str:
         return self.text_of([i for i, before in zip(path, [-1, *path], strict=False) if i != before])
 
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:
-        """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the likeliest path."""
+        """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the best path."""
         log_probs = self.logits(features).float().log_softmax(dim=2)
         results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs.tolist()]
         confidences = torch.tensor([math.exp(score) for _, score in results])

@@ -7,7 +7,16 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import BeitConfig, BeitModel, DeiTConfig, DeiTModel, PretrainedConfig, PreTrainedModel, ViTConfig, ViTModel
+from transformers import (
+    BeitConfig,
+    BeitModel,
+    DeiTConfig,
+    DeiTModel,
+    PretrainedConfig,
+    PreTrainedModel,
+    ViTConfig,
+    ViTModel,
+)
 
 from seqocr.errors import InputError
 from seqocr.models.base import FeatureMap
@@ -93,7 +102,9 @@ class Encoder(nn.Module):
 
 def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:
     if size[0] < patch[0] or size[1] < patch[1] or size[0] % patch[0] or size[1] % patch[1]:
-        raise InputError(f"image size {size[0]}x{size[1]}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}")
+        raise InputError(
+            f"image size {size[0]}x{size[1]}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}"
+        )
 
 
 def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:

@@ -23,7 +23,7 @@ class ParallelHead(Head):
     ) -> None:
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        self.attention_heads = attention_heads
+        self.attention_heads, self.head_dim = attention_heads, hidden // attention_heads
         self.queries = nn.Parameter(torch.randn(max_length, hidden) * 0.5)
         self.norm = nn.LayerNorm(features.dim)
         self.key_value = nn.Linear(features.dim, 2 * hidden)
@@ -32,12 +32,12 @@ class ParallelHead(Head):
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
-        keys, values = self.key_value(self.norm(features)).chunk(2, dim=2)
-        queries = self.queries.expand(len(features), -1, -1)
-        attended = F.scaled_dot_product_attention(
-            *(x.unflatten(2, (self.attention_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
-        )
-        return self.classify(F.relu(self.mix(attended.transpose(1, 2).flatten(2))))
+        batch, slots, heads = len(features), self.max_length, self.attention_heads
+        # Plain views: at batch 1 this head is little more than the overhead of its operations.
+        both = self.key_value(self.norm(features)).view(batch, -1, 2, heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        queries = self.queries.view(1, slots, heads, self.head_dim).transpose(1, 2).expand(batch, -1, -1, -1)
+        attended = F.scaled_dot_product_attention(queries, both[0], both[1]).transpose(1, 2).reshape(batch, slots, -1)
+        return self.classify(F.relu(self.mix(attended)))
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         rows = [self.encode_text(text) for text in texts]
@@ -47,5 +47,5 @@ class ParallelHead(Head):
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        best, ids = self.logits(features).float().log_softmax(dim=2).max(dim=2)
-        return Decoded([self.text_of(row) for row in ids.tolist()], best.sum(dim=1).exp(), passes=1)
+        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
+        return Decoded([self.text_of(row) for row in ids.tolist()], best.prod(dim=1), passes=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, VisionEncoderDecoderModel
@@ -16,6 +17,18 @@ from seqocr.errors import InputError
 from seqocr.models.encoder import Encoder
 
 _SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
+
+# Among what transformers raises of files that are no checkpoint, or of another kind of model.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 _DECODER_SETTINGS = (
     "d_model",
@@ -62,7 +75,7 @@ def load_pretrained(source: str) -> Pretrained:
     local = Path(source).is_dir() or not _hub_answers()
     try:
         model = VisionEncoderDecoderModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except _LOAD_ERRORS as error:
         raise InputError(_explain(source, error)) from error
     decoder = model.decoder
     if decoder.config.model_type != "trocr":
@@ -96,7 +109,10 @@ def _normalisation(source: str, local: bool) -> tuple[tuple[float, float, float]
 def _explain(source: str, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if Path(source).is_dir():
-        return f"{source} is not a TrOCR checkpoint in Hugging Face format ({reason}): it needs config.json and model.safetensors"
+        return (
+            f"{source} is not a TrOCR checkpoint in Hugging Face format ({reason}): "
+            "it needs config.json and model.safetensors"
+        )
     return (
         f"{source!r} is no preset and no directory here, and could not be loaded from {constants.ENDPOINT} ({reason}). "
         "Check the name and the connection; or download the checkpoint where there is one "

@@ -58,7 +58,7 @@ class Recognizer(nn.Module):
         self.encoder, self.processor = encoder, processor
         self.charset, self.max_length = charset, max_length
         self.head_settings = heads
-        self.heads = nn.ModuleDict(
+        self.heads: dict[str, Any] = nn.ModuleDict(  # type: ignore[assignment]  # of Head, which ModuleDict cannot say
             {name: HEADS[name](encoder.features, charset, max_length, **more) for name, more in heads.items()}
         )
         self.provenance = provenance or {}
@@ -95,7 +95,9 @@ class Recognizer(nn.Module):
             keep_aspect, mean, std = False, found.mean, found.std
             if image_size:
                 encoder = encoder.resized(*image_size)
-        processor = Processor(*encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std)
+        processor = Processor(
+            *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
+        )
         settings = {name: dict(decoder) if name == "ar" else {} for name in heads}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         if weights and "ar" in recognizer.heads:
@@ -119,9 +121,7 @@ class Recognizer(nn.Module):
         return self.encoder(self.processor(images).to(self.device))
 
     @torch.inference_mode()
-    def read(
-        self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64
-    ) -> Decoded:
+    def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
         """Read line images.
 
         Args:
@@ -178,7 +178,9 @@ class Recognizer(nn.Module):
             if config["format"] != _FORMAT:
                 raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
-            look = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
+            look: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()
+            }
             recognizer = cls(
                 encoder,
                 Processor(*encoder.image_size, **look),
@@ -189,7 +191,9 @@ class Recognizer(nn.Module):
             )
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{config_path} is not a recognizer's config ({reason}): train or copy it again") from error
+            raise InputError(
+                f"{config_path} is not a recognizer's config ({reason}): train or copy it again"
+            ) from error
         try:
             recognizer.load_state_dict(load_file(weights_path))
         except (SafetensorError, RuntimeError) as error:

@@ -1,0 +1,274 @@
+"""The command line, run in this process but for one look at a real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import barred, lively, small_recognizer
+from PIL import Image
+
+from seqocr.data import sources
+from seqocr.data.sources import Digits
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    recognizer = small_recognizer()
+    lively(recognizer)
+    recognizer.save(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "line.png"
+    Image.fromarray(torch.cat(list(barred(3).images), dim=1).numpy()).save(path)
+    return path
+
+
+@pytest.fixture
+def digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digits without files or network."""
+
+    def load(split: str, dataset: str = "mnist", root: Path | None = None) -> Digits:
+        if split not in sources.SPLITS or dataset != "mnist":
+            raise InputError(f"unknown {split!r} of {dataset!r}")
+        return barred({"train": 160, "validation": 60, "test": 90}[split], split)
+
+    monkeypatch.setattr(sources, "load_digits", load)
+
+
+def is_one_clear_error(result: tuple[int, str, str], *words: object) -> bool:
+    code, out, err = result
+    assert code == 2
+    assert "Traceback" not in err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert err.splitlines()[-1] == line  # nothing after it
+    for word in words:
+        assert str(word) in line
+    assert out == ""
+    return True
+
+
+# read
+
+
+def test_read_prints_file_text_and_confidence(run_cli: Run, weights: Path, image: Path) -> None:
+    code, out, _ = run_cli("read", image, image, "--weights", weights, "--head", "ctc")
+    assert code == 0
+    decoded = Recognizer.load(weights).read([Image.open(image).convert("L")], "ctc")
+    line = f"{image}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}"
+    assert out.splitlines() == [line, line]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "I;16"])
+def test_read_takes_images_of_any_mode(run_cli: Run, weights: Path, image: Path, mode: str) -> None:
+    Image.open(image).convert(mode).save(image)
+    code, out, _ = run_cli("read", image, "--weights", weights)
+    assert code == 0
+    assert out.startswith(f"{image}\t")
+
+
+def damaged_images(folder: Path, good: bytes) -> dict[str, Path]:
+    made = {
+        "text.png": b"no image at all",
+        "empty.png": b"",
+        "half.png": good[: len(good) // 2],
+        "flipped.png": good[:45] + bytes([good[45] ^ 255]) + good[46:],
+    }
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    return {"missing.png": folder / "missing.png", ".": folder, **{name: folder / name for name in made}}
+
+
+@pytest.mark.parametrize("name", ["missing.png", ".", "text.png", "empty.png", "half.png", "flipped.png"])
+def test_an_image_that_cannot_be_read_is_named(run_cli: Run, weights: Path, image: Path, name: str) -> None:
+    path = damaged_images(image.parent, image.read_bytes())[name]
+    assert is_one_clear_error(run_cli("read", path, "--weights", weights), path, "PNG or JPEG")
+
+
+def test_read_with_an_unknown_head_or_without_weights(run_cli: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+    assert is_one_clear_error(run_cli("read", image, "--weights", weights, "--head", "lstm"), "'lstm'", "ctc-beam")
+    assert is_one_clear_error(run_cli("read", image, "--weights", tmp_path / "no"), tmp_path / "no", "missing")
+    (weights / "model.safetensors").write_bytes(b"half")
+    assert is_one_clear_error(run_cli("read", image, "--weights", weights), "model.safetensors cannot be used")
+
+
+# train
+
+
+def train_arguments(out: Path, *more: object) -> list[object]:
+    few = ["--steps", 2, "--batch-size", 4, "--warmup", 1, "--validate-every", 1, "--precision", "float32"]
+    return ["train", "--out", out, *few, *more]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--length", "abc"], ["--length abc", "1-5"]),
+        (["--length", "1-2-3"], ["--length 1-2-3"]),
+        (["--length", "-2"], ["--length -2"]),
+        (["--length", "0"], ["0"]),
+        (["--length", "5-3"], ["(5, 3)"]),
+        (["--image-size", "large"], ["--image-size large", "32x160"]),
+        (["--image-size", "28"], ["--image-size 28"]),
+        (["--image-size", "30x151"], ["image size 30x151", "14x7"]),
+        (["--heads", "ar,lstm"], ["'lstm'", "ar, parallel, ctc"]),
+        (["--heads", ""], ["''"]),
+        (["--protocol", "alternating"], ["'alternating'", "joint, frozen, separate"]),
+        (["--protocol", "frozen"], ["frozen", "--init"]),
+        (["--steps", "0"], ["steps 0"]),
+        (["--batch-size", "10000"], ["batch"]),
+        (["--precision", "int4"], ["'int4'"]),
+        (["--device", "tpu"], ["--device tpu"]),
+        (["--dataset", "svhn"], ["svhn"]),
+        (["--init", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_train_refuses_in_one_line(
+    run_cli: Run, digits: None, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    assert is_one_clear_error(run_cli(*train_arguments(tmp_path / "out"), *arguments), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_on_the_gpu_without_one_is_refused(
+    run_cli: Run, digits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert is_one_clear_error(run_cli(*train_arguments(tmp_path / "out", "--device", "cuda")), "no GPU", "cpu")
+
+
+def test_train_then_train_again_then_read(run_cli: Run, digits: None, tmp_path: Path, image: Path) -> None:
+    out = tmp_path / "out"
+    code, said, _ = run_cli(*train_arguments(out, "--heads", "ctc", "--length", "1-3"))
+    assert (code, said) == (0, f"trained: {out}\n")
+    trained = Recognizer.load(out)
+    assert (list(trained.heads), trained.max_length) == (["ctc"], 3)
+    assert trained.provenance["command"].startswith(f"seqocr train --out {out} --steps 2")
+    assert is_one_clear_error(run_cli(*train_arguments(out, "--heads", "ctc", "--length", "1-3")), out, "finished")
+    assert run_cli("read", image, "--weights", out, "--head", "ctc")[0] == 0
+
+
+def test_separate_training_is_a_run_a_head_from_the_same_start(run_cli: Run, digits: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rate = ["--learning-rate", "0"]  # so that what is kept are the initial weights
+    code, said, _ = run_cli(*train_arguments(out, "--heads", "parallel,ctc", "--protocol", "separate", *rate))
+    assert code == 0
+    assert said.splitlines() == [f"trained: {out / 'parallel'}", f"trained: {out / 'ctc'}"]
+    parallel, ctc = Recognizer.load(out / "parallel"), Recognizer.load(out / "ctc")
+    assert (list(parallel.heads), list(ctc.heads)) == (["parallel"], ["ctc"])
+    name = "backbone.embeddings.patch_embeddings.projection.weight"
+    torch.testing.assert_close(parallel.encoder.state_dict()[name], ctc.encoder.state_dict()[name])
+
+
+def test_frozen_training_starts_from_trained_weights(run_cli: Run, digits: None, tmp_path: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    arguments = train_arguments(out, "--init", weights, "--protocol", "frozen", "--heads", "ctc", "--length", "3")
+    assert run_cli(*arguments)[0] == 0
+    before, after = Recognizer.load(weights), Recognizer.load(out)
+    assert list(after.heads) == ["ctc"]
+    for name, tensor in before.encoder.state_dict().items():
+        assert torch.equal(tensor, after.encoder.state_dict()[name]), name
+
+
+def test_an_interrupt_ends_with_130(
+    run_cli: Run, digits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqocr.training.fit", interrupted)
+    code, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
+    assert (code, err.splitlines()[-1]) == (130, "interrupted")
+
+
+# eval
+
+
+def test_eval_writes_every_table(run_cli: Run, digits: None, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tables"
+    code, said, _ = run_cli("eval", "--weights", weights, "--out", out, "--length", "1-3", "--count", 20)
+    assert code == 0
+    assert "20 strings of test digits, made for the test" in " ".join(said.split())
+    names = {"predictions", "summary", "positions", "confusion", "comparisons"}
+    assert {path.stem for path in out.iterdir()} == names
+    as_text = {"text": str, "prediction": str}
+    predictions = pd.read_csv(out / "predictions.csv", dtype=as_text, keep_default_na=False)
+    assert len(predictions) == 60
+    assert predictions["head"].unique().tolist() == ["ar", "parallel", "ctc"]
+    assert pd.read_csv(out / "summary.csv")["strings"].tolist() == [20] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--heads", "lstm"], ["'lstm'", "ar-generate"]),
+        (["--split", "dev"], ["'dev'"]),
+        (["--dataset", "svhn"], ["svhn"]),
+        (["--length", "abc"], ["--length abc"]),
+        (["--count", "0"], ["count 0"]),
+        (["--count", "1000"], ["1,000", "fewer"]),
+        (["--device", "tpu"], ["--device tpu"]),
+        (["--weights", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_eval_refuses_in_one_line(
+    run_cli: Run, digits: None, weights: Path, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    out = tmp_path / "out"
+    assert is_one_clear_error(run_cli("eval", "--weights", weights, "--out", out, *arguments), *words)
+    assert not out.exists()
+
+
+# data
+
+
+def test_data_says_what_there_is_and_draws_it(run_cli: Run, digits: None, tmp_path: Path) -> None:
+    code, out, _ = run_cli("data", "--picture", tmp_path / "sheet.png")
+    assert code == 0
+    assert "train: 160 digits, made for the test" in out
+    assert "test: 90 digits" in out
+    assert Image.open(tmp_path / "sheet.png").size == (1260, 840)
+
+
+def test_data_of_an_unknown_set_is_refused(run_cli: Run) -> None:
+    assert is_one_clear_error(run_cli("data", "--dataset", "svhn"), "unknown data set 'svhn'")
+
+
+# usage
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fly"], ["read"], ["train"], ["eval", "--no-such-option"], ["train", "--steps", "x"]]
+)
+def test_wrong_usage_ends_with_2_and_no_traceback(run_cli: Run, arguments: list[str]) -> None:
+    code, _, err = run_cli(*arguments)
+    assert code == 2
+    assert err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["eval"], ["read"]])
+def test_help_names_options(run_cli: Run, command: list[str]) -> None:
+    _, out, err = run_cli(*command, "--help")
+    assert "--help" in out + err
+
+
+def test_a_real_process_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "seqocr.cli", "read", "line.png", "--weights", str(tmp_path / "no-weights")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: {tmp_path / 'no-weights'}")

@@ -1,0 +1,390 @@
+"""Training: every protocol, and every way in which a run can be cut short."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import barred, coded, small_recognizer
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from seqocr import training
+from seqocr.data.augment import Augmentation
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.training import TrainConfig, fit, schedule
+
+STATE = "training-state.safetensors"
+CONFIG = TrainConfig(
+    length=(1, 3),
+    steps=8,
+    batch_size=4,
+    warmup=2,
+    validate_every=3,
+    validation_strings=6,
+    save_every=2,
+    precision="float32",
+)
+
+
+class Killed(Exception):
+    """Stands in for a kill: nothing in the library reacts to it."""
+
+
+def train(out: Path, config: TrainConfig = CONFIG, **more: Any) -> Recognizer:
+    recognizer = more.pop("recognizer", None) or small_recognizer(**more)
+    return fit(recognizer, barred(30), barred(20, "validation"), config, out)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
+    """Have something happen in the middle of a training step: the gradient is there, the weights are about to move."""
+    clip = training.nn.utils.clip_grad_norm_
+    calls = iter(range(1000))
+
+    def clip_and_act(*arguments: Any) -> Any:
+        if next(calls) == step:
+            act()
+        return clip(*arguments)
+
+    monkeypatch.setattr(training.nn.utils, "clip_grad_norm_", clip_and_act)
+
+
+def kill() -> None:
+    raise Killed
+
+
+def same_weights(a: Recognizer, b: Recognizer) -> bool:
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def without_clock(recognizer: Recognizer) -> dict[str, Any]:
+    facts = {k: v for k, v in recognizer.provenance.items() if k != "seconds"}
+    return {**facts, "validation": [{k: v for k, v in row.items() if k != "seconds"} for row in facts["validation"]]}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
+    return train(tmp_path_factory.mktemp("uninterrupted"))
+
+
+# What comes of it.
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """Dark digits are ones and bright ones are eights: a guess is right half of the time."""
+    digits = coded(200)
+    digits = digits[(digits.labels == 1) | (digits.labels == 8)]
+    held_out = dataclasses.replace(digits, split="validation")
+    config = TrainConfig(
+        length=1, steps=40, batch_size=8, learning_rate=1e-2, warmup=10, ema=0.5, validate_every=40, precision="float32"
+    )
+    trained = fit(small_recognizer(("ar", "parallel"), max_length=1), digits, held_out, config, tmp_path)
+    assert trained.provenance["validation"][-1]["exact"] == {"ar": 1.0, "parallel": 1.0}
+
+
+def test_joint_training_moves_every_part_and_leaves_a_recognizer_and_nothing_else(tmp_path: Path) -> None:
+    before = small_recognizer()
+    trained = train(tmp_path)
+    assert not same_weights(before, trained)
+    for part in ("encoder.", "heads.ar.", "heads.parallel.", "heads.ctc."):
+        names = [name for name in before.state_dict() if name.startswith(part)]
+        assert any(not torch.equal(before.state_dict()[name], trained.state_dict()[name]) for name in names), part
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    assert same_weights(trained, Recognizer.load(tmp_path))
+    assert not trained.training
+
+
+def test_frozen_training_leaves_the_encoder_as_it_was(tmp_path: Path) -> None:
+    before = small_recognizer()
+    trained = train(tmp_path, dataclasses.replace(CONFIG, protocol="frozen"))
+    for name, tensor in before.state_dict().items():
+        if name.startswith("encoder."):
+            assert torch.equal(tensor, trained.state_dict()[name]), name
+    assert not same_weights(before, trained)
+
+
+def test_provenance_says_how_the_weights_came_about(uninterrupted: Recognizer) -> None:
+    facts = uninterrupted.provenance
+    assert (facts["source"], facts["split"], facts["digits"]) == ("made for the test", "train", 30)
+    assert facts["strings_seen"] == facts["step"] * 4
+    assert facts["config"]["steps"] == 8
+    assert [row["step"] for row in facts["validation"]][:2] == [3, 6]
+    assert facts["precision"] == "float32"
+    assert facts["device"]
+    assert facts["versions"]["torch"] == torch.__version__
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted: Recognizer, tmp_path: Path) -> None:
+    assert same_weights(train(tmp_path / "same"), uninterrupted)
+    assert not same_weights(train(tmp_path / "other", dataclasses.replace(CONFIG, seed=1)), uninterrupted)
+
+
+def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.2, 0.9, 0.5])  # at steps 3, 6 and 8
+    read = Recognizer.read
+
+    def scripted(self: Recognizer, images: Any, head: str, **more: Any) -> Any:
+        decoded = read(self, images, head, **more)
+        right = round(next(scores) * 10)
+        return dataclasses.replace(decoded, texts=truth[:right] + ["wrong"] * (10 - right))
+
+    digits = barred(30, "validation")
+    truth = training.SequenceMNIST(digits, 1).batch(range(10))[1]
+    monkeypatch.setattr(Recognizer, "read", scripted)
+    config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
+    trained = fit(small_recognizer(("ctc",)), barred(30), digits, config, tmp_path)
+    assert trained.provenance["step"] == 6
+
+
+@pytest.mark.parametrize("ema", [0.3, 0.999])
+def test_what_is_kept_is_the_moving_average_of_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+) -> None:
+    name = "encoder.backbone.embeddings.position_embeddings"
+    average, steps = small_recognizer().state_dict()[name].clone(), 0
+    train_step = training._Run._train_step
+
+    def noted(run: training._Run, *batch: Any) -> float:
+        nonlocal average, steps
+        loss, steps = train_step(run, *batch), steps + 1
+        decay = min(ema, steps / (steps + 10))
+        average = decay * average + (1 - decay) * run.weights[name].detach()
+        return loss
+
+    monkeypatch.setattr(training._Run, "_train_step", noted)
+    trained = train(tmp_path, dataclasses.replace(CONFIG, ema=ema, validate_every=100))
+    assert steps == 8
+    torch.testing.assert_close(trained.state_dict()[name], average)
+
+
+def test_epochs_of_mixed_lengths_may_differ_in_strings(tmp_path: Path) -> None:
+    """30 digits in strings of 1 to 3 make between 10 and 30 strings; several epochs are gone through."""
+    assert len({len(training.SequenceMNIST(barred(30), (1, 3), epoch=epoch)) for epoch in range(10)}) > 2
+    assert train(tmp_path, dataclasses.replace(CONFIG, steps=40, validate_every=40)).provenance["step"] == 40
+
+
+# Cut short.
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5, 7])
+def test_a_run_killed_in_any_step_ends_as_if_it_had_not_been(
+    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Among the steps are those right after a validation (3) and right after a save of the state (2, 4, 6)."""
+    with monkeypatch.context() as patch:
+        at_step(patch, step, kill)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    resumed = train(tmp_path)
+    assert same_weights(resumed, uninterrupted)
+    assert without_clock(resumed) == without_clock(uninterrupted)
+
+
+def test_a_run_killed_after_a_validation_and_before_any_save_of_the_state_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(CONFIG, save_every=100)
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, kill)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", config)
+    assert (tmp_path / "killed" / "config.json").exists()
+    assert same_weights(train(tmp_path / "killed", config), train(tmp_path / "whole", config))
+
+
+def test_a_run_killed_again_and_again_still_ends_the_same(
+    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            at_step(patch, 2, kill)
+            with pytest.raises(Killed):
+                train(tmp_path)
+    assert same_weights(train(tmp_path), uninterrupted)
+
+
+def test_a_frozen_run_and_one_with_dropout_resume_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(CONFIG, protocol="frozen")
+
+    def recognizer() -> Recognizer:
+        made = small_recognizer(("ar",), hidden_dropout_prob=0.1)
+        made.heads["ar"].decoder.model.decoder.dropout = 0.2
+        return made
+
+    whole = train(tmp_path / "whole", config, recognizer=recognizer())
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, kill)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", config, recognizer=recognizer())
+    assert same_weights(train(tmp_path / "killed", config, recognizer=recognizer()), whole)
+
+
+@pytest.mark.parametrize("step", [0, 2, 4, 7])
+def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_goes_on(
+    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        at_step(patch, step, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Recognizer.load(tmp_path).provenance["step"] <= step + 1
+    if step == 7:  # the last: it was over
+        assert same_weights(Recognizer.load(tmp_path), uninterrupted)
+        assert not (tmp_path / STATE).exists()
+    else:
+        resumed = train(tmp_path)
+        assert same_weights(resumed, uninterrupted)
+        assert without_clock(resumed) == without_clock(uninterrupted)
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second was ignored")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, twice)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    assert (tmp_path / STATE).exists()
+
+
+SCRIPT = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_training
+from pathlib import Path
+if sys.argv[3] != "never":
+    clip, calls = test_training.training.nn.utils.clip_grad_norm_, iter(range(1000))
+    def clip_and_die(*arguments):
+        if next(calls) == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return clip(*arguments)
+    test_training.training.nn.utils.clip_grad_norm_ = clip_and_die
+test_training.train(Path(sys.argv[2]))
+"""
+
+
+def test_a_process_killed_for_real_goes_on_in_another(uninterrupted: Recognizer, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # so that sums add up in one order
+
+    def run(dies_at: str) -> int:
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path), dies_at]
+        return subprocess.run(command, env=environment, timeout=200, capture_output=True).returncode
+
+    assert run("5") == -signal.SIGKILL
+    assert (tmp_path / STATE).exists()
+    assert run("never") == 0
+    assert same_weights(Recognizer.load(tmp_path), uninterrupted)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+# What stands in the way.
+
+
+@pytest.fixture
+def half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, kill)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    return tmp_path
+
+
+def test_a_finished_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    trained = train(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path} holds a finished recognizer"):
+        train(tmp_path)
+    assert same_weights(Recognizer.load(tmp_path), trained)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 9},
+        {"seed": 1},
+        {"learning_rate": 2e-3},
+        {"augmentation": Augmentation(blur=0)},
+        {"protocol": "frozen"},
+    ],
+)
+def test_a_state_of_other_settings_is_refused(half_done: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"{STATE} is of a run with other settings"):
+        train(half_done, dataclasses.replace(CONFIG, **change))
+
+
+def test_a_state_of_another_architecture_or_other_digits_is_refused(half_done: Path) -> None:
+    with pytest.raises(InputError, match="other settings"):
+        train(half_done, hidden_size=32)
+    with pytest.raises(InputError, match="other settings"):
+        fit(small_recognizer(), barred(31), barred(20, "validation"), CONFIG, half_done)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -1])
+def test_a_truncated_state_is_refused_by_name(half_done: Path, keep: int) -> None:
+    state = half_done / STATE
+    state.write_bytes(state.read_bytes()[:keep])
+    with pytest.raises(InputError, match=rf"{STATE} cannot be read.*delete it"):
+        train(half_done)
+
+
+def test_a_state_written_by_something_else_is_refused(half_done: Path) -> None:
+    save_file({"x": torch.zeros(1)}, half_done / STATE)
+    with pytest.raises(InputError, match=rf"{STATE} cannot be read"):
+        train(half_done)
+
+
+def test_too_few_digits_for_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="30 digits make 30 strings, fewer than a batch"):
+        train(tmp_path, dataclasses.replace(CONFIG, length=1, batch_size=31))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "alternating"}, "unknown protocol 'alternating'"),
+        ({"steps": 0}, "steps 0"),
+        ({"batch_size": -1}, "batch_size -1"),
+        ({"validate_every": 0}, "validate_every 0"),
+        ({"save_every": 0}, "save_every 0"),
+        ({"validation_strings": 0}, "validation_strings 0"),
+        ({"precision": "float16"}, "unknown precision 'float16'"),
+    ],
+)
+def test_impossible_settings_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**change)
+
+
+# The learning rate.
+
+
+@given(warmup=st.integers(0, 100), more=st.integers(1, 500))
+def test_the_schedule_rises_to_the_peak_then_falls_to_zero(warmup: int, more: int) -> None:
+    steps = warmup + more
+    rates = [schedule(step, warmup, steps) for step in range(steps + 1)]
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert rates[: warmup + 1] == sorted(rates[: warmup + 1])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert rates[warmup] == 1
+    assert all(rate > 0 for rate in rates[:-1])
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_schedule_at_a_few_steps() -> None:
+    assert [schedule(step, 4, 12) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
+    assert schedule(6, 4, 12) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
