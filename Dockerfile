@@ -25,9 +25,11 @@ RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['p
     && rm /tmp/requirements.txt \
     && find /usr/local/lib/python3* -type d \( -name tests -o -path '*/torch/include' \) -prune -exec rm -r {} +
 
-# results, and what the other commands write by default, open to whatever user runs the container.
+# results, and what the other commands write by default, is open to whatever user runs the container, and the source
+# readable, whatever the modes of its files where the image was built.
 COPY . .
 RUN python -m pip install --no-cache-dir --root-user-action=ignore --no-deps --no-build-isolation -e . \
+    && chmod -R a+rX . \
     && mkdir -m 1777 results data runs
 
 # A user id without an account has neither home nor name: caches (models, fonts) go to /tmp.

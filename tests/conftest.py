@@ -37,7 +37,7 @@ SMALL_DECODER = {
 
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Connections leave this machine only by mistake, and nothing is taken from the data folder of whoever runs this."""
+    """No connection leaves this machine, and nothing is taken from the data folder of whoever runs this."""
     connect = socket.socket.connect
 
     def loopback_only(self: socket.socket, address: Any) -> None:

@@ -90,7 +90,7 @@ def test_a_symbol_outside_the_charset_is_refused_by_name(name: str) -> None:
 @every_head
 @pytest.mark.parametrize(("charset", "max_length"), [("", 4), ("0120", 4), ("01", 0), ("01", -1)])
 def test_impossible_heads_are_refused(name: str, charset: str, max_length: int) -> None:
-    with pytest.raises(InputError, match="charset|max_length"):
+    with pytest.raises(InputError, match=r"charset|max_length"):
         make(name, charset=charset, max_length=max_length)
 
 

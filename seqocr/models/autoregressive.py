@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel, ViTConfig, ViTModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Head, Variant
 
 
@@ -99,7 +100,10 @@ class AutoregressiveHead(Head):
 
     def _budget(self, length: int | None) -> int:
         """Tokens to write at most: the symbols and the end."""
-        return (self.max_length if length is None else length) + 1
+        budget = (self.max_length if length is None else length) + 1
+        if budget > (positions := self.decoder.config.max_position_embeddings):
+            raise InputError(f"length {length}: this decoder has positions for {positions - 1} symbols and the end")
+        return budget
 
     def _greedy(self, logits_of: Any, features: torch.Tensor, length: int | None) -> Decoded:
         """Write the likeliest token until every string has ended or the budget is spent.
