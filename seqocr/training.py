@@ -280,7 +280,7 @@ class _Run:
             self.average[name].copy_(tensors[f"average/{name}"])
             if f"exp_avg/{name}" in tensors:
                 moments = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
-                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step)), **moments}
+                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
 
 
 @contextmanager
