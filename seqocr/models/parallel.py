@@ -34,9 +34,10 @@ class ParallelHead(Head):
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
         batch, slots, heads = len(features), self.max_length, self.attention_heads
         # Plain views: at batch 1 this head is little more than the overhead of its operations.
-        both = self.key_value(self.norm(features)).view(batch, -1, 2, heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        split = self.key_value(self.norm(features)).view(batch, -1, 2, heads, self.head_dim)
+        keys, values = split.permute(2, 0, 3, 1, 4).unbind()
         queries = self.queries.view(1, slots, heads, self.head_dim).transpose(1, 2).expand(batch, -1, -1, -1)
-        attended = F.scaled_dot_product_attention(queries, both[0], both[1]).transpose(1, 2).reshape(batch, slots, -1)
+        attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).reshape(batch, slots, -1)
         return self.classify(F.relu(self.mix(attended)))
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
