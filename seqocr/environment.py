@@ -51,9 +51,9 @@ def commit() -> str | None:
         done = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py").stdout
     except (OSError, subprocess.SubprocessError):
-        return os.environ.get("SEQOCR_COMMIT")
+        return os.environ.get("SEQOCR_COMMIT") or None
     if done.returncode != 0:
-        return os.environ.get("SEQOCR_COMMIT")
+        return os.environ.get("SEQOCR_COMMIT") or None
     return done.stdout.strip() + ("+" if changed.strip() else "")
 
 
