@@ -63,20 +63,21 @@ class Answer:
 
     def slope(self) -> str:
         """What a symbol costs each kind of head."""
-        r, parts = self.results, []
+        r, parts, ratios = self.results, [], []
         for subject in self._fixed():
             generate, own = (self._fit(subject, head) for head in ("ar-generate", "ar"))
             flat = r.flatness[r.flatness["subject"] == subject].set_index("variant")
-            ratios = " and ".join(f"{flat.loc[h, 'ratio']:.2f} (`{h}`)" for h in _ONE_PASS)
+            ratios += [flat.loc[head, "ratio"] for head in _ONE_PASS]
             longest, shortest = flat["long"].iloc[0], flat["short"].iloc[0]
             parts.append(
                 f"on {self.labels[subject]} a symbol costs `ar-generate` {interval(generate)} ms "
                 f"and `ar` {interval(own)} ms, while one-pass decoding of {longest} symbols takes "
-                f"{ratios} times that of {shortest}"
+                + " and ".join(f"{flat.loc[h, 'ratio']:.2f} (`{h}`)" for h in _ONE_PASS)
+                + f" times that of {shortest}"
             )
         rising = all(self._fit(s, h)["b_low"] > 0 for s in self._fixed() for h in ("ar-generate", "ar"))
         verdict = (
-            "Autoregressive cost grows with every symbol, one-pass cost hardly or not at all"
+            f"Autoregressive decoding costs more with every symbol, one-pass decoding grows {max(ratios):.2f}-fold at most"
             if rising
             else "The growth of autoregressive cost could not be told from noise everywhere"
         )
