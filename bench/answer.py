@@ -77,7 +77,7 @@ class Answer:
             )
         rising = all(self._fit(s, h)["b_low"] > 0 for s in self._fixed() for h in ("ar-generate", "ar"))
         verdict = (
-            f"Autoregressive decoding costs more with every symbol, one-pass decoding grows {max(ratios):.2f}-fold at most"
+            f"Autoregressive cost rises with every symbol, one-pass decoding grows {max(ratios):.2f}-fold at most"
             if rising
             else "The growth of autoregressive cost could not be told from noise everywhere"
         )
