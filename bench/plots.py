@@ -106,6 +106,13 @@ def _legend(figure: Figure, variants: list[str]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False)
 
 
+def _line(axis: Axes, variant: str, table: Any, x: str, value: str, low: str, high: str) -> None:
+    """A variant's column `value` against column `x`, in its colour, with the band from `low` to `high`."""
+    look: dict[str, Any] = {"color": COLOURS[variant], "linestyle": "--" if variant == "encoder" else "-"}
+    axis.plot(table[x], table[value], marker=MARKERS[variant], ms=4, lw=1.4, **look)
+    axis.fill_between(table[x], table[low], table[high], color=COLOURS[variant], alpha=0.2, lw=0)
+
+
 def latency(results: Results, labels: dict[str, str]) -> Figure:
     """Milliseconds a string against its length, one panel a subject, with bands of 95 % confidence."""
     subjects = [s for s in labels if s in set(results.latency["subject"])]
@@ -114,14 +121,7 @@ def latency(results: Results, labels: dict[str, str]) -> Figure:
     for axis, subject in zip(axes, subjects, strict=True):
         of = results.latency[results.latency["subject"] == subject]
         for variant in variants:
-            line = of[of["variant"] == variant]
-            style = "--" if variant == "encoder" else "-"
-            axis.plot(
-                line["length"], line["total_ms"], style, marker=MARKERS[variant], ms=4, lw=1.4, color=COLOURS[variant]
-            )
-            axis.fill_between(
-                line["length"], line["total_low"], line["total_high"], color=COLOURS[variant], alpha=0.2, lw=0
-            )
+            _line(axis, variant, of[of["variant"] == variant], "length", "total_ms", "total_low", "total_high")
         shown = of[of["variant"] != "ar-nocache"]["total_ms"].max() * 1.12
         axis.set_ylim(0, shown)  # decoding without a cache may leave the frame, so that the others stay readable
         axis.set_title(labels[subject], fontsize=10)
@@ -202,18 +202,7 @@ def throughput(results: Results, labels: dict[str, str]) -> Figure | None:
     for axis, subject in zip(axes, subjects, strict=True):
         of = results.throughput[results.throughput["subject"] == subject]
         for variant in variants:
-            line = of[of["variant"] == variant]
-            style = "--" if variant == "encoder" else "-"
-            axis.plot(
-                line["batch"],
-                line["strings_per_second"],
-                style,
-                marker=MARKERS[variant],
-                ms=4,
-                lw=1.4,
-                color=COLOURS[variant],
-            )
-            axis.fill_between(line["batch"], line["low"], line["high"], color=COLOURS[variant], alpha=0.2, lw=0)
+            _line(axis, variant, of[of["variant"] == variant], "batch", "strings_per_second", "low", "high")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks(sorted(of["batch"].unique()))
