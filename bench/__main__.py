@@ -31,12 +31,12 @@ def run_bench(
     from bench.report import write_report
     from bench.store import Store
 
-    chosen = plan(preset)
-    store = Store.for_plan(out, chosen, device=choose_device(device), weights=weights)
+    chosen, target = plan(preset), choose_device(device)
+    store = Store.for_plan(out, chosen, target, weights)
     if again:
         shutil.rmtree(store.folder)
-        store = Store.for_plan(out, chosen, device=choose_device(device), weights=weights)
-    measure(chosen, store, torch.device(device), weights)
+        store = Store.for_plan(out, chosen, target, weights)
+    measure(chosen, store, torch.device(target), weights)
     print(f"report: {write_report(store, out)}")
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.formatting import interval, milliseconds, proportion
-from bench.plan import SUBJECTS, TASK_LENGTH
+from bench.plan import HEADS, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results
 
-_HEADS = ("ar", "parallel", "ctc")
 _ONE_PASS = ("parallel", "ctc")
 
 
@@ -25,7 +24,7 @@ class Answer:
         """One row a head: accuracy, passes, what a symbol costs, and latency of every fixed-size subject."""
         r, rows = self.results, []
         accuracy = r.accuracy.set_index("head")
-        for head in ("ar-generate", *_HEADS):
+        for head in ("ar-generate", *HEADS):
             one = accuracy.loc[head]
             passes = r.costs[(r.costs["variant"] == head) & (r.costs["length"] == TASK_LENGTH)]["passes"].iloc[0]
             row = {

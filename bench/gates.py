@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.plan import TASK_LENGTH, TINY
+from bench.plan import HEADS, TASK_LENGTH, TINY
 from bench.subjects import Bound, bind, clock, costs
 from seqocr.errors import InputError
 from seqocr.files import write_json
@@ -23,7 +23,6 @@ BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)
 # FLOPs of `ar-generate` are transformers' own and change with its version; its passes do not.
 FLOPS_OF = ("encoder", "ar", "ar-nocache", "parallel", "ctc")
-RATIOS_OF = ("ar", "parallel", "ctc")
 # How far a ratio to the encoder may rise above the baseline's; tests/bench/README.md has the runs that justify it.
 TOLERANCE = 1.75
 _ROUNDS = 40
@@ -45,11 +44,11 @@ def ratios(rounds: int = _ROUNDS) -> dict[str, float]:
     bound: Bound = bind(TINY, (TASK_LENGTH,), torch.device("cpu"))[TASK_LENGTH]
     variants, pixel_values = bound.variants(), bound.pixel_values(1)
     encoder = bound.recognizer.encoder
-    found: dict[str, list[float]] = {name: [] for name in RATIOS_OF}
+    found: dict[str, list[float]] = {name: [] for name in HEADS}
     with torch.inference_mode():
         for number in range(rounds + 3):
             features, encode = clock(partial(encoder, pixel_values), bound.device)
-            for name in RATIOS_OF:
+            for name in HEADS:
                 _, decode = clock(partial(variants[name], features, length=TASK_LENGTH), bound.device)
                 if number >= 3:  # the first rounds warm up
                     found[name].append(decode / encode)
@@ -72,9 +71,7 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
 
 def write_baseline(path: Path = BASELINE) -> None:
     runs = [ratios() for _ in range(_BASELINE_RUNS)]
-    write_json(
-        path, {**counts(), "ratios": {name: float(np.median([run[name] for run in runs])) for name in RATIOS_OF}}
-    )
+    write_json(path, {**counts(), "ratios": {name: float(np.median([run[name] for run in runs])) for name in HEADS}})
 
 
 def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:

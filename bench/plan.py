@@ -8,6 +8,7 @@ from seqocr.errors import InputError
 
 LENGTHS = (1, 2, 5, 10, 20, 50)
 TASK_LENGTH = 5  # digits in a string of the accuracy task, and of everything not measured against length
+HEADS = ("ar", "parallel", "ctc")  # the heads as deployed, without their other variants
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 

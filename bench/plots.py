@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 from PIL import Image
 
-from bench.plan import ACCURACY_VARIANTS, TASK_LENGTH
+from bench.plan import ACCURACY_VARIANTS, HEADS, TASK_LENGTH
 from bench.statistics import Results
 from bench.store import Store
 from seqocr.files import replacing
@@ -176,7 +176,7 @@ def accuracy(results: Results) -> Figure:
     left.set_xlabel(f"whole-string exact match, % ({table['strings'].iloc[0]:,} strings)")
     left.set_title("Exact match (Wilson 95 % CI)", fontsize=10)
     # Variants of one head read alike here; the heads themselves are enough, set side by side so that bars do not cover.
-    own = [h for h in heads if h in ("ar", "parallel", "ctc")]
+    own = [h for h in heads if h in HEADS]
     for i, head in enumerate(own):
         part = results.positions[results.positions["head"] == head]
         x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
@@ -260,7 +260,7 @@ def strings(results: Results, store: Store, mistakes: bool) -> Figure | None:
     indices = store.read("samples")["index"].tolist()
     wide = results.predictions.pivot(index="index", columns="head", values="prediction")
     truth = results.predictions.drop_duplicates("index").set_index("index")["text"]
-    heads = [h for h in ("ar", "parallel", "ctc") if h in wide.columns]
+    heads = [h for h in HEADS if h in wide.columns]
     # The sheet holds the first strings of the data, whatever their readings, then the worst mistakes.
     first = [i for place, i in enumerate(indices) if i == place]
     chosen = [i for i in indices if i not in first] if mistakes else first

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench import plots
 from bench.answer import Answer
 from bench.formatting import markdown_table, milliseconds, percent, points, proportion, ratio, si
-from bench.plan import SUBJECTS, TASK_LENGTH
+from bench.plan import HEADS, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results, analyse
 from bench.store import Store
 from seqocr.files import write_csv, write_text
@@ -86,7 +86,7 @@ class Tables:
         return pd.DataFrame(rows)
 
     def speedups(self) -> pd.DataFrame:
-        table = self.results.speedups[self.results.speedups["variant"].isin(["ar", "parallel", "ctc"])]
+        table = self.results.speedups[self.results.speedups["variant"].isin(HEADS)]
         rows = []
         for (subject, length, variant), part in table.groupby(["subject", "length", "variant"], sort=False):
             over = {row["over"]: ratio(row) for row in part.to_dict("records")}
@@ -124,7 +124,7 @@ class Tables:
     def confusions(self) -> str:
         """The most frequent ones in words; empty if nothing was misread."""
         table = self.results.confusion
-        wrong = table[(table["truth"] != table["read"]) & table["head"].isin(["ar", "parallel", "ctc"])]
+        wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]
         most = wrong.sort_values("count", ascending=False).head(_CONFUSIONS)
         return ", ".join(f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records"))
 

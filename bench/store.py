@@ -23,7 +23,14 @@ from seqocr.files import write_csv, write_json
 
 # What decides whether two measurements may stand in one table. The commit is not among it: the digest of the code is.
 _IDENTITY = ("cpu", "gpu", "cores", "threads", "vector_instructions", "python", "torch", "transformers")
-_NOT_MEASURING = {"plots.py", "report.py", "statistics.py"}  # these may change without measuring again
+_NOT_MEASURING = {
+    "answer.py",
+    "formatting.py",
+    "gates.py",
+    "plots.py",
+    "report.py",
+    "statistics.py",
+}  # these may change without measuring again
 
 
 class Store:
