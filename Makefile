@@ -37,7 +37,7 @@ bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs or r
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
-	$(VENV)/bin/seqocr train --out runs/tiny --steps 10000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \
+	$(VENV)/bin/seqocr train --out runs/tiny --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \
 		--validate-every 1000 --save-every 250 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT

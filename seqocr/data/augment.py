@@ -34,13 +34,13 @@ class Augmentation:
         blur: largest share of a 3x3 binomial filter mixed into the digit.
     """
 
-    rotation: float = 10.0
-    scale: float = 0.1
-    shear: float = 0.15
-    shift: float = 1.0
-    elastic: float = 0.8
+    rotation: float = 12.0
+    scale: float = 0.12
+    shear: float = 0.2
+    shift: float = 1.5
+    elastic: float = 1.1
     elastic_points: int = 5
-    stroke: float = 0.4
+    stroke: float = 0.5
     blur: float = 0.3
 
     @property

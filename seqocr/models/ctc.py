@@ -22,13 +22,11 @@ class CTCHead(Head):
 
     name = "ctc"
 
-    def __init__(self, features: FeatureMap, charset: str, max_length: int, hidden: int = 128) -> None:
+    def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
         self.blank = len(charset)
         self.frames_per_column = max(1, math.ceil((2 * max_length - 1) / features.columns))
-        self.norm = nn.LayerNorm(features.dim)
-        self.expand = nn.Linear(features.dim, hidden)
-        self.classify = nn.Linear(hidden, self.frames_per_column * (self.blank + 1))
+        self.classify = nn.Linear(features.dim, self.frames_per_column * (self.blank + 1))
 
     @property
     def frames(self) -> int:
@@ -38,8 +36,7 @@ class CTCHead(Head):
         """(B, T, D) -> (B, frames, classes); classes are the charset, then blank."""
         rows, columns = self.features.rows, self.features.columns
         patches = features[:, self.features.prefix :].unflatten(1, (rows, columns))
-        hidden = F.relu(self.expand(self.norm(patches.mean(dim=1))))
-        return self.classify(hidden).unflatten(2, (self.frames_per_column, self.blank + 1)).flatten(1, 2)
+        return self.classify(patches.mean(dim=1)).unflatten(2, (self.frames_per_column, self.blank + 1)).flatten(1, 2)
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         targets = [self._checked(text) for text in texts]

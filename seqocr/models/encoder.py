@@ -40,13 +40,23 @@ class Encoder(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> Encoder:
-        """A randomly initialised encoder from a Hugging Face config as a dict with `model_type`."""
+        """An untrained encoder from a Hugging Face config as a dict with `model_type`.
+
+        Weights are random, but positions start as sines and cosines (`sinusoidal_positions`), not as nothing: from
+        scratch on little data, learning where a patch lies takes longer than all else (measured, see README).
+        """
         kind = str(config.get("model_type"))
         if kind not in _MODELS:
             raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_MODELS)}")
         parsed = _CONFIGS[kind](**config)
         _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
-        return cls(_MODELS[kind](parsed, add_pooling_layer=False))
+        encoder = cls(_MODELS[kind](parsed, add_pooling_layer=False))
+        positions = getattr(encoder.backbone.embeddings, "position_embeddings", None)
+        if positions is not None:  # BEiT's are relative
+            features = encoder.features
+            with torch.no_grad():
+                positions[0, features.prefix :] = sinusoidal_positions(features.rows, features.columns, features.dim)
+        return encoder
 
     @property
     def config(self) -> PretrainedConfig:
@@ -98,6 +108,19 @@ class Encoder(nn.Module):
         weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
         resized.backbone.load_state_dict(weights)
         return resized.train(self.training)
+
+
+def sinusoidal_positions(rows: int, columns: int, dim: int, longest: float = 100.0) -> torch.Tensor:
+    """Sine-cosine positions (rows·columns, dim), a quarter of dim each for sin x, cos x, sin y and cos y.
+
+    Vaswani et al. 2017 in two dimensions, as in Beyer et al. 2022, "Better plain ViT baselines for ImageNet-1k", with
+    wavelengths from 2·pi patches up to `longest` times as many. What does not divide by four stays zero.
+    """
+    quarter = dim // 4
+    frequency = longest ** -(torch.arange(quarter) / max(1, quarter))
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    x, y = x.reshape(-1, 1) * frequency, y.reshape(-1, 1) * frequency
+    return F.pad(torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1), (0, dim - 4 * quarter))
 
 
 def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:

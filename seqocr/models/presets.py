@@ -24,17 +24,17 @@ class Preset:
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 PRESETS = {
-    # Trains on a laptop: 28-pixel lines of five MNIST digits. Patches are tall because at equal compute fewer, larger
-    # patches through a wider model read better (measured, see README).
+    # Trains on a laptop: 28-pixel lines of five MNIST digits. A patch is a column of the whole height: such patches
+    # learn faster than smaller ones, in steps and, being fewer, still more in time (measured, see README).
     "tiny": Preset(
         encoder={
             "model_type": "deit",
             "image_size": [28, 140],
-            "patch_size": [14, 7],
-            "hidden_size": 128,
+            "patch_size": [28, 7],
+            "hidden_size": 160,
             "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "intermediate_size": 512,
+            "num_attention_heads": 5,
+            "intermediate_size": 640,
             "hidden_act": "relu",
             **_NO_DROPOUT,
         },
