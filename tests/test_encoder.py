@@ -8,7 +8,7 @@ from conftest import SMALL_ENCODER
 from transformers import BertConfig, BertModel
 
 from seqocr.errors import InputError
-from seqocr.models.encoder import Encoder
+from seqocr.models.encoder import Encoder, sinusoidal_positions
 
 KINDS = ("vit", "deit", "beit")
 
@@ -116,3 +116,19 @@ def test_other_encoders_are_refused() -> None:
         Encoder.from_config({})
     with pytest.raises(InputError, match="bert"):
         Encoder(BertModel(BertConfig(hidden_size=8, num_hidden_layers=0, num_attention_heads=1, vocab_size=5)))
+
+
+def test_untrained_positions_are_sines_and_cosines_by_row_and_column() -> None:
+    encoder = Encoder.from_config({**SMALL_ENCODER, "image_size": [28, 84], "patch_size": [14, 14]})
+    positions = encoder.backbone.embeddings.position_embeddings[0, encoder.features.prefix :].view(2, 6, 16)
+    x, y = positions[:, :, :8], positions[:, :, 8:]
+    assert torch.equal(x[0], x[1])  # the first half tells columns apart and no rows, the second the reverse
+    assert torch.equal(y[:, 0], y[:, 5])
+    torch.testing.assert_close(x[0, :, 0], torch.arange(6.0).sin())
+    torch.testing.assert_close(y[:, 0, 4], torch.arange(2.0).cos())
+    torch.testing.assert_close(x[0, 5, 3], torch.tensor(5 * 100 ** (-3 / 4)).sin())
+
+
+def test_positions_of_a_width_that_is_no_multiple_of_four_end_in_zeros() -> None:
+    assert sinusoidal_positions(2, 3, 10).shape == (6, 10)
+    assert not sinusoidal_positions(2, 3, 10)[:, 8:].any()

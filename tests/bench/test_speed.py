@@ -32,7 +32,8 @@ def test_encoder(benchmark, bound):
     pixel_values = bound.pixel_values(1)
     with torch.inference_mode():
         found = benchmark(bound.recognizer.encoder, pixel_values)
-    assert found.shape == (1, bound.recognizer.encoder.features.tokens, 128)
+    features = bound.recognizer.encoder.features
+    assert found.shape == (1, features.tokens, features.dim)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
