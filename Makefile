@@ -56,7 +56,7 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) (minutes, once)'
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) setuptools
-	@$(PIP) --no-build-isolation -e '.[bench,test]'
+	@$(PIP) --no-build-isolation -e '.[bench,test,onnx]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.setup

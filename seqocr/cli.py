@@ -1,4 +1,4 @@
-"""The command line: seqocr data | train | eval | read."""
+"""The command line: seqocr data | train | eval | read | export."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from PIL import Image, UnidentifiedImageError
@@ -16,13 +16,19 @@ from rich.table import Table
 import seqocr
 from seqocr.errors import InputError
 
+if TYPE_CHECKING:
+    from seqocr.models.recognizer import Reader
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
 
 Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
 DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, qmnist, kmnist or usps.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-Weights = Annotated[Path | None, typer.Option(help="Directory written by `seqocr train` [the shipped weights].")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Directory written by `seqocr train` or `seqocr export` [the shipped weights].")
+]
+Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
 
 
 @app.command()
@@ -126,15 +132,15 @@ def evaluate(
     dataset: DataSet = "mnist",
     root: DataRoot = None,
     device: Device = "auto",
+    engine: Engine = "onnxruntime",
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV."""
     from seqocr import evaluation
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
     from seqocr.files import write_csv
-    from seqocr.models.recognizer import load
 
-    recognizer = load(weights).to(choose_device(device))
+    recognizer = _reader(weights, device, engine)
     strings = SequenceMNIST(load_digits_or_validation(split, dataset, root), _length(length), count=count, seed=seed)
     predictions = evaluation.predict(recognizer, strings, heads.split(",") if heads else None)
     tables = {
@@ -164,11 +170,10 @@ def read(
     weights: Weights = None,
     head: Annotated[str, typer.Option(help="Which head reads.")] = "parallel",
     device: Device = "auto",
+    engine: Engine = "onnxruntime",
 ) -> None:
     """Read line images (white digits on black, like MNIST) and print file, text and confidence."""
-    from seqocr.models.recognizer import load
-
-    recognizer = load(weights).to(choose_device(device))
+    recognizer = _reader(weights, device, engine)
     for path in images:
         try:
             with Image.open(path) as image:
@@ -176,6 +181,34 @@ def read(
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(f"{path} cannot be read as an image ({error}): give a PNG or JPEG") from error
         print(f"{path}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Directory for the graphs.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Directory written by `seqocr train` [the shipped weights].")
+    ] = None,
+    heads: Annotated[str | None, typer.Option(help="Heads, separated by commas [all].")] = None,
+    runtime: Annotated[str, typer.Option(help="onnx, for ONNX Runtime and OpenVINO.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
+) -> None:
+    """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
+    from seqocr.models.recognizer import SHIPPED, Recognizer
+    from seqocr.runtimes.export import export as write
+
+    if runtime != "onnx":
+        raise InputError(f"--runtime {runtime}: choose onnx")
+    for path in write(Recognizer.load(weights or SHIPPED), out, heads.split(",") if heads else None, precision):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _reader(weights: Path | None, device: str, engine: str) -> Reader:
+    """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
+    from seqocr.models.recognizer import Recognizer, load
+
+    reader = load(weights, engine)
+    return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
 
 
 def _length(text: str) -> int | tuple[int, int]:

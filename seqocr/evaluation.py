@@ -18,14 +18,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.models.recognizer import Recognizer
+from seqocr.models.recognizer import Reader
 from seqocr.progress import progress
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
 _BATCH = 100
 
 
-def predict(recognizer: Recognizer, strings: SequenceMNIST, heads: Sequence[str] | None = None) -> pd.DataFrame:
+def predict(recognizer: Reader, strings: SequenceMNIST, heads: Sequence[str] | None = None) -> pd.DataFrame:
     """Read every string with every head (default: all of the recognizer's own).
 
     Raises:
@@ -35,7 +35,6 @@ def predict(recognizer: Recognizer, strings: SequenceMNIST, heads: Sequence[str]
     heads = list(heads or recognizer.heads)
     if unknown := [head for head in heads if head not in variants]:
         raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(variants)}")
-    recognizer.eval()
     with progress("read", len(strings)) as reporter:
         for start in range(0, len(strings), _BATCH):
             indices = range(start, min(start + _BATCH, len(strings)))

@@ -315,12 +315,15 @@ class _swapped:
 
     def __enter__(self) -> None:
         self.before = {name: p.detach().clone() for name, p in self.weights.items()}
-        for name, p in self.weights.items():
-            p.data.copy_(self.others[name])
+        self._write(self.others)
 
     def __exit__(self, *_: object) -> None:
+        self._write(self.before)
+
+    @torch.no_grad()
+    def _write(self, values: dict[str, torch.Tensor]) -> None:
         for name, p in self.weights.items():
-            p.data.copy_(self.before[name])
+            p.copy_(values[name])
 
 
 def schedule(step: int, warmup: int, steps: int) -> float:

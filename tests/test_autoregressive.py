@@ -13,6 +13,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.models.autoregressive import AutoregressiveHead
 from seqocr.models.base import FeatureMap
+from seqocr.models.decoder_step import preallocated
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import SHIPPED, Recognizer
 
@@ -125,14 +126,13 @@ def test_with_and_without_cache_agree(decoder: str) -> None:
 
 @torch.inference_mode()
 def test_logits_of_every_cached_step_are_those_of_the_whole_prefix() -> None:
-    from seqocr.models.autoregressive import _Cache
-
     for decoder in DECODERS:
         head, features = make(decoder), random_features(3)
         tokens = torch.tensor([[head.begin, 3, 1, 4, 1], [head.begin, 0, 0, 7, 7], [head.begin, 9, 2, 6, 5]])
         whole = head.decoder(input_ids=tokens, encoder_hidden_states=features, use_cache=False).logits
-        cache = _Cache(head.decoder, features, capacity=5)
-        steps = torch.stack([cache.step(tokens[:, i], i) for i in range(5)], dim=1)
+        step = head.step()
+        cross, append = step.cross(features), preallocated(step, batch=3, capacity=5)
+        steps = torch.stack([step(tokens[:, i], i, cross, append) for i in range(5)], dim=1)
         torch.testing.assert_close(steps, whole, atol=1e-4, rtol=1e-4, msg=decoder)
 
 
@@ -204,6 +204,23 @@ def test_generate_sees_the_weights_as_they_are_now_and_stays_out_of_the_checkpoi
     after = head.decode_with_generate(features)
     assert after.texts != before.texts
     assert same_decoded(after, head.decode(features))
+
+
+@pytest.mark.parametrize("how", ["in place", "loaded", "replaced"])
+def test_decoding_sees_the_weights_as_they_are_now(how: str) -> None:
+    head, other, features = make(), make(seed=5), random_features(16)
+    before, names = head.decode(features), set(head.state_dict())
+    if how == "in place":
+        with torch.no_grad():
+            for p, q in zip(head.parameters(), other.parameters(), strict=True):
+                p.copy_(q)
+    elif how == "loaded":
+        head.load_state_dict(other.state_dict())
+    else:
+        head.decoder = other.decoder
+    assert head.decode(features).texts != before.texts
+    assert same_decoded(head.decode(features), other.decode(features))
+    assert set(head.state_dict()) == names
 
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")

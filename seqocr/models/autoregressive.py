@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Head, Variant
+from seqocr.models.decoder_step import DecoderStep, preallocated, weights_of
 
 
 class AutoregressiveHead(Head):
@@ -38,7 +40,9 @@ class AutoregressiveHead(Head):
             "tie_word_embeddings": False,
         }
         self.decoder: Any = TrOCRForCausalLM(TrOCRConfig(**config))
-        self._generator: list[VisionEncoderDecoderModel] = []  # in a list, so that it is not a submodule
+        # In lists, so that they are not submodules.
+        self._generator: list[VisionEncoderDecoderModel] = []
+        self._step: list[Any] = []
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
@@ -56,9 +60,12 @@ class AutoregressiveHead(Head):
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        """Greedy, one pass a token, keys and values of both attentions cached (`_Cache`)."""
-        cache = _Cache(self.decoder, features, capacity=self._budget(length))
-        return self._greedy(lambda tokens: cache.step(tokens[:, -1], tokens.shape[1] - 1), features, length)
+        """Greedy, one pass a token, keys and values of both attentions cached (`DecoderStep`)."""
+        step = self.step()
+        cross, append = step.cross(features), preallocated(step, len(features), self._budget(length))
+        return self.greedy(
+            lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append), len(features), length
+        )
 
     @torch.inference_mode()
     def decode_without_cache(self, features: torch.Tensor, length: int | None = None) -> Decoded:
@@ -67,7 +74,7 @@ class AutoregressiveHead(Head):
         def logits(tokens: torch.Tensor) -> torch.Tensor:
             return self.decoder(input_ids=tokens, encoder_hidden_states=features, use_cache=False).logits[:, -1]
 
-        return self._greedy(logits, features, length)
+        return self.greedy(logits, len(features), length)
 
     @torch.inference_mode()
     def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> Decoded:
@@ -105,29 +112,48 @@ class AutoregressiveHead(Head):
             raise InputError(f"length {length}: this decoder has positions for {positions - 1} symbols and the end")
         return budget
 
-    def _greedy(self, logits_of: Any, features: torch.Tensor, length: int | None) -> Decoded:
+    def step(self) -> DecoderStep:
+        """The decoder arranged for decoding; made anew when its weights have changed."""
+        weights = weights_of(self.decoder)
+        if not self._step or self._step[0] != weights:
+            self._step[:] = weights, DecoderStep(self.decoder).eval()
+        return self._step[1]
+
+    @torch.inference_mode()
+    def greedy(
+        self,
+        logits_of: Callable[[torch.Tensor], torch.Tensor],
+        batch: int,
+        length: int | None = None,
+        device: torch.device | None = None,
+    ) -> Decoded:
         """Write the likeliest token until every string has ended or the budget is spent.
 
         Args:
-            logits_of: tokens so far (B, t) -> logits of the next one (B, vocabulary).
+            logits_of: tokens so far (B, t), the first of them "begin", to logits of the next one (B, vocabulary).
+            batch: B.
             length: symbols before which the end may not come, and after which nothing does.
+            device: of the logits, where it is not the head's own.
         """
-        batch, budget = len(features), self._budget(length)
-        tokens = torch.full((batch, 1), self.begin, device=features.device)
-        scores = torch.zeros(batch, 0, device=features.device)
-        ended = torch.zeros(batch, dtype=torch.bool, device=features.device)
-        for step in range(budget):
-            log_probs = logits_of(tokens).float().log_softmax(dim=1)
-            choices = log_probs
-            if length is not None and step < length:
-                choices = log_probs.index_fill(1, torch.tensor([self.end], device=features.device), -torch.inf)
-            best = choices.argmax(dim=1).masked_fill(ended, self.pad)
-            scores = torch.cat([scores, log_probs.gather(1, best[:, None])], dim=1)
-            tokens = torch.cat([tokens, best[:, None]], dim=1)
-            ended = ended | (best == self.end)
+        budget, device = self._budget(length), device or self.device
+        tokens = torch.full((batch, budget + 1), self.pad, device=device)
+        tokens[:, 0] = self.begin
+        logits = torch.empty(batch, budget, self.end + 2, device=device)
+        ended = torch.zeros(batch, dtype=torch.bool, device=device)
+        passes = 0
+        while passes < budget:
+            following = logits_of(tokens[:, : passes + 1])
+            logits[:, passes] = following
+            if length is not None and passes < length:
+                following[:, self.end] = -torch.inf
+            tokens[:, passes + 1] = following.argmax(dim=1).masked_fill_(ended, self.pad)
+            passes += 1
+            ended |= tokens[:, passes] == self.end
             if ended.all():
                 break
-        return self._decoded(tokens[:, 1:], scores, length)
+        written = tokens[:, 1 : passes + 1]
+        scores = logits[:, :passes].log_softmax(dim=2).gather(2, written[:, :, None])[:, :, 0]
+        return self._decoded(written, scores, length)
 
     def _decoded(self, tokens: torch.Tensor, scores: torch.Tensor, length: int | None) -> Decoded:
         """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it."""
@@ -152,56 +178,3 @@ class AutoregressiveHead(Head):
             self._generator.append(VisionEncoderDecoderModel(encoder=stub, decoder=self.decoder).eval())
         model = self._generator[0]
         return model.to(next(self.decoder.parameters()).device)
-
-
-class _Cache:
-    """Keys and values of a TrOCR decoder: cross-attention's computed once, self-attention's preallocated.
-
-    Args:
-        decoder: whose weights to use.
-        features: (B, T, D).
-        capacity: tokens that will be written at most.
-    """
-
-    def __init__(self, decoder: TrOCRForCausalLM, features: torch.Tensor, capacity: int) -> None:
-        self.decoder = decoder.model.decoder
-        self.project = decoder.output_projection
-        config = decoder.config
-        self.heads = config.decoder_attention_heads
-        self.embed_scale = config.d_model**0.5 if config.scale_embedding else 1.0
-        self.cross = [
-            (self._split(layer.encoder_attn.k_proj(features)), self._split(layer.encoder_attn.v_proj(features)))
-            for layer in self.decoder.layers
-        ]
-        shape = (2, len(self.cross), len(features), self.heads, capacity, config.d_model // self.heads)
-        self.keys, self.values = torch.empty(shape, dtype=features.dtype, device=features.device)
-
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, t, d_model) -> (B, heads, t, d_head)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-    def step(self, token: torch.Tensor, position: int) -> torch.Tensor:
-        """Logits (B, vocabulary) after `token` (B,) at `position`, which is added to the cache."""
-        decoder = self.decoder
-        embedded = F.embedding(token[:, None], decoder.embed_tokens.weight) * self.embed_scale
-        positions = decoder.embed_positions
-        if hasattr(positions, "weight"):
-            x = embedded + positions.weight[position + positions.offset]
-        else:  # sinusoidal, as in trocr-large: these depend on which tokens are padding
-            x = embedded + positions(token[:, None], past_key_values_length=position)
-        if decoder.layernorm_embedding is not None:
-            x = decoder.layernorm_embedding(x)
-        for i, layer in enumerate(decoder.layers):
-            attention = layer.self_attn
-            self.keys[i, :, :, position] = self._split(attention.k_proj(x))[:, :, 0]
-            self.values[i, :, :, position] = self._split(attention.v_proj(x))[:, :, 0]
-            seen = position + 1
-            past = self.keys[i, :, :, :seen], self.values[i, :, :, :seen]
-            x = layer.self_attn_layer_norm(x + self._attend(attention, x, *past))
-            x = layer.encoder_attn_layer_norm(x + self._attend(layer.encoder_attn, x, *self.cross[i]))
-            x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
-        return self.project(x)[:, 0]
-
-    def _attend(self, attention: Any, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        query = self._split(attention.q_proj(x))
-        return attention.out_proj(F.scaled_dot_product_attention(query, keys, values).transpose(1, 2).flatten(2))

@@ -63,6 +63,10 @@ class Head(nn.Module):
         self.features, self.charset, self.max_length = features, charset, max_length
         self._ids = {symbol: i for i, symbol in enumerate(charset)}
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Training loss, a scalar, of features (B, T, D) against B texts.
 
@@ -102,4 +106,30 @@ class Head(nn.Module):
 
     def text_of(self, ids: list[int]) -> str:
         """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""
-        return "".join(self.charset[i] for i in ids if i < len(self.charset))
+        charset, size = self.charset, len(self.charset)
+        return "".join([charset[i] for i in ids if i < size])
+
+
+class OnePassHead(Head):
+    """A head that gives every place its distribution at once: one decoder pass, whatever the text."""
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, places, classes); the first classes are the charset's."""
+        raise NotImplementedError
+
+    def text_of_places(self, ids: list[int]) -> str:
+        """The text that the likeliest classes of the places spell."""
+        return self.text_of(ids)
+
+    def best(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The likeliest class of every place, (B, places) int64, and the probability of all together, (B,) float32."""
+        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
+        return ids, best.prod(dim=1)
+
+    def texts_of(self, ids: torch.Tensor, confidences: torch.Tensor) -> Decoded:
+        """What `best` found, as texts."""
+        return Decoded([self.text_of_places(row) for row in ids.tolist()], confidences, passes=1)
+
+    @torch.inference_mode()
+    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+        return self.texts_of(*self.best(features))

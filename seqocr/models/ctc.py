@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Head, Variant
+from seqocr.models.base import Decoded, FeatureMap, OnePassHead, Variant
 
 
-class CTCHead(Head):
+class CTCHead(OnePassHead):
     """Patch features averaged over height into columns, each column emitting one or more frames.
 
     A frame is a distribution over the charset and blank (the last id). A string needs a frame a symbol and one more
@@ -54,15 +54,9 @@ class CTCHead(Head):
             raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
         return ids
 
-    @torch.inference_mode()
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        """Greedy: the best class of each frame, repeats merged, blanks dropped. Confidence is that path's."""
-        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
-        texts = [self._collapse(path) for path in ids.tolist()]
-        return Decoded(texts, best.prod(dim=1), passes=1)
-
-    def _collapse(self, path: list[int]) -> str:
-        return self.text_of([i for i, before in zip(path, [-1, *path], strict=False) if i != before])
+    def text_of_places(self, ids: list[int]) -> str:
+        """Greedy: repeats merged, blanks dropped; the confidence that goes with it is that path's."""
+        return self.text_of([i for i, before in zip(ids, [-1, *ids], strict=False) if i != before])
 
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:

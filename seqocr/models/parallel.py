@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.base import Decoded, FeatureMap, Head
+from seqocr.models.base import FeatureMap, OnePassHead
 
 
-class ParallelHead(Head):
+class ParallelHead(OnePassHead):
     """One learned query a slot, cross-attention to the features, then the charset or "empty" for each slot.
 
     Slot i holds symbol i, slots past the end of a string hold "empty" (the last class), so a five-slot head also
@@ -38,8 +38,3 @@ class ParallelHead(Head):
         slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
         targets = torch.tensor(slots, device=features.device)
         return F.cross_entropy(self.logits(features).float().flatten(0, 1), targets.flatten())
-
-    @torch.inference_mode()
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
-        return Decoded([self.text_of(row) for row in ids.tolist()], best.prod(dim=1), passes=1)

@@ -31,7 +31,54 @@ SHIPPED = Path(__file__).parent.parent / "weights" / "tiny"
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
 
 
-class Recognizer(nn.Module):
+class Reader:
+    """Reads line images. What a trained recognizer and one exported to another runtime have in common.
+
+    Attributes:
+        charset: the symbols that can be read.
+        heads: by name.
+    """
+
+    charset: str
+    heads: Any
+
+    def variants(self) -> dict[str, Variant]:
+        """Every way to decode what `encode` gives, by name, over all heads."""
+        raise NotImplementedError
+
+    def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
+        """What the variants decode, of B line images (see `Processor`); its first axis is B."""
+        raise NotImplementedError
+
+    def to(self, device: Any) -> Any:
+        """The same on another device ("cpu", "cuda")."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
+        """Read line images.
+
+        Args:
+            images: see `Processor`.
+            head: a head, or one of its other variants ("ar-generate", "ctc-beam").
+            batch_size: images encoded at once.
+
+        Raises:
+            InputError: the head is not part of this recognizer, or an image cannot be used.
+        """
+        variants = self.variants()
+        if head not in variants:
+            raise InputError(f"no head {head!r} in this recognizer: it has {', '.join(variants)}")
+        starts = range(0, len(images), batch_size)
+        parts = [variants[head](self.encode(images[start : start + batch_size])) for start in starts]
+        if not parts:
+            return Decoded([], torch.empty(0), passes=0)
+        texts = [text for part in parts for text in part.texts]
+        confidences = torch.cat([part.confidences for part in parts]).cpu()
+        return Decoded(texts, confidences, passes=max(part.passes for part in parts))
+
+
+class Recognizer(nn.Module, Reader):
     """Reads line images with one encoder and one or more heads.
 
     Args:
@@ -58,7 +105,7 @@ class Recognizer(nn.Module):
         self.encoder, self.processor = encoder, processor
         self.charset, self.max_length = charset, max_length
         self.head_settings = heads
-        self.heads: dict[str, Any] = nn.ModuleDict(  # type: ignore[assignment]  # of Head, which ModuleDict cannot say
+        self.heads = nn.ModuleDict(
             {name: HEADS[name](encoder.features, charset, max_length, **more) for name, more in heads.items()}
         )
         self.provenance = provenance or {}
@@ -112,7 +159,6 @@ class Recognizer(nn.Module):
         return next(self.parameters()).device
 
     def variants(self) -> dict[str, Variant]:
-        """Every way to decode, by name, over all heads."""
         return {name: decode for head in self.heads.values() for name, decode in head.variants().items()}
 
     @torch.inference_mode()
@@ -120,34 +166,18 @@ class Recognizer(nn.Module):
         """Features (B, T, D) of line images (see `Processor`)."""
         return self.encoder(self.processor(images).to(self.device))
 
-    @torch.inference_mode()
-    def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
-        """Read line images.
-
-        Args:
-            images: see `Processor`.
-            head: a head, or one of its other variants ("ar-generate", "ctc-beam").
-            batch_size: images encoded at once.
-
-        Raises:
-            InputError: the head is not part of this recognizer, or an image cannot be used.
-        """
-        variants = self.variants()
-        if head not in variants:
-            raise InputError(f"no head {head!r} in this recognizer: it has {', '.join(variants)}")
-        starts = range(0, len(images), batch_size)
-        parts = [variants[head](self.encode(images[start : start + batch_size])) for start in starts]
-        if not parts:
-            return Decoded([], torch.empty(0), passes=0)
-        texts = [text for part in parts for text in part.texts]
-        confidences = torch.cat([part.confidences for part in parts]).cpu()
-        return Decoded(texts, confidences, passes=max(part.passes for part in parts))
-
     def save(self, directory: Path | str) -> None:
         """Write `model.safetensors` and `config.json`, each whole or not at all."""
         directory = Path(directory)
+        with replacing(directory / "model.safetensors") as temporary:
+            # save_file would make the file readable by its owner alone, whatever the umask.
+            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in self.state_dict().items()}))
+        write_json(directory / "config.json", self.config())
+
+    def config(self) -> dict[str, Any]:
+        """All about it but the weights, as JSON has it."""
         processor = self.processor
-        config = {
+        return {
             "format": _FORMAT,
             "charset": self.charset,
             "max_length": self.max_length,
@@ -156,10 +186,6 @@ class Recognizer(nn.Module):
             "processor": {"keep_aspect": processor.keep_aspect, "mean": processor.mean, "std": processor.std},
             "provenance": self.provenance,
         }
-        with replacing(directory / "model.safetensors") as temporary:
-            # save_file would make the file readable by its owner alone, whatever the umask.
-            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in self.state_dict().items()}))
-        write_json(directory / "config.json", config)
 
     @classmethod
     def load(cls, directory: Path | str) -> Recognizer:
@@ -173,15 +199,30 @@ class Recognizer(nn.Module):
         for path in (config_path, weights_path):
             if not path.is_file():
                 raise InputError(f"{path} is missing: give a directory written by `seqocr train`")
+        recognizer = cls.from_config(config_path)
         try:
-            config = json.loads(config_path.read_text(encoding="utf-8"))
+            recognizer.load_state_dict(load_file(weights_path))
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error
+        return recognizer.eval()
+
+    @classmethod
+    def from_config(cls, path: Path) -> Recognizer:
+        """A recognizer from its config.json, untrained.
+
+        Raises:
+            InputError: the file is none.
+        """
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
             if config["format"] != _FORMAT:
                 raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
             look: dict[str, Any] = {
                 name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()
             }
-            recognizer = cls(
+            return cls(
                 encoder,
                 Processor(*encoder.image_size, **look),
                 config["heads"],
@@ -191,15 +232,7 @@ class Recognizer(nn.Module):
             )
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{config_path} is not a recognizer's config ({reason}): train or copy it again"
-            ) from error
-        try:
-            recognizer.load_state_dict(load_file(weights_path))
-        except (SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error
-        return recognizer.eval()
+            raise InputError(f"{path} is not a recognizer's config ({reason}): train or copy it again") from error
 
     def with_heads(self, names: Sequence[str]) -> Recognizer:
         """The same encoder with only these heads.
@@ -216,10 +249,16 @@ class Recognizer(nn.Module):
         return chosen
 
 
-def load(directory: Path | str | None = None) -> Recognizer:
+def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
     """A trained recognizer: from a directory written by `Recognizer.save`, or the one shipped with seqocr.
+
+    Args:
+        directory: may also be one written by `seqocr export`, which is then read with `engine`.
 
     Raises:
         InputError: as `Recognizer.load`.
     """
-    return Recognizer.load(directory or SHIPPED)
+    from seqocr.runtimes.exported import ExportedRecognizer, is_exported
+
+    path = Path(directory or SHIPPED)
+    return ExportedRecognizer(path, engine) if is_exported(path) else Recognizer.load(path)

@@ -1,0 +1,186 @@
+"""Reading with exported graphs (see `seqocr.runtimes.export`) through ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from seqocr.data.processor import LineImage
+from seqocr.errors import InputError
+from seqocr.models.base import Decoded, OnePassHead, Variant
+from seqocr.models.recognizer import Reader, Recognizer
+
+ENGINES = ("onnxruntime", "openvino")
+
+
+class Session(Protocol):
+    """A loaded graph. Values are the engine's own; what one call gives, another takes without a copy."""
+
+    inputs: list[str]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]: ...
+
+    def value(self, array: np.ndarray) -> Any: ...
+
+    def array(self, value: Any) -> np.ndarray: ...
+
+
+class OnnxRuntimeSession:
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self.inputs = [x.name for x in self._session.get_inputs()]
+        self._outputs = [x.name for x in self._session.get_outputs()]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]:
+        return list(self._session.run_with_ort_values(self._outputs, values))
+
+    def value(self, array: np.ndarray) -> Any:
+        return self._value(array)
+
+    def array(self, value: Any) -> np.ndarray:
+        return np.asarray(value.numpy())
+
+
+class OpenVinoSession:
+    def __init__(self, path: Path, threads: int) -> None:
+        import openvino
+
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.compile_model(path, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
+        self._request, self._tensor = compiled.create_infer_request(), openvino.Tensor
+        self.inputs = [x.get_any_name() for x in compiled.inputs]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]:
+        # Copied out: the request's own memory is written again by its next run, which may read these.
+        return [x.copy() for x in self._request.infer(values, share_inputs=True, share_outputs=True).values()]
+
+    def value(self, array: np.ndarray) -> Any:
+        return array
+
+    def array(self, value: Any) -> np.ndarray:
+        return np.asarray(value)
+
+
+class ExportedRecognizer(Reader):
+    """Graphs loaded into an engine; reads as `Recognizer` does.
+
+    Args:
+        directory: written by `seqocr export`.
+        engine: "onnxruntime" or "openvino".
+        threads: for each graph; default: as many as torch uses.
+
+    Raises:
+        InputError: the engine is not installed, or a file is missing or cannot be used.
+    """
+
+    def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
+        make = _session_class(engine)
+        with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
+            self._heads = Recognizer.from_config(directory / "config.json")
+        self.processor, self.charset, self.max_length = (
+            self._heads.processor, self._heads.charset, self._heads.max_length
+        )  # fmt: skip
+        self.provenance, self.heads = self._heads.provenance, self._heads.heads
+        threads = threads or torch.get_num_threads()
+
+        def session(name: str) -> Session:
+            path = directory / f"{name}.onnx"
+            if not path.is_file():
+                raise InputError(f"{path} is missing: write it again with `seqocr export`")
+            try:
+                return make(path, threads)
+            except Exception as error:  # each engine has its own kinds
+                reason = str(error).splitlines()[0]
+                raise InputError(f"{path} cannot be used ({reason}): write it again with `seqocr export`") from error
+
+        self._variants: dict[str, Variant] = {}
+        for name, head in self.heads.items():
+            if isinstance(head, OnePassHead):
+                self._variants[name] = _OnePass(head, session(name))
+            else:
+                self._variants[name] = _Autoregressive(head, session(name), session(f"{name}-step"))
+
+    def variants(self) -> dict[str, Variant]:
+        return self._variants
+
+    def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
+        """pixel_values (B, 3, H, W): every head's graph has the encoder in it."""
+        return self.processor(images)
+
+    def to(self, device: Any) -> ExportedRecognizer:
+        """Itself.
+
+        Raises:
+            InputError: the device is not the CPU.
+        """
+        if torch.device(device).type != "cpu":
+            raise InputError(f"device {device}: exported graphs run on the CPU; read with the weights instead")
+        return self
+
+
+class _OnePass:
+    def __init__(self, head: OnePassHead, session: Session) -> None:
+        self.head, self.session = head, session
+
+    def __call__(self, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        session = self.session
+        ids, confidences = session({"pixel_values": session.value(_contiguous(pixel_values))})
+        return self.head.texts_of(torch.from_numpy(session.array(ids)), torch.from_numpy(session.array(confidences)))
+
+
+class _Autoregressive:
+    def __init__(self, head: Any, encode: Session, step: Session) -> None:
+        self.head, self.encode, self.step = head, encode, step
+        self.cross = [name for name in step.inputs if name.startswith("cross")]
+        self.past = [name for name in step.inputs if name.startswith("past")]
+        config = head.decoder.config
+        self.shape = (config.decoder_attention_heads, 0, config.d_model // config.decoder_attention_heads)
+
+    def __call__(self, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        batch, step = len(pixel_values), self.step
+        values = dict(
+            zip(self.cross, self.encode({"pixel_values": self.encode.value(_contiguous(pixel_values))}), strict=True)
+        )
+        values |= {name: step.value(np.empty((batch, *self.shape), np.float32)) for name in self.past}
+
+        def logits(tokens: torch.Tensor) -> torch.Tensor:
+            values["token"] = step.value(_contiguous(tokens[:, -1]))
+            values["position"] = step.value(np.array(tokens.shape[1] - 1))
+            following, *present = step(values)
+            values.update(zip(self.past, present, strict=True))
+            return torch.from_numpy(step.array(following))
+
+        return self.head.greedy(logits, batch, length, torch.device("cpu"))
+
+
+def _contiguous(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.contiguous().numpy()
+
+
+def _session_class(engine: str) -> Any:
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    try:
+        __import__(engine)
+    except ImportError as error:
+        extra = "onnx" if engine == "onnxruntime" else engine
+        raise InputError(f"{engine} is not installed: pip install 'seqocr[{extra}]'") from error
+    return OnnxRuntimeSession if engine == "onnxruntime" else OpenVinoSession
+
+
+def is_exported(directory: Path) -> bool:
+    """Whether a directory holds graphs and not weights."""
+    try:
+        return "runtime" in json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False  # what is wrong with it is for the loader to say

@@ -1,0 +1,169 @@
+"""Exported graphs: written, loaded, and reading what the weights read."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import lively, same_decoded, small_recognizer
+from PIL import Image
+
+import seqocr
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import embedded_digits
+from seqocr.errors import InputError
+from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.runtimes.export import export
+from seqocr.runtimes.exported import ExportedRecognizer
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+HEADS = ("ar", "parallel", "ctc")
+every_head = pytest.mark.parametrize("head", HEADS)
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    recognizer = small_recognizer(max_length=3)
+    lively(recognizer, scale=0.4)
+    return recognizer
+
+
+@pytest.fixture(scope="module")
+def directory(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("exported")
+    written = export(recognizer, directory)
+    assert sorted(path.name for path in written) == ["ar-step.onnx", "ar.onnx", "ctc.onnx", "parallel.onnx"]
+    assert {path.name for path in directory.iterdir()} == {"config.json", *(path.name for path in written)}
+    return directory
+
+
+def engines() -> list[str]:
+    return ["onnxruntime", pytest.param("openvino", marks=pytest.mark.skipif(not _has_openvino(), reason="optional"))]  # type: ignore[list-item]
+
+
+def _has_openvino() -> bool:
+    try:
+        import openvino  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def lines(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (count, 28, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", engines())
+@every_head
+def test_graphs_read_what_the_weights_read(recognizer: Recognizer, directory: Path, head: str, engine: str) -> None:
+    reader, images = ExportedRecognizer(directory, engine), lines(40)
+    theirs = recognizer.read(images, head)
+    assert len(set(theirs.texts)) > 5, "all read alike: the test would show nothing"
+    for batch_size in (1, 7, 64):
+        ours = reader.read(images, head, batch_size)
+        assert ours.texts == theirs.texts
+        torch.testing.assert_close(ours.confidences, theirs.confidences, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_a_forced_length_takes_that_many_passes(recognizer: Recognizer, directory: Path, engine: str) -> None:
+    reader, images = ExportedRecognizer(directory, engine), lines(5)
+    for length in (1, 3):
+        ours = reader.variants()["ar"](reader.encode(images), length=length)
+        assert same_decoded(ours, recognizer.variants()["ar"](recognizer.encode(images), length=length))
+        assert ours.passes == length + 1
+
+
+def test_only_the_heads_asked_for_are_written(recognizer: Recognizer, tmp_path: Path) -> None:
+    assert [path.name for path in export(recognizer, tmp_path, ["ctc"])] == ["ctc.onnx"]
+    assert list(ExportedRecognizer(tmp_path).variants()) == ["ctc"]
+    with pytest.raises(InputError, match="no head 'parallel' in this recognizer: it has ctc"):
+        ExportedRecognizer(tmp_path).read(lines(1), "parallel")
+
+
+def test_load_takes_either_kind_of_directory(recognizer: Recognizer, directory: Path, tmp_path: Path) -> None:
+    recognizer.save(tmp_path)
+    loaded = [seqocr.load(path) for path in (directory, tmp_path)]
+    assert [type(reader) for reader in loaded] == [ExportedRecognizer, Recognizer]
+    images = lines(10)
+    assert loaded[0].read(images, "ctc").texts == loaded[1].read(images, "ctc").texts
+
+
+def test_graphs_stay_on_the_cpu(directory: Path) -> None:
+    reader = ExportedRecognizer(directory)
+    assert reader.to("cpu") is reader
+    with pytest.raises(InputError, match="exported graphs run on the CPU"):
+        reader.to("cuda")
+
+
+@pytest.mark.parametrize("name", ["ar", "ar-step", "parallel", "ctc"])
+def test_a_missing_or_corrupt_graph_is_named(directory: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    path = copy / f"{name}.onnx"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=rf"{name}\.onnx cannot be used .*`seqocr export`"):
+        ExportedRecognizer(copy)
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{name}\.onnx is missing.*`seqocr export`"):
+        ExportedRecognizer(copy)
+
+
+def test_what_is_not_installed_or_unknown_is_said(
+    recognizer: Recognizer, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="unknown engine 'tvm': choose one of onnxruntime, openvino"):
+        ExportedRecognizer(directory, "tvm")
+    with pytest.raises(InputError, match="unknown precision 'int4'"):
+        export(recognizer, tmp_path, precision="int4")
+    for package, extra in (("openvino", "openvino"), ("onnxruntime", "onnx")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(InputError, match=rf"{package} is not installed: pip install 'seqocr\[{extra}\]'"):
+            ExportedRecognizer(directory, package)
+    with pytest.raises(InputError, match=r"onnxruntime is not installed: pip install 'seqocr\[onnx\]'"):
+        export(recognizer, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_exports_and_reads(
+    recognizer: Recognizer, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    recognizer.save(tmp_path / "weights")
+    code, out, err = run_cli(
+        "export", "--weights", tmp_path / "weights", "--out", tmp_path / "graphs", "--heads", "ctc"
+    )
+    assert (code, err) == (0, "")
+    assert f"{tmp_path / 'graphs' / 'ctc.onnx'}: " in out
+    Image.fromarray(lines(1)[0].numpy()).save(tmp_path / "line.png")
+    rows = []
+    for weights in ("weights", "graphs"):
+        code, out, err = run_cli("read", tmp_path / "line.png", "--weights", tmp_path / weights, "--head", "ctc")
+        assert (code, err) == (0, "")
+        rows += csv.reader([out], delimiter="\t")
+    assert rows[0][:2] == rows[1][:2]
+    assert float(rows[0][2]) == pytest.approx(float(rows[1][2]), abs=1e-3)
+    code, _, err = run_cli("export", "--out", tmp_path / "x", "--runtime", "tvm")
+    assert (code, err) == (2, "error: --runtime tvm: choose onnx\n")
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")
+def test_eight_bit_weights_read_nearly_what_the_shipped_ones_read(tmp_path: Path) -> None:
+    export(Recognizer.load(SHIPPED), tmp_path, ["parallel"], precision="int8")
+    full, graph = SHIPPED / "model.safetensors", tmp_path / "parallel.onnx"
+    assert graph.stat().st_size < full.stat().st_size / 2
+    strings = SequenceMNIST(embedded_digits(), 5, count=300)
+    images, texts = strings.batch(range(300))
+    ours, theirs = ExportedRecognizer(tmp_path).read(images).texts, seqocr.load().read(images).texts
+    disagreements = sum(a != b for a, b in zip(ours, theirs, strict=True))
+    assert disagreements <= 6
+    right = [sum(a == b for a, b in zip(read, texts, strict=True)) for read in (ours, theirs)]
+    assert right[0] >= right[1] - 6
