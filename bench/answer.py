@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.formatting import interval, milliseconds, proportion
-from bench.plan import HEADS, SUBJECTS, TASK_LENGTH
+from bench.plan import HEADS, ONE_PASS, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results
-
-_ONE_PASS = ("parallel", "ctc")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Answer:
         """Whether autoregression reads better than the best head that needs one pass."""
         r = self.results
         exact = r.accuracy.set_index("head")["exact"]
-        best = max(_ONE_PASS, key=lambda head: exact[head])
+        best = max(ONE_PASS, key=lambda head: exact[head])
         row, sign = self._comparison("ar", best)
         difference, low, high = sign * row["difference"], *sorted((sign * row["low"], sign * row["high"]))
         confidence = f"95 % CI {low * 100:+.2f} to {high * 100:+.2f}; McNemar p = {row['p_value']:.2g}"
@@ -66,12 +64,12 @@ class Answer:
         for subject in self._fixed():
             generate, own = (self._fit(subject, head) for head in ("ar-generate", "ar"))
             flat = r.flatness[r.flatness["subject"] == subject].set_index("variant")
-            ratios += [flat.loc[head, "ratio"] for head in _ONE_PASS]
+            ratios += [flat.loc[head, "ratio"] for head in ONE_PASS]
             longest, shortest = flat["long"].iloc[0], flat["short"].iloc[0]
             parts.append(
                 f"on {self.labels[subject]} a symbol costs `ar-generate` {interval(generate)} ms "
                 f"and `ar` {interval(own)} ms, while one-pass decoding of {longest} symbols takes "
-                + " and ".join(f"{flat.loc[h, 'ratio']:.2f} (`{h}`)" for h in _ONE_PASS)
+                + " and ".join(f"{flat.loc[h, 'ratio']:.2f} (`{h}`)" for h in ONE_PASS)
                 + f" times that of {shortest}"
             )
         rising = all(self._fit(s, h)["b_low"] > 0 for s in self._fixed() for h in ("ar-generate", "ar"))
@@ -87,7 +85,7 @@ class Answer:
         r, parts = self.results, []
         for subject in self._fixed():
             at = r.speedups[(r.speedups["subject"] == subject) & (r.speedups["length"] == TASK_LENGTH)]
-            fast = at[at["variant"].isin(_ONE_PASS)]
+            fast = at[at["variant"].isin(ONE_PASS)]
             shown = []
             for over in ("ar-generate", "ar"):
                 best = fast[fast["over"] == over].sort_values("ratio").iloc[-1]
@@ -103,7 +101,7 @@ class Answer:
         """Which head to deploy, as far as these measurements say."""
         r = self.results
         exact = r.accuracy.set_index("head")["exact"]
-        best = max(_ONE_PASS, key=lambda head: exact[head])
+        best = max(ONE_PASS, key=lambda head: exact[head])
         row, sign = self._comparison("ar", best)
         low = min(sign * row["low"], sign * row["high"])
         growing = [s for s in self.labels if SUBJECTS[s].grows]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -13,18 +15,21 @@ import psutil
 import torch
 from PIL import Image
 
-from bench.plan import ACCURACY_VARIANTS, TASK_LENGTH, Cell, Plan
+from bench import runtimes
+from bench.plan import ACCURACY_VARIANTS, HEADS, RUNTIME_BATCH, TASK_LENGTH, Cell, Plan
 from bench.store import Store, now
 from bench.subjects import Bound, bind, clock, costs
 from seqocr import evaluation
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import load_digits_or_validation
 from seqocr.files import replacing
-from seqocr.models.recognizer import load
+from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter, progress
 
 _SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
 _MISTAKES = 12
+_BATCH = 100  # strings read at once
+_REST = 0.01  # seconds
 
 
 def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = None) -> None:
@@ -34,14 +39,18 @@ def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = N
         steps.append(("accuracy", lambda _: measure_accuracy(plan, store, device, weights)))
     if not store.has("costs"):
         steps.append(("costs", lambda _: measure_costs(plan, store, device)))
-    total = 2 + sum(cell.rounds + cell.warmup for cell in plan.cells)
-    done = 2 - len(steps) + sum(_rounds_done(store, cell) for cell in plan.cells)
+    if plan.runtimes and device.type == "cpu" and not store.has("runtime-predictions"):
+        steps.append(("runtimes", lambda _: measure_agreement(plan, store, weights)))
+    cells = [cell for cell in plan.cells if device.type == "cpu" or cell.kind != "runtimes"]
+    total = len(steps) + sum(cell.rounds + cell.warmup for cell in cells)
+    done = sum(_rounds_done(store, cell) for cell in cells)
     with progress(f"bench {plan.preset}", total, done) as reporter:
         for name, step in steps:
             step(reporter)
             reporter.advance(name)
-        for cell in plan.cells:
-            measure_cell(cell, store, device, reporter)
+        for cell in cells:
+            measure = measure_runtimes if cell.kind == "runtimes" else measure_cell
+            measure(cell, store, device, reporter)
     facts = store.facts()
     if facts["finished"] is None:
         store.write_facts({**facts, "finished": now()})
@@ -52,7 +61,7 @@ def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Pa
     digits = load_digits_or_validation("test")
     possible = len(digits) // TASK_LENGTH
     strings = SequenceMNIST(digits, TASK_LENGTH, count=min(plan.strings, possible))
-    recognizer = load(weights).to(device)
+    recognizer = Recognizer.load(weights or SHIPPED).to(device)
     predictions = evaluation.predict(recognizer, strings, ACCURACY_VARIANTS)
     chosen = _samples(predictions)
     lines, _ = strings.batch(chosen)
@@ -74,6 +83,30 @@ def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Pa
         }
     )
     store.write("predictions", predictions)  # last: its presence says that this step is done
+
+
+def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
+    """Read the strings of `measure_accuracy` through every runtime that is there."""
+    digits = load_digits_or_validation("test")
+    count = min(plan.strings, len(digits) // TASK_LENGTH)
+    strings = SequenceMNIST(digits, TASK_LENGTH, count=count)
+    images, texts = strings.batch(range(count))
+    recognizer = Recognizer.load(weights or SHIPPED)
+    pixel_values = recognizer.processor(images)
+    rows: list[pd.DataFrame] = []
+    with TemporaryDirectory() as folder:
+        for runtime in plan.runtimes:
+            if runtimes.missing(runtime):
+                continue
+            prepared = runtimes.prepare(runtime, recognizer, Path(folder))
+            for head in HEADS:
+                parts = [prepared.heads[head](part).texts for part in pixel_values.split(_BATCH)]
+                read = [text for part in parts for text in part]
+                table = {"index": range(count), "runtime": runtime, "head": head, "text": texts, "prediction": read}
+                rows.append(pd.DataFrame(table))
+    not_run = {runtime: why for runtime in plan.runtimes if (why := runtimes.missing(runtime))}
+    store.write_facts({**store.facts(), "runtimes_not_run": not_run})
+    store.write("runtime-predictions", pd.concat(rows, ignore_index=True))
 
 
 def _samples(predictions: pd.DataFrame) -> list[int]:
@@ -159,3 +192,57 @@ def _visit(bound: Bound, pixel_values: torch.Tensor, repeats: int, shuffle: rand
                 for name in shuffle.sample(["encoder", *variants], len(variants) + 1):
                     timed(name, "whole", repeat, partial(whole, name))
     return rows
+
+
+def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
+    """Time every runtime of a cell, from pixels to text, in interleaved rounds.
+
+    In each round, in random order and for every runtime: the encoder alone and each head at `TASK_LENGTH`, at batch 1
+    and `RUNTIME_BATCH`, and at batch 1 the autoregressive head at every length of the cell, `ar-generate` in eager mode
+    with it.
+    """
+    done, total = _rounds_done(store, cell), cell.rounds + cell.warmup
+    if done >= total:
+        return
+    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []
+    bound = bind(cell.subject, (TASK_LENGTH, *cell.points), device)[TASK_LENGTH]
+    inputs = {batch: bound.pixel_values(batch) for batch in (1, RUNTIME_BATCH)}
+    present = [runtime for runtime in cell.runtimes if not runtimes.missing(runtime)]
+    with TemporaryDirectory() as folder:
+        prepared = {runtime: runtimes.prepare(runtime, bound.recognizer, Path(folder)) for runtime in present}
+        calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell.points)]
+        for number in range(done, total):
+            shuffle = random.Random(number)
+            facts = {
+                "subject": cell.subject.name,
+                "kind": cell.kind,
+                "round": number,
+                "warmup": number < cell.warmup,
+                "load": round(psutil.getloadavg()[0], 2),
+            }
+            for runtime, variant, length, batch in shuffle.sample(calls, len(calls)):
+                work: Callable[[], Any] = (
+                    partial(prepared[runtime].encoder, inputs[batch])
+                    if variant == "encoder"
+                    else partial(prepared[runtime].heads[variant], inputs[batch], length=length)
+                )
+                # Another runtime's threads may still be spinning on the cores: they are given time to sleep, and an
+                # untimed call wakes this one's.
+                time.sleep(_REST)
+                work()
+                for repeat in range(cell.repeats):
+                    result, seconds = clock(work, device)
+                    facts_of_call = {"runtime": runtime, "variant": variant, "length": length, "batch": batch}
+                    passes = getattr(result, "passes", 0)
+                    rows.append({**facts, **facts_of_call, "repeat": repeat, "seconds": seconds, "passes": passes})
+            store.write(cell.name, pd.DataFrame(rows))
+            reporter.advance(cell.name)
+
+
+def _runtime_calls(runtime: str, lengths: tuple[int, ...]) -> list[tuple[str, int, int]]:
+    """(variant, length, batch) of everything that a round times in a runtime."""
+    calls = [(variant, TASK_LENGTH, batch) for variant in ("encoder", *HEADS) for batch in (1, RUNTIME_BATCH)]
+    calls += [("ar", length, 1) for length in lengths if length != TASK_LENGTH]
+    if runtime == "eager":
+        calls += [("ar-generate", length, 1) for length in lengths]
+    return calls

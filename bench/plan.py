@@ -9,7 +9,11 @@ from seqocr.errors import InputError
 LENGTHS = (1, 2, 5, 10, 20, 50)
 TASK_LENGTH = 5  # digits in a string of the accuracy task, and of everything not measured against length
 HEADS = ("ar", "parallel", "ctc")  # the heads as deployed, without their other variants
+ONE_PASS = ("parallel", "ctc")
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
+RUNTIMES = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
+QUICK_RUNTIMES = ("eager", "onnxruntime", "onnxruntime-int8")  # ready within seconds
+RUNTIME_BATCH = 64  # of a "runtimes" cell, besides 1
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 
 
@@ -50,7 +54,8 @@ class Cell:
     """Interleaved rounds of timing one subject.
 
     Attributes:
-        kind: "latency" (against length, batch 1) or "throughput" (against batch size, at `TASK_LENGTH` digits).
+        kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits), or
+            "runtimes" (both, through each of `runtimes`, from pixels to text).
         points: the lengths, or the batch sizes.
         rounds: counted rounds, after `warmup` rounds that are kept but marked.
         repeats: calls of each thing in a round.
@@ -62,6 +67,7 @@ class Cell:
     rounds: int
     repeats: int = 1
     warmup: int = 1
+    runtimes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,6 +86,10 @@ class Plan:
     preset: str
     strings: int
     cells: tuple[Cell, ...]
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(runtime for cell in self.cells for runtime in cell.runtimes))
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -109,6 +119,7 @@ PLANS = {
             Cell("throughput", TINY, (1, 8, 64), rounds=8),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
             Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
+            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=10, runtimes=QUICK_RUNTIMES),
         ),
     ),
     # Narrower intervals, and the batch of 64 large images that takes minutes by itself.
@@ -123,6 +134,8 @@ PLANS = {
             Cell("throughput", TINY, (1, 8, 64), rounds=15),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=6),
             Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=3),
+            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=20, repeats=2, warmup=2, runtimes=RUNTIMES),
+            Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=RUNTIMES),
         ),
     ),
 }

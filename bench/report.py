@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import plots
 from bench.answer import Answer
-from bench.formatting import markdown_table, milliseconds, percent, points, proportion, ratio, si
-from bench.plan import HEADS, SUBJECTS, TASK_LENGTH
+from bench.formatting import interval, markdown_table, milliseconds, percent, points, proportion, ratio, si
+from bench.plan import HEADS, ONE_PASS, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results, analyse
 from bench.store import Store
 from seqocr.files import write_csv, write_text
@@ -144,4 +144,52 @@ class Tables:
                     "peak memory": f"{si(here['peak_bytes'])}B",
                 }
             )
+        return pd.DataFrame(rows)
+
+    def runtimes(self) -> pd.DataFrame:
+        """One row a subject and runtime: speed of each head, its cost over the encoder, and the slope a symbol."""
+        r, rows = self.results, []
+        speed = r.runtime_speed.set_index(["subject", "runtime", "variant", "batch"])
+        overhead = r.runtime_overhead.set_index(["subject", "runtime", "variant"])
+        for slope in r.runtime_slopes[r.runtime_slopes["variant"] == "ar"].to_dict("records"):
+            key = (slope["subject"], slope["runtime"])
+            row = {
+                "subject": self.labels[slope["subject"]],
+                "runtime": slope["runtime"],
+                "encoder, ms": milliseconds(speed.loc[(*key, "encoder", 1), "ms"]),
+            }
+            for head in ONE_PASS:
+                row[f"`{head}` / encoder"] = ratio(overhead.loc[(*key, head)])
+            row["`ar`, ms a symbol"] = interval(pd.Series(slope))
+            row["over eager `ar-generate`"] = ratio(slope)
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def runtime_speed(self) -> pd.DataFrame:
+        """One row a subject, runtime and head: strings a second at batch 1 and at the larger batch, and over eager."""
+        table = self.results.runtime_speed
+        rows = []
+        for (subject, runtime, variant), part in table[table["variant"].isin(HEADS)].groupby(
+            ["subject", "runtime", "variant"], sort=False
+        ):
+            row = {"subject": self.labels[subject], "runtime": runtime, "head": f"`{variant}`"}
+            for here in part.sort_values("batch").to_dict("records"):
+                row[f"strings/s, batch {here['batch']}"] = f"{here['batch'] / here['ms'] * 1e3:,.0f}"
+                row[f"× eager, batch {here['batch']}"] = ratio(here)
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def runtime_agreement(self) -> pd.DataFrame:
+        rows = [
+            {
+                "runtime": row["runtime"],
+                "head": f"`{row['head']}`",
+                "strings": f"{row['strings']:,}",
+                "read otherwise than eager": f"{row['disagreements']}: {proportion(row, 'rate')}",
+                "exact match": percent(row["exact"]),
+                "change, points": points(row),
+            }
+            for row in self.results.runtime_agreement.to_dict("records")
+            if row["runtime"] != "eager"
+        ]
         return pd.DataFrame(rows)

@@ -36,6 +36,10 @@ class Results:
     overhead: pd.DataFrame
     throughput: pd.DataFrame
     stability: pd.DataFrame
+    runtime_slopes: pd.DataFrame
+    runtime_overhead: pd.DataFrame
+    runtime_speed: pd.DataFrame
+    runtime_agreement: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
@@ -48,7 +52,7 @@ def analyse(store: Store) -> Results:
         raise InputError(f"{store.folder / 'run.json'} has no accuracy facts: delete {store.folder} and measure again")
     timed = _cells(store, "latency")
     batched = _cells(store, "throughput")
-    rounds = per_round(timed)
+    rounds, through = per_round(timed), runtime_rounds(_cells(store, "runtimes"))
     return Results(
         facts=facts,
         predictions=predictions,
@@ -64,6 +68,10 @@ def analyse(store: Store) -> Results:
         overhead=overhead(timed),
         throughput=throughput(per_round(batched)) if len(batched) else pd.DataFrame(),
         stability=stability(timed),
+        runtime_slopes=runtime_slopes(through),
+        runtime_overhead=runtime_overhead(through),
+        runtime_speed=runtime_speed(through),
+        runtime_agreement=runtime_agreement(store),
     )
 
 
@@ -199,6 +207,75 @@ def stability(timed: pd.DataFrame) -> pd.DataFrame:
         relative = table["seconds"] / table.groupby("length")["seconds"].transform("mean")
         rows.append((subject, len(table), float(relative.std()), float(table["load"].max())))
     return pd.DataFrame(rows, columns=["subject", "calls", "variation", "highest_load"])
+
+
+def runtime_rounds(timed: pd.DataFrame) -> pd.DataFrame:
+    """Median seconds of a (subject, runtime, variant, length, batch, round), warm-up left out."""
+    keys = ["subject", "runtime", "variant", "length", "batch", "round"]
+    if timed.empty:
+        return pd.DataFrame(columns=[*keys, "seconds"])
+    return timed[~timed["warmup"]].groupby(keys, sort=False)["seconds"].median().reset_index()
+
+
+def runtime_slopes(rounds: pd.DataFrame) -> pd.DataFrame:
+    """What a symbol costs the autoregressive head in each runtime, alone and over eager `ar-generate` by round."""
+    rows = []
+    written = rounds[rounds["variant"].isin(["ar", "ar-generate"]) & (rounds["batch"] == 1)]
+    for subject, table in written.groupby("subject", sort=False):
+        slopes = {
+            key: np.array([np.polyfit(part["length"], part["seconds"] * 1e3, 1)[0] for _, part in one.groupby("round")])
+            for key, one in table.groupby(["runtime", "variant"], sort=False)
+        }
+        generate = slopes["eager", "ar-generate"]
+        for (runtime, variant), slope in slopes.items():
+            (b, b_low, b_high), (ratio, low, high) = mean_interval(slope), ratio_interval(slope, generate)
+            rows.append((subject, runtime, variant, len(slope), b, b_low, b_high, ratio, low, high))
+    columns = ["subject", "runtime", "variant", "rounds", "b_ms", "b_low", "b_high", "ratio", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def runtime_overhead(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Pixels to text over the encoder alone, in the same runtime and round, `TASK_LENGTH` symbols, batch 1."""
+    rows = []
+    here = rounds[(rounds["length"] == TASK_LENGTH) & (rounds["batch"] == 1)]
+    for (subject, runtime), table in here.groupby(["subject", "runtime"], sort=False):
+        wide = table.pivot(index="round", columns="variant", values="seconds")
+        for variant in wide.columns.drop("encoder"):
+            rows.append((subject, runtime, variant, len(wide), *ratio_interval(wide[variant], wide["encoder"])))
+    return pd.DataFrame(rows, columns=["subject", "runtime", "variant", "rounds", "ratio", "low", "high"])
+
+
+def runtime_speed(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Milliseconds a batch of `TASK_LENGTH` symbols in each runtime, and how many times faster than eager, by round."""
+    rows = []
+    here = rounds[rounds["length"] == TASK_LENGTH]
+    for (subject, variant, batch), table in here.groupby(["subject", "variant", "batch"], sort=False):
+        wide = table.pivot(index="round", columns="runtime", values="seconds")
+        for runtime in wide.columns:
+            mean, mean_low, mean_high = mean_interval(wide[runtime].to_numpy() * 1e3)
+            faster = ratio_interval(wide["eager"], wide[runtime])
+            rows.append((subject, runtime, variant, batch, len(wide), mean, mean_low, mean_high, *faster))
+    columns = ["subject", "runtime", "variant", "batch", "rounds", "ms", "ms_low", "ms_high", "ratio", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def runtime_agreement(store: Store) -> pd.DataFrame:
+    """How often each runtime reads a string otherwise than eager mode does, and what that does to exact match."""
+    columns = ["runtime", "head", "strings", "disagreements", "rate", "rate_low", "rate_high"]
+    columns += ["exact", "difference", "low", "high"]
+    if not store.has("runtime-predictions"):
+        return pd.DataFrame(columns=columns)
+    wide = store.read("runtime-predictions").pivot(index="index", columns=["head", "runtime"], values="prediction")
+    truth = store.read("runtime-predictions").drop_duplicates("index").set_index("index")["text"]
+    rows = []
+    for head, runtime in wide.columns:
+        read, eager = wide[head, runtime], wide[head, "eager"]
+        differ = int((read != eager).sum())
+        change = (read == truth).to_numpy(float) - (eager == truth).to_numpy(float)
+        rates = differ / len(wide), *evaluation.wilson(differ, len(wide))
+        exact = float((read == truth).mean())
+        rows.append((runtime, head, len(wide), differ, *rates, exact, change.mean(), *evaluation.mean_interval(change)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

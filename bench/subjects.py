@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.plan import VARIANTS, Subject
-from seqocr.models.base import Head, Variant
+from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import HEADS, Recognizer
 
@@ -49,7 +49,7 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
     """The subject for each length. The autoregressive decoder is one for all, the encoder one an image size."""
     bound: dict[int, Bound] = {}
     encoders: dict[tuple[int, int], Encoder] = {}
-    decoder: Head | None = None
+    decoder: Any = None
     for length in sorted(lengths, reverse=True):  # the longest first: its decoder has positions enough for the others
         torch.manual_seed(_SEED)
         size = subject.size_for(length)
@@ -57,6 +57,7 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
         recognizer.encoder = encoders.setdefault(size, recognizer.encoder)
         decoder = decoder or recognizer.heads["ar"]
         recognizer.heads["ar"] = decoder
+        recognizer.head_settings["ar"]["max_position_embeddings"] = decoder.decoder.config.max_position_embeddings
         bound[length] = Bound(recognizer.to(device).eval(), length, device)
     return bound
 

@@ -7,9 +7,8 @@ values as inputs and outputs.
 
 from __future__ import annotations
 
+import json
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,13 +43,22 @@ def export(
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     chosen = recognizer.with_heads(list(heads or recognizer.heads)).eval().to("cpu")
-    paths = []
-    for name, graph in graphs(chosen).items():
-        paths.append(out / f"{name}.onnx")
-        with replacing(paths[-1]) as temporary:
-            _write(graph, temporary, precision)
+    built = graphs(chosen)
+    paths = [out / f"{name}.onnx" for name in built]
+    for path, graph in zip(paths, built.values(), strict=True):
+        write_graph(graph, path)
+        if precision == "int8":
+            quantise(path, path)
     write_json(out / "config.json", {**chosen.config(), "runtime": {"name": "onnx", "precision": precision}})
     return paths
+
+
+def quantise_exported(source: Path, out: Path) -> None:
+    """All graphs of a directory that `export` wrote in float32, as int8 in another."""
+    for path in source.glob("*.onnx"):
+        quantise(path, out / path.name)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    write_json(out / "config.json", {**config, "runtime": {"name": "onnx", "precision": "int8"}})
 
 
 def _check_packages() -> None:
@@ -173,13 +181,8 @@ def graphs(recognizer: Recognizer) -> dict[str, Graph]:
     return found
 
 
-def export_encoder(recognizer: Recognizer, path: Path, precision: str = "float32") -> None:
-    """The encoder alone, pixels to features: the floor that no head can be under."""
-    with replacing(path) as temporary:
-        _write(OfPixels(recognizer, ["features"]), temporary, precision)
-
-
-def _write(graph: Graph, path: Path, precision: str) -> None:
+def write_graph(graph: Graph, path: Path) -> None:
+    """Trace a graph and write it to an ONNX file, weights included, in float32."""
     logging.getLogger("onnxscript").setLevel(logging.WARNING)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
@@ -192,28 +195,28 @@ def _write(graph: Graph, path: Path, precision: str) -> None:
             output_names=graph.outputs,
             dynamic_shapes=graph.dynamic(),
         )
-    with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder) / "float32.onnx"
-        program.save(str(exported))
-        if precision == "int8":
-            exported = _quantised(exported)
-        shutil.copyfile(exported, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(program.model_proto.SerializeToString())
 
 
-def _quantised(path: Path) -> Path:
+def quantise(source: Path, out: Path) -> None:
+    """Dynamic quantisation of a graph's matrix products; `out` may be the same file."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    out = path.with_name("int8.onnx")
-    model = onnx.load(path)
+    model = onnx.load(source)
     del model.graph.value_info[:]  # shapes noted by the exporter, which contradict those after weights are transposed
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it recommends a pre-processing that the exporter has done
     try:
-        quantize_dynamic(
-            model, out, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8
-        )
+        with replacing(out) as temporary:
+            quantize_dynamic(
+                model,
+                temporary,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
     finally:
         root.setLevel(level)
-    return out

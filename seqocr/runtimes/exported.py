@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,31 +84,13 @@ class ExportedRecognizer(Reader):
     """
 
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
-        make = _session_class(engine)
         with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
             self._heads = Recognizer.from_config(directory / "config.json")
         self.processor, self.charset, self.max_length = (
             self._heads.processor, self._heads.charset, self._heads.max_length
         )  # fmt: skip
         self.provenance, self.heads = self._heads.provenance, self._heads.heads
-        threads = threads or torch.get_num_threads()
-
-        def session(name: str) -> Session:
-            path = directory / f"{name}.onnx"
-            if not path.is_file():
-                raise InputError(f"{path} is missing: write it again with `seqocr export`")
-            try:
-                return make(path, threads)
-            except Exception as error:  # each engine has its own kinds
-                reason = str(error).splitlines()[0]
-                raise InputError(f"{path} cannot be used ({reason}): write it again with `seqocr export`") from error
-
-        self._variants: dict[str, Variant] = {}
-        for name, head in self.heads.items():
-            if isinstance(head, OnePassHead):
-                self._variants[name] = _OnePass(head, session(name))
-            else:
-                self._variants[name] = _Autoregressive(head, session(name), session(f"{name}-step"))
+        self._variants = assembled(self.heads, lambda name: load_session(directory / f"{name}.onnx", engine, threads))
 
     def variants(self) -> dict[str, Variant]:
         return self._variants
@@ -126,6 +108,16 @@ class ExportedRecognizer(Reader):
         if torch.device(device).type != "cpu":
             raise InputError(f"device {device}: exported graphs run on the CPU; read with the weights instead")
         return self
+
+
+def assembled(heads: Any, session: Callable[[str], Session]) -> dict[str, Variant]:
+    """Ways to decode pixel_values, by head, from loaded graphs by the name of their file."""
+    return {
+        name: _OnePass(head, session(name))
+        if isinstance(head, OnePassHead)
+        else _Autoregressive(head, session(name), session(f"{name}-step"))
+        for name, head in heads.items()
+    }
 
 
 class _OnePass:
@@ -165,6 +157,23 @@ class _Autoregressive:
 
 def _contiguous(tensor: torch.Tensor) -> np.ndarray:
     return tensor.contiguous().numpy()
+
+
+def load_session(path: Path, engine: str, threads: int | None = None) -> Session:
+    """A graph in an engine.
+
+    Raises:
+        InputError: the engine is not installed, or the file is missing or cannot be used.
+    """
+    make = _session_class(engine)
+    if not path.is_file():
+        raise InputError(f"{path} is missing: write it again with `seqocr export`")
+    try:
+        session: Session = make(path, threads or torch.get_num_threads())
+    except Exception as error:  # each engine has its own kinds
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be used ({reason}): write it again with `seqocr export`") from error
+    return session
 
 
 def _session_class(engine: str) -> Any:

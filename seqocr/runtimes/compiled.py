@@ -1,0 +1,41 @@
+"""Reading with graphs compiled by `torch.compile`: the ones that are exported, without leaving PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqocr.models.base import Variant
+from seqocr.models.recognizer import Recognizer
+from seqocr.runtimes.export import Graph, OfPixels, Step, graphs
+from seqocr.runtimes.exported import assembled
+
+
+class CompiledSession:
+    """A graph as `seqocr.runtimes.exported.Session`; compiled when it is first called, which takes a minute."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.inputs = graph.eval(), graph.inputs
+        # Caches grow with every token, so the step is compiled once for any size; pixels keep theirs.
+        self._call = torch.compile(self.graph, dynamic=True if isinstance(graph, Step) else None)
+
+    @torch.inference_mode()
+    def __call__(self, values: dict[str, Any]) -> list[Any]:
+        if isinstance(self.graph, OfPixels):
+            return list(self._call(values["pixel_values"]))
+        cross, past = ([values[n] for n in self.inputs if n.startswith(kind)] for kind in ("cross", "past"))
+        return list(self._call(values["token"], values["position"], cross, past))
+
+    def value(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array)
+
+    def array(self, value: torch.Tensor) -> np.ndarray:
+        return value.numpy()
+
+
+def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
+    """Ways to decode pixel_values (B, 3, H, W), by head."""
+    built = graphs(recognizer.eval())
+    return assembled(recognizer.heads, lambda name: CompiledSession(built[name]))
