@@ -15,7 +15,7 @@ import psutil
 import torch
 from PIL import Image
 
-from bench import runtimes
+from bench import load, runtimes
 from bench.plan import ACCURACY_VARIANTS, HEADS, RUNTIME_BATCH, TASK_LENGTH, Cell, Plan
 from bench.store import Store, now
 from bench.subjects import Bound, bind, clock, costs
@@ -41,16 +41,19 @@ def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = N
         steps.append(("costs", lambda _: measure_costs(plan, store, device)))
     if plan.runtimes and device.type == "cpu" and not store.has("runtime-predictions"):
         steps.append(("runtimes", lambda _: measure_agreement(plan, store, weights)))
-    cells = [cell for cell in plan.cells if device.type == "cpu" or cell.kind != "runtimes"]
-    total = len(steps) + sum(cell.rounds + cell.warmup for cell in cells)
-    done = sum(_rounds_done(store, cell) for cell in cells)
+    timed = [c for c in plan.cells if c.kind != "load" and (device.type == "cpu" or c.kind != "runtimes")]
+    loads = [c for c in plan.cells if c.kind == "load" and device.type == "cpu" and not load.missing()]
+    total = len(steps) + sum(c.rounds + c.warmup for c in timed) + sum(len(load.combinations(c)) for c in loads)
+    done = sum(_rounds_done(store, cell) for cell in timed) + sum(load.measured(store, cell) for cell in loads)
     with progress(f"bench {plan.preset}", total, done) as reporter:
         for name, step in steps:
             step(reporter)
             reporter.advance(name)
-        for cell in cells:
+        for cell in timed:
             measure = measure_runtimes if cell.kind == "runtimes" else measure_cell
             measure(cell, store, device, reporter)
+        for cell in loads:
+            load.measure_load(cell, store, weights, reporter)
     facts = store.facts()
     if facts["finished"] is None:
         store.write_facts({**facts, "finished": now()})

@@ -54,11 +54,12 @@ class Cell:
     """Interleaved rounds of timing one subject.
 
     Attributes:
-        kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits), or
-            "runtimes" (both, through each of `runtimes`, from pixels to text).
+        kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits),
+            "runtimes" (both, through each of `runtimes`, from pixels to text), or "load" (LoadGen's scenarios).
         points: the lengths, or the batch sizes.
         rounds: counted rounds, after `warmup` rounds that are kept but marked.
         repeats: calls of each thing in a round.
+        seconds, bound: of a load test: its shortest duration, and what 99 % of Server's lines may take.
     """
 
     kind: str
@@ -68,6 +69,8 @@ class Cell:
     repeats: int = 1
     warmup: int = 1
     runtimes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    bound: float = 0.0
 
     @property
     def name(self) -> str:
@@ -136,6 +139,7 @@ PLANS = {
             Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=3),
             Cell("runtimes", TINY, (1, 5, 20, 50), rounds=20, repeats=2, warmup=2, runtimes=RUNTIMES),
             Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=RUNTIMES),
+            Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager", "onnxruntime"), seconds=5, bound=0.05),
         ),
     ),
 }

@@ -193,3 +193,25 @@ class Tables:
             if row["runtime"] != "eager"
         ]
         return pd.DataFrame(rows)
+
+    def load(self) -> pd.DataFrame:
+        """One row a subject, runtime and head; what LoadGen did not call VALID is marked."""
+        table, rows = self.results.load, []
+        for (subject, runtime, head), part in table.groupby(["subject", "runtime", "head"], sort=False):
+            by = {row["scenario"]: row for row in part.to_dict("records")}
+
+            def shown(scenario: str, text: str, by: dict = by) -> str:
+                return text.format(**by[scenario]) + ("" if by[scenario]["valid"] else " (not valid)")
+
+            rows.append(
+                {
+                    "subject": self.labels[subject],
+                    "runtime": runtime,
+                    "head": f"`{head}`",
+                    "SingleStream, p90 ms": shown("SingleStream", "{value:.2f}"),
+                    "Offline, lines/s": shown("Offline", "{value:,.0f}"),
+                    "Server, lines/s": shown("Server", "{rate:,.0f}"),
+                    "Server, p99 ms": f"{by['Server']['p99_ms']:.1f}",
+                }
+            )
+        return pd.DataFrame(rows)

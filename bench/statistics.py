@@ -40,6 +40,7 @@ class Results:
     runtime_overhead: pd.DataFrame
     runtime_speed: pd.DataFrame
     runtime_agreement: pd.DataFrame
+    load: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
@@ -72,6 +73,7 @@ def analyse(store: Store) -> Results:
         runtime_overhead=runtime_overhead(through),
         runtime_speed=runtime_speed(through),
         runtime_agreement=runtime_agreement(store),
+        load=load(store),
     )
 
 
@@ -276,6 +278,15 @@ def runtime_agreement(store: Store) -> pd.DataFrame:
         exact = float((read == truth).mean())
         rows.append((runtime, head, len(wide), differ, *rates, exact, change.mean(), *evaluation.mean_interval(change)))
     return pd.DataFrame(rows, columns=columns)
+
+
+def load(store: Store) -> pd.DataFrame:
+    """LoadGen's test that counts for each (subject, runtime, head, scenario)."""
+    tables = [store.read(name) for subject in SUBJECTS if store.has(name := f"load-{subject}")]
+    if not tables:
+        return pd.DataFrame(columns=["subject", "runtime", "head", "scenario", "rate", "bound_ms", "valid", "value"])
+    table = pd.concat(tables, ignore_index=True)
+    return table[table["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -173,7 +173,7 @@ def test_unknown_preset_is_refused_by_name():
 @pytest.mark.parametrize("name", PLANS)
 def test_every_plan_compares_all_variants_on_its_subjects(name):
     chosen = PLANS[name]
-    assert {c.kind for c in chosen.cells} == {"latency", "throughput"}
+    assert {c.kind for c in chosen.cells} >= {"latency", "throughput"}
     if name != "smoke":
         assert all(c.points == LENGTHS for c in chosen.cells if c.kind == "latency")
 
