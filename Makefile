@@ -37,8 +37,10 @@ bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs or r
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
-	$(VENV)/bin/seqocr train --out runs/tiny --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \
+	$(VENV)/bin/seqocr train --out runs/tiny-1 --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \
 		--validate-every 1000 --save-every 250 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/tiny --init runs/tiny-1 --augment 0.5 --steps 3000 --batch-size 64 \
+		--learning-rate 5e-4 --warmup 100 --validate-every 500 --save-every 250 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT
 	$(PY) -m bench report --out $(OUT) $(ARGS)

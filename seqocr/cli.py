@@ -69,6 +69,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     warmup: Annotated[int, typer.Option(help="Steps of warm-up.")] = 500,
     ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
+    augment: Annotated[float, typer.Option(help="How far training digits are changed: 0 not, 1 as usual.")] = 1.0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 1000,
     save_every: Annotated[int, typer.Option(help="Steps between saves of the state to resume from.")] = 250,
@@ -80,6 +81,7 @@ def train(
     """Train heads on an encoder. Killed or interrupted, the same command goes on where it was."""
     import torch
 
+    from seqocr.data.augment import Augmentation
     from seqocr.data.sources import load_digits
     from seqocr.models.recognizer import Recognizer
     from seqocr.training import TrainConfig, fit
@@ -98,6 +100,7 @@ def train(
         save_every=save_every,
         protocol=protocol,
         seed=seed,
+        augmentation=Augmentation().scaled(augment),
     )
     if protocol == "frozen" and init is None and encoder in ("tiny", "small"):
         raise InputError(

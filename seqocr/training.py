@@ -130,7 +130,7 @@ class _Run:
             )
         available = SequenceMNIST(validation, config.length, seed=config.seed)
         self.held_out = available.batch(range(min(config.validation_strings, len(available))))
-        self.train_source = train
+        self.train_source, self.origin = train, recognizer.provenance
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
@@ -227,7 +227,8 @@ class _Run:
 
     def _provenance(self) -> dict[str, Any]:
         return {
-            "encoder": self.recognizer.provenance.get("encoder"),
+            "encoder": self.origin.get("encoder"),
+            "init": self.origin if "step" in self.origin else None,  # of a recognizer that was itself trained
             "command": self.command,
             "source": self.train_source.source,
             "split": self.train_source.split,

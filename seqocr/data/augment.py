@@ -6,7 +6,7 @@ distortion) are composed into one sampling grid, so each pixel is interpolated o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -42,6 +42,11 @@ class Augmentation:
     elastic_points: int = 5
     stroke: float = 0.5
     blur: float = 0.3
+
+    def scaled(self, strength: float) -> Augmentation:
+        """Every change `strength` times as far, 0 for none at all."""
+        changes = ("rotation", "scale", "shear", "shift", "elastic", "stroke", "blur")
+        return replace(self, **{name: strength * getattr(self, name) for name in changes})
 
     @property
     def noise_size(self) -> int:
