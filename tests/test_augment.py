@@ -7,6 +7,7 @@ import torch
 
 from seqocr.data.augment import Augmentation
 from seqocr.data.sources import embedded_digits
+from seqocr.errors import InputError
 
 NOTHING = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, stroke=0, blur=0)
 STRENGTHS = [field.name for field in fields(Augmentation) if field.name != "elastic_points"]
@@ -82,3 +83,12 @@ def test_full_blur_is_the_binomial_filter() -> None:
     blurred = augmentation(dot, torch.ones(1, augmentation.noise_size))
     expected = torch.tensor([1.0, 2.0, 1.0]).outer(torch.tensor([1.0, 2.0, 1.0])) / 16
     torch.testing.assert_close(blurred[0, 9:12, 9:12], expected, atol=1e-4, rtol=0)
+
+
+def test_half_the_strength_is_half_of_every_change() -> None:
+    half = Augmentation().scaled(0.5)
+    assert {name: getattr(half, name) * 2 for name in STRENGTHS} == {n: getattr(Augmentation(), n) for n in STRENGTHS}
+    assert Augmentation().scaled(1) == Augmentation()
+    assert Augmentation().scaled(0) == NOTHING
+    with pytest.raises(InputError, match="strength -0.1"):
+        Augmentation().scaled(-0.1)

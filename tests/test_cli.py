@@ -120,7 +120,7 @@ def train_arguments(out: Path, *more: object) -> list[object]:
         (["--length", "5-3"], ["(5, 3)"]),
         (["--image-size", "large"], ["--image-size large", "32x160"]),
         (["--image-size", "28"], ["--image-size 28"]),
-        (["--image-size", "30x151"], ["image size 30x151", "14x7"]),
+        (["--image-size", "30x151"], ["image size 30x151", "28x7"]),
         (["--heads", "ar,lstm"], ["'lstm'", "ar, parallel, ctc"]),
         (["--heads", ""], ["''"]),
         (["--protocol", "alternating"], ["'alternating'", "joint, frozen, separate"]),
@@ -131,6 +131,7 @@ def train_arguments(out: Path, *more: object) -> list[object]:
         (["--device", "tpu"], ["--device tpu"]),
         (["--dataset", "svhn"], ["svhn"]),
         (["--init", "nowhere"], ["nowhere"]),
+        (["--augment", "-1"], ["strength -1"]),
     ],
 )
 def test_train_refuses_in_one_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
@@ -123,6 +124,14 @@ def test_provenance_says_how_the_weights_came_about(uninterrupted: Recognizer) -
     assert facts["precision"] == "float32"
     assert facts["device"]
     assert facts["versions"]["torch"] == torch.__version__
+    assert facts["init"] is None
+
+
+def test_provenance_holds_that_of_the_weights_started_from(uninterrupted: Recognizer, tmp_path: Path) -> None:
+    before = copy.deepcopy(uninterrupted)
+    later = train(tmp_path, dataclasses.replace(CONFIG, seed=1), recognizer=before)
+    assert later.provenance["init"] == uninterrupted.provenance
+    assert later.provenance["config"]["seed"] == 1
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted: Recognizer, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
+from seqocr.errors import InputError
+
 CELL = 28  # pixels: the side of a digit image
 _CHUNK = 160  # digits distorted at once
 
@@ -44,7 +46,15 @@ class Augmentation:
     blur: float = 0.3
 
     def scaled(self, strength: float) -> Augmentation:
-        """Every change `strength` times as far, 0 for none at all."""
+        """Every change `strength` times as far, 0 for none at all.
+
+        Raises:
+            InputError: strength is negative.
+        """
+        if strength < 0:
+            raise InputError(
+                f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between"
+            )
         changes = ("rotation", "scale", "shear", "shift", "elastic", "stroke", "blur")
         return replace(self, **{name: strength * getattr(self, name) for name in changes})
 
