@@ -90,5 +90,5 @@ def test_half_the_strength_is_half_of_every_change() -> None:
     assert {name: getattr(half, name) * 2 for name in STRENGTHS} == {n: getattr(Augmentation(), n) for n in STRENGTHS}
     assert Augmentation().scaled(1) == Augmentation()
     assert Augmentation().scaled(0) == NOTHING
-    with pytest.raises(InputError, match="strength -0.1"):
+    with pytest.raises(InputError, match=r"strength -0\.1"):
         Augmentation().scaled(-0.1)
