@@ -12,7 +12,6 @@ HEADS = ("ar", "parallel", "ctc")  # the heads as deployed, without their other 
 ONE_PASS = ("parallel", "ctc")
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
 RUNTIMES = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
-QUICK_RUNTIMES = ("eager", "onnxruntime", "onnxruntime-int8")  # ready within seconds
 RUNTIME_BATCH = 64  # of a "runtimes" cell, besides 1
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 
@@ -122,7 +121,6 @@ PLANS = {
             Cell("throughput", TINY, (1, 8, 64), rounds=8),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
             Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
-            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=10, runtimes=QUICK_RUNTIMES),
         ),
     ),
     # Narrower intervals, and the batch of 64 large images that takes minutes by itself.

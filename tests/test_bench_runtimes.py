@@ -115,6 +115,8 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     ).eval()
     lively(recognizer, scale=0.4)
     monkeypatch.setattr(measure, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
+    prepare = runtimes.prepare
+    monkeypatch.setattr(runtimes, "prepare", lambda name, given, _: prepare(name, given, tmp_path / "graphs"))
     cell = Cell("runtimes", TINY, (1, 5, 7), rounds=2, runtimes=(*chosen, "openvino"))
     store, plan = Store(tmp_path / "run"), Plan("smoke", 20, (cell,))
     monkeypatch.setattr(runtimes, "missing", lambda name: "" if name in chosen else "not here")
@@ -133,6 +135,9 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     monkeypatch.setattr(measure, "clock", lambda *_: pytest.fail("measured again"))
     measure.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
 
+    # The same weights again: what was exported for the clock will do.
+    prepared = {name: prepare(name, recognizer, tmp_path / "graphs") for name in chosen}
+    monkeypatch.setattr(runtimes, "prepare", lambda name, *_: prepared[name])
     monkeypatch.setattr(measure, "load_digits_or_validation", lambda split: barred(100))
     recognizer.save(tmp_path / "weights")
     store.write_facts({})

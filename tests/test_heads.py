@@ -152,7 +152,7 @@ def test_slots_do_not_see_each_other() -> None:
     assert isinstance(head, ParallelHead)
     before = head.logits(features)
     with torch.no_grad():
-        head.queries[1] += 1
+        head.queries_and_classes.weight[1] += 1
     changed = (head.logits(features) - before).abs().amax(dim=(0, 2))
     assert changed[1] > 0.01
     assert changed[[0, 2, 3]].max() < 1e-5

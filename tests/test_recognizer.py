@@ -227,10 +227,10 @@ def test_the_tiny_preset_reads_five_digits() -> None:
 
 
 def test_presets_can_have_another_size() -> None:
-    recognizer = Recognizer.build("tiny", ["parallel"], image_size=(42, 70), max_length=2)
-    assert recognizer.encoder.image_size == (42, 70)
-    assert recognizer.processor.height, recognizer.processor.width == (42, 70)
-    assert recognizer.encode(lines(2)).shape == (2, 2 + 3 * 10, 128)
+    recognizer = Recognizer.build("tiny", ["parallel"], image_size=(56, 70), max_length=2)
+    assert recognizer.encoder.image_size == (56, 70)
+    assert (recognizer.processor.height, recognizer.processor.width) == (56, 70)
+    assert recognizer.encode(lines(2)).shape == (2, 2 + 2 * 10, 160)
 
 
 @pytest.mark.parametrize("size", [(30, 140), (28, 141), (0, 0), (-28, 140)])

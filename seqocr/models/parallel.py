@@ -16,8 +16,9 @@ class ParallelHead(OnePassHead):
     reads shorter strings. Slots do not see each other: the symbols are taken as independent given the image.
 
     Nothing here that the encoder's last layer can do as well. Queries are free parameters, so projecting the keys would
-    only multiply them by another matrix; and the classifier is linear, so what a slot attends to may be classified
-    before it is summed, which costs the same however many slots there are.
+    only multiply them by another matrix; and the classifier is linear, so a feature may be classified before it is
+    attended to, which costs the same however many slots there are. Both are one product then: of each feature with the
+    slots' queries, and with the classes.
     """
 
     name = "parallel"
@@ -25,13 +26,13 @@ class ParallelHead(OnePassHead):
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        self.queries = nn.Parameter(torch.randn(max_length, features.dim) * features.dim**-0.5)
-        self.classify = nn.Linear(features.dim, self.empty + 1)
+        self.queries_and_classes = nn.Linear(features.dim, max_length + self.empty + 1)
+        nn.init.normal_(self.queries_and_classes.weight[:max_length], std=features.dim**-0.5)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
-        attention = (self.queries @ features.transpose(1, 2)).softmax(dim=2)
-        return attention @ self.classify(features)
+        relevance, classes = self.queries_and_classes(features).split([self.max_length, self.empty + 1], dim=2)
+        return relevance.softmax(dim=1).transpose(1, 2) @ classes
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         rows = [self.encode_text(text) for text in texts]
