@@ -139,7 +139,12 @@ def measure_load(cell: Cell, store: Store, weights: Path | None, reporter: Repor
         for runtime, head in combinations(cell):
             if {"runtime": runtime, "head": head} in [{k: row[k] for k in ("runtime", "head")} for row in rows]:
                 continue
-            request = {"weights": str(weights or SHIPPED), "runtime": runtime, "head": head, "folder": folder}
+            request: dict[str, Any] = {
+                "weights": str(weights or SHIPPED),
+                "runtime": runtime,
+                "head": head,
+                "folder": folder,
+            }
             request |= {"seconds": cell.seconds, "bound": cell.bound}
             rows += [{"subject": cell.subject.name, **row} for row in _scenarios(request)]
             store.write(cell.name, pd.DataFrame(rows))
@@ -197,7 +202,7 @@ def _test(request: dict[str, Any]) -> dict[str, Any]:
     recognizer = Recognizer.load(request["weights"])
     digits = load_digits_or_validation("test")
     strings = SequenceMNIST(digits, TASK_LENGTH, count=min(_LINES, len(digits) // TASK_LENGTH))
-    lines, _ = strings.batch(range(len(strings)))
+    lines: Any = strings.batch(range(len(strings)))[0]
     decode = runtimes.prepare(request["runtime"], recognizer, Path(request["folder"])).heads[request["head"]]
     processor = recognizer.processor
 

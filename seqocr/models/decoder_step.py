@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,10 @@ class DecoderStep(nn.Module):
 
     Fused weights are copies: build the step anew when the decoder's weights have changed (`weights_of`).
     """
+
+    embedding: torch.Tensor
+    positions: torch.Tensor
+    layers: Any
 
     def __init__(self, decoder: TrOCRForCausalLM) -> None:
         super().__init__()
@@ -61,7 +66,7 @@ class DecoderStep(nn.Module):
 class _Layer(nn.Module):
     """A decoder layer's modules: the fused ones are copies, the others its own."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         own, cross = layer.self_attn, layer.encoder_attn
         self.query_key_value = _fused([own.q_proj, own.k_proj, own.v_proj])
@@ -110,7 +115,7 @@ def _fused(projections: list[nn.Linear]) -> nn.Linear:
     return fused.requires_grad_(False)
 
 
-def _positions(embedding: nn.Module, count: int) -> torch.Tensor:
+def _positions(embedding: Any, count: int) -> torch.Tensor:
     """(count, d_model): what is added to the token at each position."""
     if hasattr(embedding, "weight"):
         return embedding.weight.detach()[embedding.offset :]

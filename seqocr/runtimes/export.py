@@ -186,7 +186,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     logging.getLogger("onnxscript").setLevel(logging.WARNING)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             graph.eval(),
             graph.example(),
             dynamo=True,
