@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from bench import runtimes
-from bench.plan import TASK_LENGTH, Cell
+from bench.plan import HEADS, TASK_LENGTH, Cell
 from bench.store import Store
 from seqocr.batching import Batcher
 from seqocr.data.sequences import SequenceMNIST
@@ -29,7 +29,7 @@ from seqocr.models.base import Decoded
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter
 
-LOAD_HEADS = ("ar-generate", "ar", "parallel", "ctc")
+LOAD_HEADS = ("ar-generate", *HEADS)
 SCENARIOS = ("SingleStream", "Offline", "Server")
 _LINES = 1024  # different ones that are asked for
 _SEARCH = 6  # Server tests that close in on the highest rate
@@ -137,7 +137,7 @@ def measure_load(cell: Cell, store: Store, weights: Path | None, reporter: Repor
     rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if store.has(cell.name) else []
     with TemporaryDirectory() as folder:
         for runtime, head in combinations(cell):
-            if {"runtime": runtime, "head": head} in [{k: row[k] for k in ("runtime", "head")} for row in rows]:
+            if (runtime, head) in {(row["runtime"], row["head"]) for row in rows}:
                 continue
             request: dict[str, Any] = {
                 "weights": str(weights or SHIPPED),

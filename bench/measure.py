@@ -61,9 +61,8 @@ def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = N
 
 def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Path | None) -> None:
     """Read the same held-out strings with every variant, and keep readings, sample images and their origin."""
-    digits = load_digits_or_validation("test")
-    possible = len(digits) // TASK_LENGTH
-    strings = SequenceMNIST(digits, TASK_LENGTH, count=min(plan.strings, possible))
+    strings = _task_strings(plan)
+    digits = strings.digits
     recognizer = Recognizer.load(weights or SHIPPED).to(device)
     predictions = evaluation.predict(recognizer, strings, ACCURACY_VARIANTS)
     chosen = _samples(predictions)
@@ -88,26 +87,36 @@ def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Pa
     store.write("predictions", predictions)  # last: its presence says that this step is done
 
 
+def _task_strings(plan: Plan) -> SequenceMNIST:
+    """The held-out strings that a plan reads for accuracy."""
+    digits = load_digits_or_validation("test")
+    return SequenceMNIST(digits, TASK_LENGTH, count=min(plan.strings, len(digits) // TASK_LENGTH))
+
+
 def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
     """Read the strings of `measure_accuracy` through every runtime that is there."""
-    digits = load_digits_or_validation("test")
-    count = min(plan.strings, len(digits) // TASK_LENGTH)
-    strings = SequenceMNIST(digits, TASK_LENGTH, count=count)
-    images, texts = strings.batch(range(count))
+    strings = _task_strings(plan)
+    images, texts = strings.batch(range(len(strings)))
     recognizer = Recognizer.load(weights or SHIPPED)
     pixel_values = recognizer.processor(images)
+    not_run = {runtime: why for runtime in plan.runtimes if (why := runtimes.missing(runtime))}
     rows: list[pd.DataFrame] = []
     with TemporaryDirectory() as folder:
         for runtime in plan.runtimes:
-            if runtimes.missing(runtime):
+            if runtime in not_run:
                 continue
             prepared = runtimes.prepare(runtime, recognizer, Path(folder))
             for head in HEADS:
                 parts = [prepared.heads[head](part).texts for part in pixel_values.split(_BATCH)]
                 read = [text for part in parts for text in part]
-                table = {"index": range(count), "runtime": runtime, "head": head, "text": texts, "prediction": read}
+                table = {
+                    "index": range(len(strings)),
+                    "runtime": runtime,
+                    "head": head,
+                    "text": texts,
+                    "prediction": read,
+                }
                 rows.append(pd.DataFrame(table))
-    not_run = {runtime: why for runtime in plan.runtimes if (why := runtimes.missing(runtime))}
     store.write_facts({**store.facts(), "runtimes_not_run": not_run})
     store.write("runtime-predictions", pd.concat(rows, ignore_index=True))
 
@@ -139,6 +148,17 @@ def _rounds_done(store: Store, cell: Cell) -> int:
     return int(store.read(cell.name)["round"].max()) + 1 if store.has(cell.name) else 0
 
 
+def _round_facts(cell: Cell, number: int) -> dict[str, Any]:
+    """What all rows of a round have in common."""
+    return {
+        "subject": cell.subject.name,
+        "kind": cell.kind,
+        "round": number,
+        "warmup": number < cell.warmup,
+        "load": round(psutil.getloadavg()[0], 2),
+    }
+
+
 def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
     """Time a cell in interleaved rounds.
 
@@ -156,13 +176,7 @@ def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Repor
     inputs = {p: b.pixel_values(batch) for p, (b, batch) in points.items()}
     for number in range(done, total):
         shuffle = random.Random(number)
-        facts = {
-            "subject": cell.subject.name,
-            "kind": cell.kind,
-            "round": number,
-            "warmup": number < cell.warmup,
-            "load": round(psutil.getloadavg()[0], 2),
-        }
+        facts = _round_facts(cell, number)
         for point in shuffle.sample(cell.points, len(cell.points)):
             b, batch = points[point]
             for row in _visit(b, inputs[point], cell.repeats, shuffle):
@@ -216,13 +230,7 @@ def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: R
         calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell.points)]
         for number in range(done, total):
             shuffle = random.Random(number)
-            facts = {
-                "subject": cell.subject.name,
-                "kind": cell.kind,
-                "round": number,
-                "warmup": number < cell.warmup,
-                "load": round(psutil.getloadavg()[0], 2),
-            }
+            facts = _round_facts(cell, number)
             for runtime, variant, length, batch in shuffle.sample(calls, len(calls)):
                 work: Callable[[], Any] = (
                     partial(prepared[runtime].encoder, inputs[batch])

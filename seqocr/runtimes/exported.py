@@ -57,7 +57,7 @@ class OpenVinoSession:
 
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = openvino.compile_model(path, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
-        self._request, self._tensor = compiled.create_infer_request(), openvino.Tensor
+        self._request = compiled.create_infer_request()
         self.inputs = [x.get_any_name() for x in compiled.inputs]
 
     def __call__(self, values: dict[str, Any]) -> list[Any]:
@@ -85,11 +85,9 @@ class ExportedRecognizer(Reader):
 
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
         with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
-            self._heads = Recognizer.from_config(directory / "config.json")
-        self.processor, self.charset, self.max_length = (
-            self._heads.processor, self._heads.charset, self._heads.max_length
-        )  # fmt: skip
-        self.provenance, self.heads = self._heads.provenance, self._heads.heads
+            skeleton = Recognizer.from_config(directory / "config.json")
+        self.processor, self.heads = skeleton.processor, skeleton.heads
+        self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
         self._variants = assembled(self.heads, lambda name: load_session(directory / f"{name}.onnx", engine, threads))
 
     def variants(self) -> dict[str, Variant]:
