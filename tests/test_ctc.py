@@ -106,7 +106,7 @@ def test_there_are_frames_for_the_worst_case_of_any_length(max_length: int) -> N
 
 def test_a_text_that_needs_more_frames_than_there_are_is_refused_by_name() -> None:
     head = make(max_length=5)
-    head.frames_per_column = 1  # 6 frames, as a head of an earlier format could have
+    head.classify.count = 6  # as a head of an earlier format could have
     with pytest.raises(InputError, match=r"'aaaaa' needs 9 CTC frames, the head has 6"):
         head.loss(torch.randn(2, FEATURES.tokens, 8), ["ab", "aaaaa"])
 

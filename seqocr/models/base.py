@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -108,6 +109,24 @@ class Head(nn.Module):
         """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""
         charset, size = self.charset, len(self.charset)
         return "".join([charset[i] for i in ids if i < size])
+
+
+class Frames(nn.Linear):
+    """Patch features averaged over height into columns, each column then linear to one or more frames.
+
+    What one-pass heads read from: a line's symbols stand side by side, so columns keep all that tells them apart, and
+    the work does not grow with the image's height. Columns emit as many frames as make `at_least`.
+    """
+
+    def __init__(self, features: FeatureMap, at_least: int, width: int) -> None:
+        per_column = math.ceil(at_least / features.columns)
+        super().__init__(features.dim, per_column * width)
+        self.map, self.per_column, self.count = features, per_column, per_column * features.columns
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, count, width)."""
+        patches = features[:, self.map.prefix :].unflatten(1, (self.map.rows, self.map.columns))
+        return super().forward(patches.mean(dim=1)).unflatten(2, (self.per_column, -1)).flatten(1, 2)
 
 
 class OnePassHead(Head):

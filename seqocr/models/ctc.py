@@ -7,17 +7,16 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, OnePassHead, Variant
+from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Variant
 
 
 class CTCHead(OnePassHead):
-    """Patch features averaged over height into columns, each column emitting one or more frames.
+    """The line's frames, each a distribution over the charset and blank (the last id).
 
-    A frame is a distribution over the charset and blank (the last id). A string needs a frame a symbol and one more
-    between equal neighbours, 2n - 1 in the worst case, so columns emit as many frames as `max_length` asks for.
+    A string needs a frame a symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns emit as
+    many frames as `max_length` asks for.
     """
 
     name = "ctc"
@@ -25,18 +24,15 @@ class CTCHead(OnePassHead):
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
         self.blank = len(charset)
-        self.frames_per_column = max(1, math.ceil((2 * max_length - 1) / features.columns))
-        self.classify = nn.Linear(features.dim, self.frames_per_column * (self.blank + 1))
+        self.classify = Frames(features, 2 * max_length - 1, self.blank + 1)
 
     @property
     def frames(self) -> int:
-        return self.features.columns * self.frames_per_column
+        return self.classify.count
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, frames, classes); classes are the charset, then blank."""
-        rows, columns = self.features.rows, self.features.columns
-        patches = features[:, self.features.prefix :].unflatten(1, (rows, columns))
-        return self.classify(patches.mean(dim=1)).unflatten(2, (self.frames_per_column, self.blank + 1)).flatten(1, 2)
+        return self.classify(features)
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         targets = [self._checked(text) for text in texts]

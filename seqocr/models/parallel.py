@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from seqocr.models.base import FeatureMap, OnePassHead
+from seqocr.models.base import FeatureMap, Frames, OnePassHead
 
 
 class ParallelHead(OnePassHead):
-    """One learned query a slot, cross-attention to the features, then the charset or "empty" for each slot.
+    """One learned query a slot, cross-attention to the line's frames, then the charset or "empty" for each slot.
 
     Slot i holds symbol i, slots past the end of a string hold "empty" (the last class), so a five-slot head also
     reads shorter strings. Slots do not see each other: the symbols are taken as independent given the image.
 
     Nothing here that the encoder's last layer can do as well. Queries are free parameters, so projecting the keys would
-    only multiply them by another matrix; and the classifier is linear, so a feature may be classified before it is
-    attended to, which costs the same however many slots there are. Both are one product then: of each feature with the
-    slots' queries, and with the classes.
+    only multiply them by another matrix; and the classifier is linear, so a frame may be classified before it is
+    attended to, which costs the same however many slots there are. Both are one product then: of each column with the
+    slots' queries, and with the classes. There are at least as many frames as slots, so that each can have its own.
     """
 
     name = "parallel"
@@ -26,8 +25,9 @@ class ParallelHead(OnePassHead):
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        self.queries_and_classes = nn.Linear(features.dim, max_length + self.empty + 1)
-        nn.init.normal_(self.queries_and_classes.weight[:max_length], std=features.dim**-0.5)
+        self.queries_and_classes = Frames(features, max_length, max_length + self.empty + 1)
+        weight = self.queries_and_classes.weight.detach().unflatten(0, (self.queries_and_classes.per_column, -1))
+        weight[:, :max_length].normal_(std=features.dim**-0.5)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
