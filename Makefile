@@ -12,7 +12,7 @@ PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo 
 	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test bench bench-check train report lint
+.PHONY: help setup extras test bench bench-check train report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -27,8 +27,11 @@ help: ## list the targets and variables
 
 setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
 
+extras: $(VENV)/.extras ## add what PRESET=full measures besides: other runtimes, LoadGen, other readers
+
+# A worker a core, with a thread each: more threads than cores would wait for each other.
 test: $(VENV)/.setup ## run the tests
-	$(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: $(VENV)/.setup ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ARGS)
@@ -59,6 +62,11 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) setuptools
 	@$(PIP) --no-build-isolation -e '.[bench,test,onnx]'
+	@touch $@
+
+$(VENV)/.extras: $(VENV)/.setup
+	@$(PIP) --no-build-isolation -e '.[openvino,load,peers]'
+	@$(PIP) --no-deps python-doctr
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.setup

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.formatting import interval, milliseconds, proportion
-from bench.plan import HEADS, ONE_PASS, SUBJECTS, TASK_LENGTH
+from bench.plan import HEADS, ONE_PASS, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results
 
 
@@ -95,6 +95,23 @@ class Answer:
             parts.append(f"{self.labels[subject]}: {', '.join(shown)}; the encoder is {encoder:.0%} of what `ar` takes")
         return (
             f"**From image to text, n = {TASK_LENGTH}, the faster one-pass head** is, on " + "; on ".join(parts) + "."
+        )
+
+    def image(self) -> str:
+        """What a smaller image saves, beside what a one-pass head does; empty unless both sizes were measured."""
+        r = self.results
+        large, small = SMALL_SQUARE.name, SMALL_NATIVE.name
+        at = r.latency[r.latency["length"] == TASK_LENGTH].set_index(["subject", "variant"])["total_ms"]
+        if not {large, small} <= set(at.index.get_level_values("subject")):
+            return ""
+        fastest = {s: min(at[s, head] for head in ONE_PASS) for s in (large, small)}
+        start = at[large, "ar-generate"]
+        head, image, both = start / fastest[large], start / at[small, "ar-generate"], start / fastest[small]
+        verdict, size = "saves more than" if image > head else "saves less than", self.labels[small].split(", ")[1]
+        return (
+            f"**A smaller image {verdict} a one-pass head**: from `ar-generate` on {self.labels[large]}, "
+            f"n = {TASK_LENGTH}, a one-pass head alone is {head:.2f} times as fast, an image of {size} alone "
+            f"{image:.2f} times, both together {both:.1f} times (ratios of means)."
         )
 
     def advice(self) -> str:

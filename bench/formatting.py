@@ -15,7 +15,7 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join([head, rule, *rows])
 
 
-def interval(fit: pd.Series) -> str:
+def interval(fit: Any) -> str:
     """A slope with its confidence interval."""
     return f"{signed(fit['b_ms'])} ({signed(fit['b_low'])} to {signed(fit['b_high'])})"
 

@@ -1,4 +1,5 @@
-"""Regression gates that hold on any machine: exact passes, exact FLOPs, and ratios measured in one run.
+"""Regression gates that hold on any machine: exact passes, exact FLOPs, disagreements of other runtimes with eager
+mode, and ratios measured in one run.
 
 The baseline is committed (`tests/bench/baseline.json`); `python -m bench baseline` writes it anew after an intended
 change. No gate knows an absolute time.
@@ -9,15 +10,20 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
+from bench import runtimes
 from bench.plan import HEADS, TASK_LENGTH, TINY
 from bench.subjects import Bound, bind, clock, costs
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
+from seqocr.models.recognizer import SHIPPED, Recognizer
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)
@@ -25,6 +31,12 @@ LENGTHS = (1, 5, 20)
 FLOPS_OF = ("encoder", "ar", "ar-nocache", "parallel", "ctc")
 # How far a ratio to the encoder may rise above the baseline's; tests/bench/README.md has the runs that justify it.
 TOLERANCE = 1.75
+# Runtimes that the project's own set-up installs, with the shipped weights on validation strings.
+RUNTIMES = ("onnxruntime", "onnxruntime-int8")
+_STRINGS = 300
+# Strings more than the baseline's that a runtime may read otherwise: processors without 8-bit dot products round
+# differently from those that have them.
+MORE_DISAGREEMENTS = 3
 _ROUNDS = 40
 _BASELINE_RUNS = 5  # a single run's ratios scatter, see there
 
@@ -37,6 +49,24 @@ def counts() -> dict[str, Any]:
         "passes": {f"{row['variant']}, n = {row['length']}": row["passes"] for row in rows},
         "flops": {f"{row['variant']}, n = {row['length']}": row["flops"] for row in rows if row["variant"] in FLOPS_OF},
     }
+
+
+def through_runtimes() -> dict[str, Any]:
+    """Passes of every head in `RUNTIMES`, and how many strings it reads otherwise than in eager mode."""
+    strings = SequenceMNIST(embedded_digits(), TASK_LENGTH, count=_STRINGS)
+    recognizer = Recognizer.load(SHIPPED)
+    pixel_values = recognizer.processor(strings.batch(range(_STRINGS))[0])
+    eager = runtimes.prepare("eager", recognizer, Path()).heads
+    found: dict[str, Any] = {"runtime_passes": {}, "disagreements": {}}
+    with TemporaryDirectory() as folder:
+        for runtime in RUNTIMES:
+            heads = runtimes.prepare(runtime, recognizer, Path(folder)).heads
+            for name in HEADS:
+                read, expected = heads[name](pixel_values), eager[name](pixel_values)
+                found["runtime_passes"][f"{runtime}, {name}"] = read.passes
+                differ = sum(a != b for a, b in zip(read.texts, expected.texts, strict=True))
+                found["disagreements"][f"{runtime}, {name}"] = differ
+    return found
 
 
 def ratios(rounds: int = _ROUNDS) -> dict[str, float]:
@@ -71,18 +101,29 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
 
 def write_baseline(path: Path = BASELINE) -> None:
     runs = [ratios() for _ in range(_BASELINE_RUNS)]
-    write_json(path, {**counts(), "ratios": {name: float(np.median([run[name] for run in runs])) for name in HEADS}})
+    exact = {**counts(), **through_runtimes()}
+    write_json(path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in HEADS}})
 
 
 def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
-    """One line for every passes or FLOPs count that is not the baseline's."""
+    """One line for every passes or FLOPs count, of those found, that is not the baseline's."""
     lines = []
-    for kind in ("passes", "flops"):
+    for kind in found.keys() & {"passes", "flops", "runtime_passes"}:
         for name in sorted(found[kind].keys() | baseline[kind].keys()):
             now, before = found[kind].get(name), baseline[kind].get(name)
             if now != before:
                 lines.append(f"{kind} of {name}: {now}, baseline {before}")
     return lines
+
+
+def risen_disagreements(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+    """One line for every runtime and head that reads more strings otherwise than eager mode does than it used to."""
+    return [
+        f"{name} reads {now} of {_STRINGS} strings otherwise than eager mode, "
+        f"baseline {baseline['disagreements'][name]}"
+        for name, now in found["disagreements"].items()
+        if now > baseline["disagreements"][name] + MORE_DISAGREEMENTS
+    ]
 
 
 def risen_ratios(found: dict[str, float], baseline: dict[str, Any], tolerance: float = TOLERANCE) -> list[str]:

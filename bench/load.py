@@ -20,11 +20,10 @@ import pandas as pd
 import torch
 
 from bench import runtimes
-from bench.plan import HEADS, TASK_LENGTH, Cell
+from bench.plan import HEADS, Cell
+from bench.rounds import task_strings
 from bench.store import Store
 from seqocr.batching import Batcher
-from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import load_digits_or_validation
 from seqocr.models.base import Decoded
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter
@@ -200,8 +199,7 @@ def _row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
 def _test(request: dict[str, Any]) -> dict[str, Any]:
     """What the process of a test does: the test split's strings, read through a runtime."""
     recognizer = Recognizer.load(request["weights"])
-    digits = load_digits_or_validation("test")
-    strings = SequenceMNIST(digits, TASK_LENGTH, count=min(_LINES, len(digits) // TASK_LENGTH))
+    strings = task_strings(_LINES)
     lines: Any = strings.batch(range(len(strings)))[0]
     decode = runtimes.prepare(request["runtime"], recognizer, Path(request["folder"])).heads[request["head"]]
     processor = recognizer.processor

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-import psutil
 import torch
 from PIL import Image
 
-from bench import load, runtimes
-from bench.plan import ACCURACY_VARIANTS, HEADS, RUNTIME_BATCH, TASK_LENGTH, Cell, Plan
+from bench import depth, load, peers, runtimes
+from bench.plan import ACCURACY_VARIANTS, TASK_LENGTH, Cell, Plan
+from bench.rounds import measure_rounds, rounds_done, rounds_left, task_strings
 from bench.store import Store, now
-from bench.subjects import Bound, bind, clock, costs
+from bench.subjects import Bound, bind, clock, costs, machine_rates
 from seqocr import evaluation
-from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import load_digits_or_validation
 from seqocr.files import replacing
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter, progress
 
 _SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
 _MISTAKES = 12
-_BATCH = 100  # strings read at once
-_REST = 0.01  # seconds
+_PEAK_TRIES = 20
 
 
 def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = None) -> None:
@@ -39,19 +34,34 @@ def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = N
         steps.append(("accuracy", lambda _: measure_accuracy(plan, store, device, weights)))
     if not store.has("costs"):
         steps.append(("costs", lambda _: measure_costs(plan, store, device)))
+    if not store.has("rates"):
+        steps.append(("rates", lambda _: measure_rates(store, device)))
     if plan.runtimes and device.type == "cpu" and not store.has("runtime-predictions"):
-        steps.append(("runtimes", lambda _: measure_agreement(plan, store, weights)))
-    timed = [c for c in plan.cells if c.kind != "load" and (device.type == "cpu" or c.kind != "runtimes")]
-    loads = [c for c in plan.cells if c.kind == "load" and device.type == "cpu" and not load.missing()]
+        steps.append(("runtimes", lambda _: runtimes.measure_agreement(plan, store, weights)))
+    if plan.of_kind("peers") and device.type == "cpu" and not store.has("peer-predictions"):
+        steps.append(("peers", lambda _: peers.measure_readings(plan, store, weights)))
+    for cell in plan.of_kind("depth"):
+        if not store.has("depth-predictions"):
+            steps.append(("depth", lambda _, cell=cell: depth.measure_accuracy(plan, cell, store, weights)))  # type: ignore[misc]
+    # Other runtimes, other systems and load are measured on the CPU only.
+    cells = [c for c in plan.cells if device.type == "cpu" or c.kind in ("latency", "throughput", "depth")]
+    timed = [c for c in cells if c.kind != "load"]
+    loads = [c for c in cells if c.kind == "load" and not load.missing()]
     total = len(steps) + sum(c.rounds + c.warmup for c in timed) + sum(len(load.combinations(c)) for c in loads)
-    done = sum(_rounds_done(store, cell) for cell in timed) + sum(load.measured(store, cell) for cell in loads)
+    done = sum(rounds_done(store, cell) for cell in timed) + sum(load.measured(store, cell) for cell in loads)
     with progress(f"bench {plan.preset}", total, done) as reporter:
         for name, step in steps:
             step(reporter)
             reporter.advance(name)
         for cell in timed:
-            measure = measure_runtimes if cell.kind == "runtimes" else measure_cell
-            measure(cell, store, device, reporter)
+            if cell.kind == "peers":
+                peers.measure_peers(cell, store, weights, reporter)
+            elif cell.kind == "runtimes":
+                runtimes.measure_runtimes(cell, store, device, reporter)
+            elif cell.kind == "depth":
+                depth.measure_depth(cell, store, device, reporter)
+            else:
+                measure_cell(cell, store, device, reporter)
         for cell in loads:
             load.measure_load(cell, store, weights, reporter)
     facts = store.facts()
@@ -61,7 +71,7 @@ def run(plan: Plan, store: Store, device: torch.device, weights: Path | None = N
 
 def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Path | None) -> None:
     """Read the same held-out strings with every variant, and keep readings, sample images and their origin."""
-    strings = _task_strings(plan)
+    strings = task_strings(plan.strings)
     digits = strings.digits
     recognizer = Recognizer.load(weights or SHIPPED).to(device)
     predictions = evaluation.predict(recognizer, strings, ACCURACY_VARIANTS)
@@ -87,40 +97,6 @@ def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Pa
     store.write("predictions", predictions)  # last: its presence says that this step is done
 
 
-def _task_strings(plan: Plan) -> SequenceMNIST:
-    """The held-out strings that a plan reads for accuracy."""
-    digits = load_digits_or_validation("test")
-    return SequenceMNIST(digits, TASK_LENGTH, count=min(plan.strings, len(digits) // TASK_LENGTH))
-
-
-def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
-    """Read the strings of `measure_accuracy` through every runtime that is there."""
-    strings = _task_strings(plan)
-    images, texts = strings.batch(range(len(strings)))
-    recognizer = Recognizer.load(weights or SHIPPED)
-    pixel_values = recognizer.processor(images)
-    not_run = {runtime: why for runtime in plan.runtimes if (why := runtimes.missing(runtime))}
-    rows: list[pd.DataFrame] = []
-    with TemporaryDirectory() as folder:
-        for runtime in plan.runtimes:
-            if runtime in not_run:
-                continue
-            prepared = runtimes.prepare(runtime, recognizer, Path(folder))
-            for head in HEADS:
-                parts = [prepared.heads[head](part).texts for part in pixel_values.split(_BATCH)]
-                read = [text for part in parts for text in part]
-                table = {
-                    "index": range(len(strings)),
-                    "runtime": runtime,
-                    "head": head,
-                    "text": texts,
-                    "prediction": read,
-                }
-                rows.append(pd.DataFrame(table))
-    store.write_facts({**store.facts(), "runtimes_not_run": not_run})
-    store.write("runtime-predictions", pd.concat(rows, ignore_index=True))
-
-
 def _samples(predictions: pd.DataFrame) -> list[int]:
     """The first strings, then those read wrong by most variants and with most confidence."""
     wrong = predictions[predictions["prediction"] != predictions["text"]]
@@ -140,23 +116,13 @@ def measure_costs(plan: Plan, store: Store, device: torch.device) -> None:
     store.write("costs", pd.DataFrame(rows))
 
 
+def measure_rates(store: Store, device: torch.device) -> None:
+    """The machine's best rates, several times."""
+    store.write("rates", pd.DataFrame([machine_rates(device) for _ in range(_PEAK_TRIES)]))
+
+
 def _lengths(cell: Cell) -> tuple[int, ...]:
     return cell.points if cell.kind == "latency" else (TASK_LENGTH,)
-
-
-def _rounds_done(store: Store, cell: Cell) -> int:
-    return int(store.read(cell.name)["round"].max()) + 1 if store.has(cell.name) else 0
-
-
-def _round_facts(cell: Cell, number: int) -> dict[str, Any]:
-    """What all rows of a round have in common."""
-    return {
-        "subject": cell.subject.name,
-        "kind": cell.kind,
-        "round": number,
-        "warmup": number < cell.warmup,
-        "load": round(psutil.getloadavg()[0], 2),
-    }
 
 
 def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
@@ -167,22 +133,19 @@ def measure_cell(cell: Cell, store: Store, device: torch.device, reporter: Repor
     compared are ratios within a round. At `TASK_LENGTH` each variant is also timed from pixels to text in one go, in
     turn with the encoder alone, as a check that the sum of the two phases is what a user waits for.
     """
-    done, total = _rounds_done(store, cell), cell.rounds + cell.warmup
-    if done >= total:
+    if not rounds_left(store, cell):
         return
-    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []
     bound = bind(cell.subject, _lengths(cell), device)
     points = {p: (bound[p], 1) if cell.kind == "latency" else (bound[TASK_LENGTH], p) for p in cell.points}
     inputs = {p: b.pixel_values(batch) for p, (b, batch) in points.items()}
-    for number in range(done, total):
-        shuffle = random.Random(number)
-        facts = _round_facts(cell, number)
+
+    def one_round(shuffle: random.Random) -> Iterator[dict[str, Any]]:
         for point in shuffle.sample(cell.points, len(cell.points)):
             b, batch = points[point]
             for row in _visit(b, inputs[point], cell.repeats, shuffle):
-                rows.append({**facts, "length": b.length, "batch": batch, **row})
-        store.write(cell.name, pd.DataFrame(rows))
-        reporter.advance(cell.name)
+                yield {"length": b.length, "batch": batch, **row}
+
+    measure_rounds(cell, store, reporter, one_round)
 
 
 def _visit(bound: Bound, pixel_values: torch.Tensor, repeats: int, shuffle: random.Random) -> list[dict[str, Any]]:
@@ -209,51 +172,3 @@ def _visit(bound: Bound, pixel_values: torch.Tensor, repeats: int, shuffle: rand
                 for name in shuffle.sample(["encoder", *variants], len(variants) + 1):
                     timed(name, "whole", repeat, partial(whole, name))
     return rows
-
-
-def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
-    """Time every runtime of a cell, from pixels to text, in interleaved rounds.
-
-    In each round, in random order and for every runtime: the encoder alone and each head at `TASK_LENGTH`, at batch 1
-    and `RUNTIME_BATCH`, and at batch 1 the autoregressive head at every length of the cell, `ar-generate` in eager mode
-    with it.
-    """
-    done, total = _rounds_done(store, cell), cell.rounds + cell.warmup
-    if done >= total:
-        return
-    rows: list[dict[str, Any]] = store.read(cell.name).to_dict("records") if done else []
-    bound = bind(cell.subject, (TASK_LENGTH, *cell.points), device)[TASK_LENGTH]
-    inputs = {batch: bound.pixel_values(batch) for batch in (1, RUNTIME_BATCH)}
-    present = [runtime for runtime in cell.runtimes if not runtimes.missing(runtime)]
-    with TemporaryDirectory() as folder:
-        prepared = {runtime: runtimes.prepare(runtime, bound.recognizer, Path(folder)) for runtime in present}
-        calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell.points)]
-        for number in range(done, total):
-            shuffle = random.Random(number)
-            facts = _round_facts(cell, number)
-            for runtime, variant, length, batch in shuffle.sample(calls, len(calls)):
-                work: Callable[[], Any] = (
-                    partial(prepared[runtime].encoder, inputs[batch])
-                    if variant == "encoder"
-                    else partial(prepared[runtime].heads[variant], inputs[batch], length=length)
-                )
-                # Another runtime's threads may still be spinning on the cores: they are given time to sleep, and an
-                # untimed call wakes this one's.
-                time.sleep(_REST)
-                work()
-                for repeat in range(cell.repeats):
-                    result, seconds = clock(work, device)
-                    facts_of_call = {"runtime": runtime, "variant": variant, "length": length, "batch": batch}
-                    passes = getattr(result, "passes", 0)
-                    rows.append({**facts, **facts_of_call, "repeat": repeat, "seconds": seconds, "passes": passes})
-            store.write(cell.name, pd.DataFrame(rows))
-            reporter.advance(cell.name)
-
-
-def _runtime_calls(runtime: str, lengths: tuple[int, ...]) -> list[tuple[str, int, int]]:
-    """(variant, length, batch) of everything that a round times in a runtime."""
-    calls = [(variant, TASK_LENGTH, batch) for variant in ("encoder", *HEADS) for batch in (1, RUNTIME_BATCH)]
-    calls += [("ar", length, 1) for length in lengths if length != TASK_LENGTH]
-    if runtime == "eager":
-        calls += [("ar-generate", length, 1) for length in lengths]
-    return calls

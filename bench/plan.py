@@ -13,6 +13,7 @@ ONE_PASS = ("parallel", "ctc")
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
 RUNTIMES = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
 RUNTIME_BATCH = 64  # of a "runtimes" cell, besides 1
+PEER_BATCH = 16  # of a "peers" cell, besides 1
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 
 
@@ -54,10 +55,13 @@ class Cell:
 
     Attributes:
         kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits),
-            "runtimes" (both, through each of `runtimes`, from pixels to text), or "load" (LoadGen's scenarios).
-        points: the lengths, or the batch sizes.
+            "runtimes" (both, through each of `runtimes`, from pixels to text), "load" (LoadGen's scenarios), or
+            "peers" (what people would use instead, batch 1 and `PEER_BATCH`), or "depth" (decoders of several depths
+            against length).
+        points: the lengths, the batch sizes, or the numbers of layers.
         rounds: counted rounds, after `warmup` rounds that are kept but marked.
         repeats: calls of each thing in a round.
+        steps: for which decoders of each depth are trained.
         seconds, bound: of a load test: its shortest duration, and what 99 % of Server's lines may take.
     """
 
@@ -68,6 +72,7 @@ class Cell:
     repeats: int = 1
     warmup: int = 1
     runtimes: tuple[str, ...] = ()
+    steps: int = 0
     seconds: float = 0.0
     bound: float = 0.0
 
@@ -92,6 +97,9 @@ class Plan:
     @property
     def runtimes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(runtime for cell in self.cells for runtime in cell.runtimes))
+
+    def of_kind(self, kind: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.kind == kind]
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -137,6 +145,8 @@ PLANS = {
             Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=3),
             Cell("runtimes", TINY, (1, 5, 20, 50), rounds=20, repeats=2, warmup=2, runtimes=RUNTIMES),
             Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=RUNTIMES),
+            Cell("depth", TINY, (1, 2, 6), rounds=20, repeats=2, warmup=2, steps=3000),
+            Cell("peers", TINY, (), rounds=10, repeats=3, warmup=1),
             Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager", "onnxruntime"), seconds=5, bound=0.05),
         ),
     ),

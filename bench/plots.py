@@ -72,6 +72,7 @@ def draw_all(results: Results, store: Store, folder: Path, labels: dict[str, str
         "accuracy": lambda: accuracy(results),
         "throughput": lambda: throughput(results, labels),
         "tradeoff": lambda: tradeoff(results, labels),
+        "peers": lambda: peers(results),
         "samples": lambda: strings(results, store, mistakes=False),
         "mistakes": lambda: strings(results, store, mistakes=True),
     }
@@ -250,6 +251,34 @@ def tradeoff(results: Results, labels: dict[str, str]) -> Figure | None:
     axis.set_xlabel(f"image to text, ms (batch 1, n = {TASK_LENGTH})")
     axis.set_ylabel("exact match, %")
     axis.set_title(f"Accuracy against latency, {labels[subject]} (95 % CI)", fontsize=11)
+    figure.legend(loc="outside right center", frameon=False)
+    return figure
+
+
+def peers(results: Results) -> Figure | None:
+    """Exact match against latency for everyone; readers without weights stand on a line of their own below."""
+    table = results.peers
+    if table.empty:
+        return None
+    figure, (axis,) = _panels(1, 8.4, 4.6)
+    floor = -12.0  # below 0 %: no accuracy at all
+    palette = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for i, row in enumerate(table.itertuples()):
+        y = row.exact * 100 if row.trained else floor
+        across = [[row.ms - row.ms_low], [row.ms_high - row.ms]]
+        along = [[y - row.exact_low * 100], [row.exact_high * 100 - y]] if row.trained else None
+        look = {"color": palette[i % 20], "mfc": palette[i % 20] if row.trained else "white"}
+        axis.errorbar(row.ms, y, xerr=across, yerr=along, fmt="os^Dv"[i % 5], ms=7, capsize=3, label=row.peer, **look)
+    axis.set_xscale("log")
+    axis.set_ylim(floor - 5, 104)
+    axis.set_yticks([floor, *range(0, 101, 20)], ["no weights\nhere", *(str(y) for y in range(0, 101, 20))])
+    low, high = axis.get_xlim()
+    ticks = [m * 10.0**e for e in range(-2, 5) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel(f"line in memory to text, ms (batch 1, {TASK_LENGTH} digits)")
+    axis.set_ylabel("exact match, %")
+    axis.set_title("Accuracy against latency, everyone (95 % CI)", fontsize=11)
     figure.legend(loc="outside right center", frameon=False)
     return figure
 

@@ -41,6 +41,7 @@ def write_report(store: Store, results_folder: Path) -> Path:
         drawn=drawn,
         run=store.folder.name,
         n=TASK_LENGTH,
+        rates=store.read("rates").max(),
         answer=Answer(results, labels),
         tables=Tables(results, labels),
         unstable=results.stability[results.stability["variation"] > _UNSTABLE].to_dict("records"),
@@ -146,6 +147,34 @@ class Tables:
             )
         return pd.DataFrame(rows)
 
+    def limits(self) -> pd.DataFrame:
+        """At the task's length, and for autoregressive variants what a symbol costs besides."""
+        rows = []
+        for (subject, variant), part in self.results.limits.groupby(["subject", "variant"], sort=False):
+            here = part[part["length"] == TASK_LENGTH].iloc[0]
+            short, long = part.iloc[part["length"].argmin()], part.iloc[part["length"].argmax()]
+            symbols = max(long["length"] - short["length"], 1)
+            a_symbol = {
+                name: (long[f"{name}_ms"] - short[f"{name}_ms"]) / symbols for name in ("compute", "memory", "measured")
+            }
+            bound = max(a_symbol["compute"], a_symbol["memory"])
+            rows.append(
+                {
+                    "subject": self.labels[subject],
+                    "variant": f"`{variant}`",
+                    "FLOPs": si(here["flops"]),
+                    "bytes": f"{si(here['bytes'])}B",
+                    "bound, ms": f"{here['bound_ms']:.3g} "
+                    f"({'matrix rate' if here['compute_ms'] > here['memory_ms'] else 'memory'})",
+                    "measured, ms": milliseconds(here["measured_ms"]),
+                    "share of the limit": f"{here['share']:.0%}",
+                    "bound / measured, ms a symbol": f"{bound:.3g} / {milliseconds(a_symbol['measured'])}"
+                    if variant.startswith("ar")
+                    else "",
+                }
+            )
+        return pd.DataFrame(rows)
+
     def runtimes(self) -> pd.DataFrame:
         """One row a subject and runtime: speed of each head, its cost over the encoder, and the slope a symbol."""
         r, rows = self.results, []
@@ -160,7 +189,7 @@ class Tables:
             }
             for head in ONE_PASS:
                 row[f"`{head}` / encoder"] = ratio(overhead.loc[(*key, head)])
-            row["`ar`, ms a symbol"] = interval(pd.Series(slope))
+            row["`ar`, ms a symbol"] = interval(slope)
             row["over eager `ar-generate`"] = ratio(slope)
             rows.append(row)
         return pd.DataFrame(rows)
@@ -191,6 +220,35 @@ class Tables:
             }
             for row in self.results.runtime_agreement.to_dict("records")
             if row["runtime"] != "eager"
+        ]
+        return pd.DataFrame(rows)
+
+    def depth(self) -> pd.DataFrame:
+        rows = [
+            {
+                "decoder layers": row["layers"],
+                "exact match": proportion(row, "exact") if row["strings"] > 0 else "not trained",
+                "ms a symbol": interval(row),
+                f"decoding {TASK_LENGTH} symbols, ms": f"{milliseconds(row['decode_ms'])} "
+                f"({milliseconds(row['decode_low'])} to {milliseconds(row['decode_high'])})",
+            }
+            for row in self.results.depth.to_dict("records")
+        ]
+        return pd.DataFrame(rows)
+
+    def peers(self) -> pd.DataFrame:
+        rows = [
+            {
+                "reader": row["peer"],
+                "exact match": proportion(row, "exact") if row["trained"] else "no weights here",
+                "CER": percent(row["cer"]) if row["trained"] else "",
+                "ms a line, batch 1": f"{milliseconds(row['ms'])} "
+                f"({milliseconds(row['ms_low'])} to {milliseconds(row['ms_high'])})",
+                f"lines/s, batch {row['batch']}": f"{row['rate']:,.0f} "
+                f"({row['rate_low']:,.0f} to {row['rate_high']:,.0f})",
+                "what": row["about"],
+            }
+            for row in self.results.peers.to_dict("records")
         ]
         return pd.DataFrame(rows)
 

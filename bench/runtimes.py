@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import random
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import torch
 
-from bench.plan import HEADS
+from bench.plan import HEADS, RUNTIME_BATCH, TASK_LENGTH, Cell, Plan
+from bench.rounds import measure_rounds, rounds_left, task_strings
+from bench.store import Store
+from bench.subjects import bind, clock
 from seqocr.models.base import Decoded, Variant
-from seqocr.models.recognizer import Recognizer
+from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.progress import Reporter
+
+BATCH = 100  # strings read at once
+REST = 0.01  # seconds before another reader is timed
 
 _TO_EXPORT = ("onnx", "onnxscript", "onnxruntime")
 # What each needs beyond torch.
@@ -100,3 +111,75 @@ def _exported(runtime: str, recognizer: Recognizer, folder: Path) -> Prepared:
         return session({"pixel_values": session.value(pixel_values.numpy())})
 
     return Prepared(encode, ExportedRecognizer(graphs, engine).variants())
+
+
+def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
+    """Read the strings of `measure_accuracy` through every runtime that is there."""
+    strings = task_strings(plan.strings)
+    images, texts = strings.batch(range(len(strings)))
+    recognizer = Recognizer.load(weights or SHIPPED)
+    pixel_values = recognizer.processor(images)
+    not_run = {runtime: why for runtime in plan.runtimes if (why := missing(runtime))}
+    rows: list[pd.DataFrame] = []
+    with TemporaryDirectory() as folder:
+        for runtime in plan.runtimes:
+            if runtime in not_run:
+                continue
+            prepared = prepare(runtime, recognizer, Path(folder))
+            for head in HEADS:
+                parts = [prepared.heads[head](part).texts for part in pixel_values.split(BATCH)]
+                read = [text for part in parts for text in part]
+                table = {
+                    "index": range(len(strings)),
+                    "runtime": runtime,
+                    "head": head,
+                    "text": texts,
+                    "prediction": read,
+                }
+                rows.append(pd.DataFrame(table))
+    store.write_facts({**store.facts(), "runtimes_not_run": not_run})
+    store.write("runtime-predictions", pd.concat(rows, ignore_index=True))
+
+
+def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:
+    """Time every runtime of a cell, from pixels to text, in interleaved rounds.
+
+    In each round, in random order and for every runtime: the encoder alone and each head at `TASK_LENGTH`, at batch 1
+    and `RUNTIME_BATCH`, and at batch 1 the autoregressive head at every length of the cell, `ar-generate` in eager mode
+    with it.
+    """
+    if not rounds_left(store, cell):
+        return
+    bound = bind(cell.subject, (TASK_LENGTH, *cell.points), device)[TASK_LENGTH]
+    inputs = {batch: bound.pixel_values(batch) for batch in (1, RUNTIME_BATCH)}
+    present = [runtime for runtime in cell.runtimes if not missing(runtime)]
+    with TemporaryDirectory() as folder:
+        prepared = {runtime: prepare(runtime, bound.recognizer, Path(folder)) for runtime in present}
+        calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell.points)]
+
+        def one_round(shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            for runtime, variant, length, batch in shuffle.sample(calls, len(calls)):
+                work: Callable[[], Any] = (
+                    partial(prepared[runtime].encoder, inputs[batch])
+                    if variant == "encoder"
+                    else partial(prepared[runtime].heads[variant], inputs[batch], length=length)
+                )
+                # Another runtime's threads may still be spinning on the cores: they are given time to sleep, and an
+                # untimed call wakes this one's.
+                time.sleep(REST)
+                work()
+                for repeat in range(cell.repeats):
+                    result, seconds = clock(work, device)
+                    facts = {"runtime": runtime, "variant": variant, "length": length, "batch": batch}
+                    yield {**facts, "repeat": repeat, "seconds": seconds, "passes": getattr(result, "passes", 0)}
+
+        measure_rounds(cell, store, reporter, one_round)
+
+
+def _runtime_calls(runtime: str, lengths: tuple[int, ...]) -> list[tuple[str, int, int]]:
+    """(variant, length, batch) of everything that a round times in a runtime."""
+    calls = [(variant, TASK_LENGTH, batch) for variant in ("encoder", *HEADS) for batch in (1, RUNTIME_BATCH)]
+    calls += [("ar", length, 1) for length in lengths if length != TASK_LENGTH]
+    if runtime == "eager":
+        calls += [("ar-generate", length, 1) for length in lengths]
+    return calls

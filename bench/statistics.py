@@ -41,6 +41,9 @@ class Results:
     runtime_speed: pd.DataFrame
     runtime_agreement: pd.DataFrame
     load: pd.DataFrame
+    peers: pd.DataFrame
+    limits: pd.DataFrame
+    depth: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame)}
@@ -74,6 +77,9 @@ def analyse(store: Store) -> Results:
         runtime_speed=runtime_speed(through),
         runtime_agreement=runtime_agreement(store),
         load=load(store),
+        peers=peers(store),
+        depth=depth(store),
+        limits=limits(rounds, store.read("costs"), store.read("rates")),
     )
 
 
@@ -129,9 +135,7 @@ def fits(rounds: pd.DataFrame) -> pd.DataFrame:
         for phase in ("decode", "total"):
             if variant == "encoder" and phase == "decode":
                 continue
-            lines = np.array(
-                [np.polyfit(part["length"], part[phase] * 1e3, 1) for _, part in table.groupby("round")]  # b, a
-            )
+            lines = lines_of_rounds(table, phase)
             (b, b_low, b_high), (a, a_low, a_high) = mean_interval(lines[:, 0]), mean_interval(lines[:, 1])
             residual = table[phase] * 1e3 - (a + b * table["length"])
             spread = ((table[phase] - table[phase].mean()) * 1e3).pow(2).sum()
@@ -151,6 +155,11 @@ def fits(rounds: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def lines_of_rounds(table: pd.DataFrame, seconds: str) -> np.ndarray:
+    """(rounds, 2): b and a of milliseconds = a + b·n in each round, by least squares."""
+    return np.array([np.polyfit(part["length"], part[seconds] * 1e3, 1) for _, part in table.groupby("round")])
 
 
 def flatness(rounds: pd.DataFrame) -> pd.DataFrame:
@@ -225,8 +234,7 @@ def runtime_slopes(rounds: pd.DataFrame) -> pd.DataFrame:
     written = rounds[rounds["variant"].isin(["ar", "ar-generate"]) & (rounds["batch"] == 1)]
     for subject, table in written.groupby("subject", sort=False):
         slopes = {
-            key: np.array([np.polyfit(part["length"], part["seconds"] * 1e3, 1)[0] for _, part in one.groupby("round")])
-            for key, one in table.groupby(["runtime", "variant"], sort=False)
+            key: lines_of_rounds(one, "seconds")[:, 0] for key, one in table.groupby(["runtime", "variant"], sort=False)
         }
         generate = slopes["eager", "ar-generate"]
         for (runtime, variant), slope in slopes.items():
@@ -287,6 +295,74 @@ def load(store: Store) -> pd.DataFrame:
         return pd.DataFrame(columns=["subject", "runtime", "head", "scenario", "rate", "bound_ms", "valid", "value"])
     table = pd.concat(tables, ignore_index=True)
     return table[table["chosen"]].drop(columns="chosen").reset_index(drop=True)
+
+
+def limits(rounds: pd.DataFrame, costs: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
+    """What the machine allows beside what was measured: the roofline model (Williams et al. 2009) at batch 1.
+
+    The bound is the work of matrix products over the machine's best matrix rate, or the bytes they read and write over
+    its best rate of reading memory, whichever takes longer. What stays in a cache is read faster than that.
+    """
+    best = rates.max()
+    bounds = costs.assign(
+        compute_ms=costs["flops"] / best["flops_per_second"] * 1e3,
+        memory_ms=costs["bytes"] / best["bytes_per_second"] * 1e3,
+    )
+    bounds["bound_ms"] = bounds[["compute_ms", "memory_ms"]].max(axis=1)
+    one = rounds[rounds["batch"] == 1]
+    own = one["decode"].where(one["variant"] != "encoder", one["total"]) * 1e3
+    measured = own.groupby([one["subject"], one["variant"], one["length"]]).mean().rename("measured_ms").reset_index()
+    table = bounds.merge(measured, on=["subject", "variant", "length"]).drop(columns=["parameters", "peak_bytes"])
+    return table.assign(share=table["bound_ms"] / table["measured_ms"])
+
+
+def depth(store: Store) -> pd.DataFrame:
+    """One row a number of decoder layers: what its head reads, what a symbol costs, and what the task's string does."""
+    columns = ["layers", "strings", "exact", "exact_low", "exact_high", "rounds", "b_ms", "b_low", "b_high"]
+    columns += ["decode_ms", "decode_low", "decode_high"]
+    tables = [store.read(name) for subject in SUBJECTS if store.has(name := f"depth-{subject}")]
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    timed, read = pd.concat(tables, ignore_index=True), store.read("depth-predictions")
+    medians = timed[~timed["warmup"]].groupby(["layers", "length", "round"])["seconds"].median().reset_index()
+    rows = []
+    for layers, table in medians.groupby("layers"):
+        row: dict = {"layers": layers, "rounds": table["round"].nunique()}
+        texts = read[read["layers"] == layers]
+        if len(texts):
+            right = int((texts["prediction"] == texts["text"]).sum())
+            row |= {"strings": len(texts), "exact": right / len(texts)}
+            row["exact_low"], row["exact_high"] = evaluation.wilson(right, len(texts))
+        row["b_ms"], row["b_low"], row["b_high"] = mean_interval(lines_of_rounds(table, "seconds")[:, 0])
+        task = table[table["length"] == TASK_LENGTH]["seconds"].to_numpy() * 1e3
+        row["decode_ms"], row["decode_low"], row["decode_high"] = mean_interval(task)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def peers(store: Store) -> pd.DataFrame:
+    """One row a peer: exact match and CER where its weights are trained, milliseconds a line, lines a second."""
+    columns = ["peer", "trained", "about", "strings", "exact", "exact_low", "exact_high", "cer"]
+    columns += ["rounds", "ms", "ms_low", "ms_high", "batch", "rate", "rate_low", "rate_high"]
+    tables = [store.read(name) for subject in SUBJECTS if store.has(name := f"peers-{subject}")]
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    timed, read = pd.concat(tables, ignore_index=True), store.read("peer-predictions")
+    medians = timed[~timed["warmup"]].groupby(["peer", "batch", "round"])["seconds"].median()
+    largest, rows = timed["batch"].max(), []
+    for name, facts in store.facts()["peers"].items():
+        row: dict = {"peer": name, **facts, "batch": largest}
+        texts = read[read["peer"] == name]
+        if len(texts):
+            right = int((texts["prediction"] == texts["text"]).sum())
+            row |= {"strings": len(texts), "exact": right / len(texts)}
+            row["exact_low"], row["exact_high"] = evaluation.wilson(right, len(texts))
+            row["cer"] = evaluation.character_error_rate(texts)
+        one, many = medians[name, 1].to_numpy(), medians[name, largest].to_numpy()
+        row["rounds"], (row["ms"], row["ms_low"], row["ms_high"]) = len(one), mean_interval(one * 1e3)
+        row["rate"], row["rate_low"], row["rate_high"] = ratio_interval(np.full(len(many), float(largest)), many)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

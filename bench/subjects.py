@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
 
 
 def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
-    """Parameters, FLOPs, passes and (if `memory`) peak memory of the encoder and each variant, at batch 1. No clock."""
+    """What the encoder and each variant cost at batch 1, without a clock.
+
+    Parameters, FLOPs, bytes, passes and, if `memory`, peak memory.
+    """
     encoder, length = bound.recognizer.encoder, bound.length
 
     def peak(work: Callable[[], object]) -> int | None:
@@ -78,6 +82,7 @@ def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
                 "length": length,
                 "parameters": parameters(encoder),
                 "flops": flops(lambda: encoder(pixel_values)),
+                "bytes": traffic(lambda: encoder(pixel_values)),
                 "passes": 0,
                 "peak_bytes": peak(lambda: encoder(pixel_values)),
             }
@@ -90,6 +95,7 @@ def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
                     "length": length,
                     "parameters": parameters(head),
                     "flops": flops(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
+                    "bytes": traffic(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
                     "passes": decode(features, length=length).passes,
                     "peak_bytes": peak(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
                 }
@@ -109,6 +115,33 @@ def flops(work: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         work()
     return int(counter.get_total_flops())
+
+
+def traffic(work: Callable[[], object]) -> int:
+    """Bytes that the operations counted by `flops` read and write, each operand once: weights, activations, caches."""
+    aten = torch.ops.aten
+    products = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution)
+    with (
+        FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values)) as counter,
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        work()
+    return 4 * int(counter.get_total_flops())  # float32
+
+
+def _values(*operands: object, out_shape: object = None, **_: object) -> int:
+    """How many numbers the operands and the result of one operation hold."""
+    return sum(math.prod(shape) for shape in (*operands, out_shape) if isinstance(shape, torch.Size))
+
+
+def machine_rates(device: torch.device) -> dict[str, float]:
+    """What the machine reaches at its best, once: FLOP/s of a large float32 product, and bytes/s of reading memory."""
+    side, numbers = 1536, 2**26
+    a, b, memory = (torch.ones(shape, device=device) for shape in ((side, side), (side, side), (numbers,)))
+    return {
+        "flops_per_second": 2 * side**3 / clock(lambda: a @ b, device)[1],
+        "bytes_per_second": 4 * numbers / clock(memory.sum, device)[1],
+    }
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:

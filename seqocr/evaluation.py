@@ -60,7 +60,6 @@ def summary(predictions: pd.DataFrame) -> pd.DataFrame:
     for head, table in predictions.groupby("head", sort=False):
         right = table["prediction"] == table["text"]
         low, high = wilson(int(right.sum()), len(table))
-        digits = table["text"].str.len().sum()
         places = positions(table)
         rows.append(
             {
@@ -70,11 +69,17 @@ def summary(predictions: pd.DataFrame) -> pd.DataFrame:
                 "exact_low": low,
                 "exact_high": high,
                 "digit_accuracy": places["right"].sum() / places["digits"].sum(),
-                "cer": sum(map(Levenshtein.distance, table["text"], table["prediction"])) / digits,
+                "cer": character_error_rate(table),
                 "ece": expected_calibration_error(table["confidence"].to_numpy(), right.to_numpy()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def character_error_rate(predictions: pd.DataFrame) -> float:
+    """Edit distance over all strings, divided by the symbols in them."""
+    distance = sum(map(Levenshtein.distance, predictions["text"], predictions["prediction"]))
+    return float(distance / predictions["text"].str.len().sum())
 
 
 def wilson(right: int, of: int) -> tuple[float, float]:

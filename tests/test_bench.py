@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import measure, statistics
+from bench import measure, rounds, statistics, subjects
 from bench.plan import ACCURACY_VARIANTS, LENGTHS, PLANS, TINY, VARIANTS, Cell, Plan, plan
 from bench.report import write_report
 from bench.store import Store
-from bench.subjects import bind, costs, peak_bytes
+from bench.subjects import bind, costs, flops, peak_bytes, traffic
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
@@ -70,13 +70,14 @@ def store(tmp_path: Path) -> Store:
     store.write("predictions", pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"]))
     store.write("samples", pd.DataFrame({"index": [0, 1, 3]}))
     Image.fromarray(np.zeros((3 * 28, 140), dtype=np.uint8)).save(store.path("samples.png"))
-    cost = {"parameters": 1000, "flops": 2000, "passes": 1, "peak_bytes": 3000}
+    cost = {"parameters": 1000, "flops": 2000, "bytes": 4000, "passes": 1, "peak_bytes": 3000}
     store.write(
         "costs",
         pd.DataFrame(
             [{"subject": TINY.name, "variant": v, "length": n, **cost} for v in ("encoder", *VARIANTS) for n in LENGTHS]
         ),
     )
+    store.write("rates", pd.DataFrame({"flops_per_second": [1e9, 2e9], "bytes_per_second": [5e5, 1e6]}))
     store.write(f"latency-{TINY.name}", timed_rows())
     store.write(f"throughput-{TINY.name}", timed_rows("throughput"))
     accuracy = {"source": "made up", "split": "validation", "strings": 40, "length": 5, "charset": "0123456789"}
@@ -193,15 +194,41 @@ def test_costs_are_exact_and_memory_is_what_was_held():
     )
 
 
+def test_bytes_are_those_of_each_operand_once():
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+    assert traffic(lambda: a @ b) == 4 * (15 + 35 + 21)
+    linear = torch.nn.Linear(5, 7)
+    assert traffic(lambda: linear(a)) == 4 * (15 + 35 + 7 + 21)  # the bias too
+    assert flops(lambda: a @ b) == 2 * 3 * 5 * 7
+
+
+def test_the_bound_is_the_longer_of_work_and_reading(store):
+    """The fixture's machine: at best 2e9 FLOP/s and 1e6 bytes/s; everything costs 2,000 FLOPs and 4,000 bytes."""
+    table = statistics.analyse(store).limits.set_index(["variant", "length"])
+    for variant in ("encoder", *VARIANTS):
+        row = table.loc[variant, 5]
+        assert row["compute_ms"] == pytest.approx(1e-3)
+        assert row["bound_ms"] == row["memory_ms"] == pytest.approx(4)
+        seconds = ENCODE if variant == "encoder" else INTERCEPT + SLOPES[variant] * 5
+        assert row["measured_ms"] == pytest.approx(seconds * 1e3, rel=0.02)
+        assert row["share"] == pytest.approx(4 / (seconds * 1e3), rel=0.02)
+
+
+def test_the_machines_rates_are_those_of_the_work_that_was_timed(monkeypatch):
+    monkeypatch.setattr(subjects, "clock", lambda work, device: (work(), 0.5))
+    rates = subjects.machine_rates(torch.device("cpu"))
+    assert rates == {"flops_per_second": 2 * 2 * 1536**3, "bytes_per_second": 2 * 4 * 2**26}
+
+
 SCRIPT = """
 import bench, sys
 from pathlib import Path
 import torch
-from bench import measure
+from bench import measure, rounds
 from bench.plan import Cell, Plan, TINY
 from bench.store import Store
 from seqocr.data.sources import embedded_digits
-measure.load_digits_or_validation = lambda split: embedded_digits()
+rounds.load_digits_or_validation = lambda split: embedded_digits()
 plan = Plan("smoke", 20, (Cell("latency", TINY, (1, 5), rounds=int(sys.argv[3])),))
 store = Store.for_plan(Path(sys.argv[1]), plan)
 measure.run(plan, store, torch.device("cpu"), Path(sys.argv[2]))
@@ -217,8 +244,8 @@ def bench_process(results: Path, weights: Path, rounds: int) -> subprocess.Popen
 def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
     weights = tmp_path / "weights"
     Recognizer.build("tiny").save(weights)
-    rounds = 60
-    process = bench_process(tmp_path, weights, rounds)
+    count = 30
+    process = bench_process(tmp_path, weights, count)
     cell = f"latency-{TINY.name}.csv"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
@@ -230,15 +257,15 @@ def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
     process.communicate()
     (folder,) = (tmp_path / "raw").iterdir()
     before, predictions = pd.read_csv(folder / cell), (folder / "predictions.csv").read_bytes()
-    assert 3 <= before["round"].nunique() <= rounds, "the kill came too late to show anything"
+    assert 3 <= before["round"].nunique() <= count, "the kill came too late to show anything"
     assert json.loads((folder / "run.json").read_text())["finished"] is None
 
-    again = bench_process(tmp_path, weights, rounds)
+    again = bench_process(tmp_path, weights, count)
     _output, errors = again.communicate(timeout=250)
     assert again.returncode == 0, errors
     after = pd.read_csv(folder / cell)
     pd.testing.assert_frame_equal(after.head(len(before)), before)
-    assert sorted(after["round"].unique()) == list(range(rounds + 1))
+    assert sorted(after["round"].unique()) == list(range(count + 1))
     assert (folder / "predictions.csv").read_bytes() == predictions
     assert json.loads((folder / "run.json").read_text())["finished"] is not None
 
@@ -249,7 +276,7 @@ def test_finished_cells_are_not_measured_again(tmp_path, monkeypatch):
     chosen = Plan("smoke", 10, (Cell("latency", TINY, (1, 5), rounds=1),))
     from seqocr.data.sources import embedded_digits
 
-    monkeypatch.setattr(measure, "load_digits_or_validation", lambda split: embedded_digits())
+    monkeypatch.setattr(rounds, "load_digits_or_validation", lambda split: embedded_digits())
     store = Store.for_plan(tmp_path, chosen)
     measure.run(chosen, store, torch.device("cpu"), weights)
     rows = store.read(f"latency-{TINY.name}")

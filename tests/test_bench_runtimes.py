@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import barred, lively, small_recognizer
 
-from bench import measure, runtimes, statistics
+from bench import rounds, runtimes, statistics
 from bench.plan import HEADS, PLANS, RUNTIME_BATCH, TINY, Cell, Plan
 from bench.store import Store
 from bench.subjects import Bound
@@ -114,13 +114,13 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         recognizer.encoder, recognizer.processor, recognizer.head_settings, max_length=5
     ).eval()
     lively(recognizer, scale=0.4)
-    monkeypatch.setattr(measure, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
+    monkeypatch.setattr(runtimes, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
     prepare = runtimes.prepare
     monkeypatch.setattr(runtimes, "prepare", lambda name, given, _: prepare(name, given, tmp_path / "graphs"))
     cell = Cell("runtimes", TINY, (1, 5, 7), rounds=2, runtimes=(*chosen, "openvino"))
     store, plan = Store(tmp_path / "run"), Plan("smoke", 20, (cell,))
     monkeypatch.setattr(runtimes, "missing", lambda name: "" if name in chosen else "not here")
-    measure.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
+    runtimes.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
     table = store.read(cell.name)
     assert set(table["runtime"]) == set(chosen)
     assert table.groupby("warmup")["round"].nunique().to_dict() == {True: 1, False: 2}
@@ -132,16 +132,16 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         assert set(one_pass["batch"]) == {1, RUNTIME_BATCH}
         assert (one_pass["passes"] == 1).all()
     assert set(table[table["variant"] == "ar-generate"]["runtime"]) == {"eager"}
-    monkeypatch.setattr(measure, "clock", lambda *_: pytest.fail("measured again"))
-    measure.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
+    monkeypatch.setattr(runtimes, "clock", lambda *_: pytest.fail("measured again"))
+    runtimes.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
 
     # The same weights again: what was exported for the clock will do.
     prepared = {name: prepare(name, recognizer, tmp_path / "graphs") for name in chosen}
     monkeypatch.setattr(runtimes, "prepare", lambda name, *_: prepared[name])
-    monkeypatch.setattr(measure, "load_digits_or_validation", lambda split: barred(100))
+    monkeypatch.setattr(rounds, "load_digits_or_validation", lambda split: barred(100))
     recognizer.save(tmp_path / "weights")
     store.write_facts({})
-    measure.measure_agreement(plan, store, tmp_path / "weights")
+    runtimes.measure_agreement(plan, store, tmp_path / "weights")
     agreement = statistics.runtime_agreement(store)
     assert set(zip(agreement["runtime"], agreement["head"], strict=True)) == {(r, h) for r in chosen for h in HEADS}
     assert (agreement["disagreements"] == 0).all()

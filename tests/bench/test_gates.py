@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from bench import gates
+from bench import gates, runtimes
 from seqocr.models.autoregressive import AutoregressiveHead
 from seqocr.models.parallel import ParallelHead
 
@@ -55,6 +55,28 @@ def test_a_second_parallel_pass_is_caught_by_flops_even_if_it_does_not_own_up(ba
     once = ParallelHead.logits
     monkeypatch.setattr(ParallelHead, "logits", lambda self, features: (once(self, features), once(self, features))[1])
     assert any(line.startswith("flops of parallel") for line in gates.changed_counts(gates.counts(), baseline))
+
+
+@pytest.fixture(scope="module")
+def through():
+    if why := "; ".join(filter(None, map(runtimes.missing, gates.RUNTIMES))):
+        pytest.skip(why)
+    return gates.through_runtimes()
+
+
+def test_other_runtimes_read_the_same_in_as_many_passes(baseline, through):
+    assert gates.changed_counts(through, baseline) == []
+    assert gates.risen_disagreements(through, baseline) == []
+    assert through["runtime_passes"]["onnxruntime, ar"] == gates.TASK_LENGTH + 1
+
+
+def test_an_extra_pass_or_more_disagreements_in_a_runtime_are_caught(baseline, through):
+    worse = copy.deepcopy(through)
+    worse["runtime_passes"]["onnxruntime, ar"] += 1
+    allowed = baseline["disagreements"]["onnxruntime-int8, ctc"] + gates.MORE_DISAGREEMENTS
+    worse["disagreements"]["onnxruntime-int8, ctc"] = allowed + 1
+    assert gates.changed_counts(worse, baseline) == ["runtime_passes of onnxruntime, ar: 7, baseline 6"]
+    assert [line.split(" reads")[0] for line in gates.risen_disagreements(worse, baseline)] == ["onnxruntime-int8, ctc"]
 
 
 def test_a_risen_ratio_is_caught_and_one_within_tolerance_is_not(baseline):
