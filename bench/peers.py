@@ -26,7 +26,7 @@ import torch
 from PIL import Image, ImageOps
 
 from bench import runtimes
-from bench.plan import HEADS, PEER_BATCH, TASK_LENGTH, Cell, Plan
+from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import clock
@@ -239,14 +239,14 @@ def _present() -> list[str]:
 
 
 def measure_peers(cell: Cell, store: Store, weights: Path | None, reporter: Reporter) -> None:
-    """Time every peer, from lines in memory to texts, in random order in each round, at batch 1 and `PEER_BATCH`."""
+    """Time every peer, from lines in memory to texts, in random order in each round, at batch 1 and the cell's."""
     if not rounds_left(store, cell):
         return
-    lines: Any = task_strings(PEER_BATCH).batch(range(PEER_BATCH))[0]
+    lines: Any = task_strings(cell.batch).batch(range(cell.batch))[0]
     recognizer = Recognizer.load(weights or SHIPPED)
     with TemporaryDirectory() as folder:
         read = {name: load(name, recognizer, Path(folder)).read for name in _present()}
-        calls = [(name, batch) for name in read for batch in (1, PEER_BATCH)]
+        calls = [(name, batch) for name in read for batch in (1, cell.batch)]
 
         def one_round(shuffle: random.Random) -> Iterator[dict[str, Any]]:
             for name, batch in shuffle.sample(calls, len(calls)):

@@ -12,8 +12,6 @@ HEADS = ("ar", "parallel", "ctc")  # the heads as deployed, without their other 
 ONE_PASS = ("parallel", "ctc")
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
 RUNTIMES = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
-RUNTIME_BATCH = 64  # of a "runtimes" cell, besides 1
-PEER_BATCH = 16  # of a "peers" cell, besides 1
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 
 
@@ -56,11 +54,12 @@ class Cell:
     Attributes:
         kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits),
             "runtimes" (both, through each of `runtimes`, from pixels to text), "load" (LoadGen's scenarios), or
-            "peers" (what people would use instead, batch 1 and `PEER_BATCH`), or "depth" (decoders of several depths
+            "peers" (what people would use instead), or "depth" (decoders of several depths
             against length).
         points: the lengths, the batch sizes, or the numbers of layers.
         rounds: counted rounds, after `warmup` rounds that are kept but marked.
         repeats: calls of each thing in a round.
+        batch: of a "runtimes" or "peers" cell, which times batch 1 and this.
         steps: for which decoders of each depth are trained.
         seconds, bound: of a load test: its shortest duration, and what 99 % of Server's lines may take.
     """
@@ -72,6 +71,7 @@ class Cell:
     repeats: int = 1
     warmup: int = 1
     runtimes: tuple[str, ...] = ()
+    batch: int = 0
     steps: int = 0
     seconds: float = 0.0
     bound: float = 0.0
@@ -131,23 +131,23 @@ PLANS = {
             Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
         ),
     ),
-    # Narrower intervals, and the batch of 64 large images that takes minutes by itself.
+    # Everything that can be compared, in under an hour.
     "full": Plan(
         "full",
         2000,
         (
-            Cell("latency", TINY, LENGTHS, rounds=30, repeats=3, warmup=2),
-            Cell("latency", TINY_GROWING, LENGTHS, rounds=20, repeats=2),
-            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=20, warmup=2),
-            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=12),
-            Cell("throughput", TINY, (1, 8, 64), rounds=15),
-            Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=6),
-            Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=3),
-            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=20, repeats=2, warmup=2, runtimes=RUNTIMES),
-            Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=RUNTIMES),
-            Cell("depth", TINY, (1, 2, 6), rounds=20, repeats=2, warmup=2, steps=3000),
-            Cell("peers", TINY, (), rounds=10, repeats=3, warmup=1),
-            Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager", "onnxruntime"), seconds=5, bound=0.05),
+            Cell("latency", TINY, LENGTHS, rounds=20, repeats=3, warmup=2),
+            Cell("latency", TINY_GROWING, LENGTHS, rounds=10),
+            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=14, warmup=2),
+            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=6),
+            Cell("throughput", TINY, (1, 8, 64), rounds=10),
+            Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
+            Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=2),
+            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=15, repeats=2, warmup=2, runtimes=RUNTIMES, batch=64),
+            Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=RUNTIMES, batch=8),
+            Cell("depth", TINY, (1, 2, 6), rounds=15, repeats=2, warmup=2, steps=1500),
+            Cell("peers", TINY, (), rounds=8, repeats=3, batch=16),
+            Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager", "onnxruntime"), seconds=4, bound=0.05),
         ),
     ),
 }

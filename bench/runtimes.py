@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bench.plan import HEADS, RUNTIME_BATCH, TASK_LENGTH, Cell, Plan
+from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
@@ -145,17 +145,17 @@ def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: R
     """Time every runtime of a cell, from pixels to text, in interleaved rounds.
 
     In each round, in random order and for every runtime: the encoder alone and each head at `TASK_LENGTH`, at batch 1
-    and `RUNTIME_BATCH`, and at batch 1 the autoregressive head at every length of the cell, `ar-generate` in eager mode
+    and the cell's, and at batch 1 the autoregressive head at every length of the cell, `ar-generate` in eager mode
     with it.
     """
     if not rounds_left(store, cell):
         return
     bound = bind(cell.subject, (TASK_LENGTH, *cell.points), device)[TASK_LENGTH]
-    inputs = {batch: bound.pixel_values(batch) for batch in (1, RUNTIME_BATCH)}
+    inputs = {batch: bound.pixel_values(batch) for batch in (1, cell.batch)}
     present = [runtime for runtime in cell.runtimes if not missing(runtime)]
     with TemporaryDirectory() as folder:
         prepared = {runtime: prepare(runtime, bound.recognizer, Path(folder)) for runtime in present}
-        calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell.points)]
+        calls = [(runtime, *call) for runtime in present for call in _runtime_calls(runtime, cell)]
 
         def one_round(shuffle: random.Random) -> Iterator[dict[str, Any]]:
             for runtime, variant, length, batch in shuffle.sample(calls, len(calls)):
@@ -176,10 +176,10 @@ def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: R
         measure_rounds(cell, store, reporter, one_round)
 
 
-def _runtime_calls(runtime: str, lengths: tuple[int, ...]) -> list[tuple[str, int, int]]:
+def _runtime_calls(runtime: str, cell: Cell) -> list[tuple[str, int, int]]:
     """(variant, length, batch) of everything that a round times in a runtime."""
-    calls = [(variant, TASK_LENGTH, batch) for variant in ("encoder", *HEADS) for batch in (1, RUNTIME_BATCH)]
-    calls += [("ar", length, 1) for length in lengths if length != TASK_LENGTH]
+    calls = [(variant, TASK_LENGTH, batch) for variant in ("encoder", *HEADS) for batch in (1, cell.batch)]
+    calls += [("ar", length, 1) for length in cell.points if length != TASK_LENGTH]
     if runtime == "eager":
-        calls += [("ar-generate", length, 1) for length in lengths]
+        calls += [("ar-generate", length, 1) for length in cell.points]
     return calls

@@ -238,7 +238,7 @@ def runtime_slopes(rounds: pd.DataFrame) -> pd.DataFrame:
         }
         generate = slopes["eager", "ar-generate"]
         for (runtime, variant), slope in slopes.items():
-            (b, b_low, b_high), (ratio, low, high) = mean_interval(slope), ratio_interval(slope, generate)
+            (b, b_low, b_high), (ratio, low, high) = mean_interval(slope), ratio_of_means(slope, generate)
             rows.append((subject, runtime, variant, len(slope), b, b_low, b_high, ratio, low, high))
     columns = ["subject", "runtime", "variant", "rounds", "b_ms", "b_low", "b_high", "ratio", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -328,11 +328,8 @@ def depth(store: Store) -> pd.DataFrame:
     rows = []
     for layers, table in medians.groupby("layers"):
         row: dict = {"layers": layers, "rounds": table["round"].nunique()}
-        texts = read[read["layers"] == layers]
-        if len(texts):
-            right = int((texts["prediction"] == texts["text"]).sum())
-            row |= {"strings": len(texts), "exact": right / len(texts)}
-            row["exact_low"], row["exact_high"] = evaluation.wilson(right, len(texts))
+        if len(texts := read[read["layers"] == layers]):
+            row |= _exact(texts)
         row["b_ms"], row["b_low"], row["b_high"] = mean_interval(lines_of_rounds(table, "seconds")[:, 0])
         task = table[table["length"] == TASK_LENGTH]["seconds"].to_numpy() * 1e3
         row["decode_ms"], row["decode_low"], row["decode_high"] = mean_interval(task)
@@ -352,17 +349,20 @@ def peers(store: Store) -> pd.DataFrame:
     largest, rows = timed["batch"].max(), []
     for name, facts in store.facts()["peers"].items():
         row: dict = {"peer": name, **facts, "batch": largest}
-        texts = read[read["peer"] == name]
-        if len(texts):
-            right = int((texts["prediction"] == texts["text"]).sum())
-            row |= {"strings": len(texts), "exact": right / len(texts)}
-            row["exact_low"], row["exact_high"] = evaluation.wilson(right, len(texts))
-            row["cer"] = evaluation.character_error_rate(texts)
+        if len(texts := read[read["peer"] == name]):
+            row |= {**_exact(texts), "cer": evaluation.character_error_rate(texts)}
         one, many = medians[name, 1].to_numpy(), medians[name, largest].to_numpy()
         row["rounds"], (row["ms"], row["ms_low"], row["ms_high"]) = len(one), mean_interval(one * 1e3)
         row["rate"], row["rate_low"], row["rate_high"] = ratio_interval(np.full(len(many), float(largest)), many)
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
+
+
+def _exact(predictions: pd.DataFrame) -> dict[str, float]:
+    """Strings, and how many of them were read exactly, with the Wilson interval."""
+    right = int((predictions["prediction"] == predictions["text"]).sum())
+    low, high = evaluation.wilson(right, len(predictions))
+    return {"strings": len(predictions), "exact": right / len(predictions), "exact_low": low, "exact_high": high}
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -378,3 +378,20 @@ def ratio_interval(above: np.ndarray, below: np.ndarray) -> tuple[float, float, 
     """Geometric mean of paired ratios and its 95 % interval (Student t on their logarithms)."""
     mean, low, high = mean_interval(np.log(above / below))
     return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high))
+
+
+def ratio_of_means(above: np.ndarray, below: np.ndarray) -> tuple[float, float, float]:
+    """Mean of one over mean of another, paired, with Fieller's interval (Fieller 1954); without bounds if the lower
+    mean may be zero. For slopes, of which noise may make one of a round's negative."""
+    count, ratio = len(above), float(above.mean() / below.mean())
+    if count < 2:
+        return ratio, ratio, ratio
+    (va, c), (_, vb) = np.cov(above, below) / count
+    t = stats.t.ppf(0.975, count - 1)
+    g = t**2 * vb / below.mean() ** 2
+    if g >= 1:
+        return ratio, np.nan, np.nan
+    shift = g * c / vb if vb else 0.0
+    inside = va - 2 * ratio * c + ratio**2 * vb - g * (va - c**2 / vb if vb else va)
+    half = t / abs(below.mean()) * np.sqrt(max(inside, 0.0))
+    return ratio, float((ratio - shift - half) / (1 - g)), float((ratio - shift + half) / (1 - g))

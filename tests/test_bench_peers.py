@@ -9,16 +9,19 @@ import pandas as pd
 import pytest
 import torch
 from conftest import barred, lively, small_recognizer
+from test_bench import store as finished  # noqa: F401, a finished run
 
 from bench import depth, peers, plots, rounds, statistics
-from bench.plan import LENGTHS, PEER_BATCH, TINY, Cell, Plan
+from bench.plan import LENGTHS, TINY, Cell, Plan
+from bench.report import write_report
 from bench.store import Store
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
 CPU = torch.device("cpu")
-PEERS = Cell("peers", TINY, (), rounds=2, repeats=2)
+PEER_BATCH = 16
+PEERS = Cell("peers", TINY, (), rounds=2, repeats=2, batch=PEER_BATCH)
 DEPTH = Cell("depth", TINY, (1, 2), rounds=2, steps=4)
 
 
@@ -166,3 +169,33 @@ def test_without_training_digits_depth_is_timed_all_the_same(tmp_path: Path, mon
     assert table["exact"].isna().all()
     assert (table["decode_ms"] > 0).all()
     assert "training digits" in store.facts()["depth_not_run"]
+
+
+def test_the_report_shows_readers_and_depths_where_they_were_measured(finished: Store, tmp_path: Path) -> None:  # noqa: F811
+    plain = write_report(finished, tmp_path).read_text()
+    assert "Decoder depth" not in plain
+    assert "Beside what people" not in plain
+    readings = pd.DataFrame({"index": range(4), "text": "12345", "prediction": ["12345"] * 3 + ["1234"]})
+    rounds_of = [{"subject": TINY.name, "round": n, "warmup": n == 0, "repeat": 0} for n in range(4)]
+    finished.write("peer-predictions", readings.assign(peer="Reader"))
+    timed = [
+        {**r, "peer": p, "batch": b, "seconds": 0.01 * b}
+        for r in rounds_of
+        for p in ("Reader", "Bare")
+        for b in (1, 16)
+    ]
+    finished.write(PEERS.name, pd.DataFrame(timed))
+    finished.write("depth-predictions", readings.assign(layers=2))
+    written = [
+        {**r, "layers": 2, "length": n, "seconds": 0.001 * n, "passes": n + 1} for r in rounds_of for n in (1, 5)
+    ]
+    finished.write(DEPTH.name, pd.DataFrame(written))
+    about = {"Reader": {"about": "version 7", "trained": True}, "Bare": {"about": "random", "trained": False}}
+    finished.write_facts({**finished.facts(), "peers": about, "peers_not_run": {"Absent": "it is not installed"}})
+    text = write_report(finished, tmp_path).read_text()
+    assert "| Reader | 75.00 % (30.06 to 95.44)".replace(" to ", " % to ").replace("44)", "44 %)") in text
+    assert "| Bare | no weights here |" in text
+    assert "Absent was not run: it is not installed." in text
+    assert "| 2 | 75.00 %" in text
+    assert "1 (1 to 1)" in text  # ms a symbol
+    assert (tmp_path / "plots" / "peers.png").exists()

@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import barred, lively, small_recognizer
 
 from bench import rounds, runtimes, statistics
-from bench.plan import HEADS, PLANS, RUNTIME_BATCH, TINY, Cell, Plan
+from bench.plan import HEADS, PLANS, TINY, Cell, Plan
 from bench.store import Store
 from bench.subjects import Bound
 
 CPU = torch.device("cpu")
+RUNTIME_BATCH = 8
 SLOPE = {("eager", "ar-generate"): 4e-3, ("eager", "ar"): 3e-3, ("fast", "ar"): 1e-3}  # seconds a symbol
 ENCODE = {"eager": 5e-3, "fast": 1e-3}
 
@@ -51,6 +53,20 @@ def test_slopes_and_their_ratios_to_generate() -> None:
         assert table.loc[key, "b_ms"] == pytest.approx(slope * 1e3 * 1.2)  # the drift's mean over the counted rounds
         assert table.loc[key, "ratio"] == pytest.approx(slope / 4e-3)
         assert table.loc[key, "rounds"] == 3
+
+
+def test_the_ratio_of_means_covers_the_truth_about_as_often_as_it_says_negative_rounds_included() -> None:
+    random = np.random.default_rng(2)
+    covered = []
+    for _ in range(1000):
+        drift = random.normal(1, 0.2, 10)
+        below, above = 4 * drift + random.normal(0, 1.5, 10), 2 * drift + random.normal(0, 1.5, 10)
+        _, low, high = statistics.ratio_of_means(above, below)
+        covered.append(low < 0.5 < high)
+    assert 0.93 < np.mean(covered) < 0.97
+    spread = np.array([0.9, 1.0, 1.1])
+    assert statistics.ratio_of_means(spread, 2 * spread) == pytest.approx((0.5, 0.5, 0.5))
+    assert np.isnan(statistics.ratio_of_means(np.array([1.0, 1.0]), np.array([5.0, -4.0]))[1])
 
 
 def test_overhead_is_over_the_same_runtimes_encoder() -> None:
@@ -117,7 +133,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     monkeypatch.setattr(runtimes, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
     prepare = runtimes.prepare
     monkeypatch.setattr(runtimes, "prepare", lambda name, given, _: prepare(name, given, tmp_path / "graphs"))
-    cell = Cell("runtimes", TINY, (1, 5, 7), rounds=2, runtimes=(*chosen, "openvino"))
+    cell = Cell("runtimes", TINY, (1, 5, 7), rounds=2, runtimes=(*chosen, "openvino"), batch=RUNTIME_BATCH)
     store, plan = Store(tmp_path / "run"), Plan("smoke", 20, (cell,))
     monkeypatch.setattr(runtimes, "missing", lambda name: "" if name in chosen else "not here")
     runtimes.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ def test_narrow_beam_never_claims_more_than_its_text_has(probs: list[list[float]
     assert math.exp(score) <= by_enumeration(probs, 2)[label] * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("max_length", [1, 3, 4, 7, 40])
+@pytest.mark.parametrize("max_length", [1, 3, 4, 7, 20])
 def test_there_are_frames_for_the_worst_case_of_any_length(max_length: int) -> None:
     head = make(max_length)
     assert head.frames >= 2 * max_length - 1
@@ -127,3 +127,20 @@ def test_columns_are_read_from_left_to_right() -> None:
     changed[:, FEATURES.prefix + 6 + 2] = torch.randn(8)  # row 1, column 2
     moved = (head.logits(changed) - head.logits(features)).abs().amax(dim=(0, 2)).nonzero().flatten().tolist()
     assert moved == [4, 5]  # two frames a column
+
+
+def test_more_frames_than_features_to_cut_them_from_are_refused() -> None:
+    with pytest.raises(InputError, match="79 frames cannot be cut from 6 columns of 8 features"):
+        make(max_length=40)
+
+
+def test_frames_are_cut_from_their_own_column_from_left_to_right() -> None:
+    head = make(max_length=9)  # 17 frames: three a column of 8 features, two features each
+    assert head.frames == 18
+    features = torch.randn(1, FEATURES.tokens, 8)
+    patches = features[:, FEATURES.prefix :].unflatten(1, (FEATURES.rows, FEATURES.columns))
+    columns = patches.mean(dim=1)
+    for frame in range(18):
+        column, part = divmod(frame, 3)
+        expected = head.classify.weight @ columns[0, column, 2 * part : 2 * part + 2] + head.classify.bias
+        torch.testing.assert_close(head.logits(features)[0, frame], expected)

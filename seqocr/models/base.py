@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,7 @@ class Head(nn.Module):
             raise InputError(f"max_length {max_length}: give a number of symbols from 1 up")
         self.features, self.charset, self.max_length = features, charset, max_length
         self._ids = {symbol: i for i, symbol in enumerate(charset)}
+        self._texts = [*charset, "", "", ""]  # for up to three ids that are no symbols
 
     @property
     def device(self) -> torch.device:
@@ -105,28 +106,38 @@ class Head(nn.Module):
         except KeyError as error:
             raise InputError(f"{text!r} has {error.args[0]!r}, which is not in the charset {self.charset!r}") from None
 
-    def text_of(self, ids: list[int]) -> str:
+    def text_of(self, ids: Iterable[int]) -> str:
         """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""
-        charset, size = self.charset, len(self.charset)
-        return "".join([charset[i] for i in ids if i < size])
+        return "".join(map(self._texts.__getitem__, ids))
 
 
 class Frames(nn.Linear):
-    """Patch features averaged over height into columns, each column then linear to one or more frames.
+    """Patch features averaged over height into columns, each column cut into one or more frames, each frame classified.
 
     What one-pass heads read from: a line's symbols stand side by side, so columns keep all that tells them apart, and
-    the work does not grow with the image's height. Columns emit as many frames as make `at_least`.
+    the work does not grow with the image's height. A column's D features are cut into as many frames, of fewer features
+    each, as make `at_least` (as sub-pixels are from channels, Shi et al. 2016), so it does not grow with them either.
+
+    Raises:
+        InputError: there are not even as many features as frames.
     """
 
     def __init__(self, features: FeatureMap, at_least: int, width: int) -> None:
         per_column = math.ceil(at_least / features.columns)
-        super().__init__(features.dim, per_column * width)
-        self.map, self.per_column, self.count = features, per_column, per_column * features.columns
+        if per_column > features.dim:
+            raise InputError(
+                f"{at_least} frames cannot be cut from {features.columns} columns of {features.dim} features: "
+                "use a wider image, or a smaller max_length"
+            )
+        super().__init__(features.dim // per_column, width)
+        self.map, self.count, self.used = features, per_column * features.columns, per_column * self.in_features
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, count, width)."""
-        patches = features[:, self.map.prefix :].unflatten(1, (self.map.rows, self.map.columns))
-        return super().forward(patches.mean(dim=1)).unflatten(2, (self.per_column, -1)).flatten(1, 2)
+        columns = features[:, self.map.prefix :]
+        if self.map.rows > 1:
+            columns = columns.unflatten(1, (self.map.rows, self.map.columns)).mean(dim=1)
+        return super().forward(columns[..., : self.used].reshape(-1, self.count, self.in_features))
 
 
 class OnePassHead(Head):

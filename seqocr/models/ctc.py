@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,8 @@ from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Variant
 class CTCHead(OnePassHead):
     """The line's frames, each a distribution over the charset and blank (the last id).
 
-    A string needs a frame a symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns emit as
-    many frames as `max_length` asks for.
+    A string needs a frame a symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns are cut
+    into as many frames as `max_length` asks for.
     """
 
     name = "ctc"
@@ -52,7 +53,7 @@ class CTCHead(OnePassHead):
 
     def text_of_places(self, ids: list[int]) -> str:
         """Greedy: repeats merged, blanks dropped; the confidence that goes with it is that path's."""
-        return self.text_of([i for i, before in zip(ids, [-1, *ids], strict=False) if i != before])
+        return self.text_of(itertools.compress(ids, map(operator.ne, ids, [-1, *ids])))
 
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from seqocr.models.base import FeatureMap, Frames, OnePassHead
 
@@ -16,7 +17,7 @@ class ParallelHead(OnePassHead):
 
     Nothing here that the encoder's last layer can do as well. Queries are free parameters, so projecting the keys would
     only multiply them by another matrix; and the classifier is linear, so a frame may be classified before it is
-    attended to, which costs the same however many slots there are. Both are one product then: of each column with the
+    attended to, which costs the same however many slots there are. Both are one product then: of each frame with the
     slots' queries, and with the classes. There are at least as many frames as slots, so that each can have its own.
     """
 
@@ -26,8 +27,8 @@ class ParallelHead(OnePassHead):
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
         self.queries_and_classes = Frames(features, max_length, max_length + self.empty + 1)
-        weight = self.queries_and_classes.weight.detach().unflatten(0, (self.queries_and_classes.per_column, -1))
-        weight[:, :max_length].normal_(std=features.dim**-0.5)
+        queries = self.queries_and_classes.weight[:max_length]
+        nn.init.normal_(queries, std=queries.shape[1] ** -0.5)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""

@@ -183,7 +183,8 @@ def graphs(recognizer: Recognizer) -> dict[str, Graph]:
 
 def write_graph(graph: Graph, path: Path) -> None:
     """Trace a graph and write it to an ONNX file, weights included, in float32."""
-    logging.getLogger("onnxscript").setLevel(logging.WARNING)
+    for talkative in ("onnxscript", "onnx_ir"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
         program: Any = torch.onnx.export(

@@ -36,6 +36,9 @@ class OnnxRuntimeSession:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # A reader has several sessions, each with threads of its own: spinning while idle, they would take the cores
+        # from the one at work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.inputs = [x.name for x in self._session.get_inputs()]
@@ -77,7 +80,7 @@ class ExportedRecognizer(Reader):
     Args:
         directory: written by `seqocr export`.
         engine: "onnxruntime" or "openvino".
-        threads: for each graph; default: as many as torch uses.
+        threads: for each graph but the decoder's step, which runs on one; default: as many as torch uses.
 
     Raises:
         InputError: the engine is not installed, or a file is missing or cannot be used.
@@ -88,7 +91,12 @@ class ExportedRecognizer(Reader):
             skeleton = Recognizer.from_config(directory / "config.json")
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
-        self._variants = assembled(self.heads, lambda name: load_session(directory / f"{name}.onnx", engine, threads))
+
+        def session(name: str) -> Session:
+            # A decoder's step is too little work to be shared: waking a second thread takes longer.
+            return load_session(directory / f"{name}.onnx", engine, 1 if name.endswith("-step") else threads)
+
+        self._variants = assembled(self.heads, session)
 
     def variants(self) -> dict[str, Variant]:
         return self._variants
