@@ -167,7 +167,7 @@ class Tables:
                     "bound, ms": f"{here['bound_ms']:.3g} "
                     f"({'matrix rate' if here['compute_ms'] > here['memory_ms'] else 'memory'})",
                     "measured, ms": milliseconds(here["measured_ms"]),
-                    "share of the limit": f"{here['share']:.0%}",
+                    "share of the limit": f"{here['share']:.1%}",
                     "bound / measured, ms a symbol": f"{bound:.3g} / {milliseconds(a_symbol['measured'])}"
                     if variant.startswith("ar")
                     else "",

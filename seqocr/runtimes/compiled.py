@@ -28,6 +28,7 @@ class CompiledSession:
         cross, past = ([values[n] for n in self.inputs if n.startswith(kind)] for kind in ("cross", "past"))
         return list(self._call(values["token"], values["position"], cross, past))
 
+    @torch.inference_mode()  # of the same kind as what calls give: another would be compiled for anew
     def value(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)
 
@@ -37,5 +38,8 @@ class CompiledSession:
 
 def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
     """Ways to decode pixel_values (B, 3, H, W), by head."""
+    # All graphs are the same few functions to the compiler, which gives up after 8 variants of one: batch and cache of
+    # none, one and more alone make as many.
+    torch._dynamo.config.recompile_limit = 64
     built = graphs(recognizer.eval())
     return assembled(recognizer.heads, lambda name: CompiledSession(built[name]))
