@@ -128,10 +128,10 @@ PLANS = {
             Cell("latency", TINY, LENGTHS, rounds=15, repeats=3),
             Cell("latency", TINY_GROWING, LENGTHS, rounds=8),
             Cell("latency", SMALL_NATIVE, LENGTHS, rounds=10),
-            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=7),
+            Cell("latency", SMALL_SQUARE, LENGTHS, rounds=5),
             Cell("throughput", TINY, (1, 8, 64), rounds=8),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
-            Cell("throughput", SMALL_SQUARE, (1, 8), rounds=3),
+            Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
         ),
     ),
     # Everything that can be compared, in under an hour.
