@@ -27,7 +27,7 @@ from PIL import Image, ImageOps
 
 from bench import runtimes
 from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
-from bench.rounds import measure_rounds, rounds_left, task_strings
+from bench.rounds import measure_rounds, readings, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import clock
 from seqocr.data.processor import Processor
@@ -103,8 +103,13 @@ def _own(recognizer: Recognizer, runtime: str, head: str, folder: Path) -> Peer:
     return Peer(lambda lines: decode(processor(lines)).texts, trained=True, about=f"seqocr, {runtime}")
 
 
-def _dark_on_light(line: torch.Tensor) -> np.ndarray:
-    return 255 - line.numpy()
+def _dark_on_light(lines: torch.Tensor) -> np.ndarray:
+    return 255 - lines.numpy()
+
+
+def _coloured(lines: torch.Tensor) -> list[np.ndarray]:
+    """Dark on light, B images (h, w, 3)."""
+    return list(np.repeat(_dark_on_light(lines)[..., None], 3, axis=3))
 
 
 def _digits_only(text: str) -> str:
@@ -118,8 +123,7 @@ def _rapidocr() -> Peer:
     recognise = RapidOCR().text_rec
 
     def read(lines: torch.Tensor) -> list[str]:
-        colour = [np.repeat(_dark_on_light(line)[:, :, None], 3, axis=2) for line in lines]
-        return [_digits_only(text) for text, *_ in recognise(colour)[0]]
+        return [_digits_only(text) for text, *_ in recognise(_coloured(lines))[0]]
 
     about = f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights"
     return Peer(read, trained=True, about=about)
@@ -174,9 +178,8 @@ def _doctr(arch: str) -> Peer:
     predict = RecognitionPredictor(PreProcessor(shape, batch_size=128, preserve_aspect_ratio=True, **look), model)
 
     def read(lines: torch.Tensor) -> list[str]:
-        colour = [np.repeat(_dark_on_light(line)[:, :, None], 3, axis=2) for line in lines]
         with torch.inference_mode():
-            return [text for text, _ in predict(colour)]
+            return [text for text, _ in predict(_coloured(lines))]
 
     return Peer(read, trained=False, about=f"python-doctr {version('python-doctr')}, random weights")
 
@@ -219,6 +222,7 @@ def measure_readings(plan: Plan, store: Store, weights: Path | None) -> None:
     strings = task_strings(plan.strings)
     lines, texts = strings.batch(range(len(strings)))
     recognizer = Recognizer.load(weights or SHIPPED)
+    not_run = {name: why for name in names() if (why := missing(name))}
     about: dict[str, Any] = {}
     rows: list[pd.DataFrame] = []
     with TemporaryDirectory() as folder:
@@ -226,10 +230,7 @@ def measure_readings(plan: Plan, store: Store, weights: Path | None) -> None:
             peer = load(name, recognizer, Path(folder))
             about[name] = {"about": peer.about, "trained": peer.trained}
             if peer.trained:
-                read = [text for part in torch.stack(list(lines)).split(runtimes.BATCH) for text in peer.read(part)]
-                table = {"index": range(len(strings)), "peer": name, "text": texts, "prediction": read}
-                rows.append(pd.DataFrame(table))
-    not_run = {name: why for name in names() if (why := missing(name))}
+                rows.append(readings(peer.read, torch.stack(list(lines)), texts, peer=name))
     store.write_facts({**store.facts(), "peers": about, "peers_not_run": not_run})
     store.write("peer-predictions", pd.concat(rows, ignore_index=True))
 

@@ -53,9 +53,8 @@ class Cell:
 
     Attributes:
         kind: "latency" (against length, batch 1), "throughput" (against batch size, at `TASK_LENGTH` digits),
-            "runtimes" (both, through each of `runtimes`, from pixels to text), "load" (LoadGen's scenarios), or
-            "peers" (what people would use instead), or "depth" (decoders of several depths
-            against length).
+            "runtimes" (both, through each of `runtimes`, from pixels to text), "depth" (decoders of several depths
+            against length), "peers" (what people would use instead) or "load" (LoadGen's scenarios).
         points: the lengths, the batch sizes, or the numbers of layers.
         rounds: counted rounds, after `warmup` rounds that are kept but marked.
         repeats: calls of each thing in a round.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 import psutil
+import torch
 
 from bench.plan import TASK_LENGTH, Cell
 from bench.store import Store
@@ -15,11 +16,21 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import load_digits_or_validation
 from seqocr.progress import Reporter
 
+_READ_AT_ONCE = 100
+
 
 def task_strings(count: int) -> SequenceMNIST:
     """So many held-out strings of the task; fewer where the source has fewer."""
     digits = load_digits_or_validation("test")
     return SequenceMNIST(digits, TASK_LENGTH, count=min(count, len(digits) // TASK_LENGTH))
+
+
+def readings(
+    read: Callable[[torch.Tensor], list[str]], images: torch.Tensor, texts: Sequence[str], **facts: Any
+) -> pd.DataFrame:
+    """What `read` makes of images (N, ...), a hundred at a time, beside their texts; `facts` in every row."""
+    read_as = [text for part in images.split(_READ_AT_ONCE) for text in read(part)]
+    return pd.DataFrame({"index": range(len(texts)), **facts, "text": texts, "prediction": read_as})
 
 
 def rounds_done(store: Store, cell: Cell) -> int:

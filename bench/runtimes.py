@@ -17,14 +17,13 @@ import pandas as pd
 import torch
 
 from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
-from bench.rounds import measure_rounds, rounds_left, task_strings
+from bench.rounds import measure_rounds, readings, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
 from seqocr.models.base import Decoded, Variant
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter
 
-BATCH = 100  # strings read at once
 REST = 0.01  # seconds before another reader is timed
 
 _TO_EXPORT = ("onnx", "onnxscript", "onnxruntime")
@@ -95,7 +94,7 @@ def _compiled(recognizer: Recognizer) -> Prepared:
 
 def _exported(runtime: str, recognizer: Recognizer, folder: Path) -> Prepared:
     from seqocr.runtimes.export import OfPixels, export, quantise_exported, write_graph
-    from seqocr.runtimes.exported import ExportedRecognizer, load_session
+    from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session, shares_out
 
     engine, _, precision = runtime.partition("-")
     graphs = folder / "float32"
@@ -105,12 +104,16 @@ def _exported(runtime: str, recognizer: Recognizer, folder: Path) -> Prepared:
     if precision and not (folder / precision / "config.json").exists():
         quantise_exported(graphs, folder / precision)
     graphs = folder / (precision or "float32")
-    session = load_session(graphs / "encoder.onnx", engine)
+    threads = torch.get_num_threads()
 
-    def encode(pixel_values: torch.Tensor) -> Any:
-        return session({"pixel_values": session.value(pixel_values.numpy())})
+    def encoder(threads: int) -> Callable[[torch.Tensor], Any]:
+        session = load_session(graphs / "encoder.onnx", engine, threads)
+        return lambda pixel_values: session({"pixel_values": session.value(pixel_values.numpy())})
 
-    return Prepared(encode, ExportedRecognizer(graphs, engine).variants())
+    encode = encoder(threads)
+    if shares_out(engine, threads):
+        encode = SharedOut(encode, lambda: encoder(1), threads)
+    return Prepared(encode, ExportedRecognizer(graphs, engine, threads).variants())
 
 
 def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
@@ -122,23 +125,18 @@ def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
     not_run = {runtime: why for runtime in plan.runtimes if (why := missing(runtime))}
     rows: list[pd.DataFrame] = []
     with TemporaryDirectory() as folder:
-        for runtime in plan.runtimes:
-            if runtime in not_run:
-                continue
+        for runtime in [name for name in plan.runtimes if name not in not_run]:
             prepared = prepare(runtime, recognizer, Path(folder))
             for head in HEADS:
-                parts = [prepared.heads[head](part).texts for part in pixel_values.split(BATCH)]
-                read = [text for part in parts for text in part]
-                table = {
-                    "index": range(len(strings)),
-                    "runtime": runtime,
-                    "head": head,
-                    "text": texts,
-                    "prediction": read,
-                }
-                rows.append(pd.DataFrame(table))
+                rows.append(
+                    readings(partial(_texts, prepared.heads[head]), pixel_values, texts, runtime=runtime, head=head)
+                )
     store.write_facts({**store.facts(), "runtimes_not_run": not_run})
     store.write("runtime-predictions", pd.concat(rows, ignore_index=True))
+
+
+def _texts(decode: Variant, pixel_values: torch.Tensor) -> list[str]:
+    return decode(pixel_values).texts
 
 
 def measure_runtimes(cell: Cell, store: Store, device: torch.device, reporter: Reporter) -> None:

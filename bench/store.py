@@ -22,7 +22,10 @@ from seqocr.errors import InputError
 from seqocr.files import write_csv, write_json
 
 # What decides whether two measurements may stand in one table. The commit is not among it: the digest of the code is.
-_IDENTITY = ("cpu", "gpu", "cores", "threads", "vector_instructions", "python", "torch", "transformers")
+_IDENTITY = (
+    *("cpu", "gpu", "cores", "threads", "vector_instructions"),
+    *("python", "torch", "transformers", "onnxruntime", "openvino"),
+)
 _NOT_MEASURING = {
     "answer.py",
     "formatting.py",

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-_PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "scipy")
+_PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "scipy", "onnxruntime", "openvino")
 
 
 def describe() -> dict[str, Any]:

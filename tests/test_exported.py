@@ -19,7 +19,7 @@ from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.runtimes.export import export
-from seqocr.runtimes.exported import ExportedRecognizer
+from seqocr.runtimes.exported import ExportedRecognizer, SharedOut
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -81,6 +81,32 @@ def test_a_forced_length_takes_that_many_passes(recognizer: Recognizer, director
         ours = reader.variants()["ar"](reader.encode(images), length=length)
         assert same_decoded(ours, recognizer.variants()["ar"](recognizer.encode(images), length=length))
         assert ours.passes == length + 1
+
+
+@pytest.mark.parametrize("count", [3, 4, 37])
+def test_a_batch_shared_out_among_threads_is_read_in_order(recognizer: Recognizer, directory: Path, count: int) -> None:
+    reader, images = ExportedRecognizer(directory, threads=2), lines(count)
+    for head in HEADS:
+        ours = reader.variants()[head](reader.encode(images))
+        assert same_decoded(ours, recognizer.variants()[head](recognizer.encode(images)))
+        assert len(set(ours.texts)) > 1
+
+
+def test_lines_are_shared_out_in_small_parts() -> None:
+    loaded: list[str] = []
+
+    def alone() -> Callable[..., list[int]]:
+        loaded.append("alone")
+        return lambda part, offset: (part + offset).tolist()
+
+    shared = SharedOut(lambda part, offset: ["whole", *(part + offset).tolist()], alone, threads=2)
+    assert shared(torch.arange(3), offset=1) == [["whole", 1, 2, 3]]
+    assert not loaded
+    assert shared(torch.arange(5), offset=1) == [[1, 2, 3], [4, 5]]
+    parts = shared(torch.arange(100), offset=0)
+    assert [symbol for part in parts for symbol in part] == list(range(100))
+    assert max(map(len, parts)) <= 16
+    assert loaded == ["alone"]
 
 
 def test_only_the_heads_asked_for_are_written(recognizer: Recognizer, tmp_path: Path) -> None:

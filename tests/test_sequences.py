@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import coded
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -46,6 +46,7 @@ def test_without_replacement_each_digit_is_used_at_most_once(
 
 
 @settings(max_examples=15, deadline=None)
+@example(seed=2065, augmented=True, length=1)  # a pixel where single precision would round with the batch's size
 @given(seed=st.integers(0, 2**32), augmented=st.booleans(), length=lengths)
 def test_a_sample_is_the_same_alone_and_in_any_batch(seed: int, augmented: bool, length: int | tuple[int, int]) -> None:
     def make() -> SequenceMNIST:

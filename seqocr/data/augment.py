@@ -92,7 +92,10 @@ class Augmentation:
         """Where each output pixel is sampled from, (N, 28, 28, 2) in grid_sample's coordinates of [-1, 1].
 
         The map is made at the control points only, then interpolated bilinearly, which keeps its affine part exact.
+        In double precision: how a matrix product rounds depends on the number of rows, and in single precision that
+        is enough to change a pixel by one with the size of the batch.
         """
+        signed = signed.double()
         n, k = len(signed), self.elastic_points
         pixel = 2 / CELL
         angle = torch.deg2rad(signed[:, 0] * self.rotation)
@@ -107,7 +110,7 @@ class Augmentation:
         affine = by_x * x + by_y * y + shift  # (N, 2, k·k)
         # A uniform number in [-1, 1) has standard deviation 1/sqrt(3).
         elastic = signed[:, 8:].view(n, 2, k * k) * (self.elastic * 3**0.5 * pixel)
-        return ((affine + elastic) @ spread).view(n, 2, CELL, CELL).permute(0, 2, 3, 1)
+        return ((affine + elastic) @ spread).float().view(n, 2, CELL, CELL).permute(0, 2, 3, 1)
 
 
 @cache
@@ -115,13 +118,13 @@ def _control_points(k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The k x k control points, and the matrix that interpolates a field between them.
 
     Returns:
-        x, y: (k·k,) of each point, in [-1, 1].
-        spread: (k·k, 28·28), values at the points to values at the pixels, bilinear.
+        x, y: (k·k,) float64, of each point, in [-1, 1].
+        spread: (k·k, 28·28) float64, values at the points to values at the pixels, bilinear.
     """
     # The outermost points lie on the centres of the outermost pixels.
-    line = torch.linspace(-1, 1, k) * (1 - 1 / CELL)
+    line = torch.linspace(-1, 1, k, dtype=torch.float64) * (1 - 1 / CELL)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    basis = torch.eye(k * k).view(k * k, 1, k, k)
+    basis = torch.eye(k * k, dtype=torch.float64).view(k * k, 1, k, k)
     spread = F.interpolate(basis, size=(CELL, CELL), mode="bilinear", align_corners=True)
     return x.flatten(), y.flatten(), spread.view(k * k, CELL * CELL)
 

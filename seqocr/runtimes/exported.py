@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -55,12 +58,17 @@ class OnnxRuntimeSession:
 
 
 class OpenVinoSession:
+    # Every request made is kept for good. OpenVINO (2025.4, 2026.4) beside PyTorch corrupts memory when the last
+    # reference to one goes: a Python thread that is started later, as DataLoader's, dies of a segmentation fault.
+    _kept: ClassVar[list[Any]] = []
+
     def __init__(self, path: Path, threads: int) -> None:
         import openvino
 
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = openvino.compile_model(path, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
         self._request = compiled.create_infer_request()
+        self._kept.append(self._request)
         self.inputs = [x.get_any_name() for x in compiled.inputs]
 
     def __call__(self, values: dict[str, Any]) -> list[Any]:
@@ -80,7 +88,8 @@ class ExportedRecognizer(Reader):
     Args:
         directory: written by `seqocr export`.
         engine: "onnxruntime" or "openvino".
-        threads: for each graph but the decoder's step, which runs on one; default: as many as torch uses.
+        threads: for each graph but the decoder's step, which runs on one, and for the parts of a batch; default: as
+            many as torch uses.
 
     Raises:
         InputError: the engine is not installed, or a file is missing or cannot be used.
@@ -92,11 +101,21 @@ class ExportedRecognizer(Reader):
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
 
-        def session(name: str) -> Session:
-            # A decoder's step is too little work to be shared: waking a second thread takes longer.
-            return load_session(directory / f"{name}.onnx", engine, 1 if name.endswith("-step") else threads)
+        def variants(threads: int) -> dict[str, Variant]:
+            def session(name: str) -> Session:
+                # A decoder's step is too little work to be shared: waking a second thread takes longer.
+                return load_session(directory / f"{name}.onnx", engine, 1 if name.endswith("-step") else threads)
 
-        self._variants = assembled(self.heads, session)
+            return assembled(self.heads, session)
+
+        threads = threads or torch.get_num_threads()
+        self._variants = variants(threads)
+        if shares_out(engine, threads):
+            alone = cache(lambda: variants(1))
+            self._variants = {
+                name: partial(_joined, SharedOut(whole, lambda name=name: alone()[name], threads))  # type: ignore[misc]
+                for name, whole in self._variants.items()
+            }
 
     def variants(self) -> dict[str, Variant]:
         return self._variants
@@ -124,6 +143,47 @@ def assembled(heads: Any, session: Callable[[str], Session]) -> dict[str, Varian
         else _Autoregressive(head, session(name), session(f"{name}-step"))
         for name, head in heads.items()
     }
+
+
+def shares_out(engine: str, threads: int) -> bool:
+    """Whether batches are shared out: OpenVINO's requests cannot run side by side."""
+    return engine == "onnxruntime" and threads > 1
+
+
+_LINES = 16  # of a part, at most: what is computed for them stays in a core's cache
+
+
+class SharedOut:
+    """Work on a batch, shared out among threads by lines.
+
+    An engine shares out each operation by itself, after which its threads wait for each other.
+
+    Args:
+        whole: works on few lines, of (B, 3, H, W) pixel_values.
+        alone: loads what does the same on one thread; called once, when the first batch comes that is worth it.
+    """
+
+    def __init__(self, whole: Callable[..., Any], alone: Callable[[], Callable[..., Any]], threads: int) -> None:
+        self._whole, self._threads = whole, threads
+        self._alone = cache(alone)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lines")
+
+    def __call__(self, pixel_values: torch.Tensor, **arguments: Any) -> list[Any]:
+        """What became of each part, in order."""
+        lines = len(pixel_values)
+        if lines < 2 * self._threads:
+            return [self._whole(pixel_values, **arguments)]
+        parts = pixel_values.split(min(_LINES, math.ceil(lines / self._threads)))
+        return list(self._pool.map(partial(self._alone(), **arguments), parts))
+
+
+def _joined(parts: Callable[..., list[Decoded]], pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+    read = parts(pixel_values, length=length)
+    return Decoded(
+        [text for part in read for text in part.texts],
+        torch.cat([part.confidences for part in read]),
+        max(part.passes for part in read),
+    )
 
 
 class _OnePass:
