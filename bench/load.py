@@ -31,7 +31,7 @@ from seqocr.progress import Reporter
 LOAD_HEADS = ("ar-generate", *HEADS)
 SCENARIOS = ("SingleStream", "Offline", "Server")
 _LINES = 1024  # different ones that are asked for
-_SEARCH = 7  # Server tests that close in on the highest rate
+_SEARCH = 6  # Server tests that close in on the highest rate
 _SLOWEST = 32  # times slower than Offline is where that search begins: lines come one at a time, and wait
 _LEAST_QUERIES = 700  # of a Server test: LoadGen wants some 660 to be sure of a 99th percentile
 _MANY = 10_000.0  # lines a second that no head here reads one by one
@@ -155,7 +155,7 @@ def _scenarios(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """All tests of a head in a runtime. `chosen` marks the one that counts where a scenario took several."""
     yield _row(request, "SingleStream", _MANY)
     # LoadGen makes one query of as many lines as the expected rate asks for, which must last the duration.
-    rate = 500.0
+    rate = 1500.0
     while not (row := _row(request, "Offline", rate))["valid"]:
         yield {**row, "chosen": False}
         rate = 1.2 * max(rate, row["value"])

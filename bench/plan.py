@@ -133,7 +133,7 @@ PLANS = {
             Cell("throughput", SMALL_SQUARE, (1, 8), rounds=2),
         ),
     ),
-    # Everything that can be compared, in under an hour.
+    # Everything that can be compared: an hour on two cores.
     "full": Plan(
         "full",
         2000,
@@ -145,8 +145,8 @@ PLANS = {
             Cell("throughput", TINY, (1, 8, 64), rounds=10),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
             Cell("throughput", SMALL_SQUARE, (1, 8, 64), rounds=2),
-            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=15, repeats=2, warmup=2, runtimes=RUNTIMES, batch=64),
-            Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=12, warmup=2, runtimes=_BUT_COMPILE, batch=8),
+            Cell("runtimes", TINY, (1, 5, 20, 50), rounds=20, repeats=2, warmup=2, runtimes=RUNTIMES, batch=64),
+            Cell("runtimes", SMALL_NATIVE, (1, 5, 20, 50), rounds=16, warmup=2, runtimes=_BUT_COMPILE, batch=8),
             Cell("depth", TINY, (1, 2, 6), rounds=15, repeats=2, warmup=2, steps=1500),
             Cell("peers", TINY, (), rounds=8, repeats=3, batch=16),
             Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager", "onnxruntime"), seconds=4, bound=0.1),
