@@ -11,7 +11,7 @@ TASK_LENGTH = 5  # digits in a string of the accuracy task, and of everything no
 HEADS = ("ar", "parallel", "ctc")  # the heads as deployed, without their other variants
 ONE_PASS = ("parallel", "ctc")
 VARIANTS = ("ar-generate", "ar", "ar-nocache", "parallel", "ctc")
-RUNTIMES = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
+RUNTIMES = ("eager", "eager-bfloat16", "compile", "onnxruntime", "onnxruntime-int8", "openvino")
 ACCURACY_VARIANTS = ("ar", "ar-generate", "parallel", "ctc", "ctc-beam")
 
 

@@ -20,6 +20,7 @@ from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, readings, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
+from seqocr import environment
 from seqocr.models.base import Decoded, Variant
 from seqocr.models.recognizer import SHIPPED, Recognizer
 from seqocr.progress import Reporter
@@ -30,6 +31,7 @@ _TO_EXPORT = ("onnx", "onnxscript", "onnxruntime")
 # What each needs beyond torch.
 _PACKAGES: dict[str, tuple[str, ...]] = {
     "eager": (),
+    "eager-bfloat16": (),
     "compile": (),
     "onnxruntime": _TO_EXPORT,
     "onnxruntime-int8": _TO_EXPORT,
@@ -57,6 +59,8 @@ def missing(runtime: str) -> str:
         return f"{absent[0]} is not installed"
     if runtime == "compile" and shutil.which("g++") is None and shutil.which("clang++") is None:
         return "no C++ compiler"
+    if runtime == "eager-bfloat16" and not environment.multiplies_bfloat16():
+        return "the processor has no instructions for bfloat16"
     return ""
 
 
@@ -66,24 +70,25 @@ def prepare(runtime: str, recognizer: Recognizer, folder: Path) -> Prepared:
     Args:
         folder: where graphs are written; those found there are taken as this recognizer's.
     """
-    if runtime == "eager":
-        return _eager(recognizer)
+    if runtime.startswith("eager"):
+        return _eager(recognizer, bfloat16=runtime.endswith("bfloat16"))
     if runtime == "compile":
         return _compiled(recognizer)
     return _exported(runtime, recognizer, folder)
 
 
-def _eager(recognizer: Recognizer) -> Prepared:
+def _eager(recognizer: Recognizer, bfloat16: bool) -> Prepared:
     variants = recognizer.variants()
 
+    def encode(pixel_values: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return recognizer.encoder(pixel_values)
+
     def whole(decode: Variant, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return decode(recognizer.encoder(pixel_values), length=length)
 
-    return Prepared(
-        torch.inference_mode()(recognizer.encoder),
-        {name: partial(whole, variants[name]) for name in ("ar-generate", *HEADS)},
-    )
+    return Prepared(encode, {name: partial(whole, variants[name]) for name in ("ar-generate", *HEADS)})
 
 
 def _compiled(recognizer: Recognizer) -> Prepared:

@@ -45,6 +45,12 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; without them they are emulated."""
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in known)
+
+
 def commit() -> str | None:
     """The commit of the source tree ($SEQOCR_COMMIT where there is no git), "+" if the tree differs from it."""
     try:

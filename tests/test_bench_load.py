@@ -45,7 +45,7 @@ def test_a_summary_is_read_as_loadgen_wrote_it() -> None:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """In LoadGen's place, a machine that reads 2,500 lines a second and keeps the bound up to 600; what it was asked."""
+    """In LoadGen's place, one that reads 2,500 lines a second and keeps the bound up to 600; what it was asked."""
     asked: list[dict[str, Any]] = []
 
     def row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:

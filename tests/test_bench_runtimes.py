@@ -15,6 +15,9 @@ from bench import rounds, runtimes, statistics
 from bench.plan import HEADS, PLANS, TINY, Cell, Plan
 from bench.store import Store
 from bench.subjects import Bound
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import embedded_digits
+from seqocr.models.recognizer import SHIPPED, Recognizer
 
 CPU = torch.device("cpu")
 RUNTIME_BATCH = 8
@@ -109,6 +112,19 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyP
     assert runtimes.missing("onnxruntime") == runtimes.missing("eager") == ""
     monkeypatch.setattr(runtimes.shutil, "which", lambda name: None)
     assert runtimes.missing("compile") == "no C++ compiler"
+    for has, why in ((True, ""), (False, "the processor has no instructions for bfloat16")):
+        monkeypatch.setattr(runtimes.environment, "multiplies_bfloat16", lambda has=has: has)
+        assert runtimes.missing("eager-bfloat16") == why
+
+
+def test_bfloat16_reads_nearly_what_single_precision_reads(tmp_path: Path) -> None:
+    recognizer = Recognizer.load(SHIPPED)
+    pixel_values = recognizer.processor(SequenceMNIST(embedded_digits(), 5, count=50).batch(range(50))[0])
+    float32, bfloat16 = (runtimes.prepare(name, recognizer, tmp_path).heads for name in ("eager", "eager-bfloat16"))
+    for name in HEADS:
+        read, expected = bfloat16[name](pixel_values), float32[name](pixel_values)
+        assert sum(a != b for a, b in zip(read.texts, expected.texts, strict=True)) <= 2
+        assert not torch.equal(read.confidences.float(), expected.confidences)  # and not just the same again
 
 
 def test_every_planned_runtime_is_known() -> None:
