@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +21,7 @@ from seqocr.errors import InputError
 
 if TYPE_CHECKING:
     from seqocr.models.recognizer import Reader
+    from seqocr.reading import Reading
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
 
@@ -136,16 +140,30 @@ def evaluate(
     root: DataRoot = None,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
+    data: Annotated[
+        Path | None, typer.Option(help="Your own lines instead: a folder with metadata.csv, labels.json or gt.txt.")
+    ] = None,
+    skip: Annotated[bool, typer.Option(help="Leave out lines of --data that cannot be used.")] = False,
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV."""
     from seqocr import evaluation
+    from seqocr.data.folder import LineFolder
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
     from seqocr.files import write_csv
 
     recognizer = _reader(weights, device, engine)
-    strings = SequenceMNIST(load_digits_or_validation(split, dataset, root), _length(length), count=count, seed=seed)
-    predictions = evaluation.predict(recognizer, strings, heads.split(",") if heads else None)
+    lines: LineFolder | SequenceMNIST
+    if data is not None:
+        lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
+        what = f"lines of {data}"
+    else:
+        digits = load_digits_or_validation(split, dataset, root)
+        lines = SequenceMNIST(digits, _length(length), count=count, seed=seed)
+        what = f"strings of {digits.split} digits, {digits.source}"
+    predictions = evaluation.predict(recognizer, lines, heads.split(",") if heads else None)
+    if isinstance(lines, LineFolder):
+        predictions.insert(1, "file_name", [lines.lines[index].name for index in predictions["index"]])
     tables = {
         "predictions": predictions,
         "summary": evaluation.summary(predictions),
@@ -155,7 +173,7 @@ def evaluate(
     }
     for name, table in tables.items():
         write_csv(out / f"{name}.csv", table)
-    shown = Table(title=f"{len(strings):,} strings of {strings.digits.split} digits, {strings.digits.source}")
+    shown = Table(title=f"{len(lines):,} {what}")
     for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
         shown.add_column(column, justify="left" if column == "head" else "right")
     for row in tables["summary"].itertuples():
@@ -169,21 +187,76 @@ def evaluate(
 
 @app.command()
 def read(
-    images: Annotated[list[Path], typer.Argument(help="Line images.")],
+    images: Annotated[list[str], typer.Argument(help="Line images, folders of them, or patterns.")],
     weights: Weights = None,
     head: Annotated[str, typer.Option(help="Which head reads.")] = "parallel",
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, json or csv [table on a terminal, else tab-separated].")
+    ] = None,
+    min_confidence: Annotated[float, typer.Option(help="Leave the text empty where confidence is below.")] = 0.0,
+    batch: Annotated[int, typer.Option(help="Images read at once.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    """Read line images (white digits on black, like MNIST) and print file, text and confidence."""
-    recognizer = _reader(weights, device, engine)
-    for path in images:
-        try:
-            with Image.open(path) as image:
-                decoded = recognizer.read([image.convert("L")], head)
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(f"{path} cannot be read as an image ({error}): give a PNG or JPEG") from error
-        print(f"{path}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}")
+    """Read line images (white digits on black, like MNIST) and print file, text and confidence.
+
+    Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
+    """
+    from dataclasses import replace
+
+    from seqocr.reading import image_files, read_files
+
+    if form not in (None, "table", "json", "csv"):
+        raise InputError(f"--format {form}: choose table, json or csv")
+    if batch < 1:
+        raise InputError(f"--batch {batch}: give a number of images from 1 up")
+    paths = image_files(images)
+    unread = 0
+
+    def readings() -> Iterator[Reading]:
+        nonlocal unread
+        for reading in read_files(_reader(weights, device, engine), paths, head, batch):
+            if reading.problem:
+                unread += 1
+                print(f"error: {reading.problem}", file=sys.stderr)
+            else:
+                yield reading if reading.confidence >= min_confidence else replace(reading, text="")
+
+    _PRINTERS[form or ("table" if sys.stdout.isatty() else "tabs")](readings())
+    if unread:
+        if len(paths) > 1:
+            print(f"{unread:,} of {len(paths):,} images could not be read", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _print_table(readings: Iterator[Reading]) -> None:
+    shown = Table("file", "text", "confidence")
+    for reading in readings:
+        shown.add_row(reading.file_name, reading.text, f"{reading.confidence:.4f}")
+    Console().print(shown)
+
+
+def _print_tabs(readings: Iterator[Reading]) -> None:
+    for reading in readings:
+        print(f"{reading.file_name}\t{reading.text}\t{reading.confidence:.4f}")
+
+
+def _print_csv(readings: Iterator[Reading]) -> None:
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["file_name", "text", "confidence"])
+    rows.writerows([r.file_name, r.text, f"{r.confidence:.4f}"] for r in readings)
+
+
+def _print_json(readings: Iterator[Reading]) -> None:
+    separator = "["
+    for r in readings:  # as they come: a folder may be large
+        row = {"file_name": r.file_name, "text": r.text, "confidence": round(r.confidence, 4)}
+        print(separator + json.dumps(row, ensure_ascii=False), end="")
+        separator = ",\n "
+    print("]" if separator != "[" else "[]")
+
+
+_PRINTERS = {"table": _print_table, "tabs": _print_tabs, "csv": _print_csv, "json": _print_json}
 
 
 @app.command()

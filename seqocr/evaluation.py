@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Reader
 from seqocr.progress import progress
@@ -25,7 +25,15 @@ NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or i
 _BATCH = 100
 
 
-def predict(recognizer: Reader, strings: SequenceMNIST, heads: Sequence[str] | None = None) -> pd.DataFrame:
+class Lines(Protocol):
+    """Line images and their texts: `SequenceMNIST`, `LineFolder`."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: range) -> tuple[Any, list[str]]: ...
+
+
+def predict(recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None) -> pd.DataFrame:
     """Read every string with every head (default: all of the recognizer's own).
 
     Raises:

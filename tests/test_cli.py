@@ -86,10 +86,10 @@ def damaged_images(folder: Path, good: bytes) -> dict[str, Path]:
     }
     for name, data in made.items():
         (folder / name).write_bytes(data)
-    return {"missing.png": folder / "missing.png", ".": folder, **{name: folder / name for name in made}}
+    return {"missing.png": folder / "missing.png", **{name: folder / name for name in made}}
 
 
-@pytest.mark.parametrize("name", ["missing.png", ".", "text.png", "empty.png", "half.png", "flipped.png"])
+@pytest.mark.parametrize("name", ["missing.png", "text.png", "empty.png", "half.png", "flipped.png"])
 def test_an_image_that_cannot_be_read_is_named(run_cli: Run, weights: Path, image: Path, name: str) -> None:
     path = damaged_images(image.parent, image.read_bytes())[name]
     assert is_one_clear_error(run_cli("read", path, "--weights", weights), path, "PNG or JPEG")

@@ -36,10 +36,12 @@ class Reader:
 
     Attributes:
         charset: the symbols that can be read.
+        max_length: the longest string that can be read.
         heads: by name.
     """
 
     charset: str
+    max_length: int
     heads: Any
 
     def variants(self) -> dict[str, Variant]:

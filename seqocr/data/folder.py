@@ -1,0 +1,165 @@
+"""Your own data: a folder of line images and a file of their texts, in the conventions that people already have.
+
+metadata.csv    columns file_name and text                  (Hugging Face's imagefolder)
+labels.json     {"file name": "text"}, files in images/     (docTR)
+gt.txt          file name, tab, text                        (PaddleOCR, deep-text-recognition-benchmark)
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+from seqocr.data.images import load_line
+from seqocr.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 20  # problems that a message lists
+
+
+@dataclass(frozen=True)
+class Line:
+    """A labelled line image.
+
+    Attributes:
+        name: of the file, as listed.
+        path: of the file, as found.
+        text: what it shows.
+    """
+
+    name: str
+    path: Path
+    text: str
+
+
+class LineFolder(Dataset[tuple[Image.Image, str]]):
+    """The labelled lines of a folder. Every image is opened once when this is made; after that, when it is asked for.
+
+    Args:
+        directory: holds one of the files above.
+        charset: symbols that a text may have; default: those the texts have.
+        max_length: symbols that a text may have at most.
+        skip: leave out lines that cannot be used, with a warning each, in place of refusing the folder.
+
+    Attributes:
+        lines: those that can be used, as listed.
+        charset: as given or found.
+
+    Raises:
+        InputError: there is no file of texts or more than one, it cannot be read, no line can be used, or, without
+            `skip`, any line cannot: its file is missing, listed twice or no image that can be read, or its text is
+            empty, too long or has a symbol outside the charset. The message lists them, with line numbers.
+    """
+
+    def __init__(
+        self, directory: Path, *, charset: str | None = None, max_length: int | None = None, skip: bool = False
+    ) -> None:
+        self.directory = directory
+        self.lines: list[Line] = []
+        problems: list[str] = []
+        seen: set[Path] = set()
+        for where, name, text in _listed(directory):
+            line = Line(name, _found(directory, name), text)
+            if line.path in seen:
+                problems.append(f"{where}: {name} is listed twice")
+            elif problem := _problem(line, charset, max_length):
+                problems.append(f"{where}: {problem}")
+            else:
+                self.lines.append(line)
+            seen.add(line.path)
+        if problems and not skip:
+            listed = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
+            more = f"\n  and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
+            raise InputError(f"{directory}: {len(problems):,} lines cannot be used: mend or skip them\n{listed}{more}")
+        for problem in problems:
+            log.warning("left out: %s", problem)
+        if not self.lines:
+            raise InputError(f"{directory} has no line that can be used: list its images and their texts")
+        self.charset = charset or "".join(sorted({symbol for line in self.lines for symbol in line.text}))
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, str]:
+        """One line: image (mode "L" or "RGB") and its text."""
+        line = self.lines[index]
+        return load_line(line.path), line.text
+
+    def batch(self, indices: list[int] | range) -> tuple[list[Image.Image], list[str]]:
+        """Many lines at once, as `SequenceMNIST.batch` gives them."""
+        pairs = [self[index] for index in indices]
+        return [image for image, _ in pairs], [text for _, text in pairs]
+
+
+def _problem(line: Line, charset: str | None, max_length: int | None) -> str:
+    """Why a line cannot be used; empty if it can."""
+    if not line.text:
+        return f"{line.name} has no text"
+    if outside := sorted(set(line.text) - set(charset or line.text)):
+        return f"{line.name}: {line.text!r} has {outside[0]!r}, which is not in the charset {charset!r}"
+    if max_length is not None and len(line.text) > max_length:
+        return f"{line.name}: {line.text!r} has {len(line.text)} symbols, at most {max_length} can be read"
+    try:
+        load_line(line.path)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _found(directory: Path, name: str) -> Path:
+    path = directory / name
+    return path if path.exists() or not (directory / "images" / name).exists() else directory / "images" / name
+
+
+def _listed(directory: Path) -> Iterator[tuple[str, str, str]]:
+    """(where it says so, file name, text) of every line listed."""
+    readers = {"metadata.csv": _metadata_csv, "labels.json": _labels_json, "gt.txt": _gt_txt}
+    if not directory.is_dir():
+        raise InputError(f"{directory} is not a folder: give one with images and their texts")
+    there = [name for name in readers if (directory / name).is_file()]
+    if len(there) != 1:
+        raise InputError(
+            f"{directory} has {' and '.join(there) or 'no file of texts'}: give one of {', '.join(readers)}"
+        )
+    path = directory / there[0]
+    try:
+        yield from readers[there[0]](path)
+    except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError and JSON's are ValueErrors
+        raise InputError(f"{path} cannot be read ({error}): write it again, in UTF-8") from error
+
+
+def _metadata_csv(path: Path) -> Iterator[tuple[str, str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        if missing := [name for name in ("file_name", "text") if name not in (rows.fieldnames or ())]:
+            raise InputError(f"{path} has no column {missing[0]}: its first line must name file_name and text")
+        for row in rows:
+            yield f"{path.name}, line {rows.line_num}", row["file_name"] or "", row["text"] or ""
+
+
+def _labels_json(path: Path) -> Iterator[tuple[str, str, str]]:
+    def pairs(found: list[tuple[str, object]]) -> list[tuple[str, object]]:
+        return found  # a dict would hide what is listed twice
+
+    listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
+    if not isinstance(listed, list) or not all(isinstance(x, tuple) and isinstance(x[1], str) for x in listed):
+        raise InputError(f'{path} is not of the form {{"file name": "text"}}: write it so')
+    for number, (name, text) in enumerate(listed, 1):
+        yield f"{path.name}, entry {number}", name, str(text)
+
+
+def _gt_txt(path: Path) -> Iterator[tuple[str, str, str]]:
+    for number, row in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):  # newlines as any system's
+        name, tab, text = row.partition("\t")
+        if not tab and row.strip():
+            raise InputError(f"{path}, line {number} has no tab: write file name, tab, text")
+        if row.strip():
+            yield f"{path.name}, line {number}", name, text

@@ -1,0 +1,125 @@
+"""Folders of labelled lines: three conventions, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from seqocr.data.folder import LineFolder
+from seqocr.errors import InputError
+
+TEXTS = {"a.png": "123", "b.png": "07", "c, d.png": "5"}
+
+
+def _metadata(folder: Path, texts: dict[str, str]) -> None:
+    rows = "".join(f'"{name}",x,{text}\n' for name, text in texts.items())
+    (folder / "metadata.csv").write_text("file_name,other,text\n" + rows, encoding="utf-8-sig")
+
+
+def _labels(folder: Path, texts: dict[str, str]) -> None:
+    (folder / "labels.json").write_text(json.dumps(texts))
+
+
+def _gt(folder: Path, texts: dict[str, str]) -> None:
+    (folder / "gt.txt").write_text("".join(f"{name}\t{text}\r\n" for name, text in texts.items()), newline="")
+
+
+CONVENTIONS = (_metadata, _labels, _gt)
+every_convention = pytest.mark.parametrize("write", CONVENTIONS)
+
+
+def images(folder: Path, names: list[str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        Image.new("L", (20 + i, 10), 50 * i).save(folder / name)
+
+
+@every_convention
+@pytest.mark.parametrize("below", [".", "images"])
+def test_lines_are_those_listed(tmp_path: Path, write: Callable[..., None], below: str) -> None:
+    images(tmp_path / below, list(TEXTS))
+    write(tmp_path, TEXTS)
+    lines = LineFolder(tmp_path)
+    assert [(line.name, line.text) for line in lines.lines] == list(TEXTS.items())
+    assert lines.charset == "012357"
+    read, texts = lines.batch(range(len(lines)))
+    assert texts == list(TEXTS.values())
+    assert [image.size for image in read] == [(20, 10), (21, 10), (22, 10)]
+    assert lines[1] == (read[1], "07")
+
+
+BAD = {"gone.png": "1", "broken.png": "2", "letters.png": "1a", "long.png": "1234", "blank.png": ""}
+
+
+@every_convention
+def test_lines_that_cannot_be_used_are_listed_or_left_out(
+    tmp_path: Path, write: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    images(tmp_path, ["letters.png", "good.png", "long.png", "blank.png"])
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    write(tmp_path, {**BAD, "good.png": "12"})
+    with pytest.raises(InputError, match="5 lines cannot be used") as raised:
+        LineFolder(tmp_path, charset="0123456789", max_length=3)
+    said = str(raised.value).splitlines()[1:]
+    reasons = ("does not exist", "is not an image", "'a', which is not in the charset", "at most 3", "no text")
+    first = 2 if write is _metadata else 1
+    for number, (line, name, reason) in enumerate(zip(said, BAD, reasons, strict=True), first):
+        assert f" {number}: " in line
+        assert name in line
+        assert reason in line
+    with caplog.at_level(logging.WARNING):
+        lines = LineFolder(tmp_path, charset="0123456789", max_length=3, skip=True)
+    assert [line.name for line in lines.lines] == ["good.png"]
+    assert lines.charset == "0123456789"
+    assert len(caplog.records) == 5
+
+
+def test_what_is_listed_twice_counts_once(tmp_path: Path) -> None:
+    images(tmp_path, ["a.png"])
+    for name, text in {
+        "metadata.csv": "file_name,text\na.png,1\na.png,2\n",
+        "labels.json": '{"a.png": "1", "a.png": "2"}',
+        "gt.txt": "a.png\t1\na.png\t2\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=r"[23]: a\.png is listed twice"):
+            LineFolder(tmp_path)
+        assert [line.text for line in LineFolder(tmp_path, skip=True).lines] == ["1"]
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("metadata.csv", "name,text\na.png,1\n", "no column file_name"),
+        ("metadata.csv", "", "no column file_name"),
+        ("metadata.csv", "file_name,text\n", "no line that can be used"),
+        ("labels.json", "[1]", "not of the form"),
+        ("labels.json", '{"a.png": 1}', "not of the form"),
+        ("labels.json", "{", "cannot be read"),
+        ("gt.txt", "a.png 1\n", "line 1 has no tab"),
+    ],
+)
+def test_a_file_of_texts_that_cannot_be_used_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
+    images(tmp_path, ["a.png"])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        LineFolder(tmp_path)
+
+
+def test_other_encodings_none_or_several_files_and_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file of texts: give one of metadata\.csv, labels\.json, gt\.txt"):
+        LineFolder(tmp_path)
+    (tmp_path / "gt.txt").write_bytes("a.png\té\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"gt\.txt cannot be read .* UTF-8"):
+        LineFolder(tmp_path)
+    (tmp_path / "labels.json").write_text("{}")
+    with pytest.raises(InputError, match=r"has labels\.json and gt\.txt"):
+        LineFolder(tmp_path)
+    with pytest.raises(InputError, match="is not a folder"):
+        LineFolder(tmp_path / "gt.txt")

@@ -1,0 +1,157 @@
+"""Reading files: which are read, in what order, what is said of those that cannot be, and in what form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import lively, small_recognizer
+from PIL import Image
+from test_images import broken
+
+from seqocr import cli
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.reading import image_files, read_files
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    recognizer = small_recognizer(max_length=3)
+    lively(recognizer, scale=0.4)
+    return recognizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve lines, two of them in a folder below."""
+    folder = tmp_path / "lines"
+    (folder / "more").mkdir(parents=True)
+    pixels = torch.randint(0, 256, (12, 28, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for i, line in enumerate(pixels):
+        Image.fromarray(line.numpy()).save(folder / ("more" if i > 9 else ".") / f"{i:02}.png")
+    (folder / "notes.txt").write_text("not read")
+    return folder
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["seqocr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_files_folders_and_patterns(folder: Path) -> None:
+    names = [path.name for path in image_files([str(folder)])]
+    assert names == [f"{i:02}.png" for i in range(12)]
+    assert [path.name for path in image_files([str(folder / "0[13]*.png")])] == ["01.png", "03.png"]
+    assert [path.name for path in image_files([str(folder / "**" / "1*.png")])] == ["10.png", "11.png"]
+    given = [str(folder / "05.png"), str(folder / "more"), str(folder / "gone.png")]
+    assert [path.name for path in image_files(given)] == ["05.png", "10.png", "11.png", "gone.png"]
+    for nothing in (folder / "*.tif", folder / "more" / "none"):
+        nothing.parent.joinpath("none").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="no image there"):
+            image_files([str(nothing)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_every_good_file_is_read_and_every_bad_one_named_in_order(
+    recognizer: Recognizer, folder: Path, tmp_path: Path, batch_size: int
+) -> None:
+    (tmp_path / "broken").mkdir()
+    bad = [tmp_path / "broken" / name for name in broken(tmp_path / "broken")]
+    good = image_files([str(folder)])
+    order = [*good[:3], *bad[:4], good[3], good[3], *bad[4:], *good[4:]]
+    readings = list(read_files(recognizer, order, "parallel", batch_size))
+    assert [reading.file_name for reading in readings] == [str(path) for path in order]
+    for path, reading in zip(order, readings, strict=True):
+        if path in bad:
+            assert str(path) in reading.problem
+        else:
+            alone = recognizer.read([Image.open(path)])
+            assert (reading.text, reading.problem) == (alone.texts[0], "")
+            assert reading.confidence == pytest.approx(alone.confidences.item(), abs=1e-5)
+
+
+def test_every_form_says_the_same(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
+    recognizer.save(tmp_path / "weights")
+    read = ["read", folder, "--weights", tmp_path / "weights"]
+    code, tabs, _ = run_cli(*read)
+    assert code == 0
+    expected = [line.split("\t") for line in tabs.splitlines()]
+    assert len(expected) == 12
+    header, *rows = csv.reader(io.StringIO(run_cli(*read, "--format", "csv")[1]))
+    assert header == ["file_name", "text", "confidence"]
+    assert rows == expected
+    found = json.loads(run_cli(*read, "--format", "json", "--batch", 5)[1])
+    assert [[row["file_name"], row["text"]] for row in found] == [row[:2] for row in expected]
+    assert [row["confidence"] for row in found] == pytest.approx([float(row[2]) for row in expected], abs=2e-4)
+    table = run_cli(*read, "--format", "table")[1]
+    assert all(confidence in table for _, _, confidence in expected)
+
+
+def test_unsure_readings_are_left_empty(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
+    recognizer.save(tmp_path / "weights")
+    read = ["read", folder, "--weights", tmp_path / "weights", "--format", "json"]
+    everything = json.loads(run_cli(*read)[1])
+    ordered = sorted(row["confidence"] for row in everything)
+    below, above = max(pairwise(ordered), key=lambda pair: pair[1] - pair[0])
+    bound = (below + above) / 2  # where they are furthest apart: what is printed is rounded
+    sure = json.loads(run_cli(*read, "--min-confidence", bound)[1])
+    for before, after in zip(everything, sure, strict=True):
+        assert after == {**before, "text": before["text"] if before["confidence"] > bound else ""}
+    assert "" in {row["text"] for row in sure}
+
+
+def test_broken_files_do_not_stop_the_others(
+    run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path
+) -> None:
+    recognizer.save(tmp_path / "weights")
+    reasons = broken(folder)
+    code, out, err = run_cli("read", folder, folder / "missing.png", "--weights", tmp_path / "weights")
+    assert code == 2
+    assert len(out.splitlines()) == 13  # the twelve, and the good one that others are broken copies of
+    *errors, total = err.splitlines()
+    assert total == f"{len(reasons)} of {13 + len(reasons)} images could not be read"
+    assert all(any(name in error for error in errors) for name in reasons)
+    code, out, _ = run_cli("read", folder / "empty.png", "--weights", tmp_path / "weights", "--format", "json")
+    assert (code, json.loads(out)) == (2, [])
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["--format", "xml"], "--format xml"), (["--batch", 0], "--batch 0")])
+def test_wrong_options_are_named(run_cli: Run, folder: Path, arguments: list[object], words: str) -> None:
+    code, _, err = run_cli("read", folder, *arguments)
+    assert code == 2
+    assert err.startswith(f"error: {words}")
+
+
+def test_eval_reads_your_own_folder(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
+    recognizer.save(tmp_path / "weights")
+    files = [path.relative_to(folder) for path in image_files([str(folder)])]
+    right = recognizer.read([Image.open(folder / path) for path in files]).texts
+    rows = [
+        f"{path}\t{text if i % 3 else '999'}\n" for i, (path, text) in enumerate(zip(files, right, strict=True)) if text
+    ]
+    (folder / "gt.txt").write_text("".join([*rows, "gone.png\t1\n"]))
+    evaluate = ["eval", "--data", folder, "--weights", tmp_path / "weights", "--out", tmp_path / "tables"]
+    code, _, err = run_cli(*evaluate)
+    assert code == 2
+    assert "gone.png does not exist" in err
+    assert run_cli(*evaluate, "--skip", "--heads", "parallel")[0] == 0
+    with (tmp_path / "tables" / "predictions.csv").open() as file:
+        predictions = list(csv.DictReader(file))
+    assert [row["file_name"] for row in predictions] == [row.split("\t")[0] for row in rows]
+    assert all((row["text"] == row["prediction"]) == (row["text"] != "999") for row in predictions)
