@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +27,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
 DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, qmnist, kmnist or usps.")]
+Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
     Path | None, typer.Option(help="Directory written by `seqocr train` or `seqocr export` [the shipped weights].")
@@ -40,10 +40,10 @@ def data(
     dataset: DataSet = "mnist",
     root: DataRoot = None,
     picture: Annotated[Path | None, typer.Option(help="Also draw sample training strings to this PNG.")] = None,
+    level: Level = "grid",
 ) -> None:
     """Fetch and verify digits, and say what there is."""
-    import torch
-
+    from seqocr.data import layout
     from seqocr.data.augment import Augmentation
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import SPLITS, load_digits
@@ -52,10 +52,8 @@ def data(
         digits = load_digits(split, dataset, root)
         print(f"{split}: {len(digits):,} digits, {digits.source}")
         if split == "train" and picture is not None:
-            strings = SequenceMNIST(digits, augmentation=Augmentation())
-            lines, _ = strings.batch(range(30))
-            sheet = torch.stack(list(lines)).view(10, 3, 28, 140).transpose(1, 2).reshape(280, 420)
-            Image.fromarray(sheet.numpy()).resize((1260, 840)).save(picture)
+            strings = SequenceMNIST(digits, augmentation=Augmentation(), layout=layout.level(level))
+            layout.contact_sheet(list(strings.batch(range(30))[0])).save(picture)
             print(f"sample training strings: {picture}")
 
 
@@ -68,6 +66,7 @@ def train(
     protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
     image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    level: Level = "grid",
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
     batch_size: Annotated[int, typer.Option(help="Strings a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
@@ -103,6 +102,7 @@ def train(
         validate_every=validate_every,
         save_every=save_every,
         protocol=protocol,
+        level=level,
         seed=seed,
         augmentation=Augmentation().scaled(augment),
     )
@@ -134,6 +134,7 @@ def evaluate(
     heads: Annotated[str | None, typer.Option(help="Heads or variants, separated by commas [all heads].")] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    level: Level = "grid",
     count: Annotated[int | None, typer.Option(help="Strings [as many as the digits make].")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the draw of strings.")] = 0,
     dataset: DataSet = "mnist",
@@ -147,6 +148,7 @@ def evaluate(
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV."""
     from seqocr import evaluation
+    from seqocr.data import layout
     from seqocr.data.folder import LineFolder
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
@@ -159,8 +161,8 @@ def evaluate(
         what = f"lines of {data}"
     else:
         digits = load_digits_or_validation(split, dataset, root)
-        lines = SequenceMNIST(digits, _length(length), count=count, seed=seed)
-        what = f"strings of {digits.split} digits, {digits.source}"
+        lines = SequenceMNIST(digits, _length(length), count=count, seed=seed, layout=layout.level(level))
+        what = f"strings of {digits.split} digits ({level}), {digits.source}"
     predictions = evaluation.predict(recognizer, lines, heads.split(",") if heads else None)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [lines.lines[index].name for index in predictions["index"]])

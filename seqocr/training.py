@@ -25,6 +25,7 @@ from torch import nn
 
 from seqocr import __version__, environment
 from seqocr.data.augment import Augmentation
+from seqocr.data.layout import level
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
@@ -54,6 +55,7 @@ class TrainConfig:
         validation_strings: strings, of validation digits, that each validation reads.
         save_every: steps between saves of the state to resume from.
         protocol: "joint" trains all heads and the encoder, "frozen" the heads only; "separate" is a joint run a head.
+        level: how digits are laid out, one of `seqocr.data.layout.LEVELS`.
         seed: of the initial weights, the draw of strings and their augmentation.
     """
 
@@ -70,6 +72,7 @@ class TrainConfig:
     validation_strings: int = 1000
     save_every: int = 250
     protocol: str = "joint"
+    level: str = "grid"
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -123,12 +126,15 @@ class _Run:
     ) -> None:
         self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
         self.command = command
-        self.strings = SequenceMNIST(train, config.length, seed=config.seed, augmentation=config.augmentation)
+        layout = level(config.level)
+        self.strings = SequenceMNIST(
+            train, config.length, seed=config.seed, augmentation=config.augmentation, layout=layout
+        )
         if len(self.strings) < config.batch_size:
             raise InputError(
                 f"{len(train):,} digits make {len(self.strings)} strings, fewer than a batch: lower batch_size"
             )
-        available = SequenceMNIST(validation, config.length, seed=config.seed)
+        available = SequenceMNIST(validation, config.length, seed=config.seed, layout=layout)
         self.held_out = available.batch(range(min(config.validation_strings, len(available))))
         self.train_source, self.origin = train, recognizer.provenance
         if config.protocol == "frozen":

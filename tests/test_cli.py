@@ -199,7 +199,7 @@ def test_eval_writes_every_table(run_cli: Run, digits: None, weights: Path, tmp_
     out = tmp_path / "tables"
     code, said, _ = run_cli("eval", "--weights", weights, "--out", out, "--length", "1-3", "--count", 20)
     assert code == 0
-    assert "20 strings of test digits, made for the test" in " ".join(said.split())
+    assert "20 strings of test digits (grid), made for the test" in " ".join(said.split())
     names = {"predictions", "summary", "positions", "confusion", "comparisons"}
     assert {path.stem for path in out.iterdir()} == names
     as_text = {"text": str, "prediction": str}
@@ -238,7 +238,7 @@ def test_data_says_what_there_is_and_draws_it(run_cli: Run, digits: None, tmp_pa
     assert code == 0
     assert "train: 160 digits, made for the test" in out
     assert "test: 90 digits" in out
-    assert Image.open(tmp_path / "sheet.png").size == (1260, 840)
+    assert Image.open(tmp_path / "sheet.png").size == (864, 640)
 
 
 def test_data_of_an_unknown_set_is_refused(run_cli: Run) -> None:

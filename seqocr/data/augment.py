@@ -86,7 +86,7 @@ class Augmentation:
         stroke = signed[:, 6].view(-1, 1, 1)
         sign = stroke.sign()
         x = torch.lerp(x, _max3(x * sign).mul_(sign), stroke.abs() * self.stroke)
-        return torch.lerp(x, _binomial3(x), noise[:, 7].view(-1, 1, 1) * self.blur)
+        return torch.lerp(x, blurred(x), noise[:, 7].view(-1, 1, 1) * self.blur)
 
     def _grid(self, signed: torch.Tensor) -> torch.Tensor:
         """Where each output pixel is sampled from, (N, 28, 28, 2) in grid_sample's coordinates of [-1, 1].
@@ -143,7 +143,7 @@ def _max3(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def _binomial3(x: torch.Tensor) -> torch.Tensor:
+def blurred(x: torch.Tensor) -> torch.Tensor:
     """3x3 binomial (1 2 1) filter of (N, H, W), one axis after the other; outside is black."""
     for axis in (1, 2):
         size = x.shape[axis]

@@ -1,11 +1,14 @@
-"""Digit strings as line images: digits laid side by side on an exact grid."""
+"""Digit strings as line images: digits laid side by side on an exact grid, or as a layout has them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.layout import Layout
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 
@@ -13,8 +16,8 @@ from seqocr.errors import InputError
 class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     """Strings of digits drawn from a pool, as (image, text) pairs.
 
-    A string of n digits is an image (28, 28·n) uint8, white on black. Every sample is a function of
-    (seed, epoch, index) alone: it is the same whether it is asked for alone or in a batch, and in any order.
+    A string of n digits is an image (28, 28·n) uint8, white on black, or with a layout (height, w). Every sample is
+    a function of (seed, epoch, index) alone: it is the same whether asked for alone or in a batch, and in any order.
 
     Args:
         digits: the pool.
@@ -24,6 +27,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         seed: seeds the draw and the augmentation.
         epoch: another draw from the same pool; `at_epoch` gives the data set of a later epoch.
         augmentation: distorts each digit. Refused on the test and validation splits.
+        layout: spaces digits, and puts them on paper; default: each in its cell, untouched.
 
     Raises:
         InputError: an impossible length, a pool too small for `count`, or augmentation of held-out digits.
@@ -39,6 +43,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         seed: int = 0,
         epoch: int = 0,
         augmentation: Augmentation | None = None,
+        layout: Layout | None = None,
     ) -> None:
         shortest, longest = (length, length) if isinstance(length, int) else length
         if not 1 <= shortest <= longest:
@@ -49,7 +54,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             raise InputError(f"count {count}: give a number of strings from 1 up")
         if augmentation is not None and digits.split != "train":
             raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
-        self.digits, self.augmentation = digits, augmentation
+        self.digits, self.augmentation, self.layout = digits, augmentation, layout
         self._arguments = {"length": length, "replacement": replacement, "count": count, "seed": seed}
         self._key = _mix(_mix(seed) ^ epoch)
 
@@ -76,13 +81,14 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
 
     def at_epoch(self, epoch: int) -> SequenceMNIST:
         """The same pool, lengths and augmentation drawn anew for another epoch."""
-        return SequenceMNIST(self.digits, epoch=epoch, augmentation=self.augmentation, **self._arguments)  # type: ignore[arg-type]
+        more: dict[str, Any] = {"augmentation": self.augmentation, "layout": self.layout, **self._arguments}
+        return SequenceMNIST(self.digits, epoch=epoch, **more)
 
     def __len__(self) -> int:
         return len(self._members)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
-        """One string: image (28, 28·n) uint8 and its text.
+        """One string: image (28, 28·n) or, with a layout, (height, w), uint8, and its text.
 
         Raises:
             IndexError: past either end, so that iteration stops.
@@ -98,7 +104,8 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         """Many strings at once, vectorised.
 
         Returns:
-            images: (B, 28, 28·n) uint8 if all strings have the same length n, else a list of B (28, 28·n_i) uint8.
+            images: (B, 28, 28·n) uint8 if all strings have the same length n, else a list of B (28, 28·n_i) uint8; with
+                a layout a list of B (height, w_i) uint8.
             texts: B strings.
         """
         indices = [self._checked(index) for index in indices]
@@ -106,14 +113,16 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         lengths = [len(member) for member in members]
         chosen = torch.cat(members)
         cells = self.digits.images[chosen]
+        of_digits, of_lines, of_layout = self._noise(indices, lengths)
         if self.augmentation is not None:
-            noise = self._noise(indices, lengths, self.augmentation.noise_size)
-            cells = self.augmentation(cells.float() / 255, noise).mul(255).round().to(torch.uint8)
+            cells = self.augmentation(cells.float() / 255, of_digits).mul(255).round().to(torch.uint8)
         text = "".join(map(str, self.digits.labels[chosen].tolist()))
         texts, start = [], 0
         for n in lengths:
             texts.append(text[start : start + n])
             start += n
+        if self.layout is not None:
+            return self.layout(cells.float() / 255, lengths, of_lines, of_layout), texts
         if len(set(lengths)) == 1:
             return _side_by_side(cells.view(len(indices), lengths[0], CELL, CELL)), texts
         return [_side_by_side(part[None])[0] for part in cells.split(lengths)], texts
@@ -123,15 +132,23 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             raise IndexError(f"index {index} of {len(self)} strings")
         return index % len(self)
 
-    def _noise(self, indices: list[int], lengths: list[int], size: int) -> torch.Tensor:
-        """(total digits, size) uniform noise in [0, 1), each string's from a generator keyed by its index."""
-        generator = torch.Generator()
-        return torch.cat(
-            [
-                torch.rand(n, size, generator=generator.manual_seed(_mix(self._key ^ (index + 1))))
-                for index, n in zip(indices, lengths, strict=True)
-            ]
-        )
+    def _noise(self, indices: list[int], lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Uniform noise in [0, 1), each string's from a generator keyed by its index.
+
+        Returns:
+            for the augmentation (total digits, noise_size); for the layout (B, line_numbers) and (total digits,
+            digit_numbers). Of no columns where there is none.
+        """
+        augmentation = self.augmentation.noise_size if self.augmentation else 0
+        line, digit = (self.layout.line_numbers, self.layout.digit_numbers) if self.layout else (0, 0)
+        generator, parts = torch.Generator(), []
+        if not augmentation + line:
+            return (torch.empty(sum(lengths), 0),) * 3
+        for index, n in zip(indices, lengths, strict=True):
+            generator.manual_seed(_mix(self._key ^ (index + 1)))
+            parts.append([torch.rand(size, generator=generator) for size in ((n, augmentation), (1, line), (n, digit))])
+        of_digits, of_lines, of_layout = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        return of_digits, of_lines, of_layout
 
 
 def _side_by_side(cells: torch.Tensor) -> torch.Tensor:
