@@ -226,17 +226,13 @@ def measure_readings(plan: Plan, store: Store, weights: Path | None) -> None:
     about: dict[str, Any] = {}
     rows: list[pd.DataFrame] = []
     with TemporaryDirectory() as folder:
-        for name in _present():
+        for name in [name for name in names() if name not in not_run]:
             peer = load(name, recognizer, Path(folder))
             about[name] = {"about": peer.about, "trained": peer.trained}
             if peer.trained:
                 rows.append(readings(peer.read, torch.stack(list(lines)), texts, peer=name))
     store.write_facts({**store.facts(), "peers": about, "peers_not_run": not_run})
     store.write("peer-predictions", pd.concat(rows, ignore_index=True))
-
-
-def _present() -> list[str]:
-    return [name for name in names() if not missing(name)]
 
 
 def measure_peers(cell: Cell, store: Store, weights: Path | None, reporter: Reporter) -> None:
@@ -246,7 +242,7 @@ def measure_peers(cell: Cell, store: Store, weights: Path | None, reporter: Repo
     lines: Any = task_strings(cell.batch).batch(range(cell.batch))[0]
     recognizer = Recognizer.load(weights or SHIPPED)
     with TemporaryDirectory() as folder:
-        read = {name: load(name, recognizer, Path(folder)).read for name in _present()}
+        read = {name: load(name, recognizer, Path(folder)).read for name in names() if not missing(name)}
         calls = [(name, batch) for name in read for batch in (1, cell.batch)]
 
         def one_round(shuffle: random.Random) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from seqocr.data.processor import Processor
+from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import DIGITS, Recognizer
@@ -111,3 +112,17 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return code, out, err
 
     return run
+
+
+def assert_same_alone_and_in_any_batch(make: Callable[[], SequenceMNIST]) -> None:
+    """Of a data set made twice: one asked for everything at once, the other for one string at a time, then for some."""
+    strings, again = make(), make()
+    images, texts = strings.batch(range(len(strings)))
+    for i in reversed(range(len(strings))):
+        image, text = again[i]
+        assert text == texts[i]
+        assert torch.equal(image, images[i])
+    some = [5, 0, 3]
+    for i, (image, text) in zip(some, again.__getitems__(some), strict=True):
+        assert text == texts[i]
+        assert torch.equal(image, images[i])

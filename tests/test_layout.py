@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import assert_same_alone_and_in_any_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,15 +46,7 @@ def test_a_line_is_the_same_alone_and_in_any_batch(seed: int, level: str, augmen
         augmentation = Augmentation() if augmented else None
         return SequenceMNIST(digits, (1, 6), seed=seed, augmentation=augmentation, layout=LEVELS[level])
 
-    strings, again = make(), make()
-    images, texts = strings.batch(range(len(strings)))
-    for i in reversed(range(len(strings))):
-        image, text = again[i]
-        assert text == texts[i]
-        assert torch.equal(image, images[i])
-    some = [3, 0, 5]
-    for i, (image, _) in zip(some, again.__getitems__(some), strict=True):
-        assert torch.equal(image, images[i])
+    assert_same_alone_and_in_any_batch(make)
 
 
 @pytest.mark.parametrize("level", ["jitter", "wild"])

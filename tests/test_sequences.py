@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import coded
+from conftest import assert_same_alone_and_in_any_batch, coded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -52,16 +52,7 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(seed: int, augmented: bool,
     def make() -> SequenceMNIST:
         return SequenceMNIST(coded(80), length, seed=seed, augmentation=Augmentation() if augmented else None)
 
-    strings, again = make(), make()
-    images, texts = strings.batch(range(len(strings)))
-    for i in reversed(range(len(strings))):
-        image, text = again[i]
-        assert text == texts[i]
-        assert torch.equal(image, images[i])
-    some = [5, 0, 3]
-    for i, (image, text) in zip(some, again.__getitems__(some), strict=True):
-        assert text == texts[i]
-        assert torch.equal(image, images[i])
+    assert_same_alone_and_in_any_batch(make)
 
 
 def test_digits_lie_side_by_side_on_the_grid_untouched() -> None:

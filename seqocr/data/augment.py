@@ -82,10 +82,7 @@ class Augmentation:
         x = F.grid_sample(
             digits.unsqueeze(1), self._grid(signed), mode="bilinear", padding_mode="zeros", align_corners=False
         ).squeeze(1)
-        # With its sign turned, the maximum filter is a minimum filter: one call thickens some and thins the others.
-        stroke = signed[:, 6].view(-1, 1, 1)
-        sign = stroke.sign()
-        x = torch.lerp(x, _max3(x * sign).mul_(sign), stroke.abs() * self.stroke)
+        x = thickened(x, signed[:, 6] * self.stroke)
         return torch.lerp(x, blurred(x), noise[:, 7].view(-1, 1, 1) * self.blur)
 
     def _grid(self, signed: torch.Tensor) -> torch.Tensor:
@@ -127,6 +124,14 @@ def _control_points(k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     basis = torch.eye(k * k, dtype=torch.float64).view(k * k, 1, k, k)
     spread = F.interpolate(basis, size=(CELL, CELL), mode="bilinear", align_corners=True)
     return x.flatten(), y.flatten(), spread.view(k * k, CELL * CELL)
+
+
+def thickened(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+    """Strokes (N, H, W) with a share |amount| (N,) of a 3x3 dilation mixed in; below 0, of an erosion."""
+    amount = amount.view(-1, 1, 1)
+    # With its sign turned, the maximum filter is a minimum filter: one call thickens some and thins the others.
+    sign = amount.sign()
+    return torch.lerp(x, _max3(x * sign).mul_(sign), amount.abs())
 
 
 def _max3(x: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from seqocr.data.augment import CELL, blurred
+from seqocr.data.augment import CELL, blurred, thickened
 from seqocr.errors import InputError
 
 Range = tuple[float, float]  # (least, most), drawn uniformly
@@ -23,7 +23,6 @@ Range = tuple[float, float]  # (least, most), drawn uniformly
 _BOX = 48  # pixels: the side of what a digit or mark is drawn in before it is placed
 _BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
 _INKED = 0.3  # from this darkness on a column is part of a digit
-_LINE_NUMBERS, _DIGIT_NUMBERS = 32, 16
 _BANK = (256, 1024)  # size of the noise that lines take theirs from
 
 
@@ -75,8 +74,8 @@ class Layout:
     jpeg: float = 0.0
     invert: float = 0.0
 
-    line_numbers = _LINE_NUMBERS  # uniform random numbers that a line takes
-    digit_numbers = _DIGIT_NUMBERS  # and each of its digits
+    line_numbers = 32  # uniform random numbers that a line takes
+    digit_numbers = 16  # and each of its digits
 
     def __post_init__(self) -> None:
         if not CELL <= self.height <= 4 * _BOX:
@@ -117,11 +116,8 @@ class Layout:
         x, y = _box()
         to_source = _BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
         grid = torch.stack([(x + slant[:, None, None] * y) * to_source, (y * to_source).expand(-1, -1, _BOX)], dim=3)
-        ink = F.grid_sample(digits[:, None], grid.float(), padding_mode="zeros", align_corners=False)
-        wide = F.max_pool2d(ink, 3, 1, 1)
-        thin = -F.max_pool2d(-ink, 3, 1, 1)
-        amount = (self.thickness * _signed(line[:, 2]))[:, None, None, None]
-        return torch.where(amount > 0, torch.lerp(ink, wide, amount), torch.lerp(ink, thin, -amount))[:, 0]
+        ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
+        return thickened(ink, self.thickness * _signed(line[:, 2]))
 
     def _marks(self, line: torch.Tensor, noise: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What may stand after each digit and is none: (N, _BOX, _BOX), and whether it does."""

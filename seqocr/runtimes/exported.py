@@ -101,19 +101,23 @@ class ExportedRecognizer(Reader):
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
 
-        def variants(threads: int) -> dict[str, Variant]:
-            def session(name: str) -> Session:
-                # A decoder's step is too little work to be shared: waking a second thread takes longer.
-                return load_session(directory / f"{name}.onnx", engine, 1 if name.endswith("-step") else threads)
+        @cache
+        def session(name: str, threads: int) -> Session:
+            return load_session(directory / f"{name}.onnx", engine, threads)
 
-            return assembled(self.heads, session)
+        def variants(heads: Any, threads: int) -> dict[str, Variant]:
+            # A decoder's step is too little work to be shared: waking a second thread takes longer.
+            return assembled(heads, lambda name: session(name, 1 if name.endswith("-step") else threads))
 
         threads = threads or torch.get_num_threads()
-        self._variants = variants(threads)
+        self._variants = variants(self.heads, threads)
         if shares_out(engine, threads):
-            alone = cache(lambda: variants(1))
+
+            def alone(name: str) -> Variant:
+                return variants({name: self.heads[name]}, 1)[name]
+
             self._variants = {
-                name: partial(_joined, SharedOut(whole, lambda name=name: alone()[name], threads))  # type: ignore[misc]
+                name: partial(_joined, SharedOut(whole, partial(alone, name), threads))
                 for name, whole in self._variants.items()
             }
 
