@@ -61,12 +61,18 @@ def data(
 def train(
     out: Annotated[Path, typer.Option(help="Directory for the recognizer.")],
     encoder: Annotated[str, typer.Option(help="Preset (tiny, small), hub id, or Hugging Face directory.")] = "tiny",
-    init: Annotated[Path | None, typer.Option(help="Start from this trained recognizer instead.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start from trained weights instead: tiny, strings (shipped), or a directory."),
+    ] = None,
     heads: Heads = "ar,parallel,ctc",
     protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
     image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
+    patch: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of patches other than --init's own.")] = None,
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
-    level: Level = "grid",
+    level: Annotated[
+        str, typer.Option(help="How digits are laid out: grid, jitter or wild; several, by commas, in equal shares.")
+    ] = "grid",
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
     batch_size: Annotated[int, typer.Option(help="Strings a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
@@ -86,7 +92,7 @@ def train(
 
     from seqocr.data.augment import Augmentation
     from seqocr.data.sources import load_digits
-    from seqocr.models.recognizer import Recognizer
+    from seqocr.models.recognizer import Recognizer, shipped
     from seqocr.training import TrainConfig, fit
 
     lengths = _length(length)
@@ -110,7 +116,9 @@ def train(
         raise InputError(
             f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint"
         )
-    size = _image_size(image_size)
+    if patch is not None and init is None:
+        raise InputError("--patch changes the patches of --init: give both")
+    size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
     names = heads.split(",")
     runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
     target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
@@ -120,7 +128,8 @@ def train(
         if init is None:
             recognizers.append(Recognizer.build(encoder, chosen, image_size=size, max_length=longest))
         else:
-            recognizers.append(Recognizer.load(init).with_heads(chosen))
+            trained = Recognizer.load(shipped(init) or Path(init))
+            recognizers.append(trained.adapted(chosen, image_size=size, patch=patches, max_length=longest))
     digits, held_out = load_digits("train", dataset, root), load_digits("validation", dataset, root)
     for (directory, _), recognizer in zip(runs, recognizers, strict=True):
         fit(recognizer, digits, held_out, config, directory, target, command=typed)
@@ -299,13 +308,13 @@ def _length(text: str) -> int | tuple[int, int]:
     raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5")
 
 
-def _image_size(text: str | None) -> tuple[int, int] | None:
+def _size(text: str | None, option: str) -> tuple[int, int] | None:
     if text is None:
         return None
     try:
         height, width = (int(part) for part in text.lower().split("x"))
     except ValueError:
-        raise InputError(f"--image-size {text}: give HEIGHTxWIDTH such as 32x160") from None
+        raise InputError(f"{option} {text}: give HEIGHTxWIDTH such as 32x160") from None
     return height, width
 
 

@@ -35,6 +35,7 @@ from seqocr.progress import Reporter, progress
 
 PROTOCOLS = ("joint", "frozen", "separate")
 _STATE = "training-state.safetensors"
+_APART = 7919  # between the seeds of the parts of a batch
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class TrainConfig:
         validation_strings: strings, of validation digits, that each validation reads.
         save_every: steps between saves of the state to resume from.
         protocol: "joint" trains all heads and the encoder, "frozen" the heads only; "separate" is a joint run a head.
-        level: how digits are laid out, one of `seqocr.data.layout.LEVELS`.
+        level: how digits are laid out, one of `seqocr.data.layout.LEVELS`; or several with commas, of which each gives
+            an equal share of every batch ("grid,wild,wild": a third and two thirds).
         seed: of the initial weights, the draw of strings and their augmentation.
     """
 
@@ -126,16 +128,24 @@ class _Run:
     ) -> None:
         self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
         self.command = command
-        layout = level(config.level)
-        self.strings = SequenceMNIST(
-            train, config.length, seed=config.seed, augmentation=config.augmentation, layout=layout
-        )
-        if len(self.strings) < config.batch_size:
-            raise InputError(
-                f"{len(train):,} digits make {len(self.strings)} strings, fewer than a batch: lower batch_size"
-            )
-        available = SequenceMNIST(validation, config.length, seed=config.seed, layout=layout)
-        self.held_out = available.batch(range(min(config.validation_strings, len(available))))
+        names = config.level.split(",")
+        self.share = config.batch_size // len(names)
+        if self.share * len(names) != config.batch_size:
+            raise InputError(f"batch_size {config.batch_size}: give a multiple of {len(names)}, the number of levels")
+        self.parts: list[SequenceMNIST] = []
+        self.held_out: tuple[list[Any], list[str]] = [], []
+        for i, layout in enumerate(map(level, names)):
+            seed = config.seed + i * _APART
+            strings = SequenceMNIST(train, config.length, seed=seed, augmentation=config.augmentation, layout=layout)
+            if len(strings) < self.share:
+                raise InputError(
+                    f"{len(train):,} digits make {len(strings)} strings, fewer than a batch: lower batch_size"
+                )
+            self.parts.append(strings)
+            available = SequenceMNIST(validation, config.length, seed=seed, layout=layout)
+            wanted = -(-config.validation_strings // len(names))
+            for all_of, of_part in zip(self.held_out, available.batch(range(min(wanted, len(available)))), strict=True):
+                all_of.extend(of_part)
         self.train_source, self.origin = train, recognizer.provenance
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
@@ -179,14 +189,9 @@ class _Run:
                 raise KeyboardInterrupt
         return Recognizer.load(self.out)
 
-    def _batches(self, step: int) -> Iterator[tuple[Any, list[str]]]:
-        size, epoch = self.config.batch_size, 0
-        while True:
-            strings = self.strings.at_epoch(epoch)
-            in_epoch = len(strings) // size  # not the same every time where lengths are mixed
-            for i in range(step, in_epoch):
-                yield strings.batch(range(i * size, (i + 1) * size))
-            step, epoch = max(0, step - in_epoch), epoch + 1
+    def _batches(self, step: int) -> Iterator[tuple[list[Any], list[str]]]:
+        for parts in zip(*(_shares(strings, self.share, step) for strings in self.parts), strict=True):
+            yield [image for images, _ in parts for image in images], [text for _, texts in parts for text in texts]
 
     def _train_step(self, images: Any, texts: list[str]) -> float:
         start = time.monotonic()
@@ -288,6 +293,17 @@ class _Run:
             if f"exp_avg/{name}" in tensors:
                 moments = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
                 self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
+
+
+def _shares(strings: SequenceMNIST, size: int, step: int) -> Iterator[tuple[Any, list[str]]]:
+    """From `step` on, `size` strings a step, epoch after epoch."""
+    epoch = 0
+    while True:
+        strings = strings.at_epoch(epoch)
+        in_epoch = len(strings) // size  # not the same every time where lengths are mixed
+        for i in range(step, in_epoch):
+            yield strings.batch(range(i * size, (i + 1) * size))
+        step, epoch = max(0, step - in_epoch), epoch + 1
 
 
 @contextmanager

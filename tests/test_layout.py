@@ -24,6 +24,7 @@ PLAIN: dict[str, Any] = {f.name: 0.0 for f in fields(Layout)} | {
     "size": (1, 1),
     "paper": (0, 0),
     "ink": (1, 1),
+    "jpeg": None,
 }
 
 
@@ -101,6 +102,7 @@ def test_gaps_are_as_wide_as_asked_for() -> None:
         {"slant": 0.5},
         {"slant_change": 0.3},
         {"thickness": 0.9},
+        {"crisp": 0.4},
         {"rise": 15.0},
         {"wander": 5.0},
         {"mark": 1.0},
@@ -112,7 +114,7 @@ def test_gaps_are_as_wide_as_asked_for() -> None:
         {"rule": 1.0, "paper": (0.8, 0.8)},
         {"noise": 0.1, "paper": (0.8, 0.8)},
         {"blur": 1.0},
-        {"jpeg": 2.0},
+        {"jpeg": (20, 40)},
         {"invert": 1.0},
     ],
 )

@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -24,6 +26,7 @@ _BOX = 48  # pixels: the side of what a digit or mark is drawn in before it is p
 _BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
 _INKED = 0.3  # from this darkness on a column is part of a digit
 _BANK = (256, 1024)  # size of the noise that lines take theirs from
+_TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like width
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Layout:
         gap_change: ± pixels a gap.
         size: of digits relative to MNIST's, a line; size_change: ± share of it, a digit.
         slant: ± tangent, a line; slant_change: ± tangent, a digit.
-        thickness: ± share of a dilation or erosion mixed in, a line.
+        thickness: ± share of a dilation or erosion mixed in, a line; less of an erosion where digits are small.
+        crisp: most of ink's darkness, at either end, that becomes none or all, a line: strokes with sharp edges.
         rise: ± pixels that the baseline goes up or down over a hundred, a line; wander: ± pixels, a digit.
         mark: chance of a full stop, comma or dash at each place between two digits; end: chance of one, or of an equals
             sign, after the last.
@@ -47,7 +51,7 @@ class Layout:
         texture: most contrast of waves printed on the paper, as on cheques, of that of ink; rule: chance of a ruled
             line.
         noise: most standard deviation of noise, of a brightness of 1; blur: most share of a 3x3 binomial filter.
-        jpeg: most coarseness of JPEG's quantisation (1 is about quality 50).
+        jpeg: quality that a line is stored in as a JPEG; None: it is not.
         invert: chance that the line is light on dark.
     """
 
@@ -60,6 +64,7 @@ class Layout:
     slant: float = 0.3
     slant_change: float = 0.1
     thickness: float = 0.5
+    crisp: float = 0.0
     rise: float = 4
     wander: float = 2
     mark: float = 0.0
@@ -71,7 +76,7 @@ class Layout:
     rule: float = 0.0
     noise: float = 0.0
     blur: float = 0.3
-    jpeg: float = 0.0
+    jpeg: Range | None = None
     invert: float = 0.0
 
     line_numbers = 32  # uniform random numbers that a line takes
@@ -95,91 +100,102 @@ class Layout:
         Returns:
             B images (height, w_i) uint8, dark on light if the paper is light.
         """
-        counts = torch.tensor(lengths)
-        of = torch.repeat_interleave(torch.arange(len(lengths)), counts)  # the line of each digit
-        line, last = lines[of], torch.zeros(len(digits), dtype=torch.bool)
-        last[counts.cumsum(0) - 1] = True
-        ink = self._digits(digits, line, noise)
-        marks, there = self._marks(line, noise, last)
-        canvas, widths = self._placed(torch.stack([ink, marks], 1), there, of, last, lines, line, noise)
-        canvas = torch.lerp(canvas, blurred(canvas), lines[:, 8].view(-1, 1, 1) * self.blur)
-        page = self._on_paper(canvas, lines)
-        page = _as_jpeg(page, lines[:, 9] * self.jpeg) if self.jpeg else page
-        light = (lines[:, 10] < self.invert).view(-1, 1, 1)
-        pixels = torch.where(light, 1 - page, page).clamp(0, 1).mul(255).round().to(torch.uint8)
-        return [image[:, :width] for image, width in zip(pixels, widths, strict=True)]
+        draw = _Draw.of_lines(lengths, lines, noise)
+        boxes = torch.cat([self._digits(digits, draw), self._marks(draw)])
+        of, x, y, widths = self._placed(boxes, draw)
+        # Lines of about the same width are drawn together, so that little of a canvas is drawn in vain.
+        images: list[torch.Tensor] = [torch.empty(0)] * len(lengths)
+        for few in widths.argsort().split(_TOGETHER):
+            place = torch.full_like(widths, -1)
+            place[few] = torch.arange(len(few))
+            among = place[of] >= 0
+            size = (len(few), self.height, int(widths[few].max()) + _BEYOND)
+            ink = _pasted(boxes[among], place[of[among]], x[among], y[among], size)
+            for i, page in zip(few.tolist(), self._on_paper(ink, lines[few]), strict=True):
+                images[i] = page[:, : widths[i]]
+        if self.jpeg:
+            quality = _within(self.jpeg, lines[:, 9]).tolist()
+            images = [_as_jpeg(*of_line) for of_line in zip(images, quality, strict=True)]
+        return images
 
-    def _digits(self, digits: torch.Tensor, line: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def _digits(self, digits: torch.Tensor, draw: _Draw) -> torch.Tensor:
         """Sized, slanted and thickened, (N, _BOX, _BOX)."""
-        size = _within(self.size, line[:, 0]) * (1 + self.size_change * _signed(noise[:, 0]))
-        slant = self.slant * _signed(line[:, 1]) + self.slant_change * _signed(noise[:, 1])
+        size = _within(self.size, draw.line[:, 0]) * (1 + self.size_change * _signed(draw.digit[:, 0]))
+        slant = self.slant * _signed(draw.line[:, 1]) + self.slant_change * _signed(draw.digit[:, 1])
         x, y = _box()
         to_source = _BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
         grid = torch.stack([(x + slant[:, None, None] * y) * to_source, (y * to_source).expand(-1, -1, _BOX)], dim=3)
         ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-        return thickened(ink, self.thickness * _signed(line[:, 2]))
+        change = self.thickness * _signed(draw.line[:, 2])
+        # The strokes of small digits are thin already, and would vanish.
+        ink = thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
+        cut = (self.crisp * draw.line[:, 23]).view(-1, 1, 1)
+        return ((ink - cut) / (1 - 2 * cut)).clamp_(0, 1) if self.crisp else ink
 
-    def _marks(self, line: torch.Tensor, noise: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What may stand after each digit and is none: (N, _BOX, _BOX), and whether it does."""
-        there = noise[:, 2] < torch.where(last, self.end, self.mark)
+    def _there(self, draw: _Draw) -> torch.Tensor:
+        """(N,) bool: whether a mark follows each digit."""
+        return draw.digit[:, 2] < torch.where(draw.last, self.end, self.mark)
+
+    def _marks(self, draw: _Draw) -> torch.Tensor:
+        """What stands after some digits and is none, (M, _BOX, _BOX)."""
+        there = self._there(draw)
+        line, digit, last = draw.line[there], draw.digit[there], draw.last[there]
         size = _within(self.size, line[:, 0])
         foot = 10 * size  # pixels from the middle of the box down to the baseline
-        kind = (noise[:, 3] * torch.where(last, 4, 3)).floor()  # full stop, comma, dash, equals sign
+        kind = (digit[:, 3] * torch.where(last, 4, 3)).floor()  # full stop, comma, dash, equals sign
         stop, comma = kind == 0, kind == 1
         dash = kind >= 2
-        length = torch.where(stop, 0.0, torch.where(comma, 3 + 4 * noise[:, 4], 6 + 10 * noise[:, 4])) * size
-        lean = torch.where(dash, 0.6 * (noise[:, 5] - 0.5), 1.9 + 0.4 * _signed(noise[:, 5]))
-        middle = torch.where(dash, 6 * _signed(noise[:, 6]), foot + 2 * _signed(noise[:, 6]))
-        thickness = 0.9 + 1.2 * line[:, 3] + 0.6 * noise[:, 7]
+        length = torch.where(stop, 0.0, torch.where(comma, 3 + 4 * digit[:, 4], 6 + 10 * digit[:, 4])) * size
+        lean = torch.where(dash, 0.6 * (digit[:, 5] - 0.5), 1.9 + 0.4 * _signed(digit[:, 5]))
+        middle = torch.where(dash, 6 * _signed(digit[:, 6]), foot + 2 * _signed(digit[:, 6]))
+        thickness = 0.9 + 1.2 * line[:, 3] + 0.6 * digit[:, 7]
         drawn = _segment(length, lean, middle, thickness)
         second = _segment(length, lean, middle + 5 * size, thickness) * (kind == 3).view(-1, 1, 1)
-        return torch.maximum(drawn, second), there
+        return torch.maximum(drawn, second)
 
     def _placed(
-        self,
-        boxes: torch.Tensor,
-        there: torch.Tensor,
-        of: torch.Tensor,
-        last: torch.Tensor,
-        lines: torch.Tensor,
-        line: torch.Tensor,
-        noise: torch.Tensor,
-    ) -> tuple[torch.Tensor, list[int]]:
-        """Boxes (N, 2, _BOX, _BOX), each digit and its mark, side by side: ink (B, height, W) and the lines' widths.
+        self, boxes: torch.Tensor, draw: _Draw
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Where boxes go, digits and the marks after them side by side.
 
         Everything that adds up along a line is a whole number of pixels, so that sums are exact in any batch.
+
+        Returns:
+            of each box its line, x and y of its upper left corner; and of each line its width. All int64.
         """
-        shown = torch.stack([torch.ones_like(there), there], 1)
-        inked = boxes.amax(dim=2) > _INKED  # (N, 2, columns)
-        left = inked.int().argmax(2)
-        right = _BOX - inked.flip(2).int().argmax(2)
-        wide = torch.where(inked.any(2), right - left, 0)
-        gap = _within(self.gap, line[:, 4])[:, None] + self.gap_change * _signed(noise[:, 8:10])
+        there = self._there(draw)
+
+        def by_digit(values: torch.Tensor) -> torch.Tensor:
+            """Of all boxes to (N, 2): of a digit and of the mark after it, 0 where there is none."""
+            both = torch.zeros(len(there), 2, dtype=values.dtype)
+            both[:, 0], both[there, 1] = values[: len(there)], values[len(there) :]
+            return both
+
+        inked = boxes.amax(dim=1) > _INKED  # (boxes, columns)
+        left = inked.int().argmax(1)
+        wide = by_digit(torch.where(inked.any(1), _BOX - inked.flip(1).int().argmax(1) - left, 0))
+        gap = _within(self.gap, draw.line[:, 4])[:, None] + self.gap_change * _signed(draw.digit[:, 8:10])
         # Neighbours may overlap, but not pass each other.
-        step = torch.maximum(wide + gap.round().long(), (wide + 1) // 2) * shown
+        step = torch.maximum(wide + gap.round().long(), (wide + 1) // 2)
+        step[:, 1] *= there
         ends = step.flatten().cumsum(0).view_as(step)
-        starts = torch.zeros(len(lines), dtype=torch.long)
-        starts[1:] = ends[last, 1][:-1]
-        margins = _within(self.margin, lines[:, 5:7]).round().long()
-        x = ends - step - left + (margins[:, 0] - starts)[of, None]
-        widths = ends[last, 1] - starts + margins.sum(1) + 4  # ink is a little wider than what counts as inked
-        centre = widths[of, None] / 2
-        climb = self.rise / 100 * _signed(line[:, 7])[:, None] * (x + _BOX / 2 - centre)
-        y = ((self.height - _BOX) / 2 + climb + self.wander * _signed(noise[:, 10:12])).round().long()
-        W = int(widths.max()) + _BEYOND
-        rows = y[..., None] + torch.arange(_BOX)
-        columns = x[..., None] + torch.arange(_BOX)
-        place = (of[:, None, None] * self.height + rows)[..., None] * W + columns[..., None, :]
-        inside = ((rows >= 0) & (rows < self.height))[..., None] & ((columns >= 0) & (columns < W))[..., None, :]
-        values = boxes * (inside & shown[..., None, None])
-        canvas = torch.zeros(len(lines) * self.height * W)
-        canvas.scatter_reduce_(0, torch.where(inside, place, 0).flatten(), values.flatten(), "amax")
-        return canvas.view(len(lines), self.height, W), widths.tolist()
+        starts = torch.zeros(len(draw.lines), dtype=torch.long)
+        starts[1:] = ends[draw.last, 1][:-1]
+        margins = _within(self.margin, draw.lines[:, 5:7]).round().long()
+        x = ends - step - by_digit(left) + (margins[:, 0] - starts)[draw.of, None]
+        widths = ends[draw.last, 1] - starts + margins.sum(1) + 4  # ink is a little wider than what counts as inked
+        centre = widths[draw.of, None] / 2
+        climb = self.rise / 100 * _signed(draw.line[:, 7])[:, None] * (x + _BOX / 2 - centre)
+        y = ((self.height - _BOX) / 2 + climb + self.wander * _signed(draw.digit[:, 10:12])).round().long()
+        x, y = (torch.cat([both[:, 0], both[there, 1]]) for both in (x, y))
+        return torch.cat([draw.of, draw.of[there]]), x, y, widths
 
     def _on_paper(self, ink: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
-        """Ink (B, H, W) in [0, 1] to brightness."""
+        """Ink (B, H, W) in [0, 1] to pixels, uint8."""
         _, H, W = ink.shape
         column = lines.unsqueeze(2).unsqueeze(3)  # (B, numbers, 1, 1)
+        if self.blur:
+            ink = torch.lerp(ink, blurred(ink), column[:, 8] * self.blur)
         y, x = torch.arange(H).view(1, H, 1) / 40, torch.arange(W).view(1, 1, W) / 40  # of the usual height
         shade, dark = _within(self.paper, column[:, 11]), _within(self.ink, column[:, 27])
         paper = shade + self.gradient * _signed(column[:, 12]) * (x / 4 + y - 0.75)
@@ -189,17 +205,41 @@ class Layout:
                 angle, pitch = math.pi * column[:, 14 + i], 5 + 15 * column[:, 16 + i]
                 bend = 0.4 * column[:, 18 + i] * torch.sin(2 * math.pi * (x * (1 + column[:, 20 + i]) + y / 2))
                 wave = torch.sin(2 * math.pi * (pitch * (x * angle.cos() / 2 + y * angle.sin()) / 2 + bend * pitch / 4))
-                paper = paper - strength * (column[:, 22 + i] < (1.0, 0.6)[i]) * wave.clamp(min=0) ** 2
+                paper = paper - strength * (column[:, 22 + i] < (1.0, 0.6)[i]) * wave.clamp_(min=0).square_()
         if self.rule:
             at = torch.where(column[:, 25] < 0.5, 0.06, 0.94) * H / 40 + 0.1 * _signed(column[:, 26])
             paper = paper - (column[:, 24] < self.rule) * 0.5 * (1 - ((y - at - 0.02 * x) * 40).abs()).clamp(0, 1)
         # On black paper ink is light.
         page = torch.where(shade > 0.25, paper * (1 - dark * ink), paper + dark * ink * (1 - paper))
         if self.noise:
-            down = (lines[:, 28] * (_BANK[0] - H)).long().view(-1, 1, 1) + torch.arange(H).view(1, H, 1)
-            along = ((lines[:, 29] * _BANK[1]).long().view(-1, 1, 1) + torch.arange(W).view(1, 1, W)) % _BANK[1]
-            page = page + self.noise * column[:, 30] * _noise_bank()[down, along]
-        return page
+            room = torch.tensor([_BANK[0] - H, _BANK[1] // 4])
+            grain = [_noise_bank()[d : d + H].roll(-a, 1)[:, :W] for d, a in (lines[:, 28:30] * room).long().tolist()]
+            page = page + self.noise * column[:, 30] * torch.stack(grain)
+        page = torch.where(column[:, 10] < self.invert, 1 - page, page)
+        return page.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The random numbers of B lines, `lines` (B, ·), and of their N digits, `digit` (N, ·).
+
+    Attributes:
+        of: (N,) int64, the line of each digit; line: (N, ·), its numbers; last: (N,) bool, whether it ends the line.
+    """
+
+    lines: torch.Tensor
+    digit: torch.Tensor
+    of: torch.Tensor
+    line: torch.Tensor
+    last: torch.Tensor
+
+    @classmethod
+    def of_lines(cls, lengths: list[int], lines: torch.Tensor, digit: torch.Tensor) -> _Draw:
+        counts = torch.tensor(lengths)
+        of = torch.repeat_interleave(torch.arange(len(lengths)), counts)
+        last = torch.zeros(len(digit), dtype=torch.bool)
+        last[counts.cumsum(0) - 1] = True
+        return cls(lines, digit, of, lines[of], last)
 
 
 LEVELS: dict[str, Layout | None] = {
@@ -208,25 +248,26 @@ LEVELS: dict[str, Layout | None] = {
     "wild": Layout(
         height=48,
         margin=(0, 20),
-        gap=(-4, 12),
+        gap=(-5, 10),
         gap_change=3,
-        size=(0.8, 1.5),
+        size=(0.8, 1.8),
         size_change=0.15,
         slant=0.6,
         slant_change=0.15,
-        thickness=0.7,
+        thickness=1.0,
+        crisp=0.25,
         rise=8,
         wander=3,
         mark=0.15,
         end=0.4,
-        paper=(0.5, 1.0),
-        ink=(0.35, 0.95),
+        paper=(0.45, 1.0),
+        ink=(0.4, 0.95),
         gradient=0.15,
         texture=0.2,
         rule=0.4,
-        noise=0.06,
+        noise=0.04,
         blur=1.0,
-        jpeg=1.0,
+        jpeg=(30, 95),
         invert=0.1,
     ),
 }
@@ -289,37 +330,25 @@ def _segment(length: torch.Tensor, lean: torch.Tensor, middle: torch.Tensor, thi
     return (thickness.view(-1, 1, 1) + 0.5 - distance).clamp(0, 1)
 
 
-# JPEG's luminance quantisation at quality 50 (ITU-T T.81, table K.1).
-_QUANTISATION = torch.tensor(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ],
-    dtype=torch.float64,
-)
-
-
-def _as_jpeg(pages: torch.Tensor, coarseness: torch.Tensor) -> torch.Tensor:
-    """Brightness (B, H, W) after JPEG's rounding of the cosine coefficients of 8x8 blocks.
-
-    Args:
-        coarseness: (B,), of the steps rounded to, relative to quality 50's.
-
-    In double precision, whose rounding never moves a coefficient to another step (see `Augmentation`).
+def _pasted(
+    boxes: torch.Tensor, of: torch.Tensor, x: torch.Tensor, y: torch.Tensor, size: tuple[int, int, int]
+) -> torch.Tensor:
+    """Boxes (n, _BOX, _BOX) on canvases (B, H, W): that of `of`, with the upper left corner at (x, y), the darkest on
+    top. What is off a canvas is lost.
     """
-    batch, H, W = pages.shape
-    padded = F.pad(pages[:, None].double(), (0, -W % 8, 0, -H % 8), mode="replicate")[:, 0] * 255 - 128
-    blocks = padded.unfold(1, 8, 8).unfold(2, 8, 8)  # (B, rows, columns, 8, 8)
-    k = torch.arange(8, dtype=torch.float64)
-    cosines = torch.cos((2 * k + 1) * k[:, None] * math.pi / 16) / 2
-    cosines[0] /= math.sqrt(2)
-    steps = (_QUANTISATION * coarseness.double().view(-1, 1, 1)).clamp(min=1).view(batch, 1, 1, 8, 8)
-    rounded = (cosines @ blocks @ cosines.T / steps).round() * steps
-    blocks = (cosines.T @ rounded @ cosines).transpose(2, 3)
-    return ((blocks.reshape(padded.shape) + 128) / 255)[:, :H, :W].float()
+    B, H, W = size
+    full_height, full_width = H + 2 * _BOX, W + 2 * _BOX  # with room for what is lost
+    rows = (of * full_height + y.clamp(-_BOX, H) + _BOX)[:, None] + torch.arange(_BOX)
+    columns = (x.clamp(-_BOX, W) + _BOX)[:, None] + torch.arange(_BOX)
+    place = (rows * full_width)[:, :, None] + columns[:, None, :]
+    canvas = torch.zeros(B * full_height * full_width)
+    canvas.scatter_reduce_(0, place.flatten(), boxes.flatten(), "amax")
+    return canvas.view(B, full_height, full_width)[:, _BOX:-_BOX, _BOX:-_BOX]
+
+
+def _as_jpeg(page: torch.Tensor, quality: float) -> torch.Tensor:
+    """A page (H, W) uint8 after JPEG of that quality."""
+    file = BytesIO()
+    Image.fromarray(page.numpy()).save(file, "JPEG", quality=round(quality))
+    with Image.open(file) as image:
+        return torch.from_numpy(np.array(image))

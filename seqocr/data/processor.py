@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import resize
+from transformers.image_utils import get_image_size_for_max_height_width as largest_within
 
 from seqocr.errors import InputError
 
@@ -22,8 +24,9 @@ class Processor:
 
     Attributes:
         height, width: the encoder's input, pixels.
-        keep_aspect: scale to the height and fill up the width on the right with the image's background (a line too
-            wide is squeezed); False stretches to the size whatever the aspect, as TrOCR's own processor does.
+        keep_aspect: make the image as large as fits, and fill up on the right (or below) with 0, which is no paper's
+            colour but mid-grey's, as `DetrImageProcessor` of transformers does; False stretches to the size whatever
+            the aspect, as TrOCR's own processor does.
         mean, std: a channel, of values in [0, 1]; TrOCR's are 0.5.
     """
 
@@ -43,35 +46,26 @@ class Processor:
             InputError: an image has another shape or type, or no pixels.
         """
         if isinstance(images, torch.Tensor) and images.dim() == 3:
-            fitted = self._fit(_as_uint8(images)[:, None])
+            return self._fit(_as_uint8(images)[:, None])
+        fitted = torch.zeros(len(images), 3, self.height, self.width)
+        for row, image in zip(fitted, images, strict=True):
+            found = self._fit(_channels_first(image)[None], pad=False)
+            row[:, : found.shape[2], : found.shape[3]] = found[0]
+        return fitted
+
+    def _fit(self, images: torch.Tensor, pad: bool = True) -> torch.Tensor:
+        """(B, C, h, w) uint8 -> (B, 3, height, width) float32, or what that has without its padding."""
+        size = (self.height, self.width)
+        if self.keep_aspect:
+            # Never nothing, however long the line.
+            within = [max(1, side) for side in largest_within((images.shape[-2], images.shape[-1]), *size)]
         else:
-            if len(images) == 0:
-                return torch.empty(0, 3, self.height, self.width)
-            channels = [_channels_first(image) for image in images]
-            depth = max(len(image) for image in channels)
-            fitted = torch.cat([self._fit(image.expand(depth, -1, -1)[None]) for image in channels])
-        scaled = fitted.float().div_(255).expand(-1, 3, -1, -1)
-        mean, std = (torch.tensor(x, device=scaled.device).view(1, 3, 1, 1) for x in (self.mean, self.std))
-        return (scaled - mean) / std
-
-    def _fit(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) uint8 -> (B, C, height, width) uint8."""
-        h, w = images.shape[-2:]
-        if not self.keep_aspect:
-            return _resized(images, self.height, self.width)
-        width = min(self.width, max(1, round(w * self.height / h)))
-        images = _resized(images, self.height, width)
-        if width == self.width:
-            return images
-        background = images.flatten(1).median(dim=1).values  # of each image: most of a line is paper
-        margin = background.view(-1, 1, 1, 1).expand(-1, images.shape[1], self.height, self.width - width)
-        return torch.cat([images, margin], dim=3)
-
-
-def _resized(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    if images.shape[-2:] == (height, width):
-        return images
-    return resize(images, [height, width], v2.InterpolationMode.BILINEAR, antialias=True)
+            within = list(size)
+        if list(images.shape[-2:]) != within:
+            images = resize(images, within, v2.InterpolationMode.BILINEAR, antialias=True)
+        mean, std = (torch.tensor(x, device=images.device).view(1, 3, 1, 1) for x in (self.mean, self.std))
+        scaled = (images.float().div_(255) - mean) / std
+        return F.pad(scaled, (0, self.width - within[1], 0, self.height - within[0])) if pad else scaled
 
 
 def _as_uint8(images: torch.Tensor) -> torch.Tensor:

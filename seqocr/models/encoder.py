@@ -80,17 +80,27 @@ class Encoder(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         return self.backbone(pixel_values=pixel_values).last_hidden_state
 
-    def resized(self, height: int, width: int) -> Encoder:
+    def resized(
+        self, height: int, width: int, patch: tuple[int, int] | None = None, *, extend: bool = False
+    ) -> Encoder:
         """The same weights for another input size, position embeddings interpolated (bicubic, as DeiT does).
 
         Done once here rather than on every forward, as transformers would, and for any aspect.
 
+        Args:
+            patch: (height, width) of patches other than its own; their weights are resampled (Beyer et al. 2023,
+                "FlexiViT", there with a pseudo-inverse).
+            extend: a column of patches shows the same share of a line as before, so that columns keep their positions,
+                and those that are added get `sinusoidal_positions`, as all once had.
+
         Raises:
             InputError: the size is no multiple of the patch, or the encoder's positions are relative (BEiT).
         """
-        if (height, width) == self.image_size:
+        before = _pair(self.config.patch_size)
+        patch = patch or before
+        if (height, width) == self.image_size and patch == before:
             return self
-        _check_size((height, width), _pair(self.config.patch_size))
+        _check_size((height, width), patch)
         weights = dict(self.backbone.state_dict())
         name = "embeddings.position_embeddings"
         if name not in weights:
@@ -99,12 +109,21 @@ class Encoder(nn.Module):
                 f"{self.image_size[0]}x{self.image_size[1]}"
             )
         config = copy.deepcopy(self.config)
-        config.image_size = [height, width]
+        config.image_size, config.patch_size = [height, width], list(patch)
         resized = Encoder(type(self.backbone)(config, add_pooling_layer=False))
         prefix, patches = weights[name].split([self.features.prefix, self.features.rows * self.features.columns], dim=1)
         grid = patches.unflatten(1, (self.features.rows, self.features.columns)).permute(0, 3, 1, 2)
         new = resized.features
-        grid = F.interpolate(grid, size=(new.rows, new.columns), mode="bicubic", align_corners=False)
+        if extend and new.rows == self.features.rows:
+            sines = sinusoidal_positions(new.rows, new.columns, new.dim).T.view(1, new.dim, new.rows, new.columns)
+            grid = torch.cat([grid, sines[..., grid.shape[3] :]], dim=3)[..., : new.columns]
+        else:
+            grid = F.interpolate(grid, size=(new.rows, new.columns), mode="bicubic", align_corners=False)
+        if patch != before:
+            name_of_patches = "embeddings.patch_embeddings.projection.weight"
+            share = before[0] * before[1] / (patch[0] * patch[1])  # of each pixel in the sum over its patch
+            resampled = F.interpolate(weights[name_of_patches], size=patch, mode="bilinear", align_corners=False)
+            weights[name_of_patches] = resampled * share
         weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
         resized.backbone.load_state_dict(weights)
         return resized.train(self.training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from seqocr.models.pretrained import load_pretrained
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 DIGITS = "0123456789"
-SHIPPED = Path(__file__).parent.parent / "weights" / "tiny"
+_WEIGHTS = Path(__file__).parent.parent / "weights"
+SHIPPED = _WEIGHTS / "tiny"
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
 
 
@@ -150,11 +152,46 @@ class Recognizer(nn.Module, Reader):
         settings = {name: dict(decoder) if name == "ar" else {} for name in heads}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         if weights and "ar" in recognizer.heads:
-            # The embeddings and the output layer are the only weights whose shape depends on the vocabulary.
-            own = recognizer.heads["ar"].decoder.state_dict()
-            fitting = {name: tensor for name, tensor in weights.items() if own[name].shape == tensor.shape}
-            recognizer.heads["ar"].decoder.load_state_dict(fitting, strict=False)
+            _load_what_fits(recognizer.heads["ar"].decoder, weights)
         return recognizer.eval()
+
+    def adapted(
+        self,
+        heads: Sequence[str],
+        *,
+        image_size: tuple[int, int] | None = None,
+        patch: tuple[int, int] | None = None,
+        charset: str | None = None,
+        max_length: int | None = None,
+    ) -> Recognizer:
+        """Trained weights for another task: what fits it is kept, what does not starts untrained.
+
+        Args:
+            heads: by name; one that is not here is new, as in the preset that this was built from.
+            image_size, patch: (height, width) other than the encoder's own (see `Encoder.resized`).
+            charset, max_length: other than its own.
+
+        Raises:
+            InputError: the size does not fit the patch.
+        """
+        encoder = self.encoder.resized(
+            *(image_size or self.encoder.image_size), patch, extend=self.processor.keep_aspect
+        )
+        height, width = encoder.image_size
+        preset = PRESETS.get(str(self.provenance.get("encoder")), PRESETS["tiny"])
+        new = {name: dict(preset.decoder) if name == "ar" else {} for name in heads}
+        adapted = Recognizer(
+            encoder,
+            replace(self.processor, height=height, width=width),
+            {name: self.head_settings.get(name, new[name]) for name in heads},
+            charset or self.charset,
+            max_length or self.max_length,
+            self.provenance,
+        )
+        for name in heads:
+            if name in self.heads:
+                _load_what_fits(adapted.heads[name], self.heads[name].state_dict())
+        return adapted.eval()
 
     @property
     def device(self) -> torch.device:
@@ -249,6 +286,25 @@ class Recognizer(nn.Module, Reader):
         for name in names:
             chosen.heads[name] = self.heads[name]
         return chosen
+
+
+def _load_what_fits(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Weights of the same shape, and positions as far as both go.
+
+    Others depend on the vocabulary, or on how many symbols can be read.
+    """
+    with torch.no_grad():
+        for name, own in module.state_dict().items():
+            if own.shape == weights[name].shape:
+                own.copy_(weights[name])
+            elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
+                rows = min(len(own), len(weights[name]))
+                own[:rows] = weights[name][:rows]
+
+
+def shipped(name: str) -> Path | None:
+    """The directory of weights that come with seqocr, "tiny" or "strings"; None if there are none of that name."""
+    return _WEIGHTS / name if name and (_WEIGHTS / name / "config.json").is_file() else None
 
 
 def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
