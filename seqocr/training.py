@@ -12,6 +12,7 @@ import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -129,22 +130,22 @@ class _Run:
         self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
         self.command = command
         names = config.level.split(",")
-        self.share = config.batch_size // len(names)
-        if self.share * len(names) != config.batch_size:
+        if config.batch_size % len(names):
             raise InputError(f"batch_size {config.batch_size}: give a multiple of {len(names)}, the number of levels")
-        self.parts: list[SequenceMNIST] = []
+        self.parts: list[tuple[SequenceMNIST, int]] = []  # of each level its strings, and how many a batch has of them
         self.held_out: tuple[list[Any], list[str]] = [], []
-        for i, layout in enumerate(map(level, names)):
-            seed = config.seed + i * _APART
+        for i, (name, parts) in enumerate(Counter(names).items()):
+            layout, seed = level(name), config.seed + i * _APART
             strings = SequenceMNIST(train, config.length, seed=seed, augmentation=config.augmentation, layout=layout)
-            if len(strings) < self.share:
+            share = config.batch_size * parts // len(names)
+            if len(strings) < share:
                 raise InputError(
                     f"{len(train):,} digits make {len(strings)} strings, fewer than a batch: lower batch_size"
                 )
-            self.parts.append(strings)
+            self.parts.append((strings, share))
             available = SequenceMNIST(validation, config.length, seed=seed, layout=layout)
-            wanted = -(-config.validation_strings // len(names))
-            for all_of, of_part in zip(self.held_out, available.batch(range(min(wanted, len(available)))), strict=True):
+            wanted = min(-(-config.validation_strings * parts // len(names)), len(available))
+            for all_of, of_part in zip(self.held_out, available.batch(range(wanted)), strict=True):
                 all_of.extend(of_part)
         self.train_source, self.origin = train, recognizer.provenance
         if config.protocol == "frozen":
@@ -190,7 +191,7 @@ class _Run:
         return Recognizer.load(self.out)
 
     def _batches(self, step: int) -> Iterator[tuple[list[Any], list[str]]]:
-        for parts in zip(*(_shares(strings, self.share, step) for strings in self.parts), strict=True):
+        for parts in zip(*(_shares(strings, share, step) for strings, share in self.parts), strict=True):
             yield [image for images, _ in parts for image in images], [text for _, texts in parts for text in texts]
 
     def _train_step(self, images: Any, texts: list[str]) -> float:
