@@ -21,6 +21,7 @@ from bench.rounds import measure_rounds, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
 from seqocr import evaluation
+from seqocr.data.material import mixture
 from seqocr.data.sources import load_digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import SHIPPED, Recognizer
@@ -37,13 +38,14 @@ def measure_accuracy(plan: Plan, cell: Cell, store: Store, weights: Path | None)
         store.write("depth-predictions", pd.DataFrame(columns=["index", "layers", "text", "prediction"]))
         return
     config = TrainConfig(steps=cell.steps, warmup=cell.steps // 20, validate_every=max(1, cell.steps // 4))
+    material = mixture(config.level, config.length, config.seed, config.augmentation, (train, validation))
     tables = []
     for layers in cell.points:
         encoder = Recognizer.load(weights or SHIPPED)
         recognizer = _with_layers(encoder, layers, encoder.max_length)
         folder = store.path(f"depth-{layers}")
         if not (folder / "config.json").exists() or (folder / "training-state.safetensors").exists():
-            fit(recognizer, train, validation, config, folder)
+            fit(recognizer, material, config, folder)
         read = evaluation.predict(Recognizer.load(folder), task_strings(plan.strings), ["ar"])
         tables.append(read.drop(columns="head").assign(layers=layers))
     store.write("depth-predictions", pd.concat(tables, ignore_index=True))

@@ -8,8 +8,9 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,14 +20,18 @@ import seqocr
 from seqocr.errors import InputError
 
 if TYPE_CHECKING:
-    from seqocr.models.recognizer import Reader
+    from seqocr.models.recognizer import Reader, Recognizer
     from seqocr.reading import Reading
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
 
 Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
-DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, qmnist, kmnist or usps.")]
+DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")]
+OwnLines = Annotated[
+    Path | None, typer.Option(help="Lines of your own: a folder with metadata.csv, labels.json or gt.txt.")
+]
+Skip = Annotated[bool, typer.Option(help="Leave out lines of --data that cannot be used.")]
 Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
@@ -57,60 +62,87 @@ def data(
             print(f"sample training strings: {picture}")
 
 
+# What training from scratch on digits takes, and what lines of one's own do. A line of the help says so.
+_SCHEDULES: dict[bool, dict[str, Any]] = {
+    False: {"steps": 20_000, "learning_rate": 1e-3, "warmup": 500, "validate_every": 1000, "patience": 0},
+    True: {"steps": 1500, "learning_rate": 5e-4, "warmup": 50, "validate_every": 100, "patience": 5},
+}
+
+
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Directory for the recognizer.")],
     encoder: Annotated[str, typer.Option(help="Preset (tiny, small), hub id, or Hugging Face directory.")] = "tiny",
     init: Annotated[
-        str | None,
-        typer.Option(help="Start from trained weights instead: tiny, strings (shipped), or a directory."),
+        str | None, typer.Option(help="Start from trained weights instead: tiny, strings (shipped), or a directory.")
     ] = None,
     heads: Heads = "ar,parallel,ctc",
     protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
     image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
     patch: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of patches other than --init's own.")] = None,
-    length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    data: OwnLines = None,
+    skip: Skip = False,
+    validation_share: Annotated[float, typer.Option(help="Share of --data that checkpoints are chosen by.")] = 0.1,
+    charset: Annotated[
+        str | None,
+        typer.Option(help="Symbols to read, of a data set in order [those of --init, --dataset or --data]."),
+    ] = None,
     level: Annotated[
-        str, typer.Option(help="How digits are laid out: grid, jitter or wild; several, by commas, in equal shares.")
-    ] = "grid",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
-    batch_size: Annotated[int, typer.Option(help="Strings a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    warmup: Annotated[int, typer.Option(help="Steps of warm-up.")] = 500,
+        str | None,
+        typer.Option(help="What to learn from, in equal shares: grid, jitter, wild, data [grid; data with --data]."),
+    ] = None,
+    length: Annotated[str | None, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST [5].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps [20000; --data: 1500].")] = None,
+    batch_size: Annotated[int, typer.Option(help="Lines a step.")] = 64,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [1e-3; --data: 5e-4].")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps of warm-up [500; --data: 50].")] = None,
     ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
-    augment: Annotated[float, typer.Option(help="How far training digits are changed: 0 not, 1 as usual.")] = 1.0,
+    augment: Annotated[float, typer.Option(help="How far what is learned from is changed: 0 not, 1 as usual.")] = 1.0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 1000,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between validations [1000; --data: 100].")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Validations without a better one before stopping, 0: never [0; --data: 5].")
+    ] = None,
     save_every: Annotated[int, typer.Option(help="Steps between saves of the state to resume from.")] = 250,
     seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
     dataset: DataSet = "mnist",
     root: DataRoot = None,
     device: Device = "auto",
 ) -> None:
-    """Train heads on an encoder. Killed or interrupted, the same command goes on where it was."""
+    """Train heads on an encoder. Killed or interrupted, the same command goes on where it was.
+
+    With --data and --init, trained weights are adapted to your own lines in minutes.
+    """
     import torch
 
-    from seqocr.data.augment import Augmentation
-    from seqocr.data.sources import load_digits
+    from seqocr.data import layout
+    from seqocr.data.augment import Augmentation, LineAugmentation
+    from seqocr.data.folder import LineFolder, ShuffledLines
+    from seqocr.data.material import OWN, mixture
+    from seqocr.data.sources import load_digits, symbols_of
     from seqocr.models.recognizer import Recognizer, shipped
     from seqocr.training import TrainConfig, fit
 
-    lengths = _length(length)
-    longest = lengths if isinstance(lengths, int) else lengths[1]
+    levels = level or ("grid" if data is None else OWN)
+    lengths = _length(length or "5")
+    given: dict[str, Any] = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "validate_every": validate_every,
+        "patience": patience,
+    }
     config = TrainConfig(
         length=lengths,
-        steps=steps,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
         ema=ema,
         precision=precision,
-        validate_every=validate_every,
         save_every=save_every,
         protocol=protocol,
-        level=level,
+        level=levels,
         seed=seed,
         augmentation=Augmentation().scaled(augment),
+        **{name: _SCHEDULES[data is not None][name] if value is None else value for name, value in given.items()},
     )
     if protocol == "frozen" and init is None and encoder in ("tiny", "small"):
         raise InputError(
@@ -119,21 +151,56 @@ def train(
     if patch is not None and init is None:
         raise InputError("--patch changes the patches of --init: give both")
     size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
+    target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
+    start = None if init is None else Recognizer.load(shipped(init) or Path(init))
+    from_digits = [name for name in levels.split(",") if name != OWN]
+    # Whatever is wrong is said before digits are fetched, which can take long.
+    for name in from_digits:
+        layout.level(name)
+    symbols: Any = symbols_of(dataset, charset) if from_digits else charset or (start.charset if start else None)
+    longest = (lengths if isinstance(lengths, int) else lengths[1]) if from_digits or length else 0
+    own = None
+    if data is not None:
+        folder = LineFolder(data, charset=symbols, skip=skip)
+        symbols = folder.charset
+        # Lines of one's own are what they are: what starts from trained weights keeps being able to read as long ones.
+        longest = max(longest, folder.longest, start.max_length if start and not length else 0)
+        learned, held_out = folder.split(validation_share, "validation")
+        own = ShuffledLines(learned, LineAugmentation().scaled(augment), seed), held_out
     names = heads.split(",")
     runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
-    target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
-    recognizers = []  # before the digits, which can take long to fetch: what is wrong here is said at once
+    recognizers = []
     for _, chosen in runs:
         torch.manual_seed(seed)  # the initial weights
-        if init is None:
-            recognizers.append(Recognizer.build(encoder, chosen, image_size=size, max_length=longest))
+        if start is None:
+            built = Recognizer.build(encoder, chosen, image_size=size, charset=symbols or "", max_length=longest)
+            recognizers.append(built)
         else:
-            trained = Recognizer.load(shipped(init) or Path(init))
-            recognizers.append(trained.adapted(chosen, image_size=size, patch=patches, max_length=longest))
-    digits, held_out = load_digits("train", dataset, root), load_digits("validation", dataset, root)
+            changes: Any = {"image_size": size, "patch": patches, "charset": symbols, "max_length": longest}
+            recognizers.append(start.adapted(chosen, **changes))
+    digits = None
+    if from_digits:
+        learned_from, chosen_by = (load_digits(split, dataset, root) for split in ("train", "validation"))
+        digits = replace(learned_from, symbols=symbols), replace(chosen_by, symbols=symbols)
+    material = mixture(levels, lengths, seed, config.augmentation, digits, own)
     for (directory, _), recognizer in zip(runs, recognizers, strict=True):
-        fit(recognizer, digits, held_out, config, directory, target, command=typed)
+        trained = fit(recognizer, material, config, directory, target, command=typed)
+        if start is not None:
+            _print_before_and_after(trained)
         print(f"trained: {directory}")
+
+
+def _print_before_and_after(trained: Recognizer) -> None:
+    from seqocr.evaluation import wilson
+
+    history, lines = trained.provenance["validation"], trained.provenance["held_out"]
+    shown = Table(title=f"exact match on {lines:,} validation lines, by which the checkpoint was chosen")
+    for column in ("head", "before", "after", "95 % CI"):
+        shown.add_column(column, justify="left" if column == "head" else "right")
+    for head, after in history[-1]["exact"].items():
+        low, high = wilson(round(after * lines), lines)
+        shown.add_row(head, f"{history[0]['exact'][head]:.2%}", f"{after:.2%}", f"{low:.2%} to {high:.2%}")
+    Console().print(shown)
 
 
 @app.command("eval")
@@ -150,10 +217,8 @@ def evaluate(
     root: DataRoot = None,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
-    data: Annotated[
-        Path | None, typer.Option(help="Your own lines instead: a folder with metadata.csv, labels.json or gt.txt.")
-    ] = None,
-    skip: Annotated[bool, typer.Option(help="Leave out lines of --data that cannot be used.")] = False,
+    data: OwnLines = None,
+    skip: Skip = False,
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV."""
     from seqocr import evaluation
@@ -213,8 +278,6 @@ def read(
 
     Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
     """
-    from dataclasses import replace
-
     from seqocr.reading import image_files, read_files
 
     if form not in (None, "table", "json", "csv"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,20 +16,13 @@ from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from seqocr.data.material import Lines
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Reader
 from seqocr.progress import progress
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
 _BATCH = 100
-
-
-class Lines(Protocol):
-    """Line images and their texts: `SequenceMNIST`, `LineFolder`."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: range) -> tuple[Any, list[str]]: ...
 
 
 def predict(recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import math
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +25,7 @@ from torch import nn
 
 from seqocr import __version__, environment
 from seqocr.data.augment import Augmentation
-from seqocr.data.layout import level
-from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.material import Material
 from seqocr.errors import InputError
 from seqocr.files import replacing
 from seqocr.models.recognizer import Recognizer
@@ -36,7 +33,6 @@ from seqocr.progress import Reporter, progress
 
 PROTOCOLS = ("joint", "frozen", "separate")
 _STATE = "training-state.safetensors"
-_APART = 7919  # between the seeds of the parts of a batch
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class TrainConfig:
         validation_strings: strings, of validation digits, that each validation reads.
         save_every: steps between saves of the state to resume from.
         protocol: "joint" trains all heads and the encoder, "frozen" the heads only; "separate" is a joint run a head.
-        level: how digits are laid out, one of `seqocr.data.layout.LEVELS`; or several with commas, of which each gives
-            an equal share of every batch ("grid,wild,wild": a third and two thirds).
+        level: what to learn from (see `seqocr.data.material.mixture`).
+        patience: validations without a better one after which training stops; 0 for never.
         seed: of the initial weights, the draw of strings and their augmentation.
     """
 
@@ -76,6 +72,7 @@ class TrainConfig:
     save_every: int = 250
     protocol: str = "joint"
     level: str = "grid"
+    patience: int = 0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -91,8 +88,7 @@ class TrainConfig:
 
 def fit(
     recognizer: Recognizer,
-    train: Digits,
-    validation: Digits,
+    material: Material,
     config: TrainConfig,
     out: Path,
     device: torch.device | str = "cpu",
@@ -104,14 +100,14 @@ def fit(
 
     Args:
         recognizer: as built; its heads are the ones trained.
-        train, validation: digits to learn from, and to choose the best checkpoint by.
+        material: to learn from, and to choose the best checkpoint by.
         out: directory for the recognizer; the state to resume from lies beside it until the end.
         command: what the user typed, for the provenance.
 
     Raises:
         InputError: `out` holds a run with another configuration, or a state that cannot be read.
     """
-    return _Run(recognizer, train, validation, config, out, torch.device(device), command).run()
+    return _Run(recognizer, material, config, out, torch.device(device), command).run()
 
 
 class _Run:
@@ -120,8 +116,7 @@ class _Run:
     def __init__(
         self,
         recognizer: Recognizer,
-        train: Digits,
-        validation: Digits,
+        material: Material,
         config: TrainConfig,
         out: Path,
         device: torch.device,
@@ -129,25 +124,9 @@ class _Run:
     ) -> None:
         self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
         self.command = command
-        names = config.level.split(",")
-        if config.batch_size % len(names):
-            raise InputError(f"batch_size {config.batch_size}: give a multiple of {len(names)}, the number of levels")
-        self.parts: list[tuple[SequenceMNIST, int]] = []  # of each level its strings, and how many a batch has of them
-        self.held_out: tuple[list[Any], list[str]] = [], []
-        for i, (name, parts) in enumerate(Counter(names).items()):
-            layout, seed = level(name), config.seed + i * _APART
-            strings = SequenceMNIST(train, config.length, seed=seed, augmentation=config.augmentation, layout=layout)
-            share = config.batch_size * parts // len(names)
-            if len(strings) < share:
-                raise InputError(
-                    f"{len(train):,} digits make {len(strings)} strings, fewer than a batch: lower batch_size"
-                )
-            self.parts.append((strings, share))
-            available = SequenceMNIST(validation, config.length, seed=seed, layout=layout)
-            wanted = min(-(-config.validation_strings * parts // len(names)), len(available))
-            for all_of, of_part in zip(self.held_out, available.batch(range(wanted)), strict=True):
-                all_of.extend(of_part)
-        self.train_source, self.origin = train, recognizer.provenance
+        self.material, self.origin = material, recognizer.provenance
+        material.batches(config.batch_size)  # what is wrong with them is said before anything is done
+        self.held_out = material.held_out(config.validation_strings)
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
@@ -170,8 +149,10 @@ class _Run:
         config = self.config
         self._resume()
         with progress("train", config.steps, self.step) as reporter, _interrupt_noted() as interrupted:
-            batches = self._batches(self.step)
-            while self.step < config.steps:
+            if self.step == 0 and "step" in self.origin:
+                self._validate(reporter)  # what training must improve on
+            batches = self.material.batches(config.batch_size, self.step)
+            while self.step < config.steps and not self._out_of_patience(reporter):
                 loss = self._train_step(*next(batches))
                 reporter.advance(f"loss {loss:.3f}" if self.step % 10 == 0 or self.step == config.steps else "")
                 if self.step % config.validate_every == 0 or self.step == config.steps:
@@ -190,9 +171,12 @@ class _Run:
                 raise KeyboardInterrupt
         return Recognizer.load(self.out)
 
-    def _batches(self, step: int) -> Iterator[tuple[list[Any], list[str]]]:
-        for parts in zip(*(_shares(strings, share, step) for strings, share in self.parts), strict=True):
-            yield [image for images, _ in parts for image in images], [text for _, texts in parts for text in texts]
+    def _out_of_patience(self, reporter: Reporter) -> bool:
+        best = max(range(len(self.history)), key=lambda i: (_mean_exact(self.history[i]), i), default=0)
+        stop = 0 < self.config.patience <= len(self.history) - 1 - best
+        if stop:
+            reporter.say(f"no better since step {self.history[best]['step']}: stopped at step {self.step}")
+        return stop
 
     def _train_step(self, images: Any, texts: list[str]) -> float:
         start = time.monotonic()
@@ -228,9 +212,8 @@ class _Run:
                 name: sum(a == b for a, b in zip(recognizer.read(images, name).texts, texts, strict=True)) / len(texts)
                 for name in recognizer.heads
             }
-            mean = sum(exact.values()) / len(exact)
             self.history.append({"step": self.step, "seconds": round(self.seconds, 1), "exact": exact})
-            if mean >= self.best:
+            if (mean := _mean_exact(self.history[-1])) >= self.best:
                 self.best = mean
                 recognizer.provenance = self._provenance()
                 recognizer.save(self.out)
@@ -242,9 +225,8 @@ class _Run:
             "encoder": self.origin.get("encoder"),
             "init": self.origin if "step" in self.origin else None,  # of a recognizer that was itself trained
             "command": self.command,
-            "source": self.train_source.source,
-            "split": self.train_source.split,
-            "digits": len(self.train_source),
+            "data": self.material.about,
+            "held_out": len(self.held_out[1]),
             "strings_seen": self.step * self.config.batch_size,
             "step": self.step,
             "seconds": round(self.seconds, 1),
@@ -258,7 +240,7 @@ class _Run:
     def _fingerprint(self) -> str:
         """What must be the same for a state to be resumed: the configuration, the architecture and the data."""
         shapes = {name: list(p.shape) for name, p in self.weights.items()}
-        return json.dumps([dataclasses.asdict(self.config), shapes, self.train_source.source, len(self.train_source)])
+        return json.dumps([dataclasses.asdict(self.config), shapes, self.material.about])
 
     def _save_state(self) -> None:
         tensors: dict[str, torch.Tensor] = {}
@@ -296,17 +278,6 @@ class _Run:
                 self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
 
 
-def _shares(strings: SequenceMNIST, size: int, step: int) -> Iterator[tuple[Any, list[str]]]:
-    """From `step` on, `size` strings a step, epoch after epoch."""
-    epoch = 0
-    while True:
-        strings = strings.at_epoch(epoch)
-        in_epoch = len(strings) // size  # not the same every time where lengths are mixed
-        for i in range(step, in_epoch):
-            yield strings.batch(range(i * size, (i + 1) * size))
-        step, epoch = max(0, step - in_epoch), epoch + 1
-
-
 @contextmanager
 def _interrupt_noted() -> Iterator[Callable[[], bool]]:
     """Within the block, an interrupt is noted, not raised, so that no step is left half done; a second one is raised.
@@ -329,6 +300,10 @@ def _interrupt_noted() -> Iterator[Callable[[], bool]]:
         yield noted.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _mean_exact(validation: dict[str, Any]) -> float:
+    return sum(validation["exact"].values()) / len(validation["exact"])
 
 
 class _swapped:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
@@ -126,3 +129,18 @@ def assert_same_alone_and_in_any_batch(make: Callable[[], SequenceMNIST]) -> Non
     for i, (image, text) in zip(some, again.__getitems__(some), strict=True):
         assert text == texts[i]
         assert torch.equal(image, images[i])
+
+
+def own_lines(folder: Path, count: int, charset: str = DIGITS, longest: int = 3) -> Path:
+    """A folder of one's own: lines of bars, dark on light, each as high as its symbol's place in the charset."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["file_name,text"]
+    for i in range(count):
+        places = [(7 * i + 3 * k + i // 10) % len(charset) for k in range(1 + i % longest)]
+        pixels = np.full((20, 14 * len(places)), 230, dtype=np.uint8)
+        for k, place in enumerate(places):
+            pixels[: 2 + 16 * (place + 1) // len(charset), 14 * k + 3 : 14 * k + 11] = 30
+        Image.fromarray(pixels).save(folder / f"line-{i:03}.png")
+        rows.append(f"line-{i:03}.png,{''.join(charset[place] for place in places)}")
+    (folder / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    return folder

@@ -23,15 +23,15 @@ def saved(image: Image.Image, path: Path, **options: object) -> Path:
 def test_values_stay_whatever_the_mode(tmp_path: Path, mode: str) -> None:
     name = "line.tif" if mode == "CMYK" else "line.png"
     line = load_line(saved(Image.fromarray(GREY).convert(mode), tmp_path / name))
-    assert line.mode == ("L" if mode == "L" else "RGB")
-    assert np.abs(np.asarray(line.convert("L")).astype(int) - GREY).max() <= 1
+    assert line.mode == "L"
+    assert np.abs(np.asarray(line).astype(int) - GREY).max() <= 1
 
 
 def test_palettes_and_two_colours(tmp_path: Path) -> None:
     two = Image.fromarray(GREY).point(lambda value: 255 * (value > 99)).convert("1")
     for mode in ("1", "P"):
         line = load_line(saved(two.convert(mode), tmp_path / f"{mode}.png"))
-        assert np.array_equal(np.asarray(line.convert("L")), 255 * (GREY > 99))
+        assert np.array_equal(np.asarray(line), 255 * (GREY > 99))
 
 
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_what_is_transparent_is_white_paper(tmp_path: Path) -> None:
     ink = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     ink.putpixel((3, 3), (10, 20, 30, 255))
     line = load_line(saved(ink, tmp_path / "ink.png"))
-    assert line.getpixel((0, 0)) == (255, 255, 255)
-    assert line.getpixel((3, 3)) == (10, 20, 30)
+    assert line.getpixel((0, 0)) == 255
+    assert line.getpixel((3, 3)) == pytest.approx(0.299 * 10 + 0.587 * 20 + 0.114 * 30, abs=1)
 
 
 def test_the_camera_was_held_upright(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from transformers import ViTImageProcessor
+from transformers import DetrImageProcessor, ViTImageProcessor
 
 from seqocr.data.processor import Processor
 from seqocr.data.sources import embedded_digits
@@ -50,28 +52,45 @@ def test_stretching_agrees_with_the_processor_of_transformers(kind: str) -> None
     torch.testing.assert_close(found, expected, atol=1.01 * one_grey_level, rtol=0)
 
 
-def test_keeping_the_aspect_pads_the_right_with_background() -> None:
+def test_keeping_the_aspect_fills_up_with_nothing() -> None:
     processor = Processor(28, 140)
     short = line(2)
-    (found,) = processor([short])
-    torch.testing.assert_close(found[0, :, :56], short.float() / 127.5 - 1)
-    assert (found[:, :, 56:] == -1).all()
-    (inverted,) = processor([255 - short])
-    assert (inverted[:, :, 56:] == 1).all()
+    for image in (short, 255 - short):
+        (found,) = processor([image])
+        torch.testing.assert_close(found[0, :, :56], image.float() / 127.5 - 1)
+        assert (found[:, :, 56:] == 0).all()
 
 
-def test_keeping_the_aspect_scales_to_the_height_and_squeezes_what_is_too_wide() -> None:
+def test_keeping_the_aspect_makes_a_line_as_large_as_fits() -> None:
     processor = Processor(28, 140)
     large = torch.zeros(56, 112, dtype=torch.uint8)
-    large[:, 56:] = 200  # the right half; at half the size it spans columns 28 to 56, then background
+    large[:, 56:] = 200  # the right half; at half the size it spans columns 28 to 56, then nothing
     (found,) = processor([large])
     assert (found[0, 14, 30:55] == 200 / 127.5 - 1).all()
     assert (found[0, 14, :26] == -1).all()
     wide = torch.zeros(28, 280, dtype=torch.uint8)
     wide[:, 140:] = 200
     (found,) = processor([wide])
-    assert (found[0, 14, :68] == -1).all()
-    assert (found[0, 14, 72:] == 200 / 127.5 - 1).all()
+    assert (found[0, :14, :68] == -1).all()
+    assert (found[0, :14, 72:] == 200 / 127.5 - 1).all()
+    assert (found[0, 14:] == 0).all()
+    assert processor([torch.zeros(1, 5000, dtype=torch.uint8)]).shape == (1, 3, 28, 140)
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(4, 90), width=st.integers(4, 400), channels=st.sampled_from([1, 3]))
+def test_keeping_the_aspect_agrees_with_a_processor_of_transformers(height: int, width: int, channels: int) -> None:
+    pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels[:, :, :] = pixels[:, :, :channels] if channels == 3 else pixels[:, :, :1]
+    theirs = DetrImageProcessor(
+        size={"max_height": 40, "max_width": 320},
+        pad_size={"height": 40, "width": 320},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    expected = theirs([Image.fromarray(pixels)], return_tensors="pt")["pixel_values"]
+    found = Processor(40, 320)([Image.fromarray(pixels)])
+    torch.testing.assert_close(found, torch.as_tensor(expected), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("keep_aspect", [True, False])

@@ -22,6 +22,9 @@ from safetensors.torch import save_file
 
 from seqocr import training
 from seqocr.data.augment import Augmentation
+from seqocr.data.material import Material, mixture
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.training import TrainConfig, fit, schedule
@@ -53,7 +56,12 @@ class Killed(Exception):
 
 def train(out: Path, config: TrainConfig = CONFIG, **more: Any) -> Recognizer:
     recognizer = more.pop("recognizer", None) or small_recognizer(**more)
-    return fit(recognizer, barred(30), barred(20, "validation"), config, out)
+    return fit(recognizer, of_digits(config), config, out)
+
+
+def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digits | None = None) -> Material:
+    digits = train or barred(30), validation or barred(20, "validation")
+    return mixture(config.level, config.length, config.seed, config.augmentation, digits)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
@@ -99,7 +107,8 @@ def test_training_learns(tmp_path: Path) -> None:
     config = TrainConfig(
         length=1, steps=40, batch_size=8, learning_rate=1e-2, warmup=10, ema=0.5, validate_every=40, precision="float32"
     )
-    trained = fit(small_recognizer(("ar", "parallel"), max_length=1), digits, held_out, config, tmp_path)
+    recognizer = small_recognizer(("ar", "parallel"), max_length=1)
+    trained = fit(recognizer, of_digits(config, digits, held_out), config, tmp_path)
     assert trained.provenance["validation"][-1]["exact"] == {"ar": 1.0, "parallel": 1.0}
 
 
@@ -126,7 +135,8 @@ def test_frozen_training_leaves_the_encoder_as_it_was(tmp_path: Path) -> None:
 
 def test_provenance_says_how_the_weights_came_about(uninterrupted: Recognizer) -> None:
     facts = uninterrupted.provenance
-    assert (facts["source"], facts["split"], facts["digits"]) == ("made for the test", "train", 30)
+    assert facts["data"] == [{"source": "made for the test", "split": "train", "digits": 30, "weight": 1}]
+    assert facts["held_out"] == 6
     assert facts["strings_seen"] == facts["step"] * 4
     assert facts["config"]["steps"] == 8
     assert [row["step"] for row in facts["validation"]][:2] == [3, 6]
@@ -148,21 +158,49 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted
     assert not same_weights(train(tmp_path / "other", dataclasses.replace(CONFIG, seed=1)), uninterrupted)
 
 
-def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([0.2, 0.9, 0.5])  # at steps 3, 6 and 8
-    read = Recognizer.read
+def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
+    """Have the validations of a run with one head, of ten strings each, come out so."""
+    scores, read = iter(exact), Recognizer.read
 
     def scripted(self: Recognizer, images: Any, head: str, **more: Any) -> Any:
-        decoded = read(self, images, head, **more)
         right = round(next(scores) * 10)
-        return dataclasses.replace(decoded, texts=truth[:right] + ["wrong"] * (10 - right))
+        return dataclasses.replace(read(self, images, head, **more), texts=truth[:right] + ["wrong"] * (10 - right))
 
-    digits = barred(30, "validation")
-    truth = training.SequenceMNIST(digits, 1).batch(range(10))[1]
+    truth = SequenceMNIST(barred(30, "validation"), 1).batch(range(10))[1]
     monkeypatch.setattr(Recognizer, "read", scripted)
+
+
+def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, [0.2, 0.9, 0.5])  # at steps 3, 6 and 8
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
-    trained = fit(small_recognizer(("ctc",)), barred(30), digits, config, tmp_path)
+    trained = fit(small_recognizer(("ctc",)), of_digits(config, validation=barred(30, "validation")), config, tmp_path)
     assert trained.provenance["step"] == 6
+
+
+def test_what_training_starts_from_is_kept_if_nothing_is_better(
+    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, [0.6, 0.2, 0.5, 0.1])  # at steps 0, 3, 6 and 8
+    config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
+    start = copy.deepcopy(uninterrupted).with_heads(["ctc"])
+    trained = fit(start, of_digits(config, validation=barred(30, "validation")), config, tmp_path)
+    assert trained.provenance["step"] == 0
+    assert trained.provenance["validation"] == [{"step": 0, "seconds": 0.0, "exact": {"ctc": 0.6}}]
+    assert same_weights(trained, uninterrupted.with_heads(["ctc"]))
+
+
+@pytest.mark.parametrize(("patience", "stops_at"), [(1, 9), (2, 12), (0, 18)])
+def test_patience_ends_after_so_many_validations_that_are_no_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, stops_at: int
+) -> None:
+    script(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.9, 0.3])  # at steps 3, 6, ..., 18
+    reached: list[int] = []
+    step = training._Run._train_step
+    monkeypatch.setattr(training._Run, "_train_step", lambda *a: (reached.append(0), step(*a))[1])
+    config = dataclasses.replace(CONFIG, length=1, validation_strings=10, steps=18, patience=patience)
+    fit(small_recognizer(("ctc",)), of_digits(config, validation=barred(30, "validation")), config, tmp_path)
+    assert len(reached) == stops_at
+    assert not (tmp_path / STATE).exists()
 
 
 @pytest.mark.parametrize("ema", [0.3, 0.999])
@@ -188,7 +226,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights(
 
 def test_epochs_of_mixed_lengths_may_differ_in_strings(tmp_path: Path) -> None:
     """30 digits in strings of 1 to 3 make between 10 and 30 strings; several epochs are gone through."""
-    assert len({len(training.SequenceMNIST(barred(30), (1, 3), epoch=epoch)) for epoch in range(10)}) > 2
+    assert len({len(SequenceMNIST(barred(30), (1, 3), epoch=epoch)) for epoch in range(10)}) > 2
     assert train(tmp_path, dataclasses.replace(CONFIG, steps=40, validate_every=40)).provenance["step"] == 40
 
 
@@ -349,7 +387,7 @@ def test_a_state_of_another_architecture_or_other_digits_is_refused(half_done: P
     with pytest.raises(InputError, match="other settings"):
         train(half_done, hidden_size=32)
     with pytest.raises(InputError, match="other settings"):
-        fit(small_recognizer(), barred(31), barred(20, "validation"), CONFIG, half_done)
+        fit(small_recognizer(), of_digits(CONFIG, barred(31)), CONFIG, half_done)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 300, -1])
@@ -367,7 +405,7 @@ def test_a_state_written_by_something_else_is_refused(half_done: Path) -> None:
 
 
 def test_too_few_digits_for_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="30 digits make 30 strings, fewer than a batch"):
+    with pytest.raises(InputError, match="30 lines to learn from are fewer than the 31 of a batch"):
         train(tmp_path, dataclasses.replace(CONFIG, length=1, batch_size=31))
 
 

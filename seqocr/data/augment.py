@@ -1,13 +1,15 @@
-"""Augmentation of digit images, for training only.
+"""Augmentation of digit images, and of whole lines of one's own, for training only.
 
-Everything acts on a whole batch of digits at once. The geometric changes (rotation, scale, shear, shift, elastic
-distortion) are composed into one sampling grid, so each pixel is interpolated once.
+The geometric changes (rotation, scale, shear, shift, elastic distortion) are composed into one sampling grid, so each
+pixel is interpolated once. Digits are changed a batch at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +53,7 @@ class Augmentation:
         Raises:
             InputError: strength is negative.
         """
-        if strength < 0:
-            raise InputError(
-                f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between"
-            )
-        changes = ("rotation", "scale", "shear", "shift", "elastic", "stroke", "blur")
-        return replace(self, **{name: strength * getattr(self, name) for name in changes})
+        return _scaled(self, strength, but=("elastic_points",))
 
     @property
     def noise_size(self) -> int:
@@ -124,6 +121,101 @@ def _control_points(k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     basis = torch.eye(k * k, dtype=torch.float64).view(k * k, 1, k, k)
     spread = F.interpolate(basis, size=(CELL, CELL), mode="bilinear", align_corners=True)
     return x.flatten(), y.flatten(), spread.view(k * k, CELL * CELL)
+
+
+@dataclass(frozen=True)
+class LineAugmentation:
+    """How far a line of one's own may depart from the original when it is learned from. A field at 0 switches it off.
+
+    Attributes:
+        rotation: largest rotation, degrees.
+        slant: largest horizontal shear, as a tangent.
+        stretch: largest factor by which the line becomes wider or narrower, less 1; scale: the same for both sides.
+        shift: largest shift, as a share of the height.
+        elastic: standard deviation of the displacement at the control points, a share of the height.
+        stroke: largest share of a 3x3 dilation or erosion mixed in; blur: of a 3x3 binomial filter.
+        contrast: largest relative change of contrast; brightness: largest change, of 1.
+        noise: largest standard deviation of noise, of a brightness of 1.
+        invert: chance that dark and light are exchanged.
+    """
+
+    rotation: float = 3.0
+    slant: float = 0.25
+    stretch: float = 0.2
+    scale: float = 0.12
+    shift: float = 0.06
+    elastic: float = 0.03
+    stroke: float = 0.4
+    blur: float = 0.6
+    contrast: float = 0.3
+    brightness: float = 0.15
+    noise: float = 0.03
+    invert: float = 0.0
+
+    points = (3, 8)  # control points of the elastic distortion, down and along
+    noise_size = 16 + 2 * points[0] * points[1]  # uniform random numbers that a line takes
+    _TALLEST = 64  # pixels: what is taller is made smaller first
+
+    def scaled(self, strength: float) -> LineAugmentation:
+        """As `Augmentation.scaled`."""
+        return _scaled(self, strength)
+
+    def __call__(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Change one line.
+
+        Args:
+            image: (h, w) uint8.
+            noise: (noise_size,) float32 uniform in [0, 1); what noise is added is drawn from it, too.
+
+        Returns:
+            (h', w') uint8, h' at most 64.
+        """
+        signed = (noise * 2 - 1).tolist()
+        x = image[None, None].float() / 255
+        if (share := self._TALLEST / x.shape[2]) < 1:
+            x = F.interpolate(x, scale_factor=share, mode="bilinear", antialias=True)
+        height, width = x.shape[2], max(1, round(x.shape[3] * (1 + self.stretch) ** signed[0]))
+        x = F.grid_sample(x, self._grid(signed, noise[16:], height, width), padding_mode="border", align_corners=False)[
+            0
+        ]
+        x = thickened(x, torch.tensor([signed[6] * self.stroke]))
+        x = torch.lerp(x, _blurred_inside(x), noise[7].item() * self.blur)[0]
+        x = (x - x.mean()) * (1 + self.contrast * signed[8]) + x.mean() + self.brightness * signed[9]
+        grain = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(noise[10] * 2**24)))
+        x = x + self.noise * noise[11].item() * grain
+        if noise[12] < self.invert:
+            x = 1 - x
+        return x.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+    def _grid(self, signed: list[float], displacement: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Where each pixel of the new line is sampled from, (1, height, width, 2) in grid_sample's coordinates."""
+        angle, scale = math.radians(self.rotation * signed[1]), (1 + self.scale) ** signed[2]
+        slant, aspect = self.slant * signed[3], width / height
+        cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+        # x runs over the width and y over the height, both from -1 to 1: a turn has to count in pixels.
+        affine = [
+            [cos, (slant * cos - sin) / aspect, self.shift * signed[4] / aspect],
+            [sin * aspect, slant * sin + cos, self.shift * signed[5]],
+        ]
+        grid = F.affine_grid(torch.tensor([affine]), [1, 1, height, width], align_corners=False)
+        moved = (displacement * 2 - 1).view(1, 2, *self.points) * (self.elastic * 2 * 3**0.5)
+        moved = F.interpolate(moved, size=(height, width), mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
+        return grid + moved * torch.tensor([1 / aspect, 1.0])
+
+
+_Some = TypeVar("_Some", Augmentation, LineAugmentation)
+
+
+def _scaled(augmentation: _Some, strength: float, but: tuple[str, ...] = ()) -> _Some:
+    if strength < 0:
+        raise InputError(f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between")
+    changes = {f.name: strength * getattr(augmentation, f.name) for f in fields(augmentation) if f.name not in but}
+    return replace(augmentation, **changes)
+
+
+def _blurred_inside(x: torch.Tensor) -> torch.Tensor:
+    """`blurred` (N, H, W), but outside is as at the border."""
+    return blurred(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, 1:-1, 1:-1]
 
 
 def thickened(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:

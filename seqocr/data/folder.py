@@ -7,17 +7,24 @@ gt.txt          file name, tab, text                        (PaddleOCR, deep-tex
 
 from __future__ import annotations
 
+import copy
 import csv
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from seqocr.data.augment import LineAugmentation
 from seqocr.data.images import load_line
+from seqocr.data.sequences import mixed
 from seqocr.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -85,11 +92,41 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
             raise InputError(f"{directory} has no line that can be used: list its images and their texts")
         self.charset = charset or "".join(sorted({symbol for line in self.lines for symbol in line.text}))
 
+    @property
+    def longest(self) -> int:
+        """Symbols of the longest text."""
+        return max(len(line.text) for line in self.lines)
+
+    def split(self, share: float, purpose: str) -> tuple[LineFolder, LineFolder]:
+        """Two folders: about 1 - `share` of the lines, and about `share`.
+
+        Which a line belongs to is a function of its file's name and the purpose alone (a hash): it is the same on any
+        machine, and stays the same when others join it. Splits for different purposes are independent.
+
+        Raises:
+            InputError: one of the two would be empty.
+        """
+        parts: tuple[list[Line], list[Line]] = [], []
+        for line in self.lines:
+            digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode()).digest()
+            parts[int.from_bytes(digest[:8]) < share * 2**64].append(line)
+        if not all(parts):
+            raise InputError(
+                f"{self.directory}: a share of {share} of {len(self):,} lines leaves one side with none: give another, "
+                "or more lines"
+            )
+        return self._of(parts[0]), self._of(parts[1])
+
+    def _of(self, lines: list[Line]) -> LineFolder:
+        part = copy.copy(self)
+        part.lines = lines
+        return part
+
     def __len__(self) -> int:
         return len(self.lines)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, str]:
-        """One line: image (mode "L" or "RGB") and its text."""
+        """One line: image (mode "L") and its text."""
         line = self.lines[index]
         return load_line(line.path), line.text
 
@@ -97,6 +134,39 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         """Many lines at once, as `SequenceMNIST.batch` gives them."""
         pairs = [self[index] for index in indices]
         return [image for image, _ in pairs], [text for _, text in pairs]
+
+
+class ShuffledLines:
+    """Lines of a folder to learn from: in another order, and each changed otherwise, every epoch.
+
+    Every line is a function of (seed, epoch, index) alone.
+    """
+
+    def __init__(self, folder: LineFolder, augmentation: LineAugmentation, seed: int = 0, epoch: int = 0) -> None:
+        self.folder, self.augmentation, self.seed = folder, augmentation, seed
+        self._key = mixed(mixed(seed) ^ epoch)
+        self._order = torch.randperm(len(folder), generator=torch.Generator().manual_seed(self._key)).tolist()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they are, for the provenance of weights."""
+        return {"source": f"lines of {self.folder.directory.name}", "split": "train", "lines": len(self)}
+
+    def at_epoch(self, epoch: int) -> ShuffledLines:
+        return ShuffledLines(self.folder, self.augmentation, self.seed, epoch)
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor], list[str]]:
+        """Many lines at once: images (h_i, w_i) uint8, and their texts."""
+        images, texts = self.folder.batch([self._order[index] for index in indices])
+        return [self._changed(image, index) for image, index in zip(images, indices, strict=True)], texts
+
+    def _changed(self, image: Image.Image, index: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(mixed(self._key ^ (index + 1)))
+        noise = torch.rand(self.augmentation.noise_size, generator=generator)
+        return self.augmentation(torch.from_numpy(np.array(image)), noise)
 
 
 def _problem(line: Line, charset: str | None, max_length: int | None) -> str:

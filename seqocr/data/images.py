@@ -15,7 +15,7 @@ LARGEST = 10_000  # pixels: what is longer is a page or a mistake, and takes gig
 
 
 def load_line(path: Path) -> Image.Image:
-    """One line image: upright, opaque, 8 bits, in mode "L" or "RGB".
+    """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
 
     EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper.
 
@@ -55,4 +55,4 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return image.convert("L")

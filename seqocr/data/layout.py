@@ -22,8 +22,9 @@ from seqocr.errors import InputError
 
 Range = tuple[float, float]  # (least, most), drawn uniformly
 
-_BOX = 48  # pixels: the side of what a digit or mark is drawn in before it is placed
+_BOX = 60  # pixels: the side of what a digit or mark is drawn in before it is placed
 _BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
+_TALL = 20  # pixels: an MNIST digit's height
 _INKED = 0.3  # from this darkness on a column is part of a digit
 _BANK = (256, 1024)  # size of the noise that lines take theirs from
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like width
@@ -39,10 +40,11 @@ class Layout:
         margin: pixels of paper on the left and on the right, a line.
         gap: pixels between the ink of neighbours, a line; below 0 they touch or overlap.
         gap_change: ± pixels a gap.
-        size: of digits relative to MNIST's, a line; size_change: ± share of it, a digit.
+        size: of digits relative to MNIST's, a line; size_change: ± share of it, a digit; stretch: their width, a line.
         slant: ± tangent, a line; slant_change: ± tangent, a digit.
         thickness: ± share of a dilation or erosion mixed in, a line; less of an erosion where digits are small.
         crisp: most of ink's darkness, at either end, that becomes none or all, a line: strokes with sharp edges.
+        crossed: chance that a 7 has a bar; flagged: that a 1 has an upstroke, as most have outside North America.
         rise: ± pixels that the baseline goes up or down over a hundred, a line; wander: ± pixels, a digit.
         mark: chance of a full stop, comma or dash at each place between two digits; end: chance of one, or of an equals
             sign, after the last.
@@ -61,10 +63,13 @@ class Layout:
     gap_change: float = 2
     size: Range = (0.8, 1.25)
     size_change: float = 0.1
+    stretch: Range = (1, 1)
     slant: float = 0.3
     slant_change: float = 0.1
     thickness: float = 0.5
     crisp: float = 0.0
+    crossed: float = 0.0
+    flagged: float = 0.0
     rise: float = 4
     wander: float = 2
     mark: float = 0.0
@@ -79,7 +84,7 @@ class Layout:
     jpeg: Range | None = None
     invert: float = 0.0
 
-    line_numbers = 32  # uniform random numbers that a line takes
+    line_numbers = 34  # uniform random numbers that a line takes
     digit_numbers = 16  # and each of its digits
 
     def __post_init__(self) -> None:
@@ -87,24 +92,24 @@ class Layout:
             raise InputError(f"height {self.height}: give {CELL} to {4 * _BOX} pixels")
 
     def __call__(
-        self, digits: torch.Tensor, lengths: list[int], lines: torch.Tensor, noise: torch.Tensor
+        self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
         """Draw lines.
 
         Args:
             digits: (N, 28, 28) float32 in [0, 1], white on black, those of all lines in order.
-            lengths: digits in each of the B lines, N in all.
+            texts: what each of the B lines says, N symbols in all.
             lines: (B, line_numbers) float32 uniform in [0, 1).
             noise: (N, digit_numbers) likewise. The two are the only source of randomness.
 
         Returns:
             B images (height, w_i) uint8, dark on light if the paper is light.
         """
-        draw = _Draw.of_lines(lengths, lines, noise)
+        draw = _Draw.of_lines(texts, lines, noise)
         boxes = torch.cat([self._digits(digits, draw), self._marks(draw)])
         of, x, y, widths = self._placed(boxes, draw)
         # Lines of about the same width are drawn together, so that little of a canvas is drawn in vain.
-        images: list[torch.Tensor] = [torch.empty(0)] * len(lengths)
+        images: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for few in widths.argsort().split(_TOGETHER):
             place = torch.full_like(widths, -1)
             place[few] = torch.arange(len(few))
@@ -121,16 +126,48 @@ class Layout:
     def _digits(self, digits: torch.Tensor, draw: _Draw) -> torch.Tensor:
         """Sized, slanted and thickened, (N, _BOX, _BOX)."""
         size = _within(self.size, draw.line[:, 0]) * (1 + self.size_change * _signed(draw.digit[:, 0]))
+        size = size.clamp(max=0.8 * self.height / _TALL)
         slant = self.slant * _signed(draw.line[:, 1]) + self.slant_change * _signed(draw.digit[:, 1])
         x, y = _box()
         to_source = _BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
-        grid = torch.stack([(x + slant[:, None, None] * y) * to_source, (y * to_source).expand(-1, -1, _BOX)], dim=3)
+        wide = _within(self.stretch, draw.line[:, 32])[:, None, None]
+        across = (x / wide + slant[:, None, None] * y) * to_source
+        grid = torch.stack([across, (y * to_source).expand(-1, -1, _BOX)], dim=3)
         ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
         change = self.thickness * _signed(draw.line[:, 2])
         # The strokes of small digits are thin already, and would vanish.
         ink = thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
-        cut = (self.crisp * draw.line[:, 23]).view(-1, 1, 1)
-        return ((ink - cut) / (1 - 2 * cut)).clamp_(0, 1) if self.crisp else ink
+        if self.crisp:
+            cut = (self.crisp * draw.line[:, 31]).view(-1, 1, 1)
+            ink = ((ink - cut) / (1 - 2 * cut)).clamp_(0, 1)
+        # Of a 7 from its middle, of a 1 down from its top.
+        for symbol, chance, down, span, lean in (("7", self.crossed, 0.5, 10, 0.0), ("1", self.flagged, 0.0, 8, 2.4)):
+            which = ((draw.symbol == ord(symbol)) & (draw.digit[:, 12] < chance)).nonzero().flatten()
+            if len(which):
+                ink[which] = self._with_stroke(ink[which], down, span * size[which], lean, draw.digit[which])
+        return ink
+
+    def _with_stroke(
+        self, ink: torch.Tensor, down: float, length: torch.Tensor, lean: float, digit: torch.Tensor
+    ) -> torch.Tensor:
+        """Digits (n, _BOX, _BOX) with one more stroke.
+
+        Args:
+            down: where it meets the digit, as a share of its height; with 0 it begins there, else it is halfway then.
+            length: pixels, (n,); it varies by a third. lean: radians; it varies by 0.3.
+            digit: their random numbers, (n, digit_numbers).
+        """
+        rows = ink.amax(2) > _INKED
+        top = rows.int().argmax(1)
+        row = (top + down * (_BOX - 1 - rows.flip(1).int().argmax(1) - top)).round().long().clamp(max=_BOX - 1)
+        there = ink[torch.arange(len(ink)), row]
+        x = (there * torch.arange(_BOX)).sum(1) / there.sum(1).clamp(min=1e-6) - (_BOX - 1) / 2
+        y = row - (_BOX - 1) / 2
+        length, angle = length * (1 + _signed(digit[:, 13]) / 3), lean + 0.3 * _signed(digit[:, 14])
+        if not down:
+            x, y = x + length / 2 * angle.cos(), y + length / 2 * angle.sin()
+        darkness = ink.amax((1, 2))[:, None, None]
+        return torch.maximum(ink, _segment(length, angle, y, 0.6 + 0.8 * digit[:, 15], x) * darkness)
 
     def _there(self, draw: _Draw) -> torch.Tensor:
         """(N,) bool: whether a mark follows each digit."""
@@ -225,6 +262,7 @@ class _Draw:
 
     Attributes:
         of: (N,) int64, the line of each digit; line: (N, ·), its numbers; last: (N,) bool, whether it ends the line.
+        symbol: (N,) int64, what it is, as a code point.
     """
 
     lines: torch.Tensor
@@ -232,14 +270,15 @@ class _Draw:
     of: torch.Tensor
     line: torch.Tensor
     last: torch.Tensor
+    symbol: torch.Tensor
 
     @classmethod
-    def of_lines(cls, lengths: list[int], lines: torch.Tensor, digit: torch.Tensor) -> _Draw:
-        counts = torch.tensor(lengths)
-        of = torch.repeat_interleave(torch.arange(len(lengths)), counts)
+    def of_lines(cls, texts: list[str], lines: torch.Tensor, digit: torch.Tensor) -> _Draw:
+        counts = torch.tensor(list(map(len, texts)))
+        of = torch.repeat_interleave(torch.arange(len(texts)), counts)
         last = torch.zeros(len(digit), dtype=torch.bool)
         last[counts.cumsum(0) - 1] = True
-        return cls(lines, digit, of, lines[of], last)
+        return cls(lines, digit, of, lines[of], last, torch.tensor(list(map(ord, "".join(texts)))))
 
 
 LEVELS: dict[str, Layout | None] = {
@@ -250,12 +289,15 @@ LEVELS: dict[str, Layout | None] = {
         margin=(0, 20),
         gap=(-5, 10),
         gap_change=3,
-        size=(0.8, 1.8),
-        size_change=0.15,
+        size=(0.8, 1.7),
+        size_change=0.25,
+        stretch=(0.85, 1.4),
         slant=0.6,
         slant_change=0.15,
         thickness=1.0,
         crisp=0.25,
+        crossed=0.4,
+        flagged=0.4,
         rise=8,
         wander=3,
         mark=0.15,
@@ -313,15 +355,23 @@ def _noise_bank() -> torch.Tensor:
     return torch.randn(_BANK, generator=torch.Generator().manual_seed(0))
 
 
-def _segment(length: torch.Tensor, lean: torch.Tensor, middle: torch.Tensor, thickness: torch.Tensor) -> torch.Tensor:
-    """Straight strokes through a box's vertical axis, (N, _BOX, _BOX) in [0, 1].
+def _segment(
+    length: torch.Tensor,
+    lean: torch.Tensor,
+    middle: torch.Tensor,
+    thickness: torch.Tensor,
+    beside: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Straight strokes, (N, _BOX, _BOX) in [0, 1].
 
     Args:
         length, thickness: pixels; thickness is half the stroke's.
         lean: angle to the horizontal, radians.
-        middle: pixels below the box's middle.
+        middle: pixels below the box's middle; beside: to its right.
     """
     x, y = (axis * _BOX / 2 for axis in _box())
+    if beside is not None:
+        x = x - beside.view(-1, 1, 1)
     along, across = lean.cos().view(-1, 1, 1), lean.sin().view(-1, 1, 1)
     y = y - middle.view(-1, 1, 1)
     half = (length / 2).view(-1, 1, 1)

@@ -52,11 +52,16 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             raise InputError("drawing with replacement never ends by itself: give `count`, the number of strings")
         if count is not None and count < 1:
             raise InputError(f"count {count}: give a number of strings from 1 up")
+        if len(digits) and int(digits.labels.max()) >= len(digits.symbols):
+            raise InputError(
+                f"charset {digits.symbols!r} has {len(digits.symbols)} symbols, {digits.source} has label "
+                f"{int(digits.labels.max())}: give a symbol for every label"
+            )
         if augmentation is not None and digits.split != "train":
             raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
         self.digits, self.augmentation, self.layout = digits, augmentation, layout
         self._arguments = {"length": length, "replacement": replacement, "count": count, "seed": seed}
-        self._key = _mix(_mix(seed) ^ epoch)
+        self._key = mixed(mixed(seed) ^ epoch)
 
         generator = torch.Generator().manual_seed(self._key)
         pool = len(digits)
@@ -83,6 +88,11 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         """The same pool, lengths and augmentation drawn anew for another epoch."""
         more: dict[str, Any] = {"augmentation": self.augmentation, "layout": self.layout, **self._arguments}
         return SequenceMNIST(self.digits, epoch=epoch, **more)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they are made of, for the provenance of weights."""
+        return {"source": self.digits.source, "split": self.digits.split, "digits": len(self.digits)}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -116,13 +126,13 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         of_digits, of_lines, of_layout = self._noise(indices, lengths)
         if self.augmentation is not None:
             cells = self.augmentation(cells.float() / 255, of_digits).mul(255).round().to(torch.uint8)
-        text = "".join(map(str, self.digits.labels[chosen].tolist()))
+        text = "".join(map(self.digits.symbols.__getitem__, self.digits.labels[chosen].tolist()))
         texts, start = [], 0
         for n in lengths:
             texts.append(text[start : start + n])
             start += n
         if self.layout is not None:
-            return self.layout(cells.float() / 255, lengths, of_lines, of_layout), texts
+            return self.layout(cells.float() / 255, texts, of_lines, of_layout), texts
         if len(set(lengths)) == 1:
             return _side_by_side(cells.view(len(indices), lengths[0], CELL, CELL)), texts
         return [_side_by_side(part[None])[0] for part in cells.split(lengths)], texts
@@ -145,7 +155,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         if not augmentation + line:
             return (torch.empty(sum(lengths), 0),) * 3
         for index, n in zip(indices, lengths, strict=True):
-            generator.manual_seed(_mix(self._key ^ (index + 1)))
+            generator.manual_seed(mixed(self._key ^ (index + 1)))
             parts.append([torch.rand(size, generator=generator) for size in ((n, augmentation), (1, line), (n, digit))])
         of_digits, of_lines, of_layout = (torch.cat(kind) for kind in zip(*parts, strict=True))
         return of_digits, of_lines, of_layout
@@ -157,7 +167,7 @@ def _side_by_side(cells: torch.Tensor) -> torch.Tensor:
     return cells.transpose(1, 2).reshape(batch, CELL, n * CELL)
 
 
-def _mix(x: int) -> int:
+def mixed(x: int) -> int:
     """Scatter the bits of an integer over 63 bits (SplitMix64), so that neighbouring seeds give unrelated streams."""
     x = (x + 0x9E3779B97F4A7C15) % 2**64
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64

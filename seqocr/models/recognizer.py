@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
+from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 from seqocr.models.autoregressive import AutoregressiveHead
@@ -27,7 +28,6 @@ from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
-DIGITS = "0123456789"
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 SHIPPED = _WEIGHTS / "tiny"
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read

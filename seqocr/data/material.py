@@ -1,0 +1,133 @@
+"""What a training run learns from: levels of digit strings, lines of your own, or a mixture of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from seqocr.data.augment import Augmentation
+from seqocr.data.layout import level
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import Digits
+from seqocr.errors import InputError
+
+OWN = "data"  # in a list of levels: lines of one's own
+_APART = 7919  # between the seeds of parts
+
+Batch = tuple[list[Any], list[str]]
+
+
+class Lines(Protocol):
+    """Line images and their texts."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: range) -> tuple[Any, list[str]]: ...
+
+
+class Stream(Lines, Protocol):
+    """Lines to learn from, in another order, and changed otherwise, every epoch."""
+
+    def at_epoch(self, epoch: int) -> Stream: ...
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they are, for the provenance of weights."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lines to learn from, lines to choose the best checkpoint by, and how many parts of a mixture they make."""
+
+    train: Stream
+    held_out: Lines
+    weight: int = 1
+
+
+class Material:
+    """A mixture of parts, in fixed proportions in every batch."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts, self.weight = parts, sum(part.weight for part in parts)
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        return [{**part.train.about, "weight": part.weight} for part in self.parts]
+
+    def batches(self, size: int, step: int = 0) -> Iterator[Batch]:
+        """Batches for ever, from that of `step` on.
+
+        Raises:
+            InputError: a batch of this size cannot be mixed, or a part has not enough for one.
+        """
+        if size % self.weight:
+            raise InputError(f"batch_size {size}: give a multiple of {self.weight}, the number of levels")
+        shares = [size // self.weight * part.weight for part in self.parts]
+        for part, share in zip(self.parts, shares, strict=True):
+            if len(part.train) < share:
+                raise InputError(
+                    f"{len(part.train):,} lines to learn from are fewer than the {share} of a batch: lower batch_size"
+                )
+        streams = [_stream(part.train, share, step) for part, share in zip(self.parts, shares, strict=True)]
+        return map(_joined, zip(*streams, strict=True))
+
+    def held_out(self, count: int) -> Batch:
+        """About `count` held-out lines, as mixed as those to learn from, or as many as there are."""
+        wanted = [min(-(-count * part.weight // self.weight), len(part.held_out)) for part in self.parts]
+        return _joined([part.held_out.batch(range(n)) for part, n in zip(self.parts, wanted, strict=True)])
+
+
+def mixture(
+    levels: str,
+    length: int | tuple[int, int],
+    seed: int,
+    augmentation: Augmentation,
+    digits: tuple[Digits, Digits] | None = None,
+    own: tuple[Stream, Lines] | None = None,
+) -> Material:
+    """The material that a list of levels names, each of which makes one part ("grid,wild,wild": a third, two thirds).
+
+    Args:
+        levels: of `seqocr.data.layout.LEVELS`, or `OWN`, separated by commas.
+        length, seed, augmentation: of strings of digits (see `SequenceMNIST`).
+        digits: to learn from, and to choose the best checkpoint by.
+        own: the like for lines of one's own.
+
+    Raises:
+        InputError: there is no such level, or nothing for it.
+    """
+    parts = []
+    for i, (name, weight) in enumerate(Counter(levels.split(",")).items()):
+        if name == OWN:
+            if own is None:
+                raise InputError(f"level {OWN!r} is lines of your own: give a folder of them")
+            parts.append(Part(*own, weight))
+            continue
+        layout, apart = level(name), seed + i * _APART
+        if digits is None:
+            raise InputError(f"level {name!r} is drawn from digits: give some")
+        train = SequenceMNIST(digits[0], length, seed=apart, augmentation=augmentation, layout=layout)
+        parts.append(Part(train, SequenceMNIST(digits[1], length, seed=apart, layout=layout), weight))
+    return Material(parts)
+
+
+def _stream(lines: Stream, size: int, step: int) -> Iterator[tuple[Any, list[str]]]:
+    """From `step` on, `size` lines a step, epoch after epoch."""
+    epoch = 0
+    while True:
+        lines = lines.at_epoch(epoch)
+        in_epoch = len(lines) // size  # not the same every time where lengths are mixed
+        for i in range(step, in_epoch):
+            yield lines.batch(range(i * size, (i + 1) * size))
+        step, epoch = max(0, step - in_epoch), epoch + 1
+
+
+def _joined(batches: Any) -> Batch:
+    images: list[Any] = []
+    texts: list[str] = []
+    for more_images, more_texts in batches:
+        images.extend(more_images)
+        texts.extend(more_texts)
+    return images, texts

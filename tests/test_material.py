@@ -1,0 +1,74 @@
+"""What a training run learns from."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import coded, own_lines
+
+from seqocr.data.augment import Augmentation, LineAugmentation
+from seqocr.data.folder import LineFolder, ShuffledLines
+from seqocr.data.material import Lines, Material, Stream, mixture
+from seqocr.errors import InputError
+
+PLAIN = Augmentation().scaled(0)
+
+
+def own(folder: Path, count: int = 20) -> tuple[Stream, Lines]:
+    train, held_out = LineFolder(own_lines(folder, count)).split(0.4, "validation")
+    return ShuffledLines(train, LineAugmentation().scaled(0)), held_out
+
+
+def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> Material:
+    digits = coded(60), coded(40, "validation")
+    return mixture(levels, length, 0, PLAIN, digits, own(folder) if folder else None)
+
+
+def test_every_batch_is_mixed_as_asked_for(tmp_path: Path) -> None:
+    material = made("grid,data,grid,jitter", tmp_path)
+    for images, texts in islice(material.batches(8), 5):
+        # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40.
+        assert [len(image) for image in images] == [28] * 4 + [20] * 2 + [40] * 2
+        assert len(texts) == 8
+    heights = [len(image) if isinstance(image, torch.Tensor) else image.height for image in material.held_out(8)[0]]
+    assert heights == [28] * 4 + [20] * 2 + [40] * 2
+    assert [part["weight"] for part in material.about] == [2, 1, 1]
+
+
+def test_levels_have_strings_of_their_own() -> None:
+    _, texts = next(made("grid,jitter", length=6).batches(4))
+    assert texts[:2] != texts[2:]
+
+
+def test_batches_go_on_from_any_step(tmp_path: Path) -> None:
+    """Through several epochs, whose lengths in batches are not the same where strings' lengths are mixed."""
+    material = made("grid,data", tmp_path, length=(1, 3))
+    whole = list(islice(material.batches(6), 30))
+    for step in (0, 1, 7, 29):
+        images, texts = next(material.batches(6, step))
+        assert texts == whole[step][1]
+        assert all(torch.equal(a, b) for a, b in zip(images, whole[step][0], strict=True))
+
+
+def test_an_epoch_has_every_line_once_and_the_next_another_order(tmp_path: Path) -> None:
+    lines, _ = own(tmp_path)
+    first, second = (lines.at_epoch(epoch).batch(range(len(lines)))[1] for epoch in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("levels", "size", "words"),
+    [
+        ("grid,wild,wild", 4, "multiple of 3"),
+        ("grid", 31, "30 lines to learn from are fewer than the 31"),
+        ("misty", 4, "unknown level 'misty'"),
+        ("data", 4, "lines of your own"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused(levels: str, size: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        made(levels).batches(size)
