@@ -340,15 +340,24 @@ def export(
         Path | None, typer.Option(help="Directory written by `seqocr train` [the shipped weights].")
     ] = None,
     heads: Annotated[str | None, typer.Option(help="Heads, separated by commas [all].")] = None,
-    runtime: Annotated[str, typer.Option(help="onnx, for ONNX Runtime and OpenVINO.")] = "onnx",
+    runtime: Annotated[
+        str, typer.Option(help="onnx, for ONNX Runtime and OpenVINO, or transformers, for Hugging Face (the ar head).")
+    ] = "onnx",
     precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
 ) -> None:
     """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
+    from seqocr.models.hugging_face import export_hugging_face
     from seqocr.models.recognizer import SHIPPED, Recognizer
     from seqocr.runtimes.export import export as write
 
-    if runtime != "onnx":
-        raise InputError(f"--runtime {runtime}: choose onnx")
+    if runtime not in ("onnx", "transformers"):
+        raise InputError(f"--runtime {runtime}: choose onnx or transformers")
+    if runtime == "transformers":
+        if heads not in (None, "ar") or precision != "float32":
+            raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
+        export_hugging_face(Recognizer.load(weights or SHIPPED), out)
+        print(f"{out}: VisionEncoderDecoderModel with a TrOCRProcessor")
+        return
     for path in write(Recognizer.load(weights or SHIPPED), out, heads.split(",") if heads else None, precision):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -19,7 +19,7 @@ from seqocr.models.encoder import Encoder
 _SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
 
 # Among what transformers raises of files that are no checkpoint, or of another kind of model.
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -75,7 +75,7 @@ def load_pretrained(source: str) -> Pretrained:
     local = Path(source).is_dir() or not _hub_answers()
     try:
         model = VisionEncoderDecoderModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise InputError(_explain(source, error)) from error
     decoder = model.decoder
     if decoder.config.model_type != "trocr":

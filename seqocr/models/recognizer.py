@@ -228,12 +228,16 @@ class Recognizer(nn.Module, Reader):
 
     @classmethod
     def load(cls, directory: Path | str) -> Recognizer:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or what `export_hugging_face` did.
 
         Raises:
             InputError: a file is missing, corrupt, or does not fit the other.
         """
+        from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
+
         directory = Path(directory)
+        if is_hugging_face(directory):
+            return load_hugging_face(directory)
         config_path, weights_path = directory / "config.json", directory / "model.safetensors"
         for path in (config_path, weights_path):
             if not path.is_file():

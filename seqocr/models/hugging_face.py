@@ -1,0 +1,135 @@
+"""The autoregressive variant as transformers has it: a `VisionEncoderDecoderModel` directory with a `TrOCRProcessor`.
+
+transformers alone reads with what is written here, and what is written here can be loaded again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    AutoProcessor,
+    DetrImageProcessor,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    TrOCRProcessor,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTImageProcessor,
+)
+
+from seqocr.data.processor import Processor
+from seqocr.errors import InputError
+from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.pretrained import LOAD_ERRORS, load_pretrained
+from seqocr.models.recognizer import Recognizer
+
+_BILINEAR = 2  # as Pillow numbers its filters
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), as Pillow has it
+
+
+def is_hugging_face(directory: Path) -> bool:
+    """Whether there is a `VisionEncoderDecoderModel` in the directory."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "vision-encoder-decoder"
+
+
+def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
+    """Write the encoder, the autoregressive head, a tokenizer of the charset and an image processor.
+
+    Raises:
+        InputError: the recognizer has no autoregressive head.
+    """
+    head = recognizer.with_heads(["ar"]).heads["ar"]
+    assert isinstance(head, AutoregressiveHead)
+    backbone = recognizer.encoder.backbone
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(backbone.config, head.decoder.config)
+    special = {"bos_token_id": head.begin, "eos_token_id": head.end, "pad_token_id": head.pad}
+    config.decoder_start_token_id, config.pad_token_id = head.begin, head.pad
+    model = VisionEncoderDecoderModel(config).eval()
+    weights = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    if len(set(recognizer.processor.mean)) == len(set(recognizer.processor.std)) == 1:
+        _weigh_channels(weights)
+    pooler = {name for name in model.encoder.state_dict() if name.startswith("pooler.")}  # nothing reads what it gives
+    weights |= {name: torch.zeros_like(model.encoder.state_dict()[name]) for name in pooler}
+    model.encoder.load_state_dict(weights)
+    model.decoder.load_state_dict(head.decoder.state_dict())
+    model.generation_config = GenerationConfig(
+        **special,
+        decoder_start_token_id=head.begin,
+        max_new_tokens=head.max_length + 1,
+        forced_eos_token_id=head.end,  # where there was none before
+        do_sample=False,
+        num_beams=1,
+    )
+    model.save_pretrained(out)
+    TrOCRProcessor(_image_processor(recognizer.processor), _tokenizer(head)).save_pretrained(out)
+
+
+def load_hugging_face(directory: Path) -> Recognizer:
+    """A recognizer with the autoregressive head, from what `export_hugging_face` wrote.
+
+    Raises:
+        InputError: it cannot be read, or its tokens are not single symbols, then begin, end and pad.
+    """
+    found = load_pretrained(str(directory))
+    try:
+        processor: Any = AutoProcessor.from_pretrained(directory, local_files_only=True)
+        vocabulary = processor.tokenizer.get_vocab()
+        longest = GenerationConfig.from_pretrained(directory).max_new_tokens
+    except LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{directory} has no processor that can be read ({reason}): export it again") from error
+    tokens = sorted(vocabulary, key=vocabulary.get)
+    charset = "".join(tokens[:-3])
+    if not longest or any(len(token) != 1 for token in tokens[:-3]) or tokens[-3:] != ["<s>", "</s>", "<pad>"]:
+        raise InputError(
+            f"{directory} does not write symbol by symbol: start a training from it (`seqocr train --encoder`), "
+            "or give a directory written by `seqocr export`"
+        )
+    images = processor.image_processor
+    keep_aspect = bool(getattr(images, "pad_size", None))
+    look = Processor(*found.encoder.image_size, keep_aspect=keep_aspect, mean=found.mean, std=found.std)
+    recognizer = Recognizer(found.encoder, look, {"ar": found.decoder}, charset, longest - 1, {"encoder": "exported"})
+    recognizer.heads["ar"].decoder.load_state_dict(found.decoder_weights)
+    return recognizer.eval()
+
+
+def _weigh_channels(weights: dict[str, torch.Tensor]) -> None:
+    """Have patches see a colour as its grey, which is what recognizers are trained on and `load_line` gives."""
+    name = "embeddings.patch_embeddings.projection.weight"
+    weights[name] = weights[name].sum(dim=1, keepdim=True) * torch.tensor(_LUMA).view(1, 3, 1, 1)
+
+
+def _image_processor(processor: Processor) -> Any:
+    look = {"image_mean": list(processor.mean), "image_std": list(processor.std), "resample": _BILINEAR}
+    size = {"height": processor.height, "width": processor.width}
+    if not processor.keep_aspect:
+        return ViTImageProcessor(size=size, do_convert_rgb=True, **look)
+    # Of DETR's processor only what it does to images is used: the largest that fits, and nothing around it.
+    within = {"max_height": processor.height, "max_width": processor.width}
+    return DetrImageProcessor(size=within, pad_size=size, do_convert_rgb=True, **look)
+
+
+def _tokenizer(head: AutoregressiveHead) -> PreTrainedTokenizerFast:
+    """A token a symbol."""
+    names = [*head.charset, "<s>", "</s>", "<pad>"]
+    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", head.end)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        clean_up_tokenization_spaces=False,
+        model_max_length=head.max_length + 1,
+    )
