@@ -18,7 +18,11 @@ def run_bench(
     preset: Annotated[str, typer.Option(help="smoke (a minute), default (under ten minutes) or full.")] = "default",
     out: Out = Path("results"),
     again: Annotated[bool, typer.Option(help="Measure finished cells again.")] = False,
-    weights: Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped one].")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt.")
+    ] = None,
+    skip: Annotated[bool, typer.Option(help="Leave out lines of --real that cannot be used.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure what is missing, then write the report. Killed, the same command goes on where it was."""
@@ -26,18 +30,31 @@ def run_bench(
 
     import torch
 
+    from bench import lines
     from bench.measure import run as measure
     from bench.plan import plan
     from bench.report import write_report
     from bench.store import Store
+    from seqocr.data.folder import LineFolder
+    from seqocr.models.recognizer import READER, Recognizer
 
     chosen, target = plan(preset), choose_device(device)
-    store = Store.for_plan(out, chosen, target, weights)
+    reader = Recognizer.load(weights or READER)
+    folder = LineFolder(real, charset=reader.charset, max_length=reader.max_length, skip=skip) if real else None
+
+    def stores() -> tuple[Store, Store]:
+        return (
+            Store.for_plan(out, chosen, target, weights),
+            Store.for_lines(out, chosen.each, folder, target, weights),
+        )
+
     if again:
-        shutil.rmtree(store.folder)
-        store = Store.for_plan(out, chosen, target, weights)
+        for store in stores():
+            shutil.rmtree(store.folder)
+    store, of_lines = stores()
+    lines.measure(chosen.each, folder, of_lines, torch.device(target), weights)
     measure(chosen, store, torch.device(target), weights)
-    print(f"report: {write_report(store, out)}")
+    print(f"report: {write_report(store, out, of_lines)}")
 
 
 @app.command()
@@ -46,7 +63,7 @@ def report(out: Out = Path("results")) -> None:
     from bench.report import write_report
     from bench.store import Store
 
-    print(f"report: {write_report(Store.latest(out), out)}")
+    print(f"report: {write_report(Store.latest(out), out, Store.latest_lines(out))}")
 
 
 @app.command()

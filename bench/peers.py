@@ -11,7 +11,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -39,7 +39,7 @@ _DOCTR = ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")
 # Heads of the evaluated recognizer, by the runtime that reads with them.
 _OWN = {"eager": ("ar-generate", *HEADS), "onnxruntime": ("ar", "parallel")}
 
-Read = Callable[[torch.Tensor], list[str]]  # (B, h, w) uint8, light on dark as MNIST has them, to B texts
+Read = Callable[[Sequence[torch.Tensor]], list[str]]  # B lines (h, w) uint8 to B texts
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,22 @@ def missing(name: str) -> str:
     return runtimes.missing(runtime) if runtime else ""
 
 
-def load(name: str, recognizer: Recognizer, folder: Path) -> Peer:
+def load(name: str, recognizer: Recognizer, folder: Path, inverted: bool = True) -> Peer:
     """A peer, ready to read.
 
     Args:
         recognizer: whose heads are among the peers.
         folder: where its graphs are written, see `runtimes.prepare`.
+        inverted: lines are light on dark, as MNIST has them; False: they are as they were scanned.
     """
     if name == "RapidOCR":
-        return _rapidocr()
+        return _rapidocr(inverted)
     if name == "Tesseract":
-        return _tesseract()
+        return _tesseract(inverted)
     if name.startswith("docTR"):
-        return _doctr(name.split()[1])
+        return _doctr(name.split()[1], inverted)
     if name == "TrOCR-small":
-        return _trocr()
+        return _trocr(inverted)
     head, _, runtime = name.partition(", ")
     return _own(recognizer, runtime or "eager", head, folder)
 
@@ -103,37 +104,38 @@ def _own(recognizer: Recognizer, runtime: str, head: str, folder: Path) -> Peer:
     return Peer(lambda lines: decode(processor(lines)).texts, trained=True, about=f"seqocr, {runtime}")
 
 
-def _dark_on_light(lines: torch.Tensor) -> np.ndarray:
-    return 255 - lines.numpy()
+def _dark_on_light(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
+    return [255 - line.numpy() if inverted else line.numpy() for line in lines]
 
 
-def _coloured(lines: torch.Tensor) -> list[np.ndarray]:
+def _coloured(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
     """Dark on light, B images (h, w, 3)."""
-    return list(np.repeat(_dark_on_light(lines)[..., None], 3, axis=3))
+    return [np.repeat(line[..., None], 3, axis=2) for line in _dark_on_light(lines, inverted)]
 
 
 def _digits_only(text: str) -> str:
     return "".join(symbol for symbol in text if symbol in DIGITS)
 
 
-def _rapidocr() -> Peer:
+def _rapidocr(inverted: bool) -> Peer:
     """PP-OCRv4's recogniser (SVTR-LCNet, CTC). It scales lines to 48 pixels by itself."""
     from rapidocr_onnxruntime import RapidOCR
 
     recognise = RapidOCR().text_rec
 
-    def read(lines: torch.Tensor) -> list[str]:
-        return [_digits_only(text) for text, *_ in recognise(_coloured(lines))[0]]
+    def read(lines: Sequence[torch.Tensor]) -> list[str]:
+        return [_digits_only(text) for text, *_ in recognise(_coloured(lines, inverted))[0]]
 
     about = f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights"
     return Peer(read, trained=True, about=about)
 
 
 _TESSERACT_SCALE = 1.5  # MNIST's digits are 20 pixels high, it wants some 30; best of 1 to 3 on validation strings
+_TALL_ENOUGH = 40  # pixels: a line as high as this is not made larger
 _TESSERACT_BORDER = 10  # pixels; it wants a margin
 
 
-def _tesseract() -> Peer:
+def _tesseract(inverted: bool) -> Peer:
     """A process a call, as its wrappers run it; several lines go through one process."""
     settings = ["--psm", "7", "--dpi", "300", "-c", f"tessedit_char_whitelist={DIGITS}"]
     # A line is too little work for several threads; its FAQ advises this limit.
@@ -145,12 +147,13 @@ def _tesseract() -> Peer:
         )
         return done.stdout
 
-    def read(lines: torch.Tensor) -> list[str]:
+    def read(lines: Sequence[torch.Tensor]) -> list[str]:
         with TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{i}.png" for i in range(len(lines))]
-            for path, line in zip(paths, lines, strict=True):
-                image = Image.fromarray(_dark_on_light(line))
-                image = ImageOps.scale(image, _TESSERACT_SCALE, Image.Resampling.BICUBIC)
+            for path, line in zip(paths, _dark_on_light(lines, inverted), strict=True):
+                image = Image.fromarray(line)
+                if image.height < _TALL_ENOUGH:
+                    image = ImageOps.scale(image, _TESSERACT_SCALE, Image.Resampling.BICUBIC)
                 ImageOps.expand(image, _TESSERACT_BORDER, fill=255).save(path, compress_level=1)
             listed = Path(folder) / "lines.txt"
             listed.write_text("".join(f"{path}\n" for path in paths))
@@ -162,7 +165,7 @@ def _tesseract() -> Peer:
     return Peer(read, trained=True, about=about)
 
 
-def _doctr(arch: str) -> Peer:
+def _doctr(arch: str, inverted: bool) -> Peer:
     """docTR's own predictor. Heads that write symbol by symbol are built for the task's length, so they stop there."""
     from doctr.models import recognition
     from doctr.models.preprocessor import PreProcessor
@@ -177,9 +180,9 @@ def _doctr(arch: str) -> Peer:
     shape = model.cfg["input_shape"][-2:]
     predict = RecognitionPredictor(PreProcessor(shape, batch_size=128, preserve_aspect_ratio=True, **look), model)
 
-    def read(lines: torch.Tensor) -> list[str]:
+    def read(lines: Sequence[torch.Tensor]) -> list[str]:
         with torch.inference_mode():
-            return [text for text, _ in predict(_coloured(lines))]
+            return [text for text, _ in predict(_coloured(lines, inverted))]
 
     return Peer(read, trained=False, about=f"python-doctr {version('python-doctr')}, random weights")
 
@@ -187,7 +190,7 @@ def _doctr(arch: str) -> Peer:
 _TROCR_VOCABULARY = 64_044  # wordpieces of microsoft/trocr-small-*
 
 
-def _trocr() -> Peer:
+def _trocr(inverted: bool) -> Peer:
     """TrOCR-small as people fine-tune it: 384×384 pixels, its whole vocabulary, `generate`, a token a digit."""
     from transformers import DeiTConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel
     from transformers.models.deit import DeiTModel
@@ -209,9 +212,10 @@ def _trocr() -> Peer:
     processor = Processor(height, width, keep_aspect=preset.keep_aspect)
     written = TASK_LENGTH + 1  # and the end
 
-    def read(lines: torch.Tensor) -> list[str]:
+    def read(lines: Sequence[torch.Tensor]) -> list[str]:
+        dark_on_light = [255 - line for line in lines] if inverted else lines
         with torch.inference_mode():
-            ids = model.generate(processor(255 - lines), min_new_tokens=written, max_new_tokens=written)
+            ids = model.generate(processor(dark_on_light), min_new_tokens=written, max_new_tokens=written)
         return [" ".join(map(str, row)) for row in ids.tolist()]
 
     return Peer(read, trained=False, about="transformers' generate, greedy, random weights")

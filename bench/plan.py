@@ -86,11 +86,13 @@ class Plan:
 
     Attributes:
         strings: how many strings are read for accuracy (fewer where the source has fewer).
+        each: how many of every length at every level of difficulty.
         cells: in the order in which they are measured.
     """
 
     preset: str
     strings: int
+    each: int
     cells: tuple[Cell, ...]
 
     @property
@@ -113,6 +115,7 @@ PLANS = {
     "smoke": Plan(
         "smoke",
         200,
+        8,
         (
             Cell("latency", TINY, (1, 5, 10), rounds=3),
             Cell("throughput", TINY, (1, 8), rounds=2),
@@ -123,6 +126,7 @@ PLANS = {
     "default": Plan(
         "default",
         2000,
+        200,
         (
             Cell("latency", TINY, LENGTHS, rounds=15, repeats=3),
             Cell("latency", TINY_GROWING, LENGTHS, rounds=8),
@@ -137,6 +141,7 @@ PLANS = {
     "full": Plan(
         "full",
         2000,
+        200,
         (
             Cell("latency", TINY, LENGTHS, rounds=20, repeats=3, warmup=2),
             Cell("latency", TINY_GROWING, LENGTHS, rounds=10),

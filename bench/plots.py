@@ -76,22 +76,22 @@ def draw_all(results: Results, store: Store, folder: Path, labels: dict[str, str
         "samples": lambda: strings(results, store, mistakes=False),
         "mistakes": lambda: strings(results, store, mistakes=True),
     }
-    drawn = []
-    for name, picture in pictures.items():
-        with mpl.rc_context(_STYLE):
-            figure = picture()
-            if figure is None:
-                continue
-            for suffix in (".png", ".svg"):
-                with replacing(folder / f"{name}{suffix}") as temporary:
-                    figure.savefig(
-                        temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None
-                    )
-        drawn.append(name)
-    return drawn
+    return [name for name, picture in pictures.items() if save(name, picture, folder)]
 
 
-def _panels(count: int, width: float, height: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
+def save(name: str, picture: Callable[[], Figure | None], folder: Path) -> bool:
+    """Draw a picture as NAME.png and NAME.svg; whether there was one."""
+    with mpl.rc_context(_STYLE):
+        figure = picture()
+        if figure is None:
+            return False
+        for suffix in (".png", ".svg"):
+            with replacing(folder / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None)
+    return True
+
+
+def panels(count: int, width: float, height: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -99,7 +99,7 @@ def _panels(count: int, width: float, height: float, columns: int = 2) -> tuple[
     return figure, axes
 
 
-def _legend(figure: Figure, variants: list[str]) -> None:
+def legend(figure: Figure, variants: list[str]) -> None:
     handles = [
         Line2D([], [], color=COLOURS[v], marker=MARKERS[v], linestyle="--" if v == "encoder" else "-", label=NAMES[v])
         for v in variants
@@ -107,7 +107,7 @@ def _legend(figure: Figure, variants: list[str]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False)
 
 
-def _line(axis: Axes, variant: str, table: Any, x: str, value: str, low: str, high: str) -> None:
+def curve(axis: Axes, variant: str, table: Any, x: str, value: str, low: str, high: str) -> None:
     """A variant's column `value` against column `x`, in its colour, with the band from `low` to `high`."""
     look: dict[str, Any] = {"color": COLOURS[variant], "linestyle": "--" if variant == "encoder" else "-"}
     axis.plot(table[x], table[value], marker=MARKERS[variant], ms=4, lw=1.4, **look)
@@ -118,11 +118,11 @@ def latency(results: Results, labels: dict[str, str]) -> Figure:
     """Milliseconds a string against its length, one panel a subject, with bands of 95 % confidence."""
     subjects = [s for s in labels if s in set(results.latency["subject"])]
     variants = [v for v in COLOURS if v in set(results.latency["variant"])]
-    figure, axes = _panels(len(subjects), 4.6, 3.3)
+    figure, axes = panels(len(subjects), 4.6, 3.3)
     for axis, subject in zip(axes, subjects, strict=True):
         of = results.latency[results.latency["subject"] == subject]
         for variant in variants:
-            _line(axis, variant, of[of["variant"] == variant], "length", "total_ms", "total_low", "total_high")
+            curve(axis, variant, of[of["variant"] == variant], "length", "total_ms", "total_low", "total_high")
         shown = of[of["variant"] != "ar-nocache"]["total_ms"].max() * 1.12
         axis.set_ylim(0, shown)  # decoding without a cache may leave the frame, so that the others stay readable
         axis.set_title(labels[subject], fontsize=10)
@@ -134,7 +134,7 @@ def latency(results: Results, labels: dict[str, str]) -> Figure:
     figure.suptitle(
         "Latency against length, batch 1 (mean, 95 % CI; decoding without cache leaves the frame)", fontsize=11
     )
-    _legend(figure, variants)
+    legend(figure, variants)
     return figure
 
 
@@ -146,7 +146,7 @@ def breakdown(results: Results, labels: dict[str, str]) -> Figure:
     for subject in subjects:
         there = table[table["subject"] == subject]["length"]
         panels += [(subject, length) for length in sorted({TASK_LENGTH, there.max()} & set(there))]
-    figure, axes = _panels(len(panels), 4.6, 2.3)
+    figure, axes = panels(len(panels), 4.6, 2.3)
     variants = [v for v in COLOURS if v in set(table["variant"])][::-1]
     for axis, (subject, length) in zip(axes, panels, strict=True):
         part = table[(table["subject"] == subject) & (table["length"] == length)].set_index("variant").loc[variants]
@@ -167,7 +167,7 @@ def accuracy(results: Results) -> Figure:
     """Exact match of each head with its Wilson interval; accuracy by position beside it."""
     table = results.accuracy.set_index("head")
     heads = [h for h in ACCURACY_VARIANTS if h in table.index]
-    figure, (left, right) = _panels(2, 4.8, 3.2)
+    figure, (left, right) = panels(2, 4.8, 3.2)
     for y, head in enumerate(heads[::-1]):
         row = table.loc[head]
         error = [[(row["exact"] - row["exact_low"]) * 100], [(row["exact_high"] - row["exact"]) * 100]]
@@ -199,11 +199,11 @@ def throughput(results: Results, labels: dict[str, str]) -> Figure | None:
         return None
     subjects = [s for s in labels if s in set(results.throughput["subject"])]
     variants = [v for v in COLOURS if v in set(results.throughput["variant"])]
-    figure, axes = _panels(len(subjects), 3.6, 3.3, columns=3)
+    figure, axes = panels(len(subjects), 3.6, 3.3, columns=3)
     for axis, subject in zip(axes, subjects, strict=True):
         of = results.throughput[results.throughput["subject"] == subject]
         for variant in variants:
-            _line(axis, variant, of[of["variant"] == variant], "batch", "strings_per_second", "low", "high")
+            curve(axis, variant, of[of["variant"] == variant], "batch", "strings_per_second", "low", "high")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks(sorted(of["batch"].unique()))
@@ -212,7 +212,7 @@ def throughput(results: Results, labels: dict[str, str]) -> Figure | None:
         axis.set_title(labels[subject], fontsize=10)
     axes[0].set_ylabel("strings per second")
     figure.suptitle(f"Throughput, strings of {TASK_LENGTH} (geometric mean, 95 % CI)", fontsize=11)
-    _legend(figure, variants)
+    legend(figure, variants)
     return figure
 
 
@@ -232,7 +232,7 @@ def tradeoff(results: Results, labels: dict[str, str]) -> Figure | None:
     both = results.accuracy.merge(latency, left_on="head", right_on="variant")
     if both.empty:
         return None
-    figure, (axis,) = _panels(1, 6.4, 3.6)
+    figure, (axis,) = panels(1, 6.4, 3.6)
     for row in both.itertuples():
         axis.errorbar(
             row.total_ms,
@@ -260,7 +260,7 @@ def peers(results: Results) -> Figure | None:
     table = results.peers
     if table.empty:
         return None
-    figure, (axis,) = _panels(1, 8.4, 4.6)
+    figure, (axis,) = panels(1, 8.4, 4.6)
     floor = -12.0  # below 0 %: no accuracy at all
     palette = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
     for i, row in enumerate(table.itertuples()):

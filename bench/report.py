@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench import plots
 from bench.answer import Answer
 from bench.formatting import interval, markdown_table, milliseconds, percent, points, proportion, ratio, si
+from bench.line_report import LineResults
 from bench.plan import HEADS, ONE_PASS, SUBJECTS, TASK_LENGTH
 from bench.statistics import Results, analyse
 from bench.store import Store
@@ -19,9 +20,18 @@ _UNSTABLE = 0.10  # coefficient of variation from which the report warns, as pyp
 _CONFUSIONS = 8  # most frequent ones named in the text
 
 
-def write_report(store: Store, results_folder: Path) -> Path:
-    """Write report.md, plots/ and tables/ into the results folder; returns the report's path."""
-    results = analyse(store)
+def write_report(store: Store, results_folder: Path, of_lines: Store | None = None) -> Path:
+    """Write report.md, plots/ and tables/ into the results folder; returns the report's path.
+
+    Args:
+        store: the run of a plan.
+        of_lines: that of `bench.lines`; without it the report says nothing of levels and real lines.
+    """
+    results, lines = analyse(store), LineResults(of_lines) if of_lines else None
+    if lines:
+        for name, table in lines.tables().items():
+            write_csv(results_folder / "tables" / f"{name}.csv", table)
+        lines.draw(results_folder / "plots")
     labels = {name: subject.label for name, subject in SUBJECTS.items() if name in set(results.costs["subject"])}
     for name, table in results.tables().items():
         if name != "predictions":  # they are saved with the measurements
@@ -44,6 +54,7 @@ def write_report(store: Store, results_folder: Path) -> Path:
         rates=store.read("rates").max(),
         answer=Answer(results, labels),
         tables=Tables(results, labels),
+        lines=lines,
         unstable=results.stability[results.stability["variation"] > _UNSTABLE].to_dict("records"),
     )
     path = results_folder / "report.md"

@@ -26,7 +26,7 @@ def task_strings(count: int) -> SequenceMNIST:
 
 
 def readings(
-    read: Callable[[torch.Tensor], list[str]], images: torch.Tensor, texts: Sequence[str], **facts: Any
+    read: Callable[[Any], list[str]], images: torch.Tensor, texts: Sequence[str], **facts: Any
 ) -> pd.DataFrame:
     """What `read` makes of images (N, ...), a hundred at a time, beside their texts; `facts` in every row."""
     read_as = [text for part in images.split(_READ_AT_ONCE) for text in read(part)]

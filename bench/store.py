@@ -18,6 +18,7 @@ import bench
 import seqocr
 from bench.plan import Plan
 from seqocr import environment
+from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
 from seqocr.files import write_csv, write_json
 
@@ -29,11 +30,15 @@ _IDENTITY = (
 _NOT_MEASURING = {
     "answer.py",
     "formatting.py",
+    "line_report.py",
     "gates.py",
     "plots.py",
     "report.py",
     "statistics.py",
 }  # these may change without measuring again
+
+
+LINES = "lines"  # what runs of `bench.lines` are called
 
 
 class Store:
@@ -45,26 +50,48 @@ class Store:
     @classmethod
     def for_plan(cls, results: Path, plan: Plan, device: str = "cpu", weights: Path | None = None) -> Store:
         """The folder of this plan on this machine, new or begun earlier."""
+        return cls._of(results, plan.preset, [repr(plan)], device, weights)
+
+    @classmethod
+    def for_lines(
+        cls, results: Path, count: int, real: LineFolder | None, device: str = "cpu", weights: Path | None = None
+    ) -> Store:
+        """The folder of what is read beyond the task (`bench.lines`), new or begun earlier."""
+        listed = [(line.name, line.text) for line in real.lines] if real else []
+        return cls._of(results, LINES, [count, listed], device, weights)
+
+    @classmethod
+    def _of(cls, results: Path, name: str, what: list[Any], device: str, weights: Path | None) -> Store:
         facts = {**environment.describe(), "device": device}
-        identity = [repr(plan), device, code_digest(weights), *(facts[name] for name in _IDENTITY)]
+        identity = [*what, device, code_digest(weights), *(facts[name] for name in _IDENTITY)]
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-        store = cls(results / "raw" / f"{plan.preset}-{digest}")
+        store = cls(results / "raw" / f"{name}-{digest}")
         if not (store.folder / "run.json").exists():
-            store.write_facts({"preset": plan.preset, "started": now(), "finished": None, "environment": facts})
+            store.write_facts({"preset": name, "started": now(), "finished": None, "environment": facts})
         return store
 
     @classmethod
     def latest(cls, results: Path) -> Store:
-        """The run that was finished last.
+        """The run of a plan that was finished last.
 
         Raises:
             InputError: there is none.
         """
-        stores = [cls(path.parent) for path in (results / "raw").glob("*/run.json")]
-        finished = [store for store in stores if store.facts().get("finished")]
-        if not finished:
+        finished = cls._finished(results, lines=False)
+        if finished is None:
             raise InputError(f"{results / 'raw'} holds no finished run: measure first, with `make bench`")
-        return max(finished, key=lambda store: store.facts()["finished"])
+        return finished
+
+    @classmethod
+    def latest_lines(cls, results: Path) -> Store | None:
+        """The run of `bench.lines` that was finished last."""
+        return cls._finished(results, lines=True)
+
+    @classmethod
+    def _finished(cls, results: Path, lines: bool) -> Store | None:
+        stores = [cls(path.parent) for path in (results / "raw").glob("*/run.json")]
+        found = [s for s in stores if s.facts().get("finished") and (s.facts()["preset"] == LINES) == lines]
+        return max(found, key=lambda store: store.facts()["finished"], default=None)
 
     def facts(self) -> dict[str, Any]:
         """run.json: preset, environment, times.

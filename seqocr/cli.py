@@ -62,13 +62,6 @@ def data(
             print(f"sample training strings: {picture}")
 
 
-# What training from scratch on digits takes, and what lines of one's own do. A line of the help says so.
-_SCHEDULES: dict[bool, dict[str, Any]] = {
-    False: {"steps": 20_000, "learning_rate": 1e-3, "warmup": 500, "validate_every": 1000, "patience": 0},
-    True: {"steps": 1500, "learning_rate": 5e-4, "warmup": 50, "validate_every": 100, "patience": 5},
-}
-
-
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Directory for the recognizer.")],
@@ -92,6 +85,7 @@ def train(
         typer.Option(help="What to learn from, in equal shares: grid, jitter, wild, data [grid; data with --data]."),
     ] = None,
     length: Annotated[str | None, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST [5].")] = None,
+    repeats: Annotated[float, typer.Option(help="Chance that a digit of a string is the one before it again.")] = 0.0,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps [20000; --data: 1500].")] = None,
     batch_size: Annotated[int, typer.Option(help="Lines a step.")] = 64,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [1e-3; --data: 5e-4].")] = None,
@@ -121,7 +115,7 @@ def train(
     from seqocr.data.material import OWN, mixture
     from seqocr.data.sources import load_digits, symbols_of
     from seqocr.models.recognizer import Recognizer, shipped
-    from seqocr.training import TrainConfig, fit
+    from seqocr.training import FINE_TUNING, FROM_SCRATCH, TrainConfig, fit
 
     levels = level or ("grid" if data is None else OWN)
     lengths = _length(length or "5")
@@ -132,6 +126,7 @@ def train(
         "validate_every": validate_every,
         "patience": patience,
     }
+    usual = FROM_SCRATCH if data is None else FINE_TUNING
     config = TrainConfig(
         length=lengths,
         batch_size=batch_size,
@@ -140,9 +135,10 @@ def train(
         save_every=save_every,
         protocol=protocol,
         level=levels,
+        repeats=repeats,
         seed=seed,
         augmentation=Augmentation().scaled(augment),
-        **{name: _SCHEDULES[data is not None][name] if value is None else value for name, value in given.items()},
+        **{name: usual[name] if value is None else value for name, value in given.items()},
     )
     if protocol == "frozen" and init is None and encoder in ("tiny", "small"):
         raise InputError(
@@ -182,7 +178,7 @@ def train(
     if from_digits:
         learned_from, chosen_by = (load_digits(split, dataset, root) for split in ("train", "validation"))
         digits = replace(learned_from, symbols=symbols), replace(chosen_by, symbols=symbols)
-    material = mixture(levels, lengths, seed, config.augmentation, digits, own)
+    material = mixture(levels, lengths, seed, config.augmentation, digits, own, repeats)
     for (directory, _), recognizer in zip(runs, recognizers, strict=True):
         trained = fit(recognizer, material, config, directory, target, command=typed)
         if start is not None:

@@ -33,6 +33,22 @@ from seqocr.progress import Reporter, progress
 
 PROTOCOLS = ("joint", "frozen", "separate")
 _STATE = "training-state.safetensors"
+# What training from scratch on digits takes, and what adapting trained weights to a folder of lines does.
+FROM_SCRATCH: dict[str, Any] = {
+    "steps": 20_000,
+    "learning_rate": 1e-3,
+    "warmup": 500,
+    "validate_every": 1000,
+    "patience": 0,
+}
+FINE_TUNING: dict[str, Any] = {
+    "steps": 1500,
+    "learning_rate": 5e-4,
+    "warmup": 50,
+    "validate_every": 100,
+    "patience": 5,
+}
+VALIDATION_SHARE = 0.1  # of a folder of lines, to choose the best checkpoint by
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class TrainConfig:
         save_every: steps between saves of the state to resume from.
         protocol: "joint" trains all heads and the encoder, "frozen" the heads only; "separate" is a joint run a head.
         level: what to learn from (see `seqocr.data.material.mixture`).
+        repeats: chance that a symbol of a string is the one before it again.
         patience: validations without a better one after which training stops; 0 for never.
         seed: of the initial weights, the draw of strings and their augmentation.
     """
@@ -72,6 +89,7 @@ class TrainConfig:
     save_every: int = 250
     protocol: str = "joint"
     level: str = "grid"
+    repeats: float = 0.0
     patience: int = 0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -86,12 +86,13 @@ def mixture(
     augmentation: Augmentation,
     digits: tuple[Digits, Digits] | None = None,
     own: tuple[Stream, Lines] | None = None,
+    repeats: float = 0.0,
 ) -> Material:
     """The material that a list of levels names, each of which makes one part ("grid,wild,wild": a third, two thirds).
 
     Args:
         levels: of `seqocr.data.layout.LEVELS`, or `OWN`, separated by commas.
-        length, seed, augmentation: of strings of digits (see `SequenceMNIST`).
+        length, seed, augmentation, repeats: of strings of digits (see `SequenceMNIST`); held-out ones do not repeat.
         digits: to learn from, and to choose the best checkpoint by.
         own: the like for lines of one's own.
 
@@ -108,8 +109,9 @@ def mixture(
         layout, apart = level(name), seed + i * _APART
         if digits is None:
             raise InputError(f"level {name!r} is drawn from digits: give some")
-        train = SequenceMNIST(digits[0], length, seed=apart, augmentation=augmentation, layout=layout)
-        parts.append(Part(train, SequenceMNIST(digits[1], length, seed=apart, layout=layout), weight))
+        more: dict[str, Any] = {"seed": apart, "layout": layout}
+        train = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
+        parts.append(Part(train, SequenceMNIST(digits[1], length, **more), weight))
     return Material(parts)
 
 

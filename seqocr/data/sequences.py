@@ -22,6 +22,8 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     Args:
         digits: the pool.
         length: digits in a string, or (shortest, longest), both inclusive, drawn uniformly.
+        repeats: chance that a symbol is the one before it again, in another hand, as in 55000; such digits are drawn with
+            replacement.
         replacement: draw with replacement. Without, which is the default, an epoch uses each digit at most once.
         count: number of strings. Without replacement it defaults to, and may not exceed, what the pool is enough for.
         seed: seeds the draw and the augmentation.
@@ -38,6 +40,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         digits: Digits,
         length: int | tuple[int, int] = 5,
         *,
+        repeats: float = 0.0,
         replacement: bool = False,
         count: int | None = None,
         seed: int = 0,
@@ -60,7 +63,9 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         if augmentation is not None and digits.split != "train":
             raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
         self.digits, self.augmentation, self.layout = digits, augmentation, layout
-        self._arguments = {"length": length, "replacement": replacement, "count": count, "seed": seed}
+        if not 0 <= repeats <= 1:
+            raise InputError(f"repeats {repeats}: give a chance from 0 to 1")
+        self._arguments = {"length": length, "repeats": repeats, "replacement": replacement, "count": count, "seed": seed}
         self._key = mixed(mixed(seed) ^ epoch)
 
         generator = torch.Generator().manual_seed(self._key)
@@ -82,6 +87,8 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             if replacement
             else torch.randperm(pool, generator=generator)[:total]
         )
+        if repeats:
+            order = _repeated(order, digits.labels, repeats, generator)
         self._members = order.split(lengths.tolist())  # which digits of the pool make each string
 
     def at_epoch(self, epoch: int) -> SequenceMNIST:
@@ -159,6 +166,19 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             parts.append([torch.rand(size, generator=generator) for size in ((n, augmentation), (1, line), (n, digit))])
         of_digits, of_lines, of_layout = (torch.cat(kind) for kind in zip(*parts, strict=True))
         return of_digits, of_lines, of_layout
+
+
+def _repeated(order: torch.Tensor, labels: torch.Tensor, chance: float, generator: torch.Generator) -> torch.Tensor:
+    """An order of digits in which some are replaced by any of the class of the one before."""
+    again, pick = torch.rand(2, len(order), generator=generator)
+    again = again < chance
+    again[0] = False
+    # What a run repeats stands at the last place at or before that is not drawn again.
+    first = torch.where(again, 0, torch.arange(len(order))).cummax(0).values
+    wanted = labels[order[first]]
+    by_class, counts = labels.argsort(stable=True), labels.bincount()
+    any_of_class = by_class[(counts.cumsum(0) - counts)[wanted] + (pick * counts[wanted]).long()]
+    return torch.where(again, any_of_class, order)
 
 
 def _side_by_side(cells: torch.Tensor) -> torch.Tensor:

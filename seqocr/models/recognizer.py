@@ -29,7 +29,8 @@ from seqocr.models.pretrained import load_pretrained
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 _WEIGHTS = Path(__file__).parent.parent / "weights"
-SHIPPED = _WEIGHTS / "tiny"
+SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
+READER = _WEIGHTS / "strings"  # reads lines as they come
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
 
 
@@ -312,7 +313,7 @@ def shipped(name: str) -> Path | None:
 
 
 def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
-    """A trained recognizer: from a directory written by `Recognizer.save`, or the one shipped with seqocr.
+    """A trained recognizer: from a directory written by `Recognizer.save`, or the reader shipped with seqocr.
 
     Args:
         directory: may also be one written by `seqocr export`, which is then read with `engine`.
@@ -322,5 +323,5 @@ def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Re
     """
     from seqocr.runtimes.exported import ExportedRecognizer, is_exported
 
-    path = Path(directory or SHIPPED)
+    path = Path(directory or READER)
     return ExportedRecognizer(path, engine) if is_exported(path) else Recognizer.load(path)

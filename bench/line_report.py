@@ -1,0 +1,128 @@
+"""From the saved readings of `bench.lines` to the tables and pictures of the report. Nothing here measures.
+
+All intervals are 95 %: Wilson's for proportions; for milliseconds, of the median, by its order statistics.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rapidfuzz.distance import Levenshtein
+from scipy import stats
+
+from bench import plots
+from bench.formatting import milliseconds, percent, proportion
+from bench.plan import HEADS
+from bench.store import Store
+from seqocr import evaluation
+from seqocr.data.layout import LEVELS
+from seqocr.files import replacing
+
+_EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
+
+
+class LineResults:
+    """Tables of a run of `bench.lines`.
+
+    Attributes:
+        levels: one row a level and head, over all lengths.
+        lengths: one row a level, length and head.
+        real: one row a reader of real lines; empty if there were none.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.facts = store, store.facts()
+        read = store.read("levels")
+        self.levels = _rows(read, ["level", "head"])
+        self.lengths = _rows(read, ["level", "length", "head"])
+        self.real = pd.DataFrame()
+        if store.has("real"):
+            lines = store.read("real")
+            times = lines.groupby(["phase", "reader"], sort=False)["seconds"].apply(_median).apply(pd.Series)
+            self.real = _rows(lines, ["phase", "reader"]).merge(times.reset_index(), on=["phase", "reader"])
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame) and len(value)}
+
+    def draw(self, folder: Path) -> None:
+        """The plot of accuracy against length, and the levels' contact sheets."""
+        plots.save("lengths", self.plot, folder)
+        for level in LEVELS:
+            with replacing(folder / f"{level}.png") as temporary:
+                temporary.write_bytes(self.store.path(f"{level}.png").read_bytes())
+
+    def plot(self) -> Figure:
+        """Exact match against length, one panel a level."""
+        figure, axes = plots.panels(len(LEVELS), 3.6, 3.2, columns=len(LEVELS))
+        for axis, level in zip(axes, LEVELS, strict=True):
+            for head in HEADS:
+                part = self.lengths[(self.lengths["level"] == level) & (self.lengths["head"] == head)]
+                shown = part.assign(**{name: part[name] * 100 for name in ("exact", "exact_low", "exact_high")})
+                plots.curve(axis, head, shown, "length", "exact", "exact_low", "exact_high")
+            axis.set_title(level, fontsize=10)
+            axis.set_ylim(0, 101)
+            axis.set_xticks(sorted(self.lengths["length"].unique()))
+            axis.set_xlabel("digits in the string")
+            axis.set_ylabel("exact match, %")
+        figure.suptitle("Accuracy against length at every level (95 % CI)", fontsize=11)
+        plots.legend(figure, list(HEADS))
+        return figure
+
+    def level_table(self) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"level": row["level"], "head": f"`{row['head']}`", **_shown(row)} for row in self.levels.to_dict("records")
+        )
+
+    def real_table(self) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "reader": f"`{row['reader']}`" if row["reader"] in HEADS else row["reader"],
+                "": row["phase"],
+                **_shown(row),
+                "ms a line": f"{milliseconds(row['ms'])} ({milliseconds(row['ms_low'])} to "
+                f"{milliseconds(row['ms_high'])})",
+            }
+            for row in self.real.sort_values("exact", ascending=False, kind="stable").to_dict("records")
+        )
+
+
+def _rows(read: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row a group: strings, exact match with its interval, CER, and edits of each kind a symbol of the truth."""
+    rows = []
+    for key, table in read.groupby(keys, sort=False):
+        right = int((table["text"] == table["prediction"]).sum())
+        low, high = evaluation.wilson(right, len(table))
+        row: dict[str, Any] = dict(zip(keys, key, strict=True))
+        row |= {"strings": len(table), "exact": right / len(table), "exact_low": low, "exact_high": high}
+        rows.append(row | edit_rates(table) | {"cer": evaluation.character_error_rate(table)})
+    return pd.DataFrame(rows)
+
+
+def edit_rates(read: pd.DataFrame) -> dict[str, float]:
+    """Substituted, missed and invented symbols, as shares of the symbols that there are."""
+    symbols = read["text"].str.len().sum()
+    edits = [
+        edit.tag for pair in zip(read["text"], read["prediction"], strict=True) for edit in Levenshtein.editops(*pair)
+    ]
+    return {name: edits.count(tag) / symbols for name, tag in _EDITS.items()}
+
+
+def _median(seconds: pd.Series) -> dict[str, float]:
+    """Median milliseconds with the interval between the order statistics that a binomial puts 95 % between."""
+    values = np.sort(seconds.to_numpy()) * 1e3
+    low, high = stats.binom.interval(0.95, len(values), 0.5)
+    last = len(values) - 1
+    return {"ms": float(np.median(values)), "ms_low": values[int(low)], "ms_high": values[min(int(high), last)]}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "strings": f"{row['strings']:,}",
+        "exact match": proportion(row, "exact"),
+        "CER": percent(row["cer"]),
+        **{name: percent(row[name]) for name in _EDITS},
+    }
