@@ -22,7 +22,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     Args:
         digits: the pool.
         length: digits in a string, or (shortest, longest), both inclusive, drawn uniformly.
-        repeats: chance that a symbol is the one before it again, in another hand, as in 55000; such digits are drawn with
+        repeats: chance that a symbol is the one before it again, in another hand, as in 55000; such are drawn with
             replacement.
         replacement: draw with replacement. Without, which is the default, an epoch uses each digit at most once.
         count: number of strings. Without replacement it defaults to, and may not exceed, what the pool is enough for.
@@ -65,7 +65,13 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         self.digits, self.augmentation, self.layout = digits, augmentation, layout
         if not 0 <= repeats <= 1:
             raise InputError(f"repeats {repeats}: give a chance from 0 to 1")
-        self._arguments = {"length": length, "repeats": repeats, "replacement": replacement, "count": count, "seed": seed}
+        self._arguments: dict[str, Any] = {
+            "length": length,
+            "repeats": repeats,
+            "replacement": replacement,
+            "count": count,
+            "seed": seed,
+        }
         self._key = mixed(mixed(seed) ^ epoch)
 
         generator = torch.Generator().manual_seed(self._key)
