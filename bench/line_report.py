@@ -39,11 +39,7 @@ class LineResults:
         read = store.read("levels")
         self.levels = _rows(read, ["level", "head"])
         self.lengths = _rows(read, ["level", "length", "head"])
-        self.real = pd.DataFrame()
-        if store.has("real"):
-            lines = store.read("real")
-            times = lines.groupby(["phase", "reader"], sort=False)["seconds"].apply(_median).apply(pd.Series)
-            self.real = _rows(lines, ["phase", "reader"]).merge(times.reset_index(), on=["phase", "reader"])
+        self.real = _rows(store.read("real"), ["phase", "reader"]) if store.has("real") else pd.DataFrame()
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame) and len(value)}
@@ -91,14 +87,15 @@ class LineResults:
 
 
 def _rows(read: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row a group: strings, exact match with its interval, CER, and edits of each kind a symbol of the truth."""
+    """One row a group: strings, exact match with its interval, CER, edits of each kind, and milliseconds if timed."""
     rows = []
     for key, table in read.groupby(keys, sort=False):
         right = int((table["text"] == table["prediction"]).sum())
         low, high = evaluation.wilson(right, len(table))
         row: dict[str, Any] = dict(zip(keys, key, strict=True))
         row |= {"strings": len(table), "exact": right / len(table), "exact_low": low, "exact_high": high}
-        rows.append(row | edit_rates(table) | {"cer": evaluation.character_error_rate(table)})
+        times = _median(table["seconds"]) if "seconds" in table else {}
+        rows.append(row | edit_rates(table) | {"cer": evaluation.character_error_rate(table)} | times)
     return pd.DataFrame(rows)
 
 

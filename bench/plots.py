@@ -142,13 +142,13 @@ def breakdown(results: Results, labels: dict[str, str]) -> Figure:
     """Encoder and decoder milliseconds of each variant, stacked, at the task's length and at the longest."""
     table = results.latency[results.latency["variant"] != "encoder"]
     subjects = [s for s in labels if s in set(table["subject"])]
-    panels = []
+    parts = []
     for subject in subjects:
         there = table[table["subject"] == subject]["length"]
-        panels += [(subject, length) for length in sorted({TASK_LENGTH, there.max()} & set(there))]
-    figure, axes = panels(len(panels), 4.6, 2.3)
+        parts += [(subject, length) for length in sorted({TASK_LENGTH, there.max()} & set(there))]
+    figure, axes = panels(len(parts), 4.6, 2.3)
     variants = [v for v in COLOURS if v in set(table["variant"])][::-1]
-    for axis, (subject, length) in zip(axes, panels, strict=True):
+    for axis, (subject, length) in zip(axes, parts, strict=True):
         part = table[(table["subject"] == subject) & (table["length"] == length)].set_index("variant").loc[variants]
         encode, decode = part["encode_ms"].to_numpy(), part["decode_ms"].to_numpy()
         axis.barh(variants, encode, color="#BBBBBB", label="encoder")
