@@ -4,6 +4,7 @@ PRESET ?= default
 OUT ?= results
 TORCH_INDEX ?=
 ARGS ?=
+REAL ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,7 +13,7 @@ PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo 
 	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check train report lint
+.PHONY: help setup extras test bench bench-check train train-strings report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -23,6 +24,7 @@ help: ## list the targets and variables
 	@echo '  PYTHON       Python 3.11 or newer that makes .venv [$(PYTHON)]'
 	@echo '  TORCH_INDEX  package index to look for torch in besides PyPI; for the CPU build, a tenth'
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
+	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
 	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
 
 setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
@@ -34,7 +36,7 @@ test: $(VENV)/.setup ## run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: $(VENV)/.setup ## measure every head and write the report to OUT
-	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ARGS)
+	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(if $(REAL),--real $(REAL)) $(ARGS)
 
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs or ratios to the encoder rose
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)

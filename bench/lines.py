@@ -130,7 +130,7 @@ def fine_tuned(learned: LineFolder, out: Path, recognizer: Recognizer) -> Recogn
     train, validation = learned.split(VALIDATION_SHARE, "validation")
     own = ShuffledLines(train, LineAugmentation(), config.seed), validation
     material = mixture(OWN, config.length, config.seed, config.augmentation, own=own)
-    return fit(recognizer.adapted(HEADS), material, config, out, recognizer.device)
+    return fit(recognizer.adapted(HEADS), material, config, out, recognizer.device, start_counts=True)
 
 
 def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:

@@ -35,7 +35,8 @@ Skip = Annotated[bool, typer.Option(help="Leave out lines of --data that cannot 
 Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
-    Path | None, typer.Option(help="Directory written by `seqocr train` or `seqocr export` [the shipped weights].")
+    str | None,
+    typer.Option(help="Directory written by `seqocr train` or `seqocr export`, or tiny [strings, both shipped]."),
 ]
 Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
 
@@ -114,7 +115,7 @@ def train(
     from seqocr.data.folder import LineFolder, ShuffledLines
     from seqocr.data.material import OWN, mixture
     from seqocr.data.sources import load_digits, symbols_of
-    from seqocr.models.recognizer import Recognizer, shipped
+    from seqocr.models.recognizer import Recognizer, weights_path
     from seqocr.training import FINE_TUNING, FROM_SCRATCH, TrainConfig, fit
 
     levels = level or ("grid" if data is None else OWN)
@@ -148,7 +149,7 @@ def train(
         raise InputError("--patch changes the patches of --init: give both")
     size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
     target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
-    start = None if init is None else Recognizer.load(shipped(init) or Path(init))
+    start = None if init is None else Recognizer.load(weights_path(init))
     from_digits = [name for name in levels.split(",") if name != OWN]
     # Whatever is wrong is said before digits are fetched, which can take long.
     for name in from_digits:
@@ -180,7 +181,7 @@ def train(
         digits = replace(learned_from, symbols=symbols), replace(chosen_by, symbols=symbols)
     material = mixture(levels, lengths, seed, config.augmentation, digits, own, repeats)
     for (directory, _), recognizer in zip(runs, recognizers, strict=True):
-        trained = fit(recognizer, material, config, directory, target, command=typed)
+        trained = fit(recognizer, material, config, directory, target, typed, start_counts=start is not None)
         if start is not None:
             _print_before_and_after(trained)
         print(f"trained: {directory}")
@@ -270,7 +271,7 @@ def read(
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    """Read line images (white digits on black, like MNIST) and print file, text and confidence.
+    """Read line images, dark on light or light on dark, and print file, text and confidence.
 
     Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
     """
@@ -333,7 +334,7 @@ _PRINTERS = {"table": _print_table, "tabs": _print_tabs, "csv": _print_csv, "jso
 def export(
     out: Annotated[Path, typer.Option(help="Directory for the graphs.")],
     weights: Annotated[
-        Path | None, typer.Option(help="Directory written by `seqocr train` [the shipped weights].")
+        str | None, typer.Option(help="Directory written by `seqocr train`, or tiny [strings, both shipped].")
     ] = None,
     heads: Annotated[str | None, typer.Option(help="Heads, separated by commas [all].")] = None,
     runtime: Annotated[
@@ -343,7 +344,7 @@ def export(
 ) -> None:
     """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
     from seqocr.models.hugging_face import export_hugging_face
-    from seqocr.models.recognizer import SHIPPED, Recognizer
+    from seqocr.models.recognizer import Recognizer, weights_path
     from seqocr.runtimes.export import export as write
 
     if runtime not in ("onnx", "transformers"):
@@ -351,18 +352,18 @@ def export(
     if runtime == "transformers":
         if heads not in (None, "ar") or precision != "float32":
             raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
-        export_hugging_face(Recognizer.load(weights or SHIPPED), out)
+        export_hugging_face(Recognizer.load(weights_path(weights)), out)
         print(f"{out}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
-    for path in write(Recognizer.load(weights or SHIPPED), out, heads.split(",") if heads else None, precision):
+    for path in write(Recognizer.load(weights_path(weights)), out, heads.split(",") if heads else None, precision):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _reader(weights: Path | None, device: str, engine: str) -> Reader:
+def _reader(weights: str | None, device: str, engine: str) -> Reader:
     """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
-    from seqocr.models.recognizer import Recognizer, load
+    from seqocr.models.recognizer import Recognizer, load, weights_path
 
-    reader = load(weights, engine)
+    reader = load(weights_path(weights), engine)
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
 
 

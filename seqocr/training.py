@@ -111,6 +111,7 @@ def fit(
     out: Path,
     device: torch.device | str = "cpu",
     command: str | None = None,
+    start_counts: bool = False,
 ) -> Recognizer:
     """Train, keep the best checkpoint in `out`, and return it.
 
@@ -121,11 +122,12 @@ def fit(
         material: to learn from, and to choose the best checkpoint by.
         out: directory for the recognizer; the state to resume from lies beside it until the end.
         command: what the user typed, for the provenance.
+        start_counts: what training starts from can read already: it is validated first, and kept if nothing is better.
 
     Raises:
         InputError: `out` holds a run with another configuration, or a state that cannot be read.
     """
-    return _Run(recognizer, material, config, out, torch.device(device), command).run()
+    return _Run(recognizer, material, config, out, torch.device(device), command, start_counts).run()
 
 
 class _Run:
@@ -139,9 +141,10 @@ class _Run:
         out: Path,
         device: torch.device,
         command: str | None,
+        start_counts: bool,
     ) -> None:
         self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
-        self.command = command
+        self.command, self.start_counts = command, start_counts
         self.material, self.origin = material, recognizer.provenance
         material.batches(config.batch_size)  # what is wrong with them is said before anything is done
         self.held_out = material.held_out(config.validation_strings)
@@ -167,8 +170,8 @@ class _Run:
         config = self.config
         self._resume()
         with progress("train", config.steps, self.step) as reporter, _interrupt_noted() as interrupted:
-            if self.step == 0 and "step" in self.origin:
-                self._validate(reporter)  # what training must improve on
+            if self.step == 0 and self.start_counts:
+                self._validate(reporter)
             batches = self.material.batches(config.batch_size, self.step)
             while self.step < config.steps and not self._out_of_patience(reporter):
                 loss = self._train_step(*next(batches))

@@ -8,13 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, small_recognizer
+from conftest import barred, lively, own_lines, small_recognizer
 from PIL import Image
 
 from seqocr.data import sources
+from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
+from seqocr.training import FINE_TUNING
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -179,6 +181,92 @@ def test_frozen_training_starts_from_trained_weights(run_cli: Run, digits: None,
     assert list(after.heads) == ["ctc"]
     for name, tensor in before.encoder.state_dict().items():
         assert torch.equal(tensor, after.encoder.state_dict()[name]), name
+
+
+def test_training_on_lines_of_your_own_says_what_it_gained(
+    run_cli: Run, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("own lines need no digits"))
+    out, folder = tmp_path / "out", own_lines(tmp_path / "lines", 30)
+    code, said, _ = run_cli(*train_arguments(out, "--init", weights, "--data", folder, "--validation-share", 0.3))
+    assert code == 0
+    for word in ("before", "after", "parallel", "validation lines", f"trained: {out}"):
+        assert word in " ".join(said.split())
+    facts = Recognizer.load(out).provenance
+    learned = facts["data"][0]["lines"]
+    assert facts["held_out"] + learned == 30
+    assert facts["config"]["patience"] == FINE_TUNING["patience"]
+    assert facts["validation"][0]["step"] == 0
+    assert run_cli("eval", "--data", folder, "--weights", out, "--out", tmp_path / "tables")[0] == 0
+
+
+@pytest.mark.parametrize("charset", ["xyz", None])
+def test_another_charset_trains_through_every_head_from_a_folder(
+    run_cli: Run, tmp_path: Path, weights: Path, charset: str | None
+) -> None:
+    folder = own_lines(tmp_path / "lines", 40, charset="xyz", longest=5)
+    given = ["--charset", charset] if charset else []
+    for start in ([], ["--init", weights, "--charset", "zyx"]):
+        out = tmp_path / f"out-{len(start)}"
+        assert run_cli(*train_arguments(out, "--data", folder, *given, *start))[0] == 0
+        trained = Recognizer.load(out)
+        assert (trained.charset, trained.max_length) == ("zyx" if start else "xyz", 5)
+        code, said, _ = run_cli("read", folder, "--weights", out, "--format", "csv")
+        assert (code, len(said.splitlines())) == (0, 41)
+        for head in ("ar", "parallel", "ctc"):
+            assert set("".join(trained.read(LineFolder(folder).batch(range(40))[0], head).texts)) <= set("xyz")
+
+
+def test_digits_may_stand_for_other_symbols(run_cli: Run, digits: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run_cli(*train_arguments(out, "--charset", "abcdefghij", "--length", "1-3"))[0] == 0
+    assert Recognizer.load(out).charset == "abcdefghij"
+
+
+def test_levels_and_lines_of_your_own_are_mixed(run_cli: Run, digits: None, tmp_path: Path, weights: Path) -> None:
+    folder = own_lines(tmp_path / "lines", 30)
+    more = ["--init", weights, "--data", folder, "--level", "data,grid", "--length", "1-3", "--repeats", "0.3"]
+    assert run_cli(*train_arguments(tmp_path / "out", *more))[0] == 0
+    facts = Recognizer.load(tmp_path / "out").provenance
+    assert [part["source"] for part in facts["data"]] == ["lines of lines", "made for the test"]
+    assert facts["config"]["repeats"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--charset", "0123"], ["1234.png", "'5'", "charset"]),
+        (["--data", "nowhere"], ["nowhere is not a folder"]),
+        (["--validation-share", "0"], ["share of 0"]),
+        (["--level", "grid,misty"], ["unknown level 'misty'"]),
+        (["--level", "grid", "--charset", "ab"], ["charset 'ab'", "10 classes"]),
+        (["--repeats", "2", "--level", "grid"], ["repeats 2"]),
+        (["--patch", "14x7"], ["--patch", "--init"]),
+    ],
+)
+def test_training_on_a_folder_refuses_in_one_line(
+    run_cli: Run, digits: None, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    folder = own_lines(tmp_path / "lines", 12)
+    (folder / "1234.png").write_bytes((folder / "line-000.png").read_bytes())
+    with (folder / "metadata.csv").open("a") as file:
+        file.write("\n1234.png,15")
+    code, _, err = run_cli(*train_arguments(tmp_path / "out", "--data", folder, *arguments))
+    assert code == 2
+    assert all(word in err for word in words)
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_fitted_to_other_lengths_and_patches(
+    run_cli: Run, digits: None, tmp_path: Path, weights: Path
+) -> None:
+    out = tmp_path / "out"
+    sizes = ["--image-size", "40x160", "--patch", "20x20", "--length", "1-6"]
+    assert run_cli(*train_arguments(out, "--init", weights, *sizes))[0] == 0
+    trained = Recognizer.load(out)
+    assert (trained.encoder.image_size, trained.max_length) == ((40, 160), 6)
+    assert (trained.processor.height, trained.processor.width) == (40, 160)
 
 
 def test_an_interrupt_ends_with_130(

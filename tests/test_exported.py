@@ -188,7 +188,7 @@ def test_eight_bit_weights_read_nearly_what_the_shipped_ones_read(tmp_path: Path
     assert graph.stat().st_size < full.stat().st_size / 2
     strings = SequenceMNIST(embedded_digits(), 5, count=300)
     images, texts = strings.batch(range(300))
-    ours, theirs = ExportedRecognizer(tmp_path).read(images).texts, seqocr.load().read(images).texts
+    ours, theirs = ExportedRecognizer(tmp_path).read(images).texts, Recognizer.load(SHIPPED).read(images).texts
     disagreements = sum(a != b for a, b in zip(ours, theirs, strict=True))
     assert disagreements <= 6
     right = [sum(a == b for a, b in zip(read, texts, strict=True)) for read in (ours, theirs)]

@@ -15,7 +15,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.hugging_face import export_hugging_face
-from seqocr.models.recognizer import SHIPPED, Recognizer, load, shipped
+from seqocr.models.recognizer import SHIPPED, Recognizer, load, weights_path
 
 
 def read_with_transformers(directory: Path, images: list[Image.Image]) -> list[str]:
@@ -31,7 +31,7 @@ def images_of(strings: SequenceMNIST, count: int) -> list[Image.Image]:
 
 @pytest.mark.parametrize("weights", ["tiny", "strings"])
 def test_transformers_alone_reads_the_same_strings(tmp_path: Path, weights: str) -> None:
-    recognizer = Recognizer.load(shipped(weights) or SHIPPED)
+    recognizer = Recognizer.load(weights_path(weights))
     export_hugging_face(recognizer, tmp_path)
     digits = embedded_digits()
     images = images_of(SequenceMNIST(digits, (1, recognizer.max_length), count=40, seed=1), 40)

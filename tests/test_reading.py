@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,8 @@ from conftest import lively, small_recognizer
 from PIL import Image
 from test_images import broken
 
-from seqocr import cli
+from seqocr import cli, reading
+from seqocr.data.images import load_line
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.reading import image_files, read_files
@@ -76,14 +78,51 @@ def test_every_good_file_is_read_and_every_bad_one_named_in_order(
     good = image_files([str(folder)])
     order = [*good[:3], *bad[:4], good[3], good[3], *bad[4:], *good[4:]]
     readings = list(read_files(recognizer, order, "parallel", batch_size))
-    assert [reading.file_name for reading in readings] == [str(path) for path in order]
-    for path, reading in zip(order, readings, strict=True):
+    assert [one.file_name for one in readings] == [str(path) for path in order]
+    for path, one in zip(order, readings, strict=True):
         if path in bad:
-            assert str(path) in reading.problem
+            assert str(path) in one.problem
         else:
             alone = recognizer.read([Image.open(path)])
-            assert (reading.text, reading.problem) == (alone.texts[0], "")
-            assert reading.confidence == pytest.approx(alone.confidences.item(), abs=1e-5)
+            assert (one.text, one.problem) == (alone.texts[0], "")
+            assert one.confidence == pytest.approx(alone.confidences.item(), abs=1e-5)
+
+
+def test_a_large_folder_is_read_with_a_batch_in_memory(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand images, a few of them broken: no more than a batch of them is ever held."""
+    held, most = 0, 0
+
+    def let_go() -> None:
+        nonlocal held
+        held -= 1
+
+    def opened(path: Path) -> Image.Image:
+        nonlocal held, most
+        image = load_line(path)
+        weakref.finalize(image, let_go)
+        held += 1
+        most = max(most, held)
+        return image
+
+    monkeypatch.setattr(reading, "load_line", opened)
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    reasons = broken(lines)
+    pixels = torch.randint(0, 256, (30, 20, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    modes, suffixes = ["L", "RGB", "P", "RGBA", "1"], [".png", ".png", ".bmp", ".webp", ".tif"]
+    for i in range(1000 - len(reasons)):
+        image = Image.fromarray(pixels[i % 30].numpy()).resize((40 + i % 50, 20 + i % 30)).convert(modes[i % 5])
+        image.save(lines / f"{i:03}{suffixes[i % 5]}")
+    found = list(read_files(recognizer, image_files([str(lines)]), "ctc", batch_size=50))
+    problems = {Path(one.file_name).name: one.problem for one in found if one.problem}
+    assert len(found) >= 1000
+    reasons.pop("missing.png")
+    assert set(problems) == set(reasons)
+    assert all(reasons[name] in problem for name, problem in problems.items())
+    assert most <= 2 * 50  # of the batch that is read and of the one before
+    assert held <= 50
 
 
 def test_every_form_says_the_same(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:

@@ -414,7 +414,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
             assert download
             calls.append((name, split, train))
             count = OTHER if train else 40
-            labels = np.arange(count) % 10
+            labels = np.arange(count) % 10 + (split == "letters")  # whose labels begin with 1
             if name == "USPS":  # numpy and a list; the others give tensors
                 return SimpleNamespace(data=spelled(16, count), targets=labels.tolist())
             images = spelled(28, count)
@@ -432,14 +432,16 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
     return calls
 
 
-@pytest.mark.parametrize("dataset", ["emnist-digits", "qmnist", "kmnist", "usps"])
+@pytest.mark.parametrize("dataset", ["emnist-digits", "emnist-letters", "qmnist", "kmnist", "usps"])
 def test_other_sets_come_in_mnists_shape_with_disjoint_splits(
     fakes: list[tuple[str, str, bool]], tmp_path: Path, dataset: str
 ) -> None:
     splits: dict[str, Digits] = {split: load_digits(split, dataset, tmp_path) for split in sources.SPLITS}
     assert [call[2] for call in fakes] == [True, True, False]
-    if dataset == "emnist-digits":
-        assert {call[1] for call in fakes} == {"digits"}
+    if dataset.startswith("emnist-"):
+        assert {call[1] for call in fakes} == {dataset.removeprefix("emnist-")}
+    letters = dataset == "emnist-letters"
+    assert splits["train"].symbols[:3] == {"emnist-letters": "abc", "kmnist": "おきす"}.get(dataset, "012")
     for split, digits in splits.items():
         assert digits.images.shape[1:] == (28, 28)
         assert digits.images.dtype == torch.uint8
@@ -447,6 +449,7 @@ def test_other_sets_come_in_mnists_shape_with_disjoint_splits(
         assert digits.labels.dtype == torch.int64
         assert (digits.split, digits.source) == (split, f"{dataset} (torchvision)")
     assert [len(splits[split]) for split in sources.SPLITS] == [110, 10, 40]
+    assert len(splits["train"].symbols) == (26 if letters else 10)
     assert splits["train"].labels.tolist() == [i % 10 for i in range(110)]
     assert splits["validation"].labels.tolist() == [i % 10 for i in range(110, 120)]
     if dataset != "usps":  # whose pixels are interpolated

@@ -183,7 +183,8 @@ def test_what_training_starts_from_is_kept_if_nothing_is_better(
     script(monkeypatch, [0.6, 0.2, 0.5, 0.1])  # at steps 0, 3, 6 and 8
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
     start = copy.deepcopy(uninterrupted).with_heads(["ctc"])
-    trained = fit(start, of_digits(config, validation=barred(30, "validation")), config, tmp_path)
+    material = of_digits(config, validation=barred(30, "validation"))
+    trained = fit(start, material, config, tmp_path, start_counts=True)
     assert trained.provenance["step"] == 0
     assert trained.provenance["validation"] == [{"step": 0, "seconds": 0.0, "exact": {"ctc": 0.6}}]
     assert same_weights(trained, uninterrupted.with_heads(["ctc"]))

@@ -307,9 +307,9 @@ def _load_what_fits(module: nn.Module, weights: dict[str, torch.Tensor]) -> None
                 own[:rows] = weights[name][:rows]
 
 
-def shipped(name: str) -> Path | None:
-    """The directory of weights that come with seqocr, "tiny" or "strings"; None if there are none of that name."""
-    return _WEIGHTS / name if name and (_WEIGHTS / name / "config.json").is_file() else None
+def weights_path(name: str | None) -> Path:
+    """The directory of weights: of those that come with seqocr ("tiny", "strings", the default), or one of your own."""
+    return {"tiny": SHIPPED, "strings": READER, None: READER}.get(name) or Path(str(name))
 
 
 def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
