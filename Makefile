@@ -12,6 +12,9 @@ PY := $(VENV)/bin/python
 PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet) \
 	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# What the reader learns from: an eighth on the grid, three eighths and four eighths harder.
+MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
+
 .DEFAULT_GOAL := help
 .PHONY: help setup extras test bench bench-check train train-strings report lint
 
@@ -46,6 +49,12 @@ train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into ru
 		--validate-every 1000 --save-every 250 $(ARGS)
 	$(VENV)/bin/seqocr train --out runs/tiny --init runs/tiny-1 --augment 0.5 --steps 3000 --batch-size 64 \
 		--learning-rate 5e-4 --warmup 100 --validate-every 500 --save-every 250 $(ARGS)
+
+train-strings: $(VENV)/.setup ## train the reader of any line whose weights are shipped, into runs/strings
+	$(VENV)/bin/seqocr train --out runs/strings-1 --init tiny --image-size 40x320 --patch 40x10 $(MIXTURE) \
+		--steps 8000 --learning-rate 1.5e-3 --warmup 300 --validate-every 500 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-1 $(MIXTURE) --repeats 0.25 \
+		--steps 7500 --learning-rate 1e-3 --warmup 100 --validate-every 500 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT
 	$(PY) -m bench report --out $(OUT) $(ARGS)

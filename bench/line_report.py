@@ -68,6 +68,20 @@ class LineResults:
         plots.legend(figure, list(HEADS))
         return figure
 
+    def answer(self) -> str:
+        """What follows for someone who must choose, in words."""
+        said = []
+        for level in LEVELS:
+            part = self.levels[self.levels["level"] == level]
+            best, worst = part.loc[part["exact"].idxmax()], part.loc[part["exact"].idxmin()]
+            said.append(f"`{level}` {_read_by(best)}, `{worst['head']}` {percent(worst['exact'])}")
+        text = f"Any length from 1 to {self.lengths['length'].max()}, best and worst head: {'; '.join(said)}."
+        if len(self.real):
+            best_of = [part.loc[part["exact"].idxmax()] for _, part in self.real.groupby("phase", sort=False)]
+            listed = "; ".join(f"{row['phase']} {_read_by(row, 'reader')}" for row in best_of)
+            text += f" Real lines, the best that reads so: {listed}."
+        return text
+
     def level_table(self) -> pd.DataFrame:
         return pd.DataFrame(
             {"level": row["level"], "head": f"`{row['head']}`", **_shown(row)} for row in self.levels.to_dict("records")
@@ -106,6 +120,11 @@ def edit_rates(read: pd.DataFrame) -> dict[str, float]:
         edit.tag for pair in zip(read["text"], read["prediction"], strict=True) for edit in Levenshtein.editops(*pair)
     ]
     return {name: edits.count(tag) / symbols for name, tag in _EDITS.items()}
+
+
+def _read_by(row: Any, name: str = "head") -> str:
+    who = f"`{row[name]}`" if row[name] in HEADS else row[name]
+    return f"{who} {proportion(row, 'exact')}"
 
 
 def _median(seconds: pd.Series) -> dict[str, float]:

@@ -156,12 +156,13 @@ def train(
         layout.level(name)
     symbols: Any = symbols_of(dataset, charset) if from_digits else charset or (start.charset if start else None)
     longest = (lengths if isinstance(lengths, int) else lengths[1]) if from_digits or length else 0
+    if start and not length:
+        longest = max(longest, start.max_length)  # what can read long lines stays able to
     own = None
     if data is not None:
         folder = LineFolder(data, charset=symbols, skip=skip)
         symbols = folder.charset
-        # Lines of one's own are what they are: what starts from trained weights keeps being able to read as long ones.
-        longest = max(longest, folder.longest, start.max_length if start and not length else 0)
+        longest = max(longest, folder.longest)
         learned, held_out = folder.split(validation_share, "validation")
         own = ShuffledLines(learned, LineAugmentation().scaled(augment), seed), held_out
     names = heads.split(",")

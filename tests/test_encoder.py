@@ -132,3 +132,33 @@ def test_untrained_positions_are_sines_and_cosines_by_row_and_column() -> None:
 def test_positions_of_a_width_that_is_no_multiple_of_four_end_in_zeros() -> None:
     assert sinusoidal_positions(2, 3, 10).shape == (6, 10)
     assert not sinusoidal_positions(2, 3, 10)[:, 8:].any()
+
+
+def test_columns_are_kept_and_added_where_a_line_becomes_longer() -> None:
+    encoder = make("deit", image_size=[28, 84], patch_size=[28, 7])
+    for width, patch, columns in ((140, (28, 7), 20), (280, (40, 10), 28), (56, (28, 7), 8)):
+        longer = encoder.resized(patch[0], width, patch, extend=True)
+        assert (longer.features.rows, longer.features.columns) == (1, columns)
+        before, after = (e.state_dict()["backbone.embeddings.position_embeddings"][0, 2:] for e in (encoder, longer))
+        both = min(columns, 12)
+        assert torch.equal(after[:both], before[:both])
+        torch.testing.assert_close(after[both:], sinusoidal_positions(1, columns, 16)[both:])
+
+
+def test_resampled_patches_see_about_the_same() -> None:
+    """A smooth image, larger, through larger patches."""
+    encoder = make("deit", image_size=[28, 84], patch_size=[28, 7])
+    weight = encoder.state_dict()["backbone.embeddings.patch_embeddings.projection.weight"]
+    smooth = torch.nn.functional.interpolate(torch.randn(weight.shape[0], 3, 4, 2), size=(28, 7), mode="bicubic")
+    with torch.no_grad():
+        weight.copy_(smooth * 0.1)
+    image = torch.nn.functional.interpolate(torch.randn(1, 3, 5, 12), size=(28, 84), mode="bicubic")
+    larger = torch.nn.functional.interpolate(image, size=(56, 168), mode="bilinear", align_corners=False)
+    expected = encoder.backbone.embeddings.patch_embeddings(image)
+    found = encoder.resized(56, 168, (56, 14), extend=True).backbone.embeddings.patch_embeddings(larger)
+    assert (found - expected).norm() < 0.1 * expected.norm()
+
+
+def test_a_size_that_does_not_fit_the_new_patch_is_refused() -> None:
+    with pytest.raises(InputError, match="multiples of the encoder's patch, 40x10"):
+        make("deit", image_size=[28, 84], patch_size=[28, 7]).resized(40, 325, (40, 10))

@@ -12,7 +12,7 @@ from conftest import SMALL_ENCODER, lively, same_decoded, small_recognizer
 
 import seqocr
 from seqocr.errors import InputError
-from seqocr.models.recognizer import DIGITS, HEADS, Recognizer
+from seqocr.models.recognizer import DIGITS, HEADS, Recognizer, weights_path
 from seqocr.models.recognizer import load as load_recognizer
 
 
@@ -270,3 +270,50 @@ def test_lines_of_several_widths_are_read_together() -> None:
 def test_an_image_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(InputError, match="float32"):
         small_recognizer().read([torch.zeros(28, 84)], "ctc")
+
+
+def test_adapting_keeps_what_fits_and_leaves_the_original_alone() -> None:
+    start = small_recognizer(max_length=3)
+    before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    longer = start.adapted(["ar", "ctc"], max_length=6)
+    assert (list(longer.heads), longer.max_length, longer.charset) == (["ar", "ctc"], 6, start.charset)
+    after = longer.state_dict()
+    positions = "heads.ar.decoder.model.decoder.embed_positions.weight"
+    assert torch.equal(after[positions][: len(before[positions])], before[positions])
+    same = [name for name in after if name in before and after[name].shape == before[name].shape]
+    assert all(torch.equal(after[name], before[name]) for name in same)
+    assert len(same) > 0.8 * len(after)
+    with torch.no_grad():
+        for p in longer.parameters():
+            p.zero_()
+    assert all(torch.equal(start.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_adapting_to_the_same_task_reads_the_same() -> None:
+    start = small_recognizer(max_length=3)
+    lively(start, scale=0.4)
+    images = torch.randint(0, 256, (5, 28, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    again = start.adapted(list(start.heads))
+    for head in start.heads:
+        assert same_decoded(again.read(images, head), start.read(images, head))
+
+
+def test_adapting_to_other_symbols_starts_their_weights_anew() -> None:
+    start = small_recognizer()
+    other = start.adapted(list(start.heads), charset="abc")
+    assert other.charset == "abc"
+    assert other.heads["ctc"].classify.weight.shape[0] == 4
+    assert other.read([torch.zeros(28, 84, dtype=torch.uint8)], "ctc").texts[0].strip("abc") == ""
+
+
+def test_a_head_that_is_not_there_is_new() -> None:
+    ctc = small_recognizer(("ctc",))
+    both = ctc.adapted(["ar", "ctc"])
+    assert torch.equal(both.heads["ctc"].classify.weight, ctc.heads["ctc"].classify.weight)
+    assert both.heads["ar"].decoder.config.decoder_layers == 2  # as the preset "tiny" has it
+
+
+@pytest.mark.parametrize("name", ["tiny", "strings"])
+def test_shipped_weights_load_by_name(name: str) -> None:
+    assert Recognizer.load(weights_path(name)).charset == "0123456789"
+    assert weights_path(None) == weights_path("strings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -165,7 +166,7 @@ class Recognizer(nn.Module, Reader):
         charset: str | None = None,
         max_length: int | None = None,
     ) -> Recognizer:
-        """Trained weights for another task: what fits it is kept, what does not starts untrained.
+        """A copy of the trained weights for another task: what fits it is kept, what does not starts untrained.
 
         Args:
             heads: by name; one that is not here is new, as in the preset that this was built from.
@@ -175,7 +176,7 @@ class Recognizer(nn.Module, Reader):
         Raises:
             InputError: the size does not fit the patch.
         """
-        encoder = self.encoder.resized(
+        encoder = copy.deepcopy(self.encoder).resized(
             *(image_size or self.encoder.image_size), patch, extend=self.processor.keep_aspect
         )
         height, width = encoder.image_size
