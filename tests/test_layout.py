@@ -104,6 +104,7 @@ def test_gaps_are_as_wide_as_asked_for() -> None:
         {"slant": 0.5},
         {"slant_change": 0.3},
         {"thickness": 0.9},
+        {"thickness_change": 0.5},
         {"crisp": 0.4},
         {"rise": 15.0},
         {"wander": 5.0},
@@ -126,6 +127,23 @@ def test_every_parameter_changes_lines_and_only_that(changes: dict[str, Any]) ->
     assert all(torch.isfinite(image).all() for image in after)
     changed = [a.shape != b.shape or not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert sum(changed) >= 30
+
+
+@pytest.mark.parametrize(("symbol", "parameter"), [("7", "crossed"), ("1", "flagged")])
+def test_strokes_are_added_to_their_digit_alone(symbol: str, parameter: str) -> None:
+    strings = [
+        SequenceMNIST(
+            embedded_digits(), 1, count=200, layout=Layout(**{**PLAIN, "margin": (20, 20), parameter: chance})
+        )
+        for chance in (0.0, 1.0)
+    ]
+    (plain, texts), (stroked, _) = (s.batch(range(200)) for s in strings)
+    for before, after, text in zip(plain, stroked, texts, strict=True):
+        if text != symbol:
+            assert torch.equal(before, after)
+        else:
+            assert after.float().sum() > before.float().sum()
+    assert texts.count(symbol) > 5
 
 
 def test_light_paper_has_dark_ink_and_inverted_paper_light() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import assert_same_alone_and_in_any_batch, coded
@@ -156,3 +159,27 @@ def test_data_loader_gives_batches(workers: int) -> None:
 def test_what_cannot_be_drawn_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SequenceMNIST(coded(50), **arguments)  # type: ignore[arg-type]
+
+
+def test_symbols_repeat_as_often_as_asked_for() -> None:
+    """One in ten repeats by chance."""
+    digits = coded(2000)
+    for chance in (0.0, 0.5, 1.0):
+        strings = SequenceMNIST(digits, 50, repeats=chance)
+        texts = strings.batch(range(len(strings)))[1]
+        pairs = [a == b for text in texts for a, b in pairwise(text)]
+        assert sum(pairs) / len(pairs) == pytest.approx(chance + (1 - chance) * 0.1, abs=0.04)
+    images, texts = SequenceMNIST(digits, 50, repeats=0.5).batch(range(5))
+    assert [labels(image) for image in images] == texts
+    with pytest.raises(InputError, match="repeats 1.5"):
+        SequenceMNIST(digits, repeats=1.5)
+
+
+def test_labels_stand_for_the_symbols_of_their_set() -> None:
+    digits = coded(40)
+    letters = replace(digits, symbols="abcdefghij")
+    table = str.maketrans("0123456789", "abcdefghij")
+    expected = [text.translate(table) for text in SequenceMNIST(digits).batch(range(8))[1]]
+    assert SequenceMNIST(letters).batch(range(8))[1] == expected
+    with pytest.raises(InputError, match="charset 'abc' has 3 symbols"):
+        SequenceMNIST(replace(digits, symbols="abc"))

@@ -42,7 +42,8 @@ class Layout:
         gap_change: ± pixels a gap.
         size: of digits relative to MNIST's, a line; size_change: ± share of it, a digit; stretch: their width, a line.
         slant: ± tangent, a line; slant_change: ± tangent, a digit.
-        thickness: ± share of a dilation or erosion mixed in, a line; less of an erosion where digits are small.
+        thickness: ± share of a dilation or erosion mixed in, a line; thickness_change: the same, a digit. Less of an
+            erosion where digits are small.
         crisp: most of ink's darkness, at either end, that becomes none or all, a line: strokes with sharp edges.
         crossed: chance that a 7 has a bar; flagged: that a 1 has an upstroke, as most have outside North America.
         rise: ± pixels that the baseline goes up or down over a hundred, a line; wander: ± pixels, a digit.
@@ -67,6 +68,7 @@ class Layout:
     slant: float = 0.3
     slant_change: float = 0.1
     thickness: float = 0.5
+    thickness_change: float = 0.15
     crisp: float = 0.0
     crossed: float = 0.0
     flagged: float = 0.0
@@ -85,7 +87,7 @@ class Layout:
     invert: float = 0.0
 
     line_numbers = 34  # uniform random numbers that a line takes
-    digit_numbers = 16  # and each of its digits
+    digit_numbers = 17  # and each of its digits
 
     def __post_init__(self) -> None:
         if not CELL <= self.height <= 4 * _BOX:
@@ -134,7 +136,7 @@ class Layout:
         across = (x / wide + slant[:, None, None] * y) * to_source
         grid = torch.stack([across, (y * to_source).expand(-1, -1, _BOX)], dim=3)
         ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-        change = self.thickness * _signed(draw.line[:, 2])
+        change = self.thickness * _signed(draw.line[:, 2]) + self.thickness_change * _signed(draw.digit[:, 16])
         # The strokes of small digits are thin already, and would vanish.
         ink = thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
         if self.crisp:
@@ -294,7 +296,8 @@ LEVELS: dict[str, Layout | None] = {
         stretch=(0.85, 1.4),
         slant=0.6,
         slant_change=0.15,
-        thickness=1.0,
+        thickness=0.8,
+        thickness_change=0.2,
         crisp=0.25,
         crossed=0.4,
         flagged=0.4,
