@@ -171,7 +171,7 @@ def test_symbols_repeat_as_often_as_asked_for() -> None:
         assert sum(pairs) / len(pairs) == pytest.approx(chance + (1 - chance) * 0.1, abs=0.04)
     images, texts = SequenceMNIST(digits, 50, repeats=0.5).batch(range(5))
     assert [labels(image) for image in images] == texts
-    with pytest.raises(InputError, match="repeats 1.5"):
+    with pytest.raises(InputError, match=r"repeats 1\.5"):
         SequenceMNIST(digits, repeats=1.5)
 
 
