@@ -1,15 +1,24 @@
-"""The bench's command line: python -m bench run | report | baseline."""
+"""The bench's command line: python -m bench run | lines | report | baseline."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqocr.cli import choose_device, run
+from seqocr.cli import Skip, choose_device, run
+
+if TYPE_CHECKING:
+    from bench.store import Store
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+Again = Annotated[bool, typer.Option(help="Measure what is finished again.")]
+Weights = Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")]
+Real = Annotated[
+    Path | None, typer.Option(help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and raw measurements.")]
 
 
@@ -17,44 +26,70 @@ Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and
 def run_bench(
     preset: Annotated[str, typer.Option(help="smoke (a minute), default (under ten minutes) or full.")] = "default",
     out: Out = Path("results"),
-    again: Annotated[bool, typer.Option(help="Measure finished cells again.")] = False,
-    weights: Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")] = None,
-    real: Annotated[
-        Path | None, typer.Option(help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt.")
-    ] = None,
-    skip: Annotated[bool, typer.Option(help="Leave out lines of --real that cannot be used.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    again: Again = False,
+    weights: Weights = None,
+    real: Real = None,
+    skip: Skip = False,
+    device: Device = "cpu",
 ) -> None:
     """Measure what is missing, then write the report. Killed, the same command goes on where it was."""
     import shutil
 
     import torch
 
-    from bench import lines
     from bench.measure import run as measure
     from bench.plan import plan
     from bench.report import write_report
     from bench.store import Store
+
+    chosen, target = plan(preset), choose_device(device)
+    of_lines = _measure_lines(chosen.each, out, again, weights, real, skip, target)
+    store = Store.for_plan(out, chosen, target, weights)
+    if again:
+        shutil.rmtree(store.folder)
+        store = Store.for_plan(out, chosen, target, weights)
+    measure(chosen, store, torch.device(target), weights)
+    print(f"report: {write_report(store, out, of_lines)}")
+
+
+@app.command()
+def lines(
+    each: Annotated[int, typer.Option(help="Strings of every length at every level.")] = 200,
+    out: Out = Path("results"),
+    again: Again = False,
+    weights: Weights = None,
+    real: Real = None,
+    skip: Skip = False,
+    device: Device = "cpu",
+) -> None:
+    """Measure only what is read at every length and level, and of real lines; the rest of the report stays."""
+    from bench.report import write_report
+    from bench.store import Store
+
+    of_lines = _measure_lines(each, out, again, weights, real, skip, choose_device(device))
+    print(f"report: {write_report(Store.latest(out), out, of_lines)}")
+
+
+def _measure_lines(
+    each: int, out: Path, again: bool, weights: Path | None, real: Path | None, skip: bool, device: str
+) -> Store:
+    import shutil
+
+    import torch
+
+    from bench.lines import measure
+    from bench.store import Store
     from seqocr.data.folder import LineFolder
     from seqocr.models.recognizer import READER, Recognizer
 
-    chosen, target = plan(preset), choose_device(device)
     reader = Recognizer.load(weights or READER)
     folder = LineFolder(real, charset=reader.charset, max_length=reader.max_length, skip=skip) if real else None
-
-    def stores() -> tuple[Store, Store]:
-        return (
-            Store.for_plan(out, chosen, target, weights),
-            Store.for_lines(out, chosen.each, folder, target, weights),
-        )
-
+    store = Store.for_lines(out, each, folder, device, weights)
     if again:
-        for store in stores():
-            shutil.rmtree(store.folder)
-    store, of_lines = stores()
-    lines.measure(chosen.each, folder, of_lines, torch.device(target), weights)
-    measure(chosen, store, torch.device(target), weights)
-    print(f"report: {write_report(store, out, of_lines)}")
+        shutil.rmtree(store.folder)
+        store = Store.for_lines(out, each, folder, device, weights)
+    measure(each, folder, store, torch.device(device), weights)
+    return store
 
 
 @app.command()

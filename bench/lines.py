@@ -63,15 +63,13 @@ def measure(
 def measure_levels(count: int, store: Store, recognizer: Recognizer) -> None:
     """Read held-out strings of every length and level with every head."""
     digits = load_digits_or_validation("test")
-    tables = []
+    tables, lengths = [], range(1, min(LONGEST, recognizer.max_length) + 1)
     for level in LEVELS:
-        for length in range(1, min(LONGEST, recognizer.max_length) + 1):
-            read = evaluation.predict(recognizer, strings(digits, level, length, count), HEADS)
+        of_length = {n: strings(digits, level, n, count) for n in lengths}
+        for length, lines in of_length.items():
+            read = evaluation.predict(recognizer, lines, HEADS)
             tables.append(read.assign(level=level, length=length))
-        shown = [
-            strings(digits, level, 1 + i % min(LONGEST, recognizer.max_length), count)[i % count][0]
-            for i in range(_SHEET)
-        ]
+        shown = [of_length[lengths[i % len(lengths)]][i // len(lengths)][0] for i in range(_SHEET)]
         with replacing(store.path(f"{level}.png")) as temporary:
             contact_sheet(shown).save(temporary)
     about = {"source": digits.source, "split": digits.split, "count": count, "provenance": recognizer.provenance}

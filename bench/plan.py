@@ -126,11 +126,11 @@ PLANS = {
     "default": Plan(
         "default",
         2000,
-        200,
+        100,
         (
             Cell("latency", TINY, LENGTHS, rounds=15, repeats=3),
-            Cell("latency", TINY_GROWING, LENGTHS, rounds=8),
-            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=10),
+            Cell("latency", TINY_GROWING, LENGTHS, rounds=6),
+            Cell("latency", SMALL_NATIVE, LENGTHS, rounds=9),
             Cell("latency", SMALL_SQUARE, LENGTHS, rounds=5),
             Cell("throughput", TINY, (1, 8, 64), rounds=8),
             Cell("throughput", SMALL_NATIVE, (1, 8, 64), rounds=4),
