@@ -74,6 +74,9 @@ def train(
     protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
     image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
     patch: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of patches other than --init's own.")] = None,
+    ctc_frames: Annotated[
+        int | None, typer.Option(help="CTC frames a column of patches, other than --init's own.")
+    ] = None,
     data: OwnLines = None,
     skip: Skip = False,
     validation_share: Annotated[float, typer.Option(help="Share of --data that checkpoints are chosen by.")] = 0.1,
@@ -145,8 +148,9 @@ def train(
         raise InputError(
             f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint"
         )
-    if patch is not None and init is None:
-        raise InputError("--patch changes the patches of --init: give both")
+    for option, value in (("--patch", patch), ("--ctc-frames", ctc_frames)):
+        if value is not None and init is None:
+            raise InputError(f"{option} changes what --init has: give both")
     size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
     target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
     start = None if init is None else Recognizer.load(weights_path(init))
@@ -175,6 +179,8 @@ def train(
             recognizers.append(built)
         else:
             changes: Any = {"image_size": size, "patch": patches, "charset": symbols, "max_length": longest}
+            if ctc_frames is not None:
+                changes["settings"] = {"ctc": {"frames_a_column": ctc_frames}}
             recognizers.append(start.adapted(chosen, **changes))
     digits = None
     if from_digits:

@@ -18,14 +18,18 @@ class CTCHead(OnePassHead):
 
     A string needs a frame a symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns are cut
     into as many frames as `max_length` asks for.
+
+    Args:
+        frames_a_column: at least so many; more than one where symbols may be narrower than two columns.
     """
 
     name = "ctc"
 
-    def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
+    def __init__(self, features: FeatureMap, charset: str, max_length: int, frames_a_column: int = 1) -> None:
         super().__init__(features, charset, max_length)
         self.blank = len(charset)
-        self.classify = Frames(features, 2 * max_length - 1, self.blank + 1)
+        at_least = max(2 * max_length - 1, frames_a_column * features.columns)
+        self.classify = Frames(features, at_least, self.blank + 1)
 
     @property
     def frames(self) -> int:

@@ -165,6 +165,7 @@ class Recognizer(nn.Module, Reader):
         patch: tuple[int, int] | None = None,
         charset: str | None = None,
         max_length: int | None = None,
+        settings: dict[str, dict[str, Any]] | None = None,
     ) -> Recognizer:
         """A copy of the trained weights for another task: what fits it is kept, what does not starts untrained.
 
@@ -172,6 +173,7 @@ class Recognizer(nn.Module, Reader):
             heads: by name; one that is not here is new, as in the preset that this was built from.
             image_size, patch: (height, width) other than the encoder's own (see `Encoder.resized`).
             charset, max_length: other than its own.
+            settings: keyword arguments of heads' classes other than their own, by head name.
 
         Raises:
             InputError: the size does not fit the patch.
@@ -185,7 +187,7 @@ class Recognizer(nn.Module, Reader):
         adapted = Recognizer(
             encoder,
             replace(self.processor, height=height, width=width),
-            {name: self.head_settings.get(name, new[name]) for name in heads},
+            {name: {**self.head_settings.get(name, new[name]), **(settings or {}).get(name, {})} for name in heads},
             charset or self.charset,
             max_length or self.max_length,
             self.provenance,
