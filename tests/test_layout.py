@@ -164,6 +164,12 @@ def test_marks_are_drawn_between_and_after_and_not_read() -> None:
     assert texts[0] == texts[1] == texts[2]
 
 
+def test_a_line_may_be_very_long() -> None:
+    (image, text) = SequenceMNIST(embedded_digits(), 60, count=1, layout=LEVELS["wild"])[0]
+    assert len(text) == 60
+    assert image.shape[1] > 1100
+
+
 def test_an_impossible_height_is_refused() -> None:
     with pytest.raises(InputError, match="height 12"):
         replace(Layout(), height=12)

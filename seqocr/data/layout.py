@@ -252,8 +252,9 @@ class Layout:
         page = torch.where(shade > 0.25, paper * (1 - dark * ink), paper + dark * ink * (1 - paper))
         if self.noise:
             room = torch.tensor([_BANK[0] - H, _BANK[1] // 4])
-            grain = [_noise_bank()[d : d + H].roll(-a, 1)[:, :W] for d, a in (lines[:, 28:30] * room).long().tolist()]
-            page = page + self.noise * column[:, 30] * torch.stack(grain)
+            corners, along = (lines[:, 28:30] * room).long().tolist(), torch.arange(W)
+            grain = torch.stack([_noise_bank()[down : down + H, (right + along) % _BANK[1]] for down, right in corners])
+            page = page + self.noise * column[:, 30] * grain
         page = torch.where(column[:, 10] < self.invert, 1 - page, page)
         return page.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
