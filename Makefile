@@ -53,8 +53,10 @@ train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into ru
 train-strings: $(VENV)/.setup ## train the reader of any line whose weights are shipped, into runs/strings
 	$(VENV)/bin/seqocr train --out runs/strings-1 --init tiny --image-size 40x320 --patch 40x10 $(MIXTURE) \
 		--steps 8000 --learning-rate 1.5e-3 --warmup 300 --validate-every 500 $(ARGS)
-	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-1 $(MIXTURE) --repeats 0.25 \
+	$(VENV)/bin/seqocr train --out runs/strings-2 --init runs/strings-1 $(MIXTURE) --repeats 0.25 \
 		--steps 7500 --learning-rate 1e-3 --warmup 100 --validate-every 500 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-2 $(MIXTURE) --repeats 0.2 --ctc-frames 2 \
+		--augment 0.6 --steps 3000 --learning-rate 7e-4 --warmup 50 --validate-every 500 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT
 	$(PY) -m bench report --out $(OUT) $(ARGS)
