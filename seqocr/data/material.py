@@ -39,10 +39,10 @@ class Stream(Lines, Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Lines to learn from, lines to choose the best checkpoint by, and how many parts of a mixture they make."""
+    """Lines to learn from, perhaps lines to choose the best checkpoint by, and how many parts of a mixture they make."""
 
     train: Stream
-    held_out: Lines
+    held_out: Lines | None
     weight: int = 1
 
 
@@ -75,8 +75,10 @@ class Material:
 
     def held_out(self, count: int) -> Batch:
         """About `count` held-out lines, as mixed as those to learn from, or as many as there are."""
-        wanted = [min(-(-count * part.weight // self.weight), len(part.held_out)) for part in self.parts]
-        return _joined([part.held_out.batch(range(n)) for part, n in zip(self.parts, wanted, strict=True)])
+        chosen_by = [(part.held_out, part.weight) for part in self.parts if part.held_out is not None]
+        parts = sum(weight for _, weight in chosen_by)
+        wanted = [(lines, min(-(-count * weight // parts), len(lines))) for lines, weight in chosen_by]
+        return _joined([lines.batch(range(n)) for lines, n in wanted])
 
 
 def mixture(
@@ -89,6 +91,8 @@ def mixture(
     repeats: float = 0.0,
 ) -> Material:
     """The material that a list of levels names, each of which makes one part ("grid,wild,wild": a third, two thirds).
+
+    Where lines of one's own are among it, checkpoints are chosen by those alone.
 
     Args:
         levels: of `seqocr.data.layout.LEVELS`, or `OWN`, separated by commas.
@@ -111,7 +115,8 @@ def mixture(
             raise InputError(f"level {name!r} is drawn from digits: give some")
         more: dict[str, Any] = {"seed": apart, "layout": layout}
         train = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
-        parts.append(Part(train, SequenceMNIST(digits[1], length, **more), weight))
+        held_out = None if OWN in levels.split(",") else SequenceMNIST(digits[1], length, **more)
+        parts.append(Part(train, held_out, weight))
     return Material(parts)
 
 
