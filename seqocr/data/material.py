@@ -39,7 +39,7 @@ class Stream(Lines, Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Lines to learn from, perhaps lines to choose the best checkpoint by, and how many parts of a mixture they make."""
+    """Lines to learn from, perhaps some to choose the best checkpoint by, and how many parts of a mixture they make."""
 
     train: Stream
     held_out: Lines | None
