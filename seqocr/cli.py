@@ -90,7 +90,7 @@ def train(
     ] = None,
     length: Annotated[str | None, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST [5].")] = None,
     repeats: Annotated[float, typer.Option(help="Chance that a digit of a string is the one before it again.")] = 0.0,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps [20000; --data: 1500].")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps [20000; --data: 600].")] = None,
     batch_size: Annotated[int, typer.Option(help="Lines a step.")] = 64,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [1e-3; --data: 5e-4].")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps of warm-up [500; --data: 50].")] = None,

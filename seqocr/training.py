@@ -42,7 +42,7 @@ FROM_SCRATCH: dict[str, Any] = {
     "patience": 0,
 }
 FINE_TUNING: dict[str, Any] = {
-    "steps": 1500,
+    "steps": 600,
     "learning_rate": 5e-4,
     "warmup": 50,
     "validate_every": 100,
