@@ -142,10 +142,10 @@ def _tesseract(inverted: bool) -> Peer:
     environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
 
     def run(*arguments: str) -> str:
-        done = subprocess.run(
-            ["tesseract", *arguments], capture_output=True, text=True, check=True, timeout=600, env=environment
-        )
-        return done.stdout
+        done = subprocess.run(["tesseract", *arguments], capture_output=True, text=True, timeout=600, env=environment)
+        if done.returncode > 0:
+            raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr)
+        return done.stdout  # of a line that crashes it (a signal: below 0), nothing
 
     def read(lines: Sequence[torch.Tensor]) -> list[str]:
         with TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def _tesseract(inverted: bool) -> Peer:
             listed = Path(folder) / "lines.txt"
             listed.write_text("".join(f"{path}\n" for path in paths))
             pages = run(str(listed), "stdout", *settings).split("\f")
-        return [_digits_only(page) for page in pages[: len(lines)]]
+        return [_digits_only(page) for page in (pages + [""] * len(lines))[: len(lines)]]
 
     first = run("--version").splitlines()[0]
     about = f"{first}, --psm 7, digits only, lines scaled by {_TESSERACT_SCALE} with a margin, a process a call"
