@@ -132,7 +132,7 @@ class Answer:
                 )
         if low > 0:
             return f"**Which head**: `ar` where accuracy decides, `{best}` where latency does.{caveat}"
-        return f"**Which head**: `{best}`; nothing measured here speaks for paying a pass a symbol.{caveat}"
+        return f"**Which head**: `{best}`; on strings like these nothing speaks for paying a pass a symbol.{caveat}"
 
     def _fixed(self) -> list[str]:
         return [name for name in self.labels if not SUBJECTS[name].grows]

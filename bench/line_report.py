@@ -15,7 +15,7 @@ from rapidfuzz.distance import Levenshtein
 from scipy import stats
 
 from bench import plots
-from bench.formatting import milliseconds, percent, proportion
+from bench.formatting import milliseconds, percent, points, proportion
 from bench.plan import HEADS
 from bench.store import Store
 from seqocr import evaluation
@@ -30,6 +30,7 @@ class LineResults:
 
     Attributes:
         levels: one row a level and head, over all lengths.
+        pairs: one row a level and pair of heads, on the same strings (see `evaluation.comparisons`).
         lengths: one row a level, length and head.
         real: one row a reader of real lines; empty if there were none.
     """
@@ -39,6 +40,10 @@ class LineResults:
         read = store.read("levels")
         self.levels = _rows(read, ["level", "head"])
         self.lengths = _rows(read, ["level", "length", "head"])
+        # A string is one of its length.
+        apart = read.assign(index=read["length"].astype(str) + "/" + read["index"].astype(str))
+        of_level = {level: evaluation.comparisons(part) for level, part in apart.groupby("level", sort=False)}
+        self.pairs = pd.concat([part.assign(level=level) for level, part in of_level.items()], ignore_index=True)
         self.real = _rows(store.read("real"), ["phase", "reader"]) if store.has("real") else pd.DataFrame()
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -75,11 +80,17 @@ class LineResults:
             part = self.levels[self.levels["level"] == level]
             best, worst = part.loc[part["exact"].idxmax()], part.loc[part["exact"].idxmin()]
             said.append(f"`{level}` {_read_by(best)}, `{worst['head']}` {percent(worst['exact'])}")
-        text = f"Any length from 1 to {self.lengths['length'].max()}, best and worst head: {'; '.join(said)}."
+        text = f"**Any length** from 1 to {self.lengths['length'].max()}, best and worst head: {'; '.join(said)}."
+        harder = self.pairs[(self.pairs["head"] == "ar") & (self.pairs["level"] != "grid")]
+        named = [f"{points(row)} over `{row['other']}` at `{row['level']}`" for row in harder.to_dict("records")]
+        if (harder["low"] > 0).all():
+            text += f" **Autoregression reads harder lines better**, in points of exact match: {', '.join(named)}."
+        else:
+            text += f" `ar`, in points of exact match: {', '.join(named)}."
         if len(self.real):
             best_of = [part.loc[part["exact"].idxmax()] for _, part in self.real.groupby("phase", sort=False)]
             listed = "; ".join(f"{row['phase']} {_read_by(row, 'reader')}" for row in best_of)
-            text += f" Real lines, the best that reads so: {listed}."
+            text += f" **Real lines**, the best that reads so: {listed}."
         return text
 
     def level_table(self) -> pd.DataFrame:
