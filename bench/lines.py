@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,7 +70,7 @@ def measure_levels(count: int, store: Store, recognizer: Recognizer) -> None:
         for length, lines in of_length.items():
             read = evaluation.predict(recognizer, lines, HEADS)
             tables.append(read.assign(level=level, length=length))
-        shown = [of_length[lengths[i % len(lengths)]][i // len(lengths)][0] for i in range(_SHEET)]
+        shown = [lines[i // len(lengths) % len(lines)][0] for i, lines in zip(range(_SHEET), cycle(of_length.values()))]
         with replacing(store.path(f"{level}.png")) as temporary:
             contact_sheet(shown).save(temporary)
     about = {"source": digits.source, "split": digits.split, "count": count, "provenance": recognizer.provenance}

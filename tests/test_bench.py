@@ -229,7 +229,7 @@ from bench.plan import Cell, Plan, TINY
 from bench.store import Store
 from seqocr.data.sources import embedded_digits
 rounds.load_digits_or_validation = lambda split: embedded_digits()
-plan = Plan("smoke", 20, (Cell("latency", TINY, (1, 5), rounds=int(sys.argv[3])),))
+plan = Plan("smoke", 20, 2, (Cell("latency", TINY, (1, 5), rounds=int(sys.argv[3])),))
 store = Store.for_plan(Path(sys.argv[1]), plan)
 measure.run(plan, store, torch.device("cpu"), Path(sys.argv[2]))
 print(store.folder)
@@ -273,7 +273,7 @@ def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
 def test_finished_cells_are_not_measured_again(tmp_path, monkeypatch):
     weights = tmp_path / "weights"
     Recognizer.build("tiny").save(weights)
-    chosen = Plan("smoke", 10, (Cell("latency", TINY, (1, 5), rounds=1),))
+    chosen = Plan("smoke", 10, 2, (Cell("latency", TINY, (1, 5), rounds=1),))
     from seqocr.data.sources import embedded_digits
 
     monkeypatch.setattr(rounds, "load_digits_or_validation", lambda split: embedded_digits())

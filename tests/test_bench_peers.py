@@ -62,7 +62,7 @@ def test_peers_are_timed_and_read_the_accuracy_strings(
 ) -> None:
     store = Store(tmp_path / "run")
     store.write_facts({})
-    peers.measure_readings(Plan("smoke", 40, (PEERS,)), store, weights)
+    peers.measure_readings(Plan("smoke", 40, 2, (PEERS,)), store, weights)
     peers.measure_peers(PEERS, store, weights, Silent())  # type: ignore[arg-type]
     assert store.facts()["peers_not_run"] == {"absent": "not here"}
     timed = store.read(PEERS.name)
@@ -134,7 +134,7 @@ def test_heads_of_each_depth_are_trained_read_and_timed(
     monkeypatch.setattr(rounds, "load_digits_or_validation", made.__getitem__)
     before = (weights / "model.safetensors").read_bytes()
     store = Store(tmp_path / "run")
-    depth.measure_accuracy(Plan("smoke", 20, (DEPTH,)), DEPTH, store, weights)
+    depth.measure_accuracy(Plan("smoke", 20, 2, (DEPTH,)), DEPTH, store, weights)
     assert store.read("depth-predictions").groupby("layers")["index"].nunique().to_dict() == {1: 20, 2: 20}
     assert not list(store.folder.glob("depth-[0-9]*")), "weights are not measurements"
     assert (weights / "model.safetensors").read_bytes() == before
@@ -163,7 +163,7 @@ def test_without_training_digits_depth_is_timed_all_the_same(tmp_path: Path, mon
     monkeypatch.setattr(depth, "load_digits", nothing)
     store = Store(tmp_path)
     store.write_facts({})
-    depth.measure_accuracy(Plan("smoke", 20, (DEPTH,)), DEPTH, store, None)
+    depth.measure_accuracy(Plan("smoke", 20, 2, (DEPTH,)), DEPTH, store, None)
     depth.measure_depth(DEPTH, store, CPU, Silent())  # type: ignore[arg-type]
     table = statistics.depth(store)
     assert table["exact"].isna().all()

@@ -150,7 +150,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     prepare = runtimes.prepare
     monkeypatch.setattr(runtimes, "prepare", lambda name, given, _: prepare(name, given, tmp_path / "graphs"))
     cell = Cell("runtimes", TINY, (1, 5, 7), rounds=2, runtimes=(*chosen, "openvino"), batch=RUNTIME_BATCH)
-    store, plan = Store(tmp_path / "run"), Plan("smoke", 20, (cell,))
+    store, plan = Store(tmp_path / "run"), Plan("smoke", 20, 2, (cell,))
     monkeypatch.setattr(runtimes, "missing", lambda name: "" if name in chosen else "not here")
     runtimes.measure_runtimes(cell, store, CPU, Silent())  # type: ignore[arg-type]
     table = store.read(cell.name)

@@ -178,7 +178,7 @@ def test_the_command_line_exports_and_reads(
     assert rows[0][:2] == rows[1][:2]
     assert float(rows[0][2]) == pytest.approx(float(rows[1][2]), abs=1e-3)
     code, _, err = run_cli("export", "--out", tmp_path / "x", "--runtime", "tvm")
-    assert (code, err) == (2, "error: --runtime tvm: choose onnx\n")
+    assert (code, err) == (2, "error: --runtime tvm: choose onnx or transformers\n")
 
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")

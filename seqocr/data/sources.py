@@ -277,7 +277,7 @@ def _load_other(dataset: str, split: str, root: Path) -> Digits:
             if dataset.startswith("emnist-"):
                 found = datasets.EMNIST(str(root), split=dataset[7:], train=training, download=True)
                 images, labels = found.data.transpose(1, 2), found.targets  # EMNIST stores its images transposed
-                labels = labels - (dataset == "emnist-letters")  # whose labels start from 1
+                labels = labels - int(dataset == "emnist-letters")  # whose labels start from 1
             elif dataset == "qmnist":
                 found = datasets.QMNIST(str(root), train=training, download=True)
                 images, labels = found.data, found.targets[:, 0]
