@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,8 +35,6 @@ def run_bench(
     device: Device = "cpu",
 ) -> None:
     """Measure what is missing, then write the report. Killed, the same command goes on where it was."""
-    import shutil
-
     import torch
 
     from bench.measure import run as measure
@@ -44,10 +44,7 @@ def run_bench(
 
     chosen, target = plan(preset), choose_device(device)
     of_lines = _measure_lines(chosen.each, out, again, weights, real, skip, target)
-    store = Store.for_plan(out, chosen, target, weights)
-    if again:
-        shutil.rmtree(store.folder)
-        store = Store.for_plan(out, chosen, target, weights)
+    store = _begun(lambda: Store.for_plan(out, chosen, target, weights), again)
     measure(chosen, store, torch.device(target), weights)
     print(f"report: {write_report(store, out, of_lines)}")
 
@@ -73,8 +70,6 @@ def lines(
 def _measure_lines(
     each: int, out: Path, again: bool, weights: Path | None, real: Path | None, skip: bool, device: str
 ) -> Store:
-    import shutil
-
     import torch
 
     from bench.lines import measure
@@ -84,11 +79,17 @@ def _measure_lines(
 
     reader = Recognizer.load(weights or READER)
     folder = LineFolder(real, charset=reader.charset, max_length=reader.max_length, skip=skip) if real else None
-    store = Store.for_lines(out, each, folder, device, weights)
+    store = _begun(lambda: Store.for_lines(out, each, folder, device, weights), again)
+    measure(each, folder, store, torch.device(device), weights)
+    return store
+
+
+def _begun(make: Callable[[], Store], again: bool) -> Store:
+    """The run as it stands, or begun anew."""
+    store = make()
     if again:
         shutil.rmtree(store.folder)
-        store = Store.for_lines(out, each, folder, device, weights)
-    measure(each, folder, store, torch.device(device), weights)
+        store = make()
     return store
 
 
