@@ -74,6 +74,7 @@ def train(
     protocol: Annotated[str, typer.Option(help="joint, frozen (encoder) or separate (a run a head).")] = "joint",
     image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH other than the encoder's own.")] = None,
     patch: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of patches other than --init's own.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers of the encoder, more than --init's own.")] = None,
     ctc_frames: Annotated[
         int | None, typer.Option(help="CTC frames a column of patches, other than --init's own.")
     ] = None,
@@ -94,6 +95,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Lines a step.")] = 64,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [1e-3; --data: 5e-4].")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps of warm-up [500; --data: 50].")] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw, or muon for the matrices of layers.")] = "adamw",
     ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
     augment: Annotated[float, typer.Option(help="How far what is learned from is changed: 0 not, 1 as usual.")] = 1.0,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -134,6 +136,7 @@ def train(
     config = TrainConfig(
         length=lengths,
         batch_size=batch_size,
+        optimizer=optimizer,
         ema=ema,
         precision=precision,
         save_every=save_every,
@@ -148,7 +151,7 @@ def train(
         raise InputError(
             f"--protocol frozen on preset {encoder!r} would freeze random weights: give --init or a checkpoint"
         )
-    for option, value in (("--patch", patch), ("--ctc-frames", ctc_frames)):
+    for option, value in (("--patch", patch), ("--layers", layers), ("--ctc-frames", ctc_frames)):
         if value is not None and init is None:
             raise InputError(f"{option} changes what --init has: give both")
     size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
@@ -178,7 +181,8 @@ def train(
             built = Recognizer.build(encoder, chosen, image_size=size, charset=symbols or "", max_length=longest)
             recognizers.append(built)
         else:
-            changes: Any = {"image_size": size, "patch": patches, "charset": symbols, "max_length": longest}
+            changes: Any = {"image_size": size, "patch": patches, "layers": layers, "charset": symbols}
+            changes["max_length"] = longest
             if ctc_frames is not None:
                 changes["settings"] = {"ctc": {"frames_a_column": ctc_frames}}
             recognizers.append(start.adapted(chosen, **changes))

@@ -29,10 +29,13 @@ from seqocr.data.material import Material
 from seqocr.errors import InputError
 from seqocr.files import replacing
 from seqocr.models.recognizer import Recognizer
+from seqocr.muon import Muon
 from seqocr.progress import Reporter, progress
 
 PROTOCOLS = ("joint", "frozen", "separate")
+OPTIMIZERS = ("adamw", "muon")
 _STATE = "training-state.safetensors"
+_MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # what optimisers keep of each weight
 # What training from scratch on digits takes, and what adapting trained weights to a folder of lines does.
 FROM_SCRATCH: dict[str, Any] = {
     "steps": 20_000,
@@ -61,7 +64,8 @@ class TrainConfig:
         batch_size: strings a step.
         learning_rate: peak of the schedule: linear warm-up, then half a cosine to zero.
         warmup: steps of warm-up.
-        weight_decay: AdamW's, on matrices only (not on biases, norms and embeddings of positions).
+        weight_decay: on matrices only (not on biases, norms and embeddings of positions).
+        optimizer: "adamw", or "muon": `seqocr.muon.Muon` for the matrices of encoder's and decoder's layers.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights, which is what is validated and kept.
         precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where the device multiplies it faster.
@@ -81,6 +85,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     warmup: int = 500
     weight_decay: float = 0.05
+    optimizer: str = "adamw"
     clip: float = 1.0
     ema: float = 0.999
     precision: str = "auto"
@@ -97,6 +102,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise InputError(f"unknown protocol {self.protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"unknown optimizer {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
         for name in ("steps", "batch_size", "validate_every", "save_every", "validation_strings"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: give a number from 1 up")
@@ -152,19 +159,31 @@ class _Run:
             recognizer.encoder.requires_grad_(False)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.weights.items()}
-        self.optimizer = self._optimizer()
+        self.optimizers = self._optimizers()
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and _bfloat16_is_faster(device))
         self.step, self.seconds, self.best = 0, 0.0, -1.0
         self.history: list[dict[str, Any]] = []
 
-    def _optimizer(self) -> torch.optim.AdamW:
-        decayed = [p for name, p in self.weights.items() if p.dim() >= 2 and "position" not in name]
-        others = [p for name, p in self.weights.items() if not (p.dim() >= 2 and "position" not in name)]
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        config = self.config
+        decayed = {name: p for name, p in self.weights.items() if p.dim() >= 2 and "position" not in name}
+        others = [p for name, p in self.weights.items() if name not in decayed]
+        of_layers = {}
+        if config.optimizer == "muon":
+            of_layers = {name: p for name, p in decayed.items() if p.dim() == 2 and ".layers." in name}
         groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {
+                "params": [p for name, p in decayed.items() if name not in of_layers],
+                "weight_decay": config.weight_decay,
+            },
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98), fused=True)
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+        ]
+        if of_layers:
+            optimizers.append(Muon(of_layers.values(), config.learning_rate, config.weight_decay))
+        return optimizers
 
     def run(self) -> Recognizer:
         config = self.config
@@ -206,16 +225,18 @@ class _Run:
         if config.protocol == "frozen":
             recognizer.encoder.eval()
         torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout is all that draws from it
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * schedule(self.step, config.warmup, config.steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * schedule(self.step, config.warmup, config.steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             features = recognizer.encoder(recognizer.processor(images).to(self.device))
             losses = [head.loss(features, texts) for head in recognizer.heads.values()]
             loss = torch.stack(losses).sum()
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         # A short memory at first, so that the average forgets the initial weights.
         decay = min(config.ema, self.step / (self.step + 10))
@@ -266,9 +287,10 @@ class _Run:
     def _save_state(self) -> None:
         tensors: dict[str, torch.Tensor] = {}
         for name, weight in self.weights.items():
-            moments = self.optimizer.state.get(weight, {})
             tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
-            tensors |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
+            for optimizer in self.optimizers:
+                moments = optimizer.state.get(weight, {})
+                tensors |= {f"{key}/{name}": moments[key] for key in _MOMENTS if key in moments}
         facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
         metadata = {"facts": json.dumps(facts), "fingerprint": self._fingerprint()}
         with replacing(self.out / _STATE) as temporary:
@@ -294,9 +316,10 @@ class _Run:
         for name, weight in self.weights.items():
             weight.data.copy_(tensors[f"weight/{name}"])
             self.average[name].copy_(tensors[f"average/{name}"])
-            if f"exp_avg/{name}" in tensors:
-                moments = {key: tensors[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
-                self.optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
+            moments = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
+            for optimizer in self.optimizers:
+                if moments and any(weight is p for group in optimizer.param_groups for p in group["params"]):
+                    optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
 
 
 @contextmanager

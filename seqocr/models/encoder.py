@@ -128,6 +128,29 @@ class Encoder(nn.Module):
         resized.backbone.load_state_dict(weights)
         return resized.train(self.training)
 
+    def deepened(self, layers: int) -> Encoder:
+        """The same function with more layers: copies of the last one that add nothing yet, for training to go on from
+        (Chen et al. 2016, "Net2Net").
+
+        Raises:
+            InputError: there are more layers already.
+        """
+        before = self.config.num_hidden_layers
+        if layers < before:
+            raise InputError(f"{layers} layers: the encoder has {before} already, give as many or more")
+        config = copy.deepcopy(self.config)
+        config.num_hidden_layers = layers
+        deepened = Encoder(type(self.backbone)(config, add_pooling_layer=False))
+        weights = dict(self.backbone.state_dict())
+        last = {name: x for name, x in weights.items() if name.startswith(f"layers.{before - 1}.")}
+        for i in range(before, layers):
+            for name, weight in last.items():
+                # What a layer adds to its input are two sums, and these are their last products.
+                adds = ".o_proj." in name or ".fc2." in name
+                weights[name.replace(f".{before - 1}.", f".{i}.", 1)] = torch.zeros_like(weight) if adds else weight
+        deepened.backbone.load_state_dict(weights)
+        return deepened.train(self.training)
+
 
 def sinusoidal_positions(rows: int, columns: int, dim: int, longest: float = 100.0) -> torch.Tensor:
     """Sine-cosine positions (rows·columns, dim), a quarter of dim each for sin x, cos x, sin y and cos y.

@@ -163,6 +163,7 @@ class Recognizer(nn.Module, Reader):
         *,
         image_size: tuple[int, int] | None = None,
         patch: tuple[int, int] | None = None,
+        layers: int | None = None,
         charset: str | None = None,
         max_length: int | None = None,
         settings: dict[str, dict[str, Any]] | None = None,
@@ -172,15 +173,17 @@ class Recognizer(nn.Module, Reader):
         Args:
             heads: by name; one that is not here is new, as in the preset that this was built from.
             image_size, patch: (height, width) other than the encoder's own (see `Encoder.resized`).
+            layers: of the encoder, more than its own (see `Encoder.deepened`).
             charset, max_length: other than its own.
             settings: keyword arguments of heads' classes other than their own, by head name.
 
         Raises:
-            InputError: the size does not fit the patch.
+            InputError: the size does not fit the patch, or there are more layers already.
         """
         encoder = copy.deepcopy(self.encoder).resized(
             *(image_size or self.encoder.image_size), patch, extend=self.processor.keep_aspect
         )
+        encoder = encoder.deepened(layers or encoder.config.num_hidden_layers)
         height, width = encoder.image_size
         preset = PRESETS.get(str(self.provenance.get("encoder")), PRESETS["tiny"])
         new = {name: dict(preset.decoder) if name == "ar" else {} for name in heads}
