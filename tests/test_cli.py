@@ -242,6 +242,8 @@ def test_levels_and_lines_of_your_own_are_mixed(run_cli: Run, digits: None, tmp_
         (["--level", "grid", "--charset", "ab"], ["charset 'ab'", "10 classes"]),
         (["--repeats", "2", "--level", "grid"], ["repeats 2"]),
         (["--patch", "14x7"], ["--patch", "--init"]),
+        (["--layers", "9"], ["--layers", "--init"]),
+        (["--optimizer", "sgd"], ["unknown optimizer 'sgd'"]),
     ],
 )
 def test_training_on_a_folder_refuses_in_one_line(
@@ -262,10 +264,11 @@ def test_weights_are_fitted_to_other_lengths_and_patches(
     run_cli: Run, digits: None, tmp_path: Path, weights: Path
 ) -> None:
     out = tmp_path / "out"
-    sizes = ["--image-size", "40x160", "--patch", "20x20", "--length", "1-6"]
+    sizes = ["--image-size", "40x160", "--patch", "20x20", "--layers", 3, "--length", "1-6"]
     assert run_cli(*train_arguments(out, "--init", weights, *sizes))[0] == 0
     trained = Recognizer.load(out)
     assert (trained.encoder.image_size, trained.max_length) == ((40, 160), 6)
+    assert trained.encoder.config.num_hidden_layers == 3
     assert (trained.processor.height, trained.processor.width) == (40, 160)
 
 

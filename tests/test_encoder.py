@@ -162,3 +162,19 @@ def test_resampled_patches_see_about_the_same() -> None:
 def test_a_size_that_does_not_fit_the_new_patch_is_refused() -> None:
     with pytest.raises(InputError, match="multiples of the encoder's patch, 40x10"):
         make("deit", image_size=[28, 84], patch_size=[28, 7]).resized(40, 325, (40, 10))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_deeper_encoder_computes_the_same_until_it_is_trained(kind: str) -> None:
+    encoder = make(kind, image_size=[28, 84], patch_size=14)
+    deeper = encoder.deepened(encoder.config.num_hidden_layers + 2)
+    assert len(deeper.backbone.layers) == len(encoder.backbone.layers) + 2
+    torch.testing.assert_close(deeper(pixels(28, 84)), encoder(pixels(28, 84)))
+    deeper(pixels(28, 84)).square().sum().backward()
+    added = deeper.backbone.layers[-1]
+    assert all(layer.weight.grad.abs().sum() > 0 for layer in (added.attention.o_proj, added.mlp.fc2))
+
+
+def test_layers_are_not_taken_away() -> None:
+    with pytest.raises(InputError, match="1 layers: the encoder has 2 already"):
+        make("deit", num_hidden_layers=2).deepened(1)

@@ -287,6 +287,30 @@ def test_a_frozen_run_and_one_with_dropout_resume_as_well(tmp_path: Path, monkey
     assert same_weights(train(tmp_path / "killed", config, recognizer=recognizer()), whole)
 
 
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_run_with_muon_resumes_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    config = dataclasses.replace(CONFIG, optimizer="muon")
+    whole = train(tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        at_step(patch, step, kill)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", config)
+    assert same_weights(train(tmp_path / "killed", config), whole)
+
+
+def test_muon_moves_the_matrices_of_layers_otherwise_and_at_first_nothing_else(tmp_path: Path) -> None:
+    """The first step is a function of the gradient alone, which is the same."""
+    one = dataclasses.replace(CONFIG, steps=1, warmup=0, ema=0.0)
+    adamw, muon = (
+        dict(train(tmp_path / name, dataclasses.replace(one, optimizer=name)).named_parameters())
+        for name in ("adamw", "muon")
+    )
+    for name, weight in adamw.items():
+        assert torch.equal(weight, muon[name]) != (".layers." in name and weight.dim() == 2), name
+    assert any(".layers." in name and weight.dim() == 2 for name, weight in adamw.items() if "encoder" in name)
+    assert any(".layers." in name and weight.dim() == 2 for name, weight in adamw.items() if "heads.ar" in name)
+
+
 @pytest.mark.parametrize("step", [0, 2, 4, 7])
 def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_goes_on(
     uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -420,6 +444,7 @@ def test_too_few_digits_for_a_batch_are_refused(tmp_path: Path) -> None:
         ({"save_every": 0}, "save_every 0"),
         ({"validation_strings": 0}, "validation_strings 0"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
     ],
 )
 def test_impossible_settings_are_refused(change: dict[str, Any], message: str) -> None:

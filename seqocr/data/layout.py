@@ -22,6 +22,30 @@ from seqocr.errors import InputError
 
 Range = tuple[float, float]  # (least, most), drawn uniformly
 
+
+class _Line:
+    """Which of a line's random numbers decides what; a test set is a function of these places."""
+
+    size, slant, thickness, mark_thickness, gap = range(5)
+    margins = slice(5, 7)
+    rise, blur, jpeg, invert, paper, gradient, texture = range(7, 14)
+    angle, pitch, bend, bends, waves = range(14, 24, 2)  # of two waves each: two numbers
+    rule, rule_below, rule_at, ink = range(24, 28)
+    grain = slice(28, 30)
+    noise, crisp, stretch = range(30, 33)
+    count = 34  # one to spare
+
+
+class _Digit:
+    """The same for the numbers of a digit, and of the mark or stroke that it may have."""
+
+    size, slant, mark, mark_kind, mark_length, mark_lean, mark_down, mark_thickness = range(8)
+    gap = slice(8, 10)  # before a digit, and before the mark after it
+    wander = slice(10, 12)  # of both
+    stroke, stroke_length, stroke_lean, stroke_thickness, thickness = range(12, 17)
+    count = 17
+
+
 _BOX = 60  # pixels: the side of what a digit or mark is drawn in before it is placed
 _BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
 _TALL = 20  # pixels: an MNIST digit's height
@@ -86,8 +110,8 @@ class Layout:
     jpeg: Range | None = None
     invert: float = 0.0
 
-    line_numbers = 34  # uniform random numbers that a line takes
-    digit_numbers = 17  # and each of its digits
+    line_numbers = _Line.count  # uniform random numbers that a line takes
+    digit_numbers = _Digit.count  # and each of its digits
 
     def __post_init__(self) -> None:
         if not CELL <= self.height <= 4 * _BOX:
@@ -121,30 +145,33 @@ class Layout:
             for i, page in zip(few.tolist(), self._on_paper(ink, lines[few]), strict=True):
                 images[i] = page[:, : widths[i]]
         if self.jpeg:
-            quality = _within(self.jpeg, lines[:, 9]).tolist()
+            quality = _within(self.jpeg, lines[:, _Line.jpeg]).tolist()
             images = [_as_jpeg(*of_line) for of_line in zip(images, quality, strict=True)]
         return images
 
     def _digits(self, digits: torch.Tensor, draw: _Draw) -> torch.Tensor:
         """Sized, slanted and thickened, (N, _BOX, _BOX)."""
-        size = _within(self.size, draw.line[:, 0]) * (1 + self.size_change * _signed(draw.digit[:, 0]))
+        size = _within(self.size, draw.line[:, _Line.size])
+        size = size * (1 + self.size_change * _signed(draw.digit[:, _Digit.size]))
         size = size.clamp(max=0.8 * self.height / _TALL)
-        slant = self.slant * _signed(draw.line[:, 1]) + self.slant_change * _signed(draw.digit[:, 1])
+        slant = self.slant * _signed(draw.line[:, _Line.slant])
+        slant = slant + self.slant_change * _signed(draw.digit[:, _Digit.slant])
         x, y = _box()
         to_source = _BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
-        wide = _within(self.stretch, draw.line[:, 32])[:, None, None]
+        wide = _within(self.stretch, draw.line[:, _Line.stretch])[:, None, None]
         across = (x / wide + slant[:, None, None] * y) * to_source
         grid = torch.stack([across, (y * to_source).expand(-1, -1, _BOX)], dim=3)
         ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-        change = self.thickness * _signed(draw.line[:, 2]) + self.thickness_change * _signed(draw.digit[:, 16])
+        change = self.thickness * _signed(draw.line[:, _Line.thickness])
+        change = change + self.thickness_change * _signed(draw.digit[:, _Digit.thickness])
         # The strokes of small digits are thin already, and would vanish.
         ink = thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
         if self.crisp:
-            cut = (self.crisp * draw.line[:, 31]).view(-1, 1, 1)
+            cut = (self.crisp * draw.line[:, _Line.crisp]).view(-1, 1, 1)
             ink = ((ink - cut) / (1 - 2 * cut)).clamp_(0, 1)
         # Of a 7 from its middle, of a 1 down from its top.
         for symbol, chance, down, span, lean in (("7", self.crossed, 0.5, 10, 0.0), ("1", self.flagged, 0.0, 8, 2.4)):
-            which = ((draw.symbol == ord(symbol)) & (draw.digit[:, 12] < chance)).nonzero().flatten()
+            which = ((draw.symbol == ord(symbol)) & (draw.digit[:, _Digit.stroke] < chance)).nonzero().flatten()
             if len(which):
                 ink[which] = self._with_stroke(ink[which], down, span * size[which], lean, draw.digit[which])
         return ink
@@ -165,29 +192,33 @@ class Layout:
         there = ink[torch.arange(len(ink)), row]
         x = (there * torch.arange(_BOX)).sum(1) / there.sum(1).clamp(min=1e-6) - (_BOX - 1) / 2
         y = row - (_BOX - 1) / 2
-        length, angle = length * (1 + _signed(digit[:, 13]) / 3), lean + 0.3 * _signed(digit[:, 14])
+        length = length * (1 + _signed(digit[:, _Digit.stroke_length]) / 3)
+        angle = lean + 0.3 * _signed(digit[:, _Digit.stroke_lean])
         if not down:
             x, y = x + length / 2 * angle.cos(), y + length / 2 * angle.sin()
-        darkness = ink.amax((1, 2))[:, None, None]
-        return torch.maximum(ink, _segment(length, angle, y, 0.6 + 0.8 * digit[:, 15], x) * darkness)
+        darkness, thickness = ink.amax((1, 2))[:, None, None], 0.6 + 0.8 * digit[:, _Digit.stroke_thickness]
+        return torch.maximum(ink, _segment(length, angle, y, thickness, x) * darkness)
 
     def _there(self, draw: _Draw) -> torch.Tensor:
         """(N,) bool: whether a mark follows each digit."""
-        return draw.digit[:, 2] < torch.where(draw.last, self.end, self.mark)
+        return draw.digit[:, _Digit.mark] < torch.where(draw.last, self.end, self.mark)
 
     def _marks(self, draw: _Draw) -> torch.Tensor:
         """What stands after some digits and is none, (M, _BOX, _BOX)."""
         there = self._there(draw)
         line, digit, last = draw.line[there], draw.digit[there], draw.last[there]
-        size = _within(self.size, line[:, 0])
+        size = _within(self.size, line[:, _Line.size])
         foot = 10 * size  # pixels from the middle of the box down to the baseline
-        kind = (digit[:, 3] * torch.where(last, 4, 3)).floor()  # full stop, comma, dash, equals sign
+        kind = (digit[:, _Digit.mark_kind] * torch.where(last, 4, 3)).floor()  # full stop, comma, dash, equals sign
         stop, comma = kind == 0, kind == 1
         dash = kind >= 2
-        length = torch.where(stop, 0.0, torch.where(comma, 3 + 4 * digit[:, 4], 6 + 10 * digit[:, 4])) * size
-        lean = torch.where(dash, 0.6 * (digit[:, 5] - 0.5), 1.9 + 0.4 * _signed(digit[:, 5]))
-        middle = torch.where(dash, 6 * _signed(digit[:, 6]), foot + 2 * _signed(digit[:, 6]))
-        thickness = 0.9 + 1.2 * line[:, 3] + 0.6 * digit[:, 7]
+        long = digit[:, _Digit.mark_length]
+        length = torch.where(stop, 0.0, torch.where(comma, 3 + 4 * long, 6 + 10 * long)) * size
+        lean = digit[:, _Digit.mark_lean]
+        lean = torch.where(dash, 0.6 * (lean - 0.5), 1.9 + 0.4 * _signed(lean))
+        down = _signed(digit[:, _Digit.mark_down])
+        middle = torch.where(dash, 6 * down, foot + 2 * down)
+        thickness = 0.9 + 1.2 * line[:, _Line.mark_thickness] + 0.6 * digit[:, _Digit.mark_thickness]
         drawn = _segment(length, lean, middle, thickness)
         second = _segment(length, lean, middle + 5 * size, thickness) * (kind == 3).view(-1, 1, 1)
         return torch.maximum(drawn, second)
@@ -213,19 +244,21 @@ class Layout:
         inked = boxes.amax(dim=1) > _INKED  # (boxes, columns)
         left = inked.int().argmax(1)
         wide = by_digit(torch.where(inked.any(1), _BOX - inked.flip(1).int().argmax(1) - left, 0))
-        gap = _within(self.gap, draw.line[:, 4])[:, None] + self.gap_change * _signed(draw.digit[:, 8:10])
+        gap = _within(self.gap, draw.line[:, _Line.gap])[:, None]
+        gap = gap + self.gap_change * _signed(draw.digit[:, _Digit.gap])
         # Neighbours may overlap, but not pass each other.
         step = torch.maximum(wide + gap.round().long(), (wide + 1) // 2)
         step[:, 1] *= there
         ends = step.flatten().cumsum(0).view_as(step)
         starts = torch.zeros(len(draw.lines), dtype=torch.long)
         starts[1:] = ends[draw.last, 1][:-1]
-        margins = _within(self.margin, draw.lines[:, 5:7]).round().long()
+        margins = _within(self.margin, draw.lines[:, _Line.margins]).round().long()
         x = ends - step - by_digit(left) + (margins[:, 0] - starts)[draw.of, None]
         widths = ends[draw.last, 1] - starts + margins.sum(1) + 4  # ink is a little wider than what counts as inked
         centre = widths[draw.of, None] / 2
-        climb = self.rise / 100 * _signed(draw.line[:, 7])[:, None] * (x + _BOX / 2 - centre)
-        y = ((self.height - _BOX) / 2 + climb + self.wander * _signed(draw.digit[:, 10:12])).round().long()
+        climb = self.rise / 100 * _signed(draw.line[:, _Line.rise])[:, None] * (x + _BOX / 2 - centre)
+        wander = self.wander * _signed(draw.digit[:, _Digit.wander])
+        y = ((self.height - _BOX) / 2 + climb + wander).round().long()
         x, y = (torch.cat([both[:, 0], both[there, 1]]) for both in (x, y))
         return torch.cat([draw.of, draw.of[there]]), x, y, widths
 
@@ -234,28 +267,32 @@ class Layout:
         _, H, W = ink.shape
         column = lines.unsqueeze(2).unsqueeze(3)  # (B, numbers, 1, 1)
         if self.blur:
-            ink = torch.lerp(ink, blurred(ink), column[:, 8] * self.blur)
+            ink = torch.lerp(ink, blurred(ink), column[:, _Line.blur] * self.blur)
         y, x = torch.arange(H).view(1, H, 1) / 40, torch.arange(W).view(1, 1, W) / 40  # of the usual height
-        shade, dark = _within(self.paper, column[:, 11]), _within(self.ink, column[:, 27])
-        paper = shade + self.gradient * _signed(column[:, 12]) * (x / 4 + y - 0.75)
+        shade, dark = _within(self.paper, column[:, _Line.paper]), _within(self.ink, column[:, _Line.ink])
+        paper = shade + self.gradient * _signed(column[:, _Line.gradient]) * (x / 4 + y - 0.75)
         if self.texture:
-            strength = self.texture * dark * column[:, 13]
+            strength = self.texture * dark * column[:, _Line.texture]
             for i in (0, 1):
-                angle, pitch = math.pi * column[:, 14 + i], 5 + 15 * column[:, 16 + i]
-                bend = 0.4 * column[:, 18 + i] * torch.sin(2 * math.pi * (x * (1 + column[:, 20 + i]) + y / 2))
+                angle, pitch = math.pi * column[:, _Line.angle + i], 5 + 15 * column[:, _Line.pitch + i]
+                along = x * (1 + column[:, _Line.bends + i]) + y / 2
+                bend = 0.4 * column[:, _Line.bend + i] * torch.sin(2 * math.pi * along)
                 wave = torch.sin(2 * math.pi * (pitch * (x * angle.cos() / 2 + y * angle.sin()) / 2 + bend * pitch / 4))
-                paper = paper - strength * (column[:, 22 + i] < (1.0, 0.6)[i]) * wave.clamp_(min=0).square_()
+                paper = paper - strength * (column[:, _Line.waves + i] < (1.0, 0.6)[i]) * wave.clamp_(min=0).square_()
         if self.rule:
-            at = torch.where(column[:, 25] < 0.5, 0.06, 0.94) * H / 40 + 0.1 * _signed(column[:, 26])
-            paper = paper - (column[:, 24] < self.rule) * 0.5 * (1 - ((y - at - 0.02 * x) * 40).abs()).clamp(0, 1)
+            at = torch.where(column[:, _Line.rule_below] < 0.5, 0.06, 0.94) * H / 40
+            at = at + 0.1 * _signed(column[:, _Line.rule_at])
+            paper = paper - (column[:, _Line.rule] < self.rule) * 0.5 * (1 - ((y - at - 0.02 * x) * 40).abs()).clamp(
+                0, 1
+            )
         # On black paper ink is light.
         page = torch.where(shade > 0.25, paper * (1 - dark * ink), paper + dark * ink * (1 - paper))
         if self.noise:
             room = torch.tensor([_BANK[0] - H, _BANK[1] // 4])
-            corners, along = (lines[:, 28:30] * room).long().tolist(), torch.arange(W)
+            corners, along = (lines[:, _Line.grain] * room).long().tolist(), torch.arange(W)
             grain = torch.stack([_noise_bank()[down : down + H, (right + along) % _BANK[1]] for down, right in corners])
-            page = page + self.noise * column[:, 30] * grain
-        page = torch.where(column[:, 10] < self.invert, 1 - page, page)
+            page = page + self.noise * column[:, _Line.noise] * grain
+        page = torch.where(column[:, _Line.invert] < self.invert, 1 - page, page)
         return page.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
 
