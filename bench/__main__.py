@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Again = Annotated[bool, typer.Option(help="Measure what is finished again.")]
 Weights = Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")]
 Real = Annotated[
-    Path | None, typer.Option(help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt.")
+    Path | None,
+    typer.Option("--real", "--data", help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt."),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and raw measurements.")]
@@ -70,17 +71,17 @@ def lines(
 def _measure_lines(
     each: int, out: Path, again: bool, weights: Path | None, real: Path | None, skip: bool, device: str
 ) -> Store:
-    import torch
-
     from bench.lines import measure
     from bench.store import Store
     from seqocr.data.folder import LineFolder
     from seqocr.models.recognizer import READER, Recognizer
 
-    reader = Recognizer.load(weights or READER)
-    folder = LineFolder(real, charset=reader.charset, max_length=reader.max_length, skip=skip) if real else None
+    recognizer = Recognizer.load(weights or READER)
+    folder = None
+    if real:
+        folder = LineFolder(real, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
     store = _begun(lambda: Store.for_lines(out, each, folder, device, weights), again)
-    measure(each, folder, store, torch.device(device), weights)
+    measure(recognizer.to(device), each, folder, store)
     return store
 
 

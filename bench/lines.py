@@ -32,7 +32,7 @@ from seqocr.data.material import OWN, mixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits, load_digits_or_validation
 from seqocr.files import replacing
-from seqocr.models.recognizer import READER, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.training import FINE_TUNING, VALIDATION_SHARE, TrainConfig, fit
 
@@ -43,11 +43,8 @@ _SHEET = 18  # lines on a contact sheet
 _TUNED = "tuned"  # folder of the fine-tuned weights while they are needed
 
 
-def measure(
-    count: int, folder: LineFolder | None, store: Store, device: torch.device, weights: Path | None = None
-) -> None:
+def measure(recognizer: Recognizer, count: int, folder: LineFolder | None, store: Store) -> None:
     """Measure what is missing: `count` strings of every length and level, and the real lines if there are any."""
-    recognizer = Recognizer.load(weights or READER).to(device)
     steps: list[tuple[str, Callable[[], None]]] = []
     if not store.has("levels"):
         steps.append(("levels and lengths", lambda: measure_levels(count, store, recognizer)))

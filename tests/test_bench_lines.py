@@ -19,7 +19,6 @@ from seqocr.data.folder import LineFolder
 from seqocr.data.layout import LEVELS
 from seqocr.models.recognizer import Recognizer
 
-CPU = torch.device("cpu")
 COUNT = 3
 SCHEDULE = {"steps": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "patience": 0, "batch_size": 4}
 
@@ -54,7 +53,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(tmp_path: Path, weights: Path, folder: LineFolder | None) -> Store:
     store = Store.for_lines(tmp_path / "results", COUNT, folder, "cpu", weights)
-    lines.measure(COUNT, folder, store, CPU, weights)
+    lines.measure(Recognizer.load(weights), COUNT, folder, store)
     return store
 
 
