@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 from conftest import barred, lively, own_lines, small_recognizer
 from test_bench import store as finished  # noqa: F401, a finished run
 
