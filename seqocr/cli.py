@@ -181,8 +181,13 @@ def train(
             built = Recognizer.build(encoder, chosen, image_size=size, charset=symbols or "", max_length=longest)
             recognizers.append(built)
         else:
-            changes: Any = {"image_size": size, "patch": patches, "layers": layers, "charset": symbols}
-            changes["max_length"] = longest
+            changes: Any = {
+                "image_size": size,
+                "patch": patches,
+                "layers": layers,
+                "charset": symbols,
+                "max_length": longest,
+            }
             if ctc_frames is not None:
                 changes["settings"] = {"ctc": {"frames_a_column": ctc_frames}}
             recognizers.append(start.adapted(chosen, **changes))

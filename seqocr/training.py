@@ -160,6 +160,9 @@ class _Run:
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.weights.items()}
         self.optimizers = self._optimizers()
+        self.optimizer_of = {
+            p: each for each in self.optimizers for group in each.param_groups for p in group["params"]
+        }
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and _bfloat16_is_faster(device))
         self.step, self.seconds, self.best = 0, 0.0, -1.0
         self.history: list[dict[str, Any]] = []
@@ -288,9 +291,8 @@ class _Run:
         tensors: dict[str, torch.Tensor] = {}
         for name, weight in self.weights.items():
             tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
-            for optimizer in self.optimizers:
-                moments = optimizer.state.get(weight, {})
-                tensors |= {f"{key}/{name}": moments[key] for key in _MOMENTS if key in moments}
+            moments = self.optimizer_of[weight].state.get(weight, {})
+            tensors |= {f"{key}/{name}": moments[key] for key in _MOMENTS if key in moments}
         facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
         metadata = {"facts": json.dumps(facts), "fingerprint": self._fingerprint()}
         with replacing(self.out / _STATE) as temporary:
@@ -317,9 +319,9 @@ class _Run:
             weight.data.copy_(tensors[f"weight/{name}"])
             self.average[name].copy_(tensors[f"average/{name}"])
             moments = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
-            for optimizer in self.optimizers:
-                if moments and any(weight is p for group in optimizer.param_groups for p in group["params"]):
-                    optimizer.state[weight] = {"step": torch.tensor(float(self.step), device=self.device), **moments}
+            if moments:
+                step = torch.tensor(float(self.step), device=self.device)
+                self.optimizer_of[weight].state[weight] = {"step": step, **moments}
 
 
 @contextmanager

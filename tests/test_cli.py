@@ -243,6 +243,7 @@ def test_levels_and_lines_of_your_own_are_mixed(run_cli: Run, digits: None, tmp_
         (["--repeats", "2", "--level", "grid"], ["repeats 2"]),
         (["--patch", "14x7"], ["--patch", "--init"]),
         (["--layers", "9"], ["--layers", "--init"]),
+        (["--layers", "0", "--init", "strings"], ["0 layers", "6 already"]),
         (["--optimizer", "sgd"], ["unknown optimizer 'sgd'"]),
     ],
 )

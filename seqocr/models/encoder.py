@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -108,9 +109,7 @@ class Encoder(nn.Module):
                 f"this {self.config.model_type} encoder has relative positions and keeps its size, "
                 f"{self.image_size[0]}x{self.image_size[1]}"
             )
-        config = copy.deepcopy(self.config)
-        config.image_size, config.patch_size = [height, width], list(patch)
-        resized = Encoder(type(self.backbone)(config, add_pooling_layer=False))
+        resized = self._like(image_size=[height, width], patch_size=list(patch))
         prefix, patches = weights[name].split([self.features.prefix, self.features.rows * self.features.columns], dim=1)
         grid = patches.unflatten(1, (self.features.rows, self.features.columns)).permute(0, 3, 1, 2)
         new = resized.features
@@ -126,7 +125,7 @@ class Encoder(nn.Module):
             weights[name_of_patches] = resampled * share
         weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
         resized.backbone.load_state_dict(weights)
-        return resized.train(self.training)
+        return resized
 
     def deepened(self, layers: int) -> Encoder:
         """The same function with more layers: copies of the last one that add nothing yet, for training to go on from
@@ -138,9 +137,9 @@ class Encoder(nn.Module):
         before = self.config.num_hidden_layers
         if layers < before:
             raise InputError(f"{layers} layers: the encoder has {before} already, give as many or more")
-        config = copy.deepcopy(self.config)
-        config.num_hidden_layers = layers
-        deepened = Encoder(type(self.backbone)(config, add_pooling_layer=False))
+        if layers == before:
+            return self
+        deepened = self._like(num_hidden_layers=layers)
         weights = dict(self.backbone.state_dict())
         last = {name: x for name, x in weights.items() if name.startswith(f"layers.{before - 1}.")}
         for i in range(before, layers):
@@ -149,7 +148,14 @@ class Encoder(nn.Module):
                 adds = ".o_proj." in name or ".fc2." in name
                 weights[name.replace(f".{before - 1}.", f".{i}.", 1)] = torch.zeros_like(weight) if adds else weight
         deepened.backbone.load_state_dict(weights)
-        return deepened.train(self.training)
+        return deepened
+
+    def _like(self, **changes: Any) -> Encoder:
+        """An untrained encoder of the same config but for some changes."""
+        config = copy.deepcopy(self.config)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        return Encoder(type(self.backbone)(config, add_pooling_layer=False)).train(self.training)
 
 
 def sinusoidal_positions(rows: int, columns: int, dim: int, longest: float = 100.0) -> torch.Tensor:

@@ -183,7 +183,8 @@ class Recognizer(nn.Module, Reader):
         encoder = copy.deepcopy(self.encoder).resized(
             *(image_size or self.encoder.image_size), patch, extend=self.processor.keep_aspect
         )
-        encoder = encoder.deepened(layers or encoder.config.num_hidden_layers)
+        if layers is not None:
+            encoder = encoder.deepened(layers)
         height, width = encoder.image_size
         preset = PRESETS.get(str(self.provenance.get("encoder")), PRESETS["tiny"])
         new = {name: dict(preset.decoder) if name == "ar" else {} for name in heads}
