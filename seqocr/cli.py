@@ -80,7 +80,9 @@ def train(
     ] = None,
     data: OwnLines = None,
     skip: Skip = False,
-    validation_share: Annotated[float, typer.Option(help="Share of --data that checkpoints are chosen by.")] = 0.1,
+    validation_share: Annotated[
+        float | None, typer.Option(help="Share of --data that checkpoints are chosen by [0.1].")
+    ] = None,
     charset: Annotated[
         str | None,
         typer.Option(help="Symbols to read, of a data set in order [those of --init, --dataset or --data]."),
@@ -121,7 +123,7 @@ def train(
     from seqocr.data.material import OWN, mixture
     from seqocr.data.sources import load_digits, symbols_of
     from seqocr.models.recognizer import Recognizer, weights_path
-    from seqocr.training import FINE_TUNING, FROM_SCRATCH, TrainConfig, fit
+    from seqocr.training import FINE_TUNING, FROM_SCRATCH, VALIDATION_SHARE, TrainConfig, fit
 
     levels = level or ("grid" if data is None else OWN)
     lengths = _length(length or "5")
@@ -170,27 +172,22 @@ def train(
         folder = LineFolder(data, charset=symbols, skip=skip)
         symbols = folder.charset
         longest = max(longest, folder.longest)
-        learned, held_out = folder.split(validation_share, "validation")
+        learned, held_out = folder.split(
+            VALIDATION_SHARE if validation_share is None else validation_share, "validation"
+        )
         own = ShuffledLines(learned, LineAugmentation().scaled(augment), seed), held_out
     names = heads.split(",")
     runs = [(out / name, [name]) for name in names] if protocol == "separate" else [(out, names)]
+    task: Any = {"image_size": size, "charset": symbols or "", "max_length": longest}
+    frames = {} if ctc_frames is None else {"ctc": {"frames_a_column": ctc_frames}}
     recognizers = []
     for _, chosen in runs:
         torch.manual_seed(seed)  # the initial weights
-        if start is None:
-            built = Recognizer.build(encoder, chosen, image_size=size, charset=symbols or "", max_length=longest)
-            recognizers.append(built)
-        else:
-            changes: Any = {
-                "image_size": size,
-                "patch": patches,
-                "layers": layers,
-                "charset": symbols,
-                "max_length": longest,
-            }
-            if ctc_frames is not None:
-                changes["settings"] = {"ctc": {"frames_a_column": ctc_frames}}
-            recognizers.append(start.adapted(chosen, **changes))
+        recognizers.append(
+            start.adapted(chosen, patch=patches, layers=layers, settings=frames, **task)
+            if start
+            else Recognizer.build(encoder, chosen, **task)
+        )
     digits = None
     if from_digits:
         learned_from, chosen_by = (load_digits(split, dataset, root) for split in ("train", "validation"))
