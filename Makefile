@@ -57,8 +57,11 @@ train-strings: $(VENV)/.setup ## train the reader of any line whose weights are 
 		--steps 7500 --learning-rate 1e-3 --warmup 100 --validate-every 500 $(ARGS)
 	$(VENV)/bin/seqocr train --out runs/strings-3 --init runs/strings-2 $(MIXTURE) --repeats 0.2 --ctc-frames 2 \
 		--augment 0.6 --steps 3000 --learning-rate 7e-4 --warmup 50 --validate-every 500 $(ARGS)
-	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-3 --layers 6 $(MIXTURE) --repeats 0.2 \
+	$(VENV)/bin/seqocr train --out runs/strings-4 --init runs/strings-3 --layers 6 $(MIXTURE) --repeats 0.2 \
 		--augment 0.4 --optimizer muon --steps 9800 --learning-rate 1e-3 --warmup 200 --validate-every 1500 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-4 --length 1-10 \
+		--level grid,jitter,jitter,jitter,jitter,wild,wild,wild --repeats 0.2 --augment 0.3 --optimizer muon \
+		--steps 8300 --learning-rate 1e-3 --warmup 100 --validate-every 1500 --seed 1 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT
 	$(PY) -m bench report --out $(OUT) $(ARGS)
