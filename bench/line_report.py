@@ -22,6 +22,7 @@ from seqocr import evaluation
 from seqocr.data.layout import LEVELS
 from seqocr.files import replacing
 
+SURE = 0.9  # confidence from which a text is kept, where some are left to people
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
 
 
@@ -33,7 +34,10 @@ class LineResults:
         pairs: one row a level and pair of heads, on the same strings (see `evaluation.comparisons`).
         lengths: one row a level, length and head.
         real: one row a reader of real lines; empty if there were none.
+        trust: one row a level or phase of real lines, and head: how far its confidence can be trusted (see `trust`).
     """
+
+    sure = SURE
 
     def __init__(self, store: Store) -> None:
         self.store, self.facts = store, store.facts()
@@ -44,7 +48,12 @@ class LineResults:
         apart = read.assign(index=read["length"].astype(str) + "/" + read["index"].astype(str))
         of_level = {level: evaluation.comparisons(part) for level, part in apart.groupby("level", sort=False)}
         self.pairs = pd.concat([part.assign(level=level) for level, part in of_level.items()], ignore_index=True)
-        self.real = _rows(store.read("real"), ["phase", "reader"]) if store.has("real") else pd.DataFrame()
+        self.real, self.trust = pd.DataFrame(), trust(read.rename(columns={"level": "lines"}))
+        if store.has("real"):
+            real = store.read("real")
+            self.real = _rows(real, ["phase", "reader"])
+            named = real.rename(columns={"reader": "head"}).assign(lines="real, " + real["phase"])
+            self.trust = pd.concat([self.trust, trust(named)], ignore_index=True)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: value for name, value in vars(self).items() if isinstance(value, pd.DataFrame) and len(value)}
@@ -98,6 +107,19 @@ class LineResults:
             {"level": row["level"], "head": f"`{row['head']}`", **_shown(row)} for row in self.levels.to_dict("records")
         )
 
+    def trust_table(self) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "lines": row["lines"],
+                "head": f"`{row['head']}`",
+                "ECE": f"{row['ece']:.4f}",
+                "right": percent(row["exact"]),
+                f"confidence ≥ {SURE}": percent(row["sure"]),
+                "right of those": proportion(row, "sure_exact") if row["sure"] else "",
+            }
+            for row in self.trust.to_dict("records")
+        )
+
     def real_table(self) -> pd.DataFrame:
         return pd.DataFrame(
             {
@@ -121,6 +143,25 @@ def _rows(read: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         row |= {"strings": len(table), "exact": right / len(table), "exact_low": low, "exact_high": high}
         times = _median(table["seconds"]) if "seconds" in table else {}
         rows.append(row | edit_rates(table) | {"cer": evaluation.character_error_rate(table)} | times)
+    return pd.DataFrame(rows)
+
+
+def trust(read: pd.DataFrame) -> pd.DataFrame:
+    """One row for each of `lines` and head with a confidence: what is gained by keeping only the texts it is sure of.
+
+    `ece` is `evaluation.expected_calibration_error`; `sure` is the share of lines with a confidence of at least `SURE`,
+    `sure_exact` the exact match of those, `exact` of all.
+    """
+    rows = []
+    read = read.reindex(columns=["lines", "head", "text", "prediction", "confidence"])  # earlier runs have none
+    for (lines, head), table in read.dropna(subset="confidence").groupby(["lines", "head"], sort=False):
+        right, confidences = (table["text"] == table["prediction"]).to_numpy(), table["confidence"].to_numpy()
+        sure = confidences >= SURE
+        low, high = evaluation.wilson(int(right[sure].sum()), int(sure.sum())) if sure.any() else (0.0, 1.0)
+        row = {"lines": lines, "head": head, "strings": len(table), "exact": right.mean(), "sure": sure.mean()}
+        row |= {"sure_exact": right[sure].mean() if sure.any() else np.nan, "sure_exact_low": low}
+        ece = evaluation.expected_calibration_error(confidences, right)
+        rows.append(row | {"sure_exact_high": high, "ece": ece})
     return pd.DataFrame(rows)
 
 

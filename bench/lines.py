@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,11 +83,17 @@ def strings(digits: Digits, level: str, length: int, count: int) -> SequenceMNIS
 
 @dataclass(frozen=True)
 class RealReader:
-    """Something that reads line images as they are, and what it had learned before."""
+    """Something that reads line images as they are, and what it had learned before.
 
-    read: peers.Read
+    Attributes:
+        read: a line (h, w) uint8 to its text and the confidence in it, which others do not give.
+        name: as the report has it.
+        phase: "zero-shot", "fine-tuned" or "as it comes".
+    """
+
+    read: Callable[[torch.Tensor], tuple[str, float | None]]
     name: str
-    phase: str  # "zero-shot", "fine-tuned" or "as it comes"
+    phase: str
 
 
 def measure_real(folder: LineFolder, store: Store, recognizer: Recognizer) -> None:
@@ -102,7 +109,7 @@ def measure_real(folder: LineFolder, store: Store, recognizer: Recognizer) -> No
     with TemporaryDirectory() as scratch:
         made = {name: peers.load(name, recognizer, Path(scratch), inverted=False) for name in others}
         readers = [*_own(recognizer, "zero-shot"), *_own(tuned, "fine-tuned")]
-        readers += [RealReader(peer.read, name, "as it comes") for name, peer in made.items()]
+        readers += [RealReader(partial(_read_by_peer, peer), name, "as it comes") for name, peer in made.items()]
         table = pd.DataFrame(_readings(readers, held_out))
     about = {
         "folder": folder.directory.resolve().name,
@@ -130,13 +137,21 @@ def fine_tuned(learned: LineFolder, out: Path, recognizer: Recognizer) -> Recogn
 
 
 def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:
+    def read(head: str, line: torch.Tensor) -> tuple[str, float]:
+        decoded = recognizer.read([line], head)
+        return decoded.texts[0], decoded.confidences.item()
+
     for head in HEADS:
-        yield RealReader(lambda lines, head=head: recognizer.read(lines, head).texts, head, phase)  # type: ignore[misc]
+        yield RealReader(partial(read, head), head, phase)
+
+
+def _read_by_peer(peer: peers.Peer, line: torch.Tensor) -> tuple[str, None]:
+    return peer.read([line])[0], None
 
 
 def _readings(readers: list[RealReader], held_out: LineFolder) -> Iterator[dict[str, Any]]:
-    def read(reader: RealReader, path: Path) -> str:
-        return reader.read([torch.from_numpy(np.array(load_line(path)))])[0]
+    def read(reader: RealReader, path: Path) -> tuple[str, float | None]:
+        return reader.read(torch.from_numpy(np.array(load_line(path))))
 
     for reader in readers:
         read(reader, held_out.lines[0].path)  # the first time takes longer
@@ -144,8 +159,8 @@ def _readings(readers: list[RealReader], held_out: LineFolder) -> Iterator[dict[
         for index, line in enumerate(held_out.lines):
             for reader in random.Random(index).sample(readers, len(readers)):
                 start = time.perf_counter()
-                text = read(reader, line.path)
+                text, confidence = read(reader, line.path)
                 seconds = time.perf_counter() - start
                 facts = {"index": index, "reader": reader.name, "phase": reader.phase, "seconds": seconds}
-                yield {**facts, "text": line.text, "prediction": text}
+                yield {**facts, "text": line.text, "prediction": text, "confidence": confidence}
             reporter.advance()

@@ -127,7 +127,9 @@ class Store:
         path = self.path(f"{name}.csv")
         texts = {"text": str, "prediction": str}
         try:
-            return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"peak_bytes": [""]})
+            return pd.read_csv(
+                path, dtype=texts, keep_default_na=False, na_values={"peak_bytes": [""], "confidence": [""]}
+            )
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete it and run `make bench` again") from error
 

@@ -14,6 +14,7 @@ from bench import line_report, lines, peers
 from bench.line_report import LineResults, edit_rates
 from bench.report import write_report
 from bench.store import Store
+from seqocr import evaluation
 from seqocr.data.folder import LineFolder
 from seqocr.data.layout import LEVELS
 from seqocr.models.recognizer import Recognizer
@@ -121,6 +122,9 @@ def test_the_report_shows_levels_and_real_lines(
     assert "## Any length, any spacing" in text
     assert "`cheques`" in text
     assert "Tesseract was not run: not here" in text
+    trusted = text.split("## How far to trust the confidence")[1].split("\n\n## ")[0]
+    assert trusted.count("\n| real, ") == 6  # ours, which say how sure they are
+    assert "RapidOCR" not in trusted
     for name in ("lengths", "grid", "jitter", "wild"):
         assert (tmp_path / "out" / "plots" / f"{name}.png").stat().st_size > 1000
     lengths = pd.read_csv(tmp_path / "out" / "tables" / "lengths.csv")
@@ -134,6 +138,26 @@ def test_edits_are_counted_by_kind() -> None:
         {"text": ["123", "55", "90", "4"], "prediction": ["128", "5", "9901", "4"]}
     )  # one substituted, one missed, two invented, of eight
     assert edit_rates(read) == {"substituted": 1 / 8, "missed": 1 / 8, "invented": 2 / 8}
+
+
+def test_trust_is_what_keeping_only_the_sure_gains() -> None:
+    rows = [
+        ("wild", "ctc", "1", "1", 0.95),
+        ("wild", "ctc", "4", "9", 0.99),  # in the same of fifteen bins as the one above
+        ("wild", "ctc", "2", "2", 0.9),
+        ("wild", "ctc", "3", "8", 0.5),
+        ("real", "ar", "5", "5", 0.5),
+        ("real", "RapidOCR", "6", "6", None),
+    ]
+    read = pd.DataFrame(rows, columns=["lines", "head", "text", "prediction", "confidence"])
+    found = line_report.trust(read).set_index(["lines", "head"])
+    assert set(found.index) == {("wild", "ctc"), ("real", "ar")}
+    ctc, ar = found.loc[("wild", "ctc")], found.loc[("real", "ar")]
+    assert (ctc["exact"], ctc["sure"], ctc["sure_exact"]) == (0.5, 0.75, pytest.approx(2 / 3))
+    assert (ctc["sure_exact_low"], ctc["sure_exact_high"]) == pytest.approx(evaluation.wilson(2, 3))
+    assert ctc["ece"] == pytest.approx((2 * (0.97 - 0.5) + (1 - 0.9) + 0.5) / 4)
+    assert (ar["sure"], ar["ece"]) == (0, 0.5)
+    assert pd.isna(ar["sure_exact"])
 
 
 def test_rows_are_what_they_say(tmp_path: Path) -> None:

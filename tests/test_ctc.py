@@ -51,8 +51,20 @@ def by_enumeration(probs: list[list[float]], blank: int) -> dict[tuple[int, ...]
 def test_greedy_merges_repeats_and_drops_blanks(path: str, text: str) -> None:
     decoded = saying(make(max_length=6), path).decode(torch.zeros(1, 1, 1))
     assert decoded.texts == [text]
-    torch.testing.assert_close(decoded.confidences, torch.tensor([0.5**6]))
     assert decoded.passes == 1
+
+
+def test_the_confidence_of_greedy_is_its_texts_over_all_paths() -> None:
+    """As for every other head: the model's probability of the text, not of one way to align it."""
+    head, features = make(max_length=3), torch.randn(20, FEATURES.tokens, 8) * 3
+    decoded = head.decode(features)
+    assert len(set(decoded.texts)) > 5, "all read alike: the test would show little"
+    frames = head.logits(features).softmax(dim=2)
+    for text, confidence, probs in zip(decoded.texts, decoded.confidences.tolist(), frames.tolist(), strict=True):
+        total = by_enumeration(probs, head.blank)[tuple(map(head.charset.index, text))]
+        assert confidence == pytest.approx(total, abs=1e-5)
+    best_paths = frames.amax(dim=2).prod(dim=1)
+    assert (decoded.confidences > 1.2 * best_paths).sum() > 5, "hardly more than the best path: as above"
 
 
 def test_beam_search_sums_over_paths_where_greedy_takes_the_best_one() -> None:

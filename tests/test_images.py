@@ -54,6 +54,14 @@ def test_the_camera_was_held_upright(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(line), np.rot90(GREY, -1))
 
 
+def test_what_a_phone_puts_behind_a_photograph_is_left_aside(tmp_path: Path) -> None:
+    photograph, preview = Image.fromarray(GREY), Image.new("L", (8, 8))
+    path = saved(photograph, tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[preview], quality=95)
+    with Image.open(path) as image:
+        assert image.n_frames == 2  # type: ignore[attr-defined]
+    assert np.abs(np.asarray(load_line(path)).astype(int) - GREY).max() <= 8
+
+
 def broken(folder: Path) -> dict[str, str]:
     """Files that are no line images, and what is said of each."""
     good = saved(Image.fromarray(GREY), folder / "good.jpg").read_bytes()

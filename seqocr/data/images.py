@@ -41,7 +41,8 @@ def load_line(path: Path) -> Image.Image:
 
 def _check(path: Path, image: Image.Image) -> None:
     width, height = image.size
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    # A phone's JPEG can have a preview or a depth map behind the photograph (MPO): that is still a single image.
+    if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise InputError(f"{path} has {frames} frames: give a single image")
     if min(width, height) < SMALLEST:
         raise InputError(f"{path} is {width}×{height} pixels: give at least {SMALLEST} each way")

@@ -18,7 +18,7 @@ class Decoded:
 
     Attributes:
         texts: B strings.
-        confidences: (B,) float32 in [0, 1], the model's probability of what it emitted.
+        confidences: (B,) float32 in [0, 1], the model's probability of the text.
         passes: sequential decoder calls made: n+1 for autoregressive, 1 for parallel and CTC. Exact on any machine.
     """
 
@@ -147,19 +147,15 @@ class OnePassHead(Head):
         """(B, T, D) -> (B, places, classes); the first classes are the charset's."""
         raise NotImplementedError
 
-    def text_of_places(self, ids: list[int]) -> str:
-        """The text that the likeliest classes of the places spell."""
-        return self.text_of(ids)
+    def log_probs(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, places, classes) float32: the log of every place's distribution."""
+        return self.logits(features).float().log_softmax(dim=2)
 
-    def best(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The likeliest class of every place, (B, places) int64, and the probability of all together, (B,) float32."""
-        best, ids = self.logits(features).float().softmax(dim=2).max(dim=2)
-        return ids, best.prod(dim=1)
-
-    def texts_of(self, ids: torch.Tensor, confidences: torch.Tensor) -> Decoded:
-        """What `best` found, as texts."""
-        return Decoded([self.text_of_places(row) for row in ids.tolist()], confidences, passes=1)
+    def texts_of(self, log_probs: torch.Tensor) -> Decoded:
+        """The texts that the likeliest classes of the places, of (B, places, classes) on the CPU, spell."""
+        best, ids = log_probs.max(dim=2)
+        return Decoded([self.text_of(row) for row in ids.tolist()], best.sum(dim=1).exp(), passes=1)
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        return self.texts_of(*self.best(features))
+        return self.texts_of(self.log_probs(features).cpu())

@@ -40,13 +40,15 @@ class CTCHead(OnePassHead):
         return self.classify(features)
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
-        targets = [self._checked(text) for text in texts]
-        log_probs = self.logits(features).float().log_softmax(dim=2).transpose(0, 1)
-        lengths = torch.tensor([len(ids) for ids in targets])
-        flat = torch.tensor([i for ids in targets for i in ids], device=features.device)
-        frames = torch.full((len(texts),), self.frames)
         # reduction "mean" divides each string's loss by its length: nats a symbol, as the other heads' losses are.
-        return F.ctc_loss(log_probs, flat, frames, lengths, blank=self.blank, reduction="mean")
+        return self._nats(self.log_probs(features), [self._checked(text) for text in texts], reduction="mean")
+
+    def _nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: str) -> torch.Tensor:
+        """Minus the log probability of texts, as ids, summed over their paths (Graves et al. 2006, section 4.1)."""
+        lengths = torch.tensor([len(ids) for ids in texts])
+        flat = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=log_probs.device)
+        frames = torch.full((len(texts),), log_probs.shape[1])
+        return F.ctc_loss(log_probs.transpose(0, 1), flat, frames, lengths, blank=self.blank, reduction=reduction)
 
     def _checked(self, text: str) -> list[int]:
         ids = self.encode_text(text)
@@ -55,15 +57,21 @@ class CTCHead(OnePassHead):
             raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
         return ids
 
-    def text_of_places(self, ids: list[int]) -> str:
-        """Greedy: repeats merged, blanks dropped; the confidence that goes with it is that path's."""
-        return self.text_of(itertools.compress(ids, map(operator.ne, ids, [-1, *ids])))
+    def texts_of(self, log_probs: torch.Tensor) -> Decoded:
+        """Greedy: the best path, repeats merged and blanks dropped. The confidence is not that path's, which a symbol
+        that could begin a frame sooner or later makes small, but the text's: of all its paths."""
+        texts = [self._merged(path) for path in log_probs.argmax(dim=2).tolist()]
+        confidences = self._nats(log_probs, texts, reduction="none").neg().exp().clamp(max=1)
+        return Decoded([self.text_of(ids) for ids in texts], confidences, passes=1)
+
+    def _merged(self, path: list[int]) -> list[int]:
+        return [i for i in itertools.compress(path, map(operator.ne, path, [-1, *path])) if i != self.blank]
 
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:
         """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the best path."""
-        log_probs = self.logits(features).float().log_softmax(dim=2)
-        results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs.tolist()]
+        log_probs = self.log_probs(features).tolist()
+        results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs]
         confidences = torch.tensor([math.exp(score) for _, score in results])
         return Decoded([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
 

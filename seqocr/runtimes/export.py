@@ -106,14 +106,14 @@ class OfPixels(Graph):
 
 
 class OnePass(OfPixels):
-    """To the likeliest class of every place and the confidence of all, as `OnePassHead.best` has them."""
+    """To what `OnePassHead.texts_of` takes."""
 
     def __init__(self, recognizer: Recognizer, head: OnePassHead) -> None:
-        super().__init__(recognizer, ["ids", "confidences"])
+        super().__init__(recognizer, ["log_probs"])
         self.head = head
 
     def then(self, features: torch.Tensor) -> Any:
-        return self.head.best(features)
+        return [self.head.log_probs(features)]
 
 
 class Cross(OfPixels):

@@ -196,8 +196,8 @@ class _OnePass:
 
     def __call__(self, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
         session = self.session
-        ids, confidences = session({"pixel_values": session.value(_contiguous(pixel_values))})
-        return self.head.texts_of(torch.from_numpy(session.array(ids)), torch.from_numpy(session.array(confidences)))
+        (log_probs,) = session({"pixel_values": session.value(_contiguous(pixel_values))})
+        return self.head.texts_of(torch.from_numpy(session.array(log_probs)))
 
 
 class _Autoregressive:
