@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,9 +46,10 @@ class CTCHead(OnePassHead):
 
     def _nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: str) -> torch.Tensor:
         """Minus the log probability of texts, as ids, summed over their paths (Graves et al. 2006, section 4.1)."""
-        lengths = torch.tensor([len(ids) for ids in texts])
         flat = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=log_probs.device)
-        frames = torch.full((len(texts),), log_probs.shape[1])
+        # Lists, which ctc_loss's annotations do not know: as tensors they would cost a single line a third more.
+        frames: Any = [log_probs.shape[1]] * len(texts)
+        lengths: Any = [len(ids) for ids in texts]
         return F.ctc_loss(log_probs.transpose(0, 1), flat, frames, lengths, blank=self.blank, reduction=reduction)
 
     def _checked(self, text: str) -> list[int]:
