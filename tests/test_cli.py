@@ -352,3 +352,14 @@ def test_wrong_usage_ends_with_2_and_no_traceback(run_cli: Run, arguments: str) 
 def test_help_names_options(run_cli: Run, command: list[str]) -> None:
     _, out, err = run_cli(*command, "--help")
     assert "--help" in out + err
+
+
+def test_average_writes_the_mean_of_runs(run_cli: Run, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mean"
+    code, said, err = run_cli("average", weights, weights, "--out", out)
+    assert (code, said, err) == (0, f"averaged: {out}\n", "")
+    kept = Recognizer.load(weights).state_dict()
+    assert all(torch.equal(weight, kept[name]) for name, weight in Recognizer.load(out).state_dict().items())
+    code, _, err = run_cli("average", weights, tmp_path / "none", "--out", out)
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path / 'none' / 'config.json'} is missing")

@@ -12,7 +12,7 @@ from conftest import SMALL_ENCODER, lively, same_decoded, small_recognizer
 
 import seqocr
 from seqocr.errors import InputError
-from seqocr.models.recognizer import DIGITS, HEADS, Recognizer, weights_path
+from seqocr.models.recognizer import DIGITS, HEADS, Recognizer, averaged, weights_path
 from seqocr.models.recognizer import load as load_recognizer
 
 
@@ -317,3 +317,25 @@ def test_a_head_that_is_not_there_is_new() -> None:
 def test_shipped_weights_load_by_name(name: str) -> None:
     assert Recognizer.load(weights_path(name)).charset == "0123456789"
     assert weights_path(None) == weights_path("strings")
+
+
+# Averaging.
+
+
+def test_the_mean_of_runs_has_the_mean_of_their_weights() -> None:
+    first, last = small_recognizer(), small_recognizer()
+    first.provenance, last.provenance = {"command": "first"}, {"command": "last", "step": 7}
+    for p in last.parameters():
+        p.data.add_(torch.randn_like(p))
+    mean = averaged([first, last])
+    for name, weight in mean.state_dict().items():
+        torch.testing.assert_close(weight, (first.state_dict()[name] + last.state_dict()[name]) / 2)
+    assert mean.provenance == {"command": "last", "step": 7, "mean_of": ["first", "last"]}
+    assert last.provenance == {"command": "last", "step": 7}
+
+
+def test_what_is_not_alike_is_not_averaged() -> None:
+    with pytest.raises(InputError, match="different architecture"):
+        averaged([small_recognizer(max_length=3), small_recognizer(max_length=4)])
+    with pytest.raises(InputError, match="no recognizers"):
+        averaged([])
