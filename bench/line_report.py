@@ -52,7 +52,8 @@ class LineResults:
         if store.has("real"):
             real = store.read("real")
             self.real = _rows(real, ["phase", "reader"])
-            named = real.rename(columns={"reader": "head"}).assign(lines="real, " + real["phase"])
+            ordered = real.sort_values(["phase", "reader"], ascending=[False, True], kind="stable")
+            named = ordered.rename(columns={"reader": "head"}).assign(lines="real, " + ordered["phase"])
             self.trust = pd.concat([self.trust, trust(named)], ignore_index=True)
 
     def tables(self) -> dict[str, pd.DataFrame]:
