@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -142,6 +143,16 @@ def test_a_missing_or_corrupt_graph_is_named(directory: Path, tmp_path: Path, na
     path.unlink()
     with pytest.raises(InputError, match=rf"{name}\.onnx is missing.*`seqocr export`"):
         ExportedRecognizer(copy)
+
+
+def test_graphs_of_another_version_are_refused(directory: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    config = json.loads((copy / "config.json").read_text())
+    del config["runtime"]["format"]  # as the first version wrote it
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"{copy} holds graphs of another version.*`seqocr export`"):
+        seqocr.load(copy)
 
 
 def test_what_is_not_installed_or_unknown_is_said(

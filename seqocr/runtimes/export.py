@@ -24,6 +24,7 @@ from seqocr.models.decoder_step import DecoderStep, KeysValues
 from seqocr.models.recognizer import Recognizer
 
 PRECISIONS = ("float32", "int8")
+FORMAT = 2  # of the graphs: what goes in and out; since 2 one-pass heads give log probabilities
 _BATCH = torch.export.Dim("batch", min=1, max=65536)
 
 
@@ -49,7 +50,9 @@ def export(
         write_graph(graph, path)
         if precision == "int8":
             quantise(path, path)
-    write_json(out / "config.json", {**chosen.config(), "runtime": {"name": "onnx", "precision": precision}})
+    write_json(
+        out / "config.json", {**chosen.config(), "runtime": {"name": "onnx", "format": FORMAT, "precision": precision}}
+    )
     return paths
 
 
@@ -58,7 +61,7 @@ def quantise_exported(source: Path, out: Path) -> None:
     for path in source.glob("*.onnx"):
         quantise(path, out / path.name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    write_json(out / "config.json", {**config, "runtime": {"name": "onnx", "precision": "int8"}})
+    write_json(out / "config.json", {**config, "runtime": {**config["runtime"], "precision": "int8"}})
 
 
 def _check_packages() -> None:

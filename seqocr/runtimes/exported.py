@@ -17,6 +17,7 @@ from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, OnePassHead, Variant
 from seqocr.models.recognizer import Reader, Recognizer
+from seqocr.runtimes.export import FORMAT
 
 ENGINES = ("onnxruntime", "openvino")
 
@@ -92,12 +93,14 @@ class ExportedRecognizer(Reader):
             many as torch uses.
 
     Raises:
-        InputError: the engine is not installed, or a file is missing or cannot be used.
+        InputError: the engine is not installed, or a file is missing, cannot be used or is of another version.
     """
 
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
         with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
             skeleton = Recognizer.from_config(directory / "config.json")
+        if _runtime(directory).get("format") != FORMAT:
+            raise InputError(f"{directory} holds graphs of another version: write them again with `seqocr export`")
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
 
@@ -260,6 +263,12 @@ def _session_class(engine: str) -> Any:
 def is_exported(directory: Path) -> bool:
     """Whether a directory holds graphs and not weights."""
     try:
-        return "runtime" in json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return bool(_runtime(directory))
+    except (OSError, ValueError, TypeError, AttributeError):
         return False  # what is wrong with it is for the loader to say
+
+
+def _runtime(directory: Path) -> dict[str, Any]:
+    """What `export` notes of the graphs; empty where there are none."""
+    noted: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("runtime", {})
+    return noted
