@@ -13,7 +13,8 @@ from seqocr.errors import InputError
 from seqocr.models.base import FeatureMap, Head
 from seqocr.models.ctc import CTCHead
 from seqocr.models.parallel import ParallelHead
-from seqocr.models.recognizer import DIGITS, HEADS
+from seqocr.data.sources import DIGITS
+from seqocr.models.heads import HEADS
 
 FEATURES = FeatureMap(dim=16, rows=2, columns=6, prefix=2)
 every_head = pytest.mark.parametrize("name", list(HEADS))
@@ -113,7 +114,7 @@ def test_any_charset_can_be_learnt_and_read(name: str) -> None:
 
 
 @every_head
-def test_the_first_variant_is_the_head_itself(name: str) -> None:
+def test_the_variant_of_its_name_is_the_head_itself(name: str) -> None:
     head, features = lively(make(name)), random_features(5)
     assert head.variants()[name](features).texts == head.decode(features).texts
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel, ViTConfig, ViTModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Head, Variant
-from seqocr.models.decoder_step import DecoderStep, preallocated, weights_of
+from seqocr.models.base import Decoded, FeatureMap, Head, Variant, Way
+from seqocr.models.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, weights_of
+from seqocr.runtimes.graph import Graph, Sessions
 
 
 class AutoregressiveHead(Head):
@@ -24,6 +27,12 @@ class AutoregressiveHead(Head):
     """
 
     name = "ar"
+    imposes_length = True
+    ways = (
+        Way("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
+        Way("ar", "ar (KV cache)"),
+        Way("ar-nocache", "ar without cache", "decode_without_cache", deployed=False, read=False),
+    )
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int, **decoder: Any) -> None:
         super().__init__(features, charset, max_length)
@@ -98,12 +107,38 @@ class AutoregressiveHead(Head):
         scores = torch.stack(result.logits, dim=1).float().log_softmax(dim=2)
         return self._decoded(tokens, scores.gather(2, tokens[:, :, None])[:, :, 0], length)
 
-    def variants(self) -> dict[str, Variant]:
+    def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
+        """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once a token, with
+        self-attention's keys and values as inputs and outputs."""
+        step = self.step()
         return {
-            "ar": self.decode,
-            "ar-nocache": self.decode_without_cache,
-            "ar-generate": self.decode_with_generate,
+            self.name: CrossGraph(encoder, step),
+            f"{self.name}-step": StepGraph(step, self.features.tokens),
         }
+
+    def exported(self, sessions: Sessions) -> Variant:
+        encode, step = sessions(self.name), sessions(f"{self.name}-step")
+        cross, past = ([name for name in step.inputs if name.startswith(kind)] for kind in ("cross", "past"))
+        config = self.decoder.config
+        shape = (config.decoder_attention_heads, 0, config.d_model // config.decoder_attention_heads)
+
+        def decode(pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+            values = dict(
+                zip(cross, encode({"pixel_values": encode.value(pixel_values.contiguous().numpy())}), strict=True)
+            )
+            batch = len(pixel_values)
+            values |= {name: step.value(np.empty((batch, *shape), np.float32)) for name in past}
+
+            def logits(tokens: torch.Tensor) -> torch.Tensor:
+                values["token"] = step.value(tokens[:, -1].contiguous().numpy())
+                values["position"] = step.value(np.array(tokens.shape[1] - 1))
+                following, *present = step(values)
+                values.update(zip(past, present, strict=True))
+                return torch.from_numpy(step.array(following))
+
+            return self.greedy(logits, batch, length, torch.device("cpu"))
+
+        return decode
 
     def _budget(self, length: int | None) -> int:
         """Tokens to write at most: the symbols and the end."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from seqocr.errors import InputError
+from seqocr.runtimes.graph import Graph, OfPixels, Sessions
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,31 @@ class Decoded:
 
 
 Variant = Callable[..., Decoded]  # (features, length=None) -> Decoded
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to decode a head, and what the bench must know of it.
+
+    Attributes:
+        name: as in tables and on the command line.
+        label: in legends of plots.
+        method: of the head's class.
+        one_pass: takes one decoder pass, whatever the text.
+        deployed: is shown on the report's first screen; other ways are for study.
+        timed: is part of the latency experiments.
+        read: is part of the accuracy experiments.
+        own_flops: its FLOPs are decided by this code, not by the version of a library.
+    """
+
+    name: str
+    label: str
+    method: str = "decode"
+    one_pass: bool = False
+    deployed: bool = True
+    timed: bool = True
+    read: bool = True
+    own_flops: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,9 +78,24 @@ class Head(nn.Module):
         features: the shape of what the encoder hands over.
         charset: the symbols that can be read; a symbol's id is its place in it.
         max_length: the longest string that can be read.
+
+    Attributes:
+        name: of the head, of its files, and of the way to decode it that is `decode`.
+        ways: to decode it, in the order of tables; of a class that declares none, `decode` alone.
+        one_pass: `decode` takes one decoder pass, whatever the text.
+        imposes_length: it can be made to write exactly so many symbols.
     """
 
-    name: str
+    name: ClassVar[str]
+    ways: ClassVar[tuple[Way, ...]]
+    one_pass: ClassVar[bool] = False
+    imposes_length: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declared = vars(cls)
+        if "name" in declared and "ways" not in declared:
+            cls.ways = (Way(cls.name, cls.name, one_pass=cls.one_pass),)
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__()
@@ -87,8 +129,20 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def variants(self) -> dict[str, Variant]:
-        """The ways this head can be decoded, by name; the head's own name is the one to deploy."""
-        return {self.name: self.decode}
+        """The ways this head can be decoded, by name; the head's own name is `decode`."""
+        return {way.name: getattr(self, way.method) for way in self.ways}
+
+    def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
+        """What is exported of the head, encoder included, by file name without ending.
+
+        Raises:
+            InputError: the head does not say.
+        """
+        raise InputError(f"the {self.name} head cannot be exported: leave it out with --heads")
+
+    def exported(self, sessions: Sessions) -> Variant:
+        """`decode` of pixel_values (B, 3, H, W) float32 instead of features, with the head's graphs loaded."""
+        raise NotImplementedError
 
     def encode_text(self, text: str) -> list[int]:
         """Symbol ids of a text.
@@ -143,6 +197,8 @@ class Frames(nn.Linear):
 class OnePassHead(Head):
     """A head that gives every place its distribution at once: one decoder pass, whatever the text."""
 
+    one_pass = True
+
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, places, classes); the first classes are the charset's."""
         raise NotImplementedError
@@ -159,3 +215,26 @@ class OnePassHead(Head):
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
         return self.texts_of(self.log_probs(features).cpu())
+
+    def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
+        return {self.name: _ToLogProbs(encoder, self)}
+
+    def exported(self, sessions: Sessions) -> Variant:
+        session = sessions(self.name)
+
+        def decode(pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+            (log_probs,) = session({"pixel_values": session.value(pixel_values.contiguous().numpy())})
+            return self.texts_of(torch.from_numpy(session.array(log_probs)))
+
+        return decode
+
+
+class _ToLogProbs(OfPixels):
+    """To what `OnePassHead.texts_of` takes."""
+
+    def __init__(self, encoder: nn.Module, head: OnePassHead) -> None:
+        super().__init__(encoder, ["log_probs"])
+        self.head = head
+
+    def then(self, features: torch.Tensor) -> Any:
+        return [self.head.log_probs(features)]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Variant
+from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Way
 
 
 class CTCHead(OnePassHead):
@@ -25,6 +25,10 @@ class CTCHead(OnePassHead):
     """
 
     name = "ctc"
+    ways = (
+        Way("ctc", "ctc", one_pass=True),
+        Way("ctc-beam", "ctc, beam search", "decode_beam", one_pass=True, deployed=False, timed=False),
+    )
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int, frames_a_column: int = 1) -> None:
         super().__init__(features, charset, max_length)
@@ -76,9 +80,6 @@ class CTCHead(OnePassHead):
         results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs]
         confidences = torch.tensor([math.exp(score) for _, score in results])
         return Decoded([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
-
-    def variants(self) -> dict[str, Variant]:
-        return {"ctc": self.decode, "ctc-beam": self.decode_beam}
 
 
 def prefix_beam_search(log_probs: list[list[float]], blank: int, beams: int) -> tuple[tuple[int, ...], float]:

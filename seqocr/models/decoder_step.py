@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import TrOCRForCausalLM
 
+from seqocr.runtimes.graph import Graph, OfPixels, any_size
+
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, t, d_head)
 # (layer, key, value), each of the latter (B, heads, 1, d_head), to all keys and values of that layer so far
 Append = Callable[[int, torch.Tensor, torch.Tensor], KeysValues]
@@ -122,3 +124,66 @@ def _positions(embedding: Any, count: int) -> torch.Tensor:
     # Sinusoids, as in trocr-large: a table that grows on demand, in which position 0 is the one after padding's.
     first = embedding.padding_idx + 1
     return embedding.get_embedding(first + count, embedding.embedding_dim, embedding.padding_idx)[first:].clone()
+
+
+class CrossGraph(OfPixels):
+    """To the cross-attention's keys and values, a pair a layer."""
+
+    def __init__(self, encoder: nn.Module, step: DecoderStep) -> None:
+        super().__init__(encoder, _names("cross", step))
+        self.step = step
+
+    def then(self, features: torch.Tensor) -> Any:
+        return [tensor for pair in self.step.cross(features) for tensor in pair]
+
+
+class StepGraph(Graph):
+    """One token: (token, position, cross..., past...) to (logits, present...).
+
+    Args:
+        tokens: T of the features.
+    """
+
+    is_step = True
+
+    def __init__(self, step: DecoderStep, tokens: int) -> None:
+        super().__init__()
+        self.step, self.tokens = step, tokens
+        self.cross, self.past = _names("cross", step), _names("past", step)
+        self.inputs = ["token", "position", *self.cross, *self.past]
+        self.outputs = ["logits", *_names("present", step)]
+
+    def forward(
+        self, token: torch.Tensor, position: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        present: list[torch.Tensor] = []
+
+        def append(layer: int, key: torch.Tensor, value: torch.Tensor) -> KeysValues:
+            new = torch.cat([past[2 * layer], key], dim=2), torch.cat([past[2 * layer + 1], value], dim=2)
+            present.extend(new)
+            return new
+
+        logits = self.step(token, position, list(zip(cross[::2], cross[1::2], strict=True)), append)
+        return [logits, *present]
+
+    def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
+        cross, past = [values[name] for name in self.cross], [values[name] for name in self.past]
+        return values["token"], values["position"], cross, past
+
+    def example(self) -> tuple[Any, ...]:
+        step = self.step
+
+        def cache(tokens: int) -> list[torch.Tensor]:
+            shape = (2, step.heads, tokens, step.width // step.heads)
+            return [torch.zeros(shape) for _ in range(2 * len(step.layers))]
+
+        return torch.zeros(2, dtype=torch.int64), torch.tensor(3), cache(self.tokens), cache(3)
+
+    def dynamic(self) -> tuple[Any, ...]:
+        many, batch, past = 2 * len(self.step.layers), any_size("batch"), any_size("past", least=0)
+        return {0: batch}, {}, [{0: batch}] * many, [{0: batch, 2: past}] * many
+
+
+def _names(kind: str, step: DecoderStep) -> list[str]:
+    """Of the tensors of a cache, in their order."""
+    return [f"{kind}_{what}_{layer}" for layer in range(len(step.layers)) for what in ("keys", "values")]

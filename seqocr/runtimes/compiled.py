@@ -9,24 +9,21 @@ import torch
 
 from seqocr.models.base import Variant
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.export import Graph, OfPixels, Step, graphs
-from seqocr.runtimes.exported import assembled
+from seqocr.runtimes.export import graphs
+from seqocr.runtimes.graph import Graph
 
 
 class CompiledSession:
-    """A graph as `seqocr.runtimes.exported.Session`; compiled when it is first called, which takes a minute."""
+    """A graph as `seqocr.runtimes.graph.Session`; compiled when it is first called, which takes a minute."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.inputs = graph.eval(), graph.inputs
         # Caches grow with every token, so the step is compiled once for any size; pixels keep theirs.
-        self._call = torch.compile(self.graph, dynamic=True if isinstance(graph, Step) else None)
+        self._call = torch.compile(self.graph, dynamic=True if graph.is_step else None)
 
     @torch.inference_mode()
     def __call__(self, values: dict[str, Any]) -> list[Any]:
-        if isinstance(self.graph, OfPixels):
-            return list(self._call(values["pixel_values"]))
-        cross, past = ([values[n] for n in self.inputs if n.startswith(kind)] for kind in ("cross", "past"))
-        return list(self._call(values["token"], values["position"], cross, past))
+        return list(self._call(*self.graph.arguments(values)))
 
     @torch.inference_mode()  # of the same kind as what calls give: another would be compiled for anew
     def value(self, array: np.ndarray) -> torch.Tensor:
@@ -42,4 +39,6 @@ def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
     # none, one and more alone make as many.
     torch._dynamo.config.recompile_limit = 64
     built = graphs(recognizer.eval())
-    return assembled(recognizer.heads, lambda name: CompiledSession(built[name]))
+    return {
+        name: head.exported(lambda graph: CompiledSession(built[graph])) for name, head in recognizer.heads.items()
+    }

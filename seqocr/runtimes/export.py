@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
-from seqocr.models.base import OnePassHead
-from seqocr.models.decoder_step import DecoderStep, KeysValues
 from seqocr.models.recognizer import Recognizer
+from seqocr.runtimes.graph import Graph
 
 PRECISIONS = ("float32", "int8")
 FORMAT = 2  # of the graphs: what goes in and out; since 2 one-pass heads give log probabilities
-_BATCH = torch.export.Dim("batch", min=1, max=65536)
 
 
 def export(
@@ -73,115 +70,9 @@ def _check_packages() -> None:
         raise InputError(f"{error.name} is not installed: pip install 'seqocr[onnx]'") from error
 
 
-class Graph(nn.Module):
-    """What becomes one ONNX file: a function of tensors, with the names of what goes in and out."""
-
-    inputs: list[str]
-    outputs: list[str]
-
-    def example(self) -> tuple[Any, ...]:
-        """Inputs to trace with."""
-        raise NotImplementedError
-
-    def dynamic(self) -> tuple[Any, ...]:
-        """Which of their axes may have another size, in the form torch.export takes."""
-        raise NotImplementedError
-
-
-class OfPixels(Graph):
-    """pixel_values (B, 3, H, W) to whatever `then` makes of the encoder's features (B, T, D)."""
-
-    def __init__(self, recognizer: Recognizer, outputs: list[str]) -> None:
-        super().__init__()
-        self.encoder, self.inputs, self.outputs = recognizer.encoder, ["pixel_values"], outputs
-
-    def then(self, features: torch.Tensor) -> Any:
-        return features
-
-    def forward(self, pixel_values: torch.Tensor) -> Any:
-        return self.then(self.encoder(pixel_values))
-
-    def example(self) -> tuple[Any, ...]:
-        return (torch.zeros(2, 3, *self.encoder.image_size),)
-
-    def dynamic(self) -> tuple[Any, ...]:
-        return ({0: _BATCH},)
-
-
-class OnePass(OfPixels):
-    """To what `OnePassHead.texts_of` takes."""
-
-    def __init__(self, recognizer: Recognizer, head: OnePassHead) -> None:
-        super().__init__(recognizer, ["log_probs"])
-        self.head = head
-
-    def then(self, features: torch.Tensor) -> Any:
-        return [self.head.log_probs(features)]
-
-
-class Cross(OfPixels):
-    """To the cross-attention's keys and values, a pair a layer."""
-
-    def __init__(self, recognizer: Recognizer, step: DecoderStep) -> None:
-        super().__init__(recognizer, names("cross", step))
-        self.step = step
-
-    def then(self, features: torch.Tensor) -> Any:
-        return [tensor for pair in self.step.cross(features) for tensor in pair]
-
-
-class Step(Graph):
-    """One token: (token, position, cross..., past...) to (logits, present...)."""
-
-    def __init__(self, recognizer: Recognizer, step: DecoderStep) -> None:
-        super().__init__()
-        self.step, self.tokens = step, recognizer.encoder.features.tokens
-        self.inputs = ["token", "position", *names("cross", step), *names("past", step)]
-        self.outputs = ["logits", *names("present", step)]
-
-    def forward(
-        self, token: torch.Tensor, position: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        present: list[torch.Tensor] = []
-
-        def append(layer: int, key: torch.Tensor, value: torch.Tensor) -> KeysValues:
-            new = torch.cat([past[2 * layer], key], dim=2), torch.cat([past[2 * layer + 1], value], dim=2)
-            present.extend(new)
-            return new
-
-        logits = self.step(token, position, list(zip(cross[::2], cross[1::2], strict=True)), append)
-        return [logits, *present]
-
-    def example(self) -> tuple[Any, ...]:
-        step = self.step
-
-        def cache(tokens: int) -> list[torch.Tensor]:
-            shape = (2, step.heads, tokens, step.width // step.heads)
-            return [torch.zeros(shape) for _ in range(2 * len(step.layers))]
-
-        return torch.zeros(2, dtype=torch.int64), torch.tensor(3), cache(self.tokens), cache(3)
-
-    def dynamic(self) -> tuple[Any, ...]:
-        many = 2 * len(self.step.layers)
-        past = torch.export.Dim("past", min=0, max=65536)
-        return {0: _BATCH}, {}, [{0: _BATCH}] * many, [{0: _BATCH, 2: past}] * many
-
-
-def names(kind: str, step: DecoderStep) -> list[str]:
-    """Of the tensors of a cache, in their order."""
-    return [f"{kind}_{what}_{layer}" for layer in range(len(step.layers)) for what in ("keys", "values")]
-
-
 def graphs(recognizer: Recognizer) -> dict[str, Graph]:
     """By file name without ending; "encoder", for measuring what every head pays, is not among them."""
-    found: dict[str, Graph] = {}
-    for name, head in recognizer.heads.items():
-        if isinstance(head, OnePassHead):
-            found[name] = OnePass(recognizer, head)
-        else:
-            step = head.step()
-            found |= {name: Cross(recognizer, step), f"{name}-step": Step(recognizer, step)}
-    return found
+    return {name: x for head in recognizer.heads.values() for name, x in head.graphs(recognizer.encoder).items()}
 
 
 def write_graph(graph: Graph, path: Path) -> None:

@@ -8,30 +8,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, OnePassHead, Variant
-from seqocr.models.recognizer import Reader, Recognizer
-from seqocr.runtimes.export import FORMAT
+from seqocr.models.base import Decoded, Variant
+from seqocr.models.recognizer import Recognizer
+from seqocr.reader import Reader
+from seqocr.runtimes.export import FORMAT, graphs
+from seqocr.runtimes.graph import Session
 
 ENGINES = ("onnxruntime", "openvino")
-
-
-class Session(Protocol):
-    """A loaded graph. Values are the engine's own; what one call gives, another takes without a copy."""
-
-    inputs: list[str]
-
-    def __call__(self, values: dict[str, Any]) -> list[Any]: ...
-
-    def value(self, array: np.ndarray) -> Any: ...
-
-    def array(self, value: Any) -> np.ndarray: ...
 
 
 class OnnxRuntimeSession:
@@ -103,24 +93,21 @@ class ExportedRecognizer(Reader):
             raise InputError(f"{directory} holds graphs of another version: write them again with `seqocr export`")
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
+        steps = {name for name, graph in graphs(skeleton).items() if graph.is_step}
 
         @cache
         def session(name: str, threads: int) -> Session:
             return load_session(directory / f"{name}.onnx", engine, threads)
 
-        def variants(heads: Any, threads: int) -> dict[str, Variant]:
+        def variant(head: Any, threads: int) -> Variant:
             # A decoder's step is too little work to be shared: waking a second thread takes longer.
-            return assembled(heads, lambda name: session(name, 1 if name.endswith("-step") else threads))
+            return head.exported(lambda name: session(name, 1 if name in steps else threads))
 
         threads = threads or torch.get_num_threads()
-        self._variants = variants(self.heads, threads)
+        self._variants = {name: variant(head, threads) for name, head in self.heads.items()}
         if shares_out(engine, threads):
-
-            def alone(name: str) -> Variant:
-                return variants({name: self.heads[name]}, 1)[name]
-
             self._variants = {
-                name: partial(_joined, SharedOut(whole, partial(alone, name), threads))
+                name: partial(_joined, SharedOut(whole, partial(variant, self.heads[name], 1), threads))
                 for name, whole in self._variants.items()
             }
 
@@ -140,16 +127,6 @@ class ExportedRecognizer(Reader):
         if torch.device(device).type != "cpu":
             raise InputError(f"device {device}: exported graphs run on the CPU; read with the weights instead")
         return self
-
-
-def assembled(heads: Any, session: Callable[[str], Session]) -> dict[str, Variant]:
-    """Ways to decode pixel_values, by head, from loaded graphs by the name of their file."""
-    return {
-        name: _OnePass(head, session(name))
-        if isinstance(head, OnePassHead)
-        else _Autoregressive(head, session(name), session(f"{name}-step"))
-        for name, head in heads.items()
-    }
 
 
 def shares_out(engine: str, threads: int) -> bool:
@@ -191,45 +168,6 @@ def _joined(parts: Callable[..., list[Decoded]], pixel_values: torch.Tensor, len
         torch.cat([part.confidences for part in read]),
         max(part.passes for part in read),
     )
-
-
-class _OnePass:
-    def __init__(self, head: OnePassHead, session: Session) -> None:
-        self.head, self.session = head, session
-
-    def __call__(self, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
-        session = self.session
-        (log_probs,) = session({"pixel_values": session.value(_contiguous(pixel_values))})
-        return self.head.texts_of(torch.from_numpy(session.array(log_probs)))
-
-
-class _Autoregressive:
-    def __init__(self, head: Any, encode: Session, step: Session) -> None:
-        self.head, self.encode, self.step = head, encode, step
-        self.cross = [name for name in step.inputs if name.startswith("cross")]
-        self.past = [name for name in step.inputs if name.startswith("past")]
-        config = head.decoder.config
-        self.shape = (config.decoder_attention_heads, 0, config.d_model // config.decoder_attention_heads)
-
-    def __call__(self, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
-        batch, step = len(pixel_values), self.step
-        values = dict(
-            zip(self.cross, self.encode({"pixel_values": self.encode.value(_contiguous(pixel_values))}), strict=True)
-        )
-        values |= {name: step.value(np.empty((batch, *self.shape), np.float32)) for name in self.past}
-
-        def logits(tokens: torch.Tensor) -> torch.Tensor:
-            values["token"] = step.value(_contiguous(tokens[:, -1]))
-            values["position"] = step.value(np.array(tokens.shape[1] - 1))
-            following, *present = step(values)
-            values.update(zip(self.past, present, strict=True))
-            return torch.from_numpy(step.array(following))
-
-        return self.head.greedy(logits, batch, length, torch.device("cpu"))
-
-
-def _contiguous(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.contiguous().numpy()
 
 
 def load_session(path: Path, engine: str, threads: int | None = None) -> Session:
