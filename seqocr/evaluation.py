@@ -7,26 +7,27 @@ truth), `prediction`, `confidence`. The table is what is saved; metrics can alwa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
-from scipy.stats import bootstrap
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
 
 from seqocr.data.material import Lines
 from seqocr.errors import InputError
-from seqocr.models.recognizer import Reader
 from seqocr.progress import progress
+from seqocr.statistics import paired_difference, proportion
+from seqocr.reader import Reader
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
 _BATCH = 100
 
 
-def predict(recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read every string with every head (default: all of the recognizer's own).
+def predict(
+    recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None, quiet: bool = False
+) -> pd.DataFrame:
+    """Read every string with every head (default: all of the recognizer's own), and say how far unless `quiet`.
 
     Raises:
         InputError: a head is not part of the recognizer.
@@ -35,7 +36,7 @@ def predict(recognizer: Reader, strings: Lines, heads: Sequence[str] | None = No
     heads = list(heads or recognizer.heads)
     if unknown := [head for head in heads if head not in variants]:
         raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(variants)}")
-    with progress("read", len(strings)) as reporter:
+    with nullcontext() if quiet else progress("read", len(strings)) as reporter:
         for start in range(0, len(strings), _BATCH):
             indices = range(start, min(start + _BATCH, len(strings)))
             images, texts = strings.batch(indices)
@@ -46,7 +47,8 @@ def predict(recognizer: Reader, strings: Lines, heads: Sequence[str] | None = No
                 rows += [
                     (index, head, text, prediction, confidence) for index, text, prediction, confidence in readings
                 ]
-            reporter.advance(steps=len(indices))
+            if reporter:
+                reporter.advance(steps=len(indices))
     return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
 
 
@@ -59,15 +61,12 @@ def summary(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for head, table in predictions.groupby("head", sort=False):
         right = table["prediction"] == table["text"]
-        low, high = wilson(int(right.sum()), len(table))
         places = positions(table)
         rows.append(
             {
                 "head": head,
                 "strings": len(table),
-                "exact": right.mean(),
-                "exact_low": low,
-                "exact_high": high,
+                **proportion(int(right.sum()), len(table)).columns("exact"),
                 "digit_accuracy": places["right"].sum() / places["digits"].sum(),
                 "cer": character_error_rate(table),
                 "ece": expected_calibration_error(table["confidence"].to_numpy(), right.to_numpy()),
@@ -82,12 +81,6 @@ def character_error_rate(predictions: pd.DataFrame) -> float:
     return float(distance / predictions["text"].str.len().sum())
 
 
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion (Wilson 1927)."""
-    low, high = proportion_confint(right, of, alpha=0.05, method="wilson")
-    return float(low), float(high)
-
-
 def positions(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row a head and place in the string: digits there, how many were read right, accuracy and its interval."""
     rows = []
@@ -95,8 +88,8 @@ def positions(predictions: pd.DataFrame) -> pd.DataFrame:
         for place in range(table["text"].str.len().max()):
             there = table[table["text"].str.len() > place]
             right = int((there["text"].str[place] == there["prediction"].str[place]).sum())
-            low, high = wilson(right, len(there))
-            rows.append((head, place + 1, len(there), right, right / len(there), low, high))
+            share = proportion(right, len(there))
+            rows.append((head, place + 1, len(there), right, share.estimate, share.low, share.high))
     return pd.DataFrame(rows, columns=["head", "position", "digits", "right", "accuracy", "low", "high"])
 
 
@@ -131,27 +124,16 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins:
 def comparisons(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row a pair of heads that read the same strings.
 
-    `difference` is exact match of the first minus the second, with a 95 % paired bootstrap interval (percentile,
-    10,000 resamples of strings); `p_value` is McNemar's exact test on the strings that only one of them reads right.
+    `difference` is exact match of the first minus the second, with Tango's score interval for paired proportions;
+    `p_value` is McNemar's exact test on the strings that only one of them reads right.
     """
     right = (predictions["prediction"] == predictions["text"]).to_frame("right")
     wide = right.join(predictions[["index", "head"]]).pivot(index="index", columns="head", values="right")
     rows = []
     for a, b in combinations(predictions["head"].unique(), 2):
-        only_a, only_b = int((wide[a] & ~wide[b]).sum()), int((~wide[a] & wide[b]).sum())
-        low, high = mean_interval(wide[a].to_numpy(float) - wide[b].to_numpy(float))
-        table = [[int((wide[a] & wide[b]).sum()), only_a], [only_b, int((~wide[a] & ~wide[b]).sum())]]
-        p_value = float(mcnemar(table, exact=True).pvalue) if only_a + only_b else 1.0
-        rows.append((a, b, wide[a].mean() - wide[b].mean(), low, high, only_a, only_b, p_value))
+        found = paired_difference(wide[a], wide[b])
+        difference = found.difference
+        interval = difference.estimate, difference.low, difference.high
+        rows.append((a, b, *interval, found.only_first, found.only_second, found.p_value))
     columns = ["head", "other", "difference", "low", "high", "only_head_right", "only_other_right", "p_value"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean (percentile, 10,000 resamples, seeded)."""
-    if np.all(values == values[0]):
-        return float(values[0]), float(values[0])
-    found = bootstrap(
-        (values,), np.mean, n_resamples=10_000, method="percentile", batch=500, rng=np.random.default_rng(0)
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from seqocr.data.images import load_line
 from seqocr.errors import InputError
-from seqocr.models.recognizer import Reader
+from seqocr.reader import Reader
 
 
 @dataclass(frozen=True)

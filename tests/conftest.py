@@ -14,9 +14,9 @@ from PIL import Image
 
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources import DIGITS, Digits
 from seqocr.models.encoder import Encoder
-from seqocr.models.recognizer import DIGITS, Recognizer
+from seqocr.models.recognizer import Recognizer
 
 SMALL_ENCODER = {
     "model_type": "deit",

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from conftest import SMALL_DECODER, lively, same_decoded
 
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.models.autoregressive import AutoregressiveHead
 from seqocr.models.base import FeatureMap
 from seqocr.models.decoder_step import preallocated
 from seqocr.models.presets import PRESETS
-from seqocr.models.recognizer import SHIPPED, Recognizer
 
 FEATURES = FeatureMap(dim=24, rows=2, columns=5, prefix=2)  # wider than the decoder
 LENGTH = 6
@@ -226,7 +226,7 @@ def test_decoding_sees_the_weights_as_they_are_now(how: str) -> None:
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")
 @pytest.mark.parametrize("batch", [1, 64])
 def test_greedy_is_what_generate_does_on_the_shipped_weights(batch: int) -> None:
-    recognizer = Recognizer.load(SHIPPED)
+    recognizer = load_recognizer(SHIPPED)
     head = recognizer.heads["ar"]
     assert isinstance(head, AutoregressiveHead)
     strings = SequenceMNIST(embedded_digits(), (1, recognizer.max_length), count=64 if batch == 64 else 8)
@@ -238,7 +238,7 @@ def test_greedy_is_what_generate_does_on_the_shipped_weights(batch: int) -> None
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")
 def test_shipped_weights_read_digits_they_have_never_seen() -> None:
-    recognizer = Recognizer.load(SHIPPED)
+    recognizer = load_recognizer(SHIPPED)
     strings = SequenceMNIST(embedded_digits(), recognizer.max_length, count=100)
     images, texts = strings.batch(range(100))
     for head in recognizer.heads:

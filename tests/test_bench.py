@@ -21,6 +21,7 @@ from bench.plan import ACCURACY_VARIANTS, LENGTHS, PLANS, TINY, VARIANTS, Cell, 
 from bench.report import write_report
 from bench.store import Store
 from bench.subjects import bind, costs, flops, peak_bytes, traffic
+from seqocr.checkpoints import save
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
@@ -243,7 +244,7 @@ def bench_process(results: Path, weights: Path, rounds: int) -> subprocess.Popen
 
 def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
     weights = tmp_path / "weights"
-    Recognizer.build("tiny").save(weights)
+    save(Recognizer.build("tiny"), weights)
     count = 30
     process = bench_process(tmp_path, weights, count)
     cell = f"latency-{TINY.name}.csv"
@@ -272,7 +273,7 @@ def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
 
 def test_finished_cells_are_not_measured_again(tmp_path, monkeypatch):
     weights = tmp_path / "weights"
-    Recognizer.build("tiny").save(weights)
+    save(Recognizer.build("tiny"), weights)
     chosen = Plan("smoke", 10, 2, (Cell("latency", TINY, (1, 5), rounds=1),))
     from seqocr.data.sources import embedded_digits
 

@@ -15,8 +15,9 @@ from bench.line_report import LineResults, edit_rates
 from bench.report import write_report
 from bench.store import Store
 from seqocr import evaluation
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.folder import LineFolder
-from seqocr.data.layout import LEVELS
+from seqocr.data.levels import LEVELS
 from seqocr.models.recognizer import Recognizer
 
 COUNT = 3
@@ -25,7 +26,7 @@ SCHEDULE = {"steps": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 1,
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    lively(small_recognizer(max_length=3), scale=0.4).save(tmp_path / "weights")  # type: ignore[operator]
+    save(lively(small_recognizer(max_length=3), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
     return tmp_path / "weights"
 
 
@@ -53,7 +54,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(tmp_path: Path, weights: Path, folder: LineFolder | None) -> Store:
     store = Store.for_lines(tmp_path / "results", COUNT, folder, "cpu", weights)
-    lines.measure(Recognizer.load(weights), COUNT, folder, store)
+    lines.measure(load_recognizer(weights), COUNT, folder, store)
     return store
 
 

@@ -15,9 +15,9 @@ from bench import depth, peers, plots, rounds, statistics
 from bench.plan import LENGTHS, TINY, Cell, Plan
 from bench.report import write_report
 from bench.store import Store
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.models.recognizer import Recognizer
 
 CPU = torch.device("cpu")
 PEER_BATCH = 16
@@ -32,7 +32,7 @@ class Silent:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     recognizer = small_recognizer(max_length=5)
-    lively(recognizer, scale=0.4).save(tmp_path / "weights")  # type: ignore[operator]
+    save(lively(recognizer, scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
     return tmp_path / "weights"
 
 
@@ -120,7 +120,7 @@ def test_peers_read_lines(name: str, tmp_path: Path) -> None:
         pytest.skip(why or "large")
     lines: Any = torch.zeros(2, 28, 140, dtype=torch.uint8)
     lines[:, 4:24, 10:13] = 255
-    peer = peers.load(name, Recognizer.load(peers.SHIPPED), tmp_path)
+    peer = peers.load(name, load_recognizer(peers.SHIPPED), tmp_path)
     texts = peer.read(lines)
     assert len(texts) == 2
     assert texts[0] == texts[1] == peer.read(lines[:1])[0]
@@ -149,7 +149,7 @@ def test_heads_of_each_depth_are_trained_read_and_timed(
 
 
 def test_the_encoder_is_the_same_whatever_the_depth(weights: Path) -> None:
-    recognizer = Recognizer.load(weights)
+    recognizer = load_recognizer(weights)
     for layers in (1, 3):
         other = depth._with_layers(recognizer, layers, 5)
         assert other.encoder is recognizer.encoder

@@ -15,9 +15,9 @@ from bench import rounds, runtimes, statistics
 from bench.plan import HEADS, PLANS, TINY, Cell, Plan
 from bench.store import Store
 from bench.subjects import Bound
+from seqocr.checkpoints import SHIPPED, load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
-from seqocr.models.recognizer import SHIPPED, Recognizer
 
 CPU = torch.device("cpu")
 RUNTIME_BATCH = 8
@@ -118,7 +118,7 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyP
 
 
 def test_bfloat16_reads_nearly_what_single_precision_reads(tmp_path: Path) -> None:
-    recognizer = Recognizer.load(SHIPPED)
+    recognizer = load_recognizer(SHIPPED)
     pixel_values = recognizer.processor(SequenceMNIST(embedded_digits(), 5, count=50).batch(range(50))[0])
     float32, bfloat16 = (runtimes.prepare(name, recognizer, tmp_path).heads for name in ("eager", "eager-bfloat16"))
     for name in HEADS:
@@ -171,7 +171,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     prepared = {name: prepare(name, recognizer, tmp_path / "graphs") for name in chosen}
     monkeypatch.setattr(runtimes, "prepare", lambda name, *_: prepared[name])
     monkeypatch.setattr(rounds, "load_digits_or_validation", lambda split: barred(100))
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     store.write_facts({})
     runtimes.measure_agreement(plan, store, tmp_path / "weights")
     agreement = statistics.runtime_agreement(store)

@@ -11,12 +11,12 @@ import torch
 from conftest import barred, lively, own_lines, small_recognizer
 from PIL import Image
 
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.models.recognizer import Recognizer
-from seqocr.training import FINE_TUNING
+from seqocr.train.config import FINE_TUNING
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 def weights(tmp_path: Path) -> Path:
     recognizer = small_recognizer()
     lively(recognizer)
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     return tmp_path / "weights"
 
 
@@ -66,7 +66,7 @@ def is_one_clear_error(result: tuple[int, str, str], *words: object) -> bool:
 def test_read_prints_file_text_and_confidence(run_cli: Run, weights: Path, image: Path) -> None:
     code, out, _ = run_cli("read", image, image, "--weights", weights, "--head", "ctc")
     assert code == 0
-    decoded = Recognizer.load(weights).read([Image.open(image).convert("L")], "ctc")
+    decoded = load_recognizer(weights).read([Image.open(image).convert("L")], "ctc")
     line = f"{image}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}"
     assert out.splitlines() == [line, line]
 
@@ -154,7 +154,7 @@ def test_train_then_train_again_then_read(run_cli: Run, digits: None, tmp_path: 
     out = tmp_path / "out"
     code, said, _ = run_cli(*train_arguments(out, "--heads", "ctc", "--length", "1-3"))
     assert (code, said) == (0, f"trained: {out}\n")
-    trained = Recognizer.load(out)
+    trained = load_recognizer(out)
     assert (list(trained.heads), trained.max_length) == (["ctc"], 3)
     assert trained.provenance["command"].startswith(f"seqocr train --out {out} --steps 2")
     assert is_one_clear_error(run_cli(*train_arguments(out, "--heads", "ctc", "--length", "1-3")), out, "finished")
@@ -167,7 +167,7 @@ def test_separate_training_is_a_run_a_head_from_the_same_start(run_cli: Run, dig
     code, said, _ = run_cli(*train_arguments(out, "--heads", "parallel,ctc", "--protocol", "separate", *rate))
     assert code == 0
     assert said.splitlines() == [f"trained: {out / 'parallel'}", f"trained: {out / 'ctc'}"]
-    parallel, ctc = Recognizer.load(out / "parallel"), Recognizer.load(out / "ctc")
+    parallel, ctc = load_recognizer(out / "parallel"), load_recognizer(out / "ctc")
     assert (list(parallel.heads), list(ctc.heads)) == (["parallel"], ["ctc"])
     name = "backbone.embeddings.patch_embeddings.projection.weight"
     torch.testing.assert_close(parallel.encoder.state_dict()[name], ctc.encoder.state_dict()[name])
@@ -177,7 +177,7 @@ def test_frozen_training_starts_from_trained_weights(run_cli: Run, digits: None,
     out = tmp_path / "out"
     arguments = train_arguments(out, "--init", weights, "--protocol", "frozen", "--heads", "ctc", "--length", "3")
     assert run_cli(*arguments)[0] == 0
-    before, after = Recognizer.load(weights), Recognizer.load(out)
+    before, after = load_recognizer(weights), load_recognizer(out)
     assert list(after.heads) == ["ctc"]
     for name, tensor in before.encoder.state_dict().items():
         assert torch.equal(tensor, after.encoder.state_dict()[name]), name
@@ -192,7 +192,7 @@ def test_training_on_lines_of_your_own_says_what_it_gained(
     assert code == 0
     for word in ("before", "after", "parallel", "validation lines", f"trained: {out}"):
         assert word in " ".join(said.split())
-    facts = Recognizer.load(out).provenance
+    facts = load_recognizer(out).provenance
     learned = facts["data"][0]["lines"]
     assert facts["held_out"] + learned == 30
     assert facts["config"]["patience"] == FINE_TUNING["patience"]
@@ -209,7 +209,7 @@ def test_another_charset_trains_through_every_head_from_a_folder(
     for start in ([], ["--init", weights, "--charset", "zyx"]):
         out = tmp_path / f"out-{len(start)}"
         assert run_cli(*train_arguments(out, "--data", folder, *given, *start))[0] == 0
-        trained = Recognizer.load(out)
+        trained = load_recognizer(out)
         assert (trained.charset, trained.max_length) == ("zyx" if start else "xyz", 5)
         code, said, _ = run_cli("read", folder, "--weights", out, "--format", "csv")
         assert (code, len(said.splitlines())) == (0, 41)
@@ -220,14 +220,14 @@ def test_another_charset_trains_through_every_head_from_a_folder(
 def test_digits_may_stand_for_other_symbols(run_cli: Run, digits: None, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run_cli(*train_arguments(out, "--charset", "abcdefghij", "--length", "1-3"))[0] == 0
-    assert Recognizer.load(out).charset == "abcdefghij"
+    assert load_recognizer(out).charset == "abcdefghij"
 
 
 def test_levels_and_lines_of_your_own_are_mixed(run_cli: Run, digits: None, tmp_path: Path, weights: Path) -> None:
     folder = own_lines(tmp_path / "lines", 30)
     more = ["--init", weights, "--data", folder, "--level", "data,grid", "--length", "1-3", "--repeats", "0.3"]
     assert run_cli(*train_arguments(tmp_path / "out", *more))[0] == 0
-    facts = Recognizer.load(tmp_path / "out").provenance
+    facts = load_recognizer(tmp_path / "out").provenance
     assert [part["source"] for part in facts["data"]] == ["lines of lines", "made for the test"]
     assert facts["config"]["repeats"] == 0.3
 
@@ -267,7 +267,7 @@ def test_weights_are_fitted_to_other_lengths_and_patches(
     out = tmp_path / "out"
     sizes = ["--image-size", "40x160", "--patch", "20x20", "--layers", 3, "--length", "1-6"]
     assert run_cli(*train_arguments(out, "--init", weights, *sizes))[0] == 0
-    trained = Recognizer.load(out)
+    trained = load_recognizer(out)
     assert (trained.encoder.image_size, trained.max_length) == ((40, 160), 6)
     assert trained.encoder.config.num_hidden_layers == 3
     assert (trained.processor.height, trained.processor.width) == (40, 160)
@@ -279,7 +279,7 @@ def test_an_interrupt_ends_with_130(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqocr.training.fit", interrupted)
+    monkeypatch.setattr("seqocr.train.loop.fit", interrupted)
     code, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
     assert (code, err.splitlines()[-1]) == (130, "interrupted")
 
@@ -358,8 +358,8 @@ def test_average_writes_the_mean_of_runs(run_cli: Run, weights: Path, tmp_path: 
     out = tmp_path / "mean"
     code, said, err = run_cli("average", weights, weights, "--out", out)
     assert (code, said, err) == (0, f"averaged: {out}\n", "")
-    kept = Recognizer.load(weights).state_dict()
-    assert all(torch.equal(weight, kept[name]) for name, weight in Recognizer.load(out).state_dict().items())
+    kept = load_recognizer(weights).state_dict()
+    assert all(torch.equal(weight, kept[name]) for name, weight in load_recognizer(out).state_dict().items())
     code, _, err = run_cli("average", weights, tmp_path / "none", "--out", out)
     assert code == 2
     assert err.startswith(f"error: {tmp_path / 'none' / 'config.json'} is missing")

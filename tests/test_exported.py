@@ -15,10 +15,11 @@ from conftest import lively, same_decoded, small_recognizer
 from PIL import Image
 
 import seqocr
+from seqocr.checkpoints import SHIPPED, load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.export import export
 from seqocr.runtimes.exported import ExportedRecognizer, SharedOut
 
@@ -118,7 +119,7 @@ def test_only_the_heads_asked_for_are_written(recognizer: Recognizer, tmp_path: 
 
 
 def test_load_takes_either_kind_of_directory(recognizer: Recognizer, directory: Path, tmp_path: Path) -> None:
-    recognizer.save(tmp_path)
+    save(recognizer, tmp_path)
     loaded = [seqocr.load(path) for path in (directory, tmp_path)]
     assert [type(reader) for reader in loaded] == [ExportedRecognizer, Recognizer]
     images = lines(10)
@@ -174,7 +175,7 @@ def test_what_is_not_installed_or_unknown_is_said(
 def test_the_command_line_exports_and_reads(
     recognizer: Recognizer, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     code, out, err = run_cli(
         "export", "--weights", tmp_path / "weights", "--out", tmp_path / "graphs", "--heads", "ctc"
     )
@@ -194,12 +195,12 @@ def test_the_command_line_exports_and_reads(
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")
 def test_eight_bit_weights_read_nearly_what_the_shipped_ones_read(tmp_path: Path) -> None:
-    export(Recognizer.load(SHIPPED), tmp_path, ["parallel"], precision="int8")
+    export(load_recognizer(SHIPPED), tmp_path, ["parallel"], precision="int8")
     full, graph = SHIPPED / "model.safetensors", tmp_path / "parallel.onnx"
     assert graph.stat().st_size < full.stat().st_size / 2
     strings = SequenceMNIST(embedded_digits(), 5, count=300)
     images, texts = strings.batch(range(300))
-    ours, theirs = ExportedRecognizer(tmp_path).read(images).texts, Recognizer.load(SHIPPED).read(images).texts
+    ours, theirs = ExportedRecognizer(tmp_path).read(images).texts, load_recognizer(SHIPPED).read(images).texts
     disagreements = sum(a != b for a, b in zip(ours, theirs, strict=True))
     assert disagreements <= 6
     right = [sum(a == b for a, b in zip(read, texts, strict=True)) for read in (ours, theirs)]

@@ -10,12 +10,13 @@ from conftest import lively, own_lines, same_decoded, small_recognizer
 from PIL import Image
 from transformers import TrOCRProcessor, VisionEncoderDecoderModel
 
+from seqocr.checkpoints import SHIPPED, load, load_recognizer, weights_path
 from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.hugging_face import export_hugging_face
-from seqocr.models.recognizer import SHIPPED, Recognizer, load, weights_path
+from seqocr.models.recognizer import Recognizer
 
 
 def read_with_transformers(directory: Path, images: list[Image.Image]) -> list[str]:
@@ -31,7 +32,7 @@ def images_of(strings: SequenceMNIST, count: int) -> list[Image.Image]:
 
 @pytest.mark.parametrize("weights", ["tiny", "strings"])
 def test_transformers_alone_reads_the_same_strings(tmp_path: Path, weights: str) -> None:
-    recognizer = Recognizer.load(weights_path(weights))
+    recognizer = load_recognizer(weights_path(weights))
     export_hugging_face(recognizer, tmp_path)
     digits = embedded_digits()
     images = images_of(SequenceMNIST(digits, (1, recognizer.max_length), count=40, seed=1), 40)
@@ -60,7 +61,7 @@ def test_what_was_exported_loads_and_reads_alike(tmp_path: Path, charset: str, k
 
 
 def test_colours_are_read_as_their_grey(tmp_path: Path) -> None:
-    recognizer = Recognizer.load(SHIPPED)
+    recognizer = load_recognizer(SHIPPED)
     export_hugging_face(recognizer, tmp_path)
     exported = load(tmp_path)
     assert isinstance(exported, Recognizer)

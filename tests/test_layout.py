@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.layout import LEVELS, Layout
+from seqocr.data.levels import LEVELS, Layout
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits, embedded_digits
 from seqocr.errors import InputError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqocr.muon import Muon, orthogonalised
+from seqocr.train.optimizers import Muon, orthogonalised
 
 
 def random(rows: int, columns: int, seed: int = 0) -> torch.Tensor:

@@ -18,6 +18,7 @@ from PIL import Image
 from test_images import broken
 
 from seqocr import cli, reading
+from seqocr.checkpoints import save
 from seqocr.data.images import load_line
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
@@ -126,7 +127,7 @@ def test_a_large_folder_is_read_with_a_batch_in_memory(
 
 
 def test_every_form_says_the_same(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     read = ["read", folder, "--weights", tmp_path / "weights"]
     code, tabs, _ = run_cli(*read)
     assert code == 0
@@ -143,7 +144,7 @@ def test_every_form_says_the_same(run_cli: Run, recognizer: Recognizer, folder: 
 
 
 def test_unsure_readings_are_left_empty(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     read = ["read", folder, "--weights", tmp_path / "weights", "--format", "json"]
     everything = json.loads(run_cli(*read)[1])
     ordered = sorted(row["confidence"] for row in everything)
@@ -158,7 +159,7 @@ def test_unsure_readings_are_left_empty(run_cli: Run, recognizer: Recognizer, fo
 def test_broken_files_do_not_stop_the_others(
     run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path
 ) -> None:
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     reasons = broken(folder)
     code, out, err = run_cli("read", folder, folder / "missing.png", "--weights", tmp_path / "weights")
     assert code == 2
@@ -178,7 +179,7 @@ def test_wrong_options_are_named(run_cli: Run, folder: Path, arguments: list[obj
 
 
 def test_eval_reads_your_own_folder(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     files = [path.relative_to(folder) for path in image_files([str(folder)])]
     right = recognizer.read([Image.open(folder / path) for path in files]).texts
     rows = [

@@ -11,9 +11,12 @@ import torch
 from conftest import SMALL_ENCODER, lively, same_decoded, small_recognizer
 
 import seqocr
+from seqocr.checkpoints import load_recognizer, save, weights_path
+from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
-from seqocr.models.recognizer import DIGITS, HEADS, Recognizer, averaged, weights_path
-from seqocr.models.recognizer import load as load_recognizer
+from seqocr.models.heads import HEADS
+from seqocr.models.recognizer import Recognizer
+from seqocr.train.average import averaged
 
 
 def lines(count: int = 5, seed: int = 0) -> torch.Tensor:
@@ -25,7 +28,7 @@ def lines(count: int = 5, seed: int = 0) -> torch.Tensor:
 def saved(tmp_path: Path) -> Path:
     recognizer = small_recognizer()
     lively(recognizer)
-    recognizer.save(tmp_path / "weights")
+    save(recognizer, tmp_path / "weights")
     return tmp_path / "weights"
 
 
@@ -41,7 +44,7 @@ def test_what_was_saved_reads_exactly_as_before(tmp_path: Path, encoder: dict[st
     recognizer = small_recognizer(charset="0123456789-", max_length=4, **encoder)
     lively(recognizer)
     recognizer.provenance = {"encoder": "small", "step": 7}
-    recognizer.save(tmp_path)
+    save(recognizer, tmp_path)
     loaded = load_recognizer(tmp_path)
     assert (loaded.charset, loaded.max_length, loaded.provenance) == ("0123456789-", 4, {"encoder": "small", "step": 7})
     assert loaded.processor == recognizer.processor
@@ -56,7 +59,7 @@ def test_what_was_saved_reads_exactly_as_before(tmp_path: Path, encoder: dict[st
 
 def test_saving_again_replaces_and_leaves_two_plain_files(saved: Path) -> None:
     recognizer = small_recognizer(seed=1)
-    recognizer.save(saved)
+    save(recognizer, saved)
     assert torch.equal(load_recognizer(saved).encode(lines()), recognizer.encode(lines()))
     assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json"}
 
@@ -64,7 +67,7 @@ def test_saving_again_replaces_and_leaves_two_plain_files(saved: Path) -> None:
 def test_files_are_as_readable_as_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        small_recognizer().save(tmp_path)
+        save(small_recognizer(), tmp_path)
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
@@ -83,7 +86,7 @@ def test_seqocr_load_is_the_way_in(saved: Path) -> None:
 def test_a_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, 2000, -1])
@@ -91,7 +94,7 @@ def test_truncated_weights_are_named(saved: Path, keep: int) -> None:
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -3])
@@ -99,7 +102,7 @@ def test_a_truncated_config_is_named(saved: Path, keep: int) -> None:
     path = saved / "config.json"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"config\.json is not a recognizer's config"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +139,13 @@ def test_a_config_that_makes_no_recognizer_is_named(saved: Path, key: str | None
         config[key] = value
     path.write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"config\.json"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 def test_bytes_that_are_no_text_are_named(saved: Path) -> None:
     (saved / "config.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"config\.json is not"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 @pytest.mark.parametrize("change", [{"max_length": 2}, {"heads": {"parallel": {}}}, {"charset": "01"}])
@@ -150,7 +153,7 @@ def test_weights_that_do_not_fit_the_config_are_named(saved: Path, change: dict[
     path = saved / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
 
 
 class Bomb:
@@ -169,7 +172,7 @@ def test_weights_are_never_unpickled(saved: Path, tmp_path: Path, write: Any) ->
     with (saved / "model.safetensors").open("wb") as file:
         write({"weights": Bomb(trace)}, file)
     with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        Recognizer.load(saved)
+        load_recognizer(saved)
     assert not trace.exists()
 
 
@@ -181,7 +184,7 @@ def test_any_charset_goes_through_every_head(head: str, tmp_path: Path) -> None:
     charset = "αβ7 é"
     recognizer = small_recognizer((head,), charset=charset, max_length=3)
     lively(recognizer)
-    recognizer.save(tmp_path)
+    save(recognizer, tmp_path)
     loaded = load_recognizer(tmp_path)
     decoded = loaded.read(lines(30), head)
     assert set("".join(decoded.texts)) <= set(charset)
@@ -212,7 +215,7 @@ def test_with_heads_shares_what_it_keeps() -> None:
 
 def test_with_heads_can_be_saved(tmp_path: Path) -> None:
     chosen = small_recognizer().with_heads(["ar"])
-    chosen.save(tmp_path)
+    save(chosen, tmp_path)
     assert same_decoded(load_recognizer(tmp_path).read(lines(), "ar"), chosen.read(lines(), "ar"))
 
 
@@ -315,7 +318,7 @@ def test_a_head_that_is_not_there_is_new() -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "strings"])
 def test_shipped_weights_load_by_name(name: str) -> None:
-    assert Recognizer.load(weights_path(name)).charset == "0123456789"
+    assert load_recognizer(weights_path(name)).charset == "0123456789"
     assert weights_path(None) == weights_path("strings")
 
 

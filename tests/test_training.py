@@ -20,14 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from seqocr import training
+from seqocr.checkpoints import load_recognizer
 from seqocr.data.augment import Augmentation
 from seqocr.data.material import Material, mixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
-from seqocr.training import TrainConfig, fit, schedule
+from seqocr.train import loop
+from seqocr.train.config import TrainConfig
+from seqocr.train.loop import fit
+from seqocr.train.optimizers import schedule
 
 STATE = "training-state.safetensors"
 CONFIG = TrainConfig(
@@ -66,7 +69,7 @@ def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digi
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
     """Have something happen in the middle of a training step: the gradient is there, the weights are about to move."""
-    clip = training.nn.utils.clip_grad_norm_
+    clip = loop.nn.utils.clip_grad_norm_
     calls = iter(range(1000))
 
     def clip_and_act(*arguments: Any) -> Any:
@@ -74,7 +77,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
             act()
         return clip(*arguments)
 
-    monkeypatch.setattr(training.nn.utils, "clip_grad_norm_", clip_and_act)
+    monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", clip_and_act)
 
 
 def kill() -> None:
@@ -120,7 +123,7 @@ def test_joint_training_moves_every_part_and_leaves_a_recognizer_and_nothing_els
         names = [name for name in before.state_dict() if name.startswith(part)]
         assert any(not torch.equal(before.state_dict()[name], trained.state_dict()[name]) for name in names), part
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
-    assert same_weights(trained, Recognizer.load(tmp_path))
+    assert same_weights(trained, load_recognizer(tmp_path))
     assert not trained.training
 
 
@@ -196,8 +199,8 @@ def test_patience_ends_after_so_many_validations_that_are_no_better(
 ) -> None:
     script(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.9, 0.3])  # at steps 3, 6, ..., 18
     reached: list[int] = []
-    step = training._Run._train_step
-    monkeypatch.setattr(training._Run, "_train_step", lambda *a: (reached.append(0), step(*a))[1])
+    step = loop._Run._train_step
+    monkeypatch.setattr(loop._Run, "_train_step", lambda *a: (reached.append(0), step(*a))[1])
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10, steps=18, patience=patience)
     fit(small_recognizer(("ctc",)), of_digits(config, validation=barred(30, "validation")), config, tmp_path)
     assert len(reached) == stops_at
@@ -210,16 +213,16 @@ def test_what_is_kept_is_the_moving_average_of_the_weights(
 ) -> None:
     name = "encoder.backbone.embeddings.position_embeddings"
     average, steps = small_recognizer().state_dict()[name].clone(), 0
-    train_step = training._Run._train_step
+    train_step = loop._Run._train_step
 
-    def noted(run: training._Run, *batch: Any) -> float:
+    def noted(run: loop._Run, *batch: Any) -> float:
         nonlocal average, steps
         loss, steps = train_step(run, *batch), steps + 1
         decay = min(ema, steps / (steps + 10))
         average = decay * average + (1 - decay) * run.weights[name].detach()
         return loss
 
-    monkeypatch.setattr(training._Run, "_train_step", noted)
+    monkeypatch.setattr(loop._Run, "_train_step", noted)
     trained = train(tmp_path, dataclasses.replace(CONFIG, ema=ema, validate_every=100))
     assert steps == 8
     torch.testing.assert_close(trained.state_dict()[name], average)
@@ -321,9 +324,9 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_goes_on(
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     assert signal.getsignal(signal.SIGINT) is before
-    assert Recognizer.load(tmp_path).provenance["step"] <= step + 1
+    assert load_recognizer(tmp_path).provenance["step"] <= step + 1
     if step == 7:  # the last: it was over
-        assert same_weights(Recognizer.load(tmp_path), uninterrupted)
+        assert same_weights(load_recognizer(tmp_path), uninterrupted)
         assert not (tmp_path / STATE).exists()
     else:
         resumed = train(tmp_path)
@@ -350,12 +353,12 @@ sys.path.insert(0, sys.argv[1])
 import test_training
 from pathlib import Path
 if sys.argv[3] != "never":
-    clip, calls = test_training.training.nn.utils.clip_grad_norm_, iter(range(1000))
+    clip, calls = test_training.loop.nn.utils.clip_grad_norm_, iter(range(1000))
     def clip_and_die(*arguments):
         if next(calls) == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
         return clip(*arguments)
-    test_training.training.nn.utils.clip_grad_norm_ = clip_and_die
+    test_training.loop.nn.utils.clip_grad_norm_ = clip_and_die
 test_training.train(Path(sys.argv[2]))
 """
 
@@ -370,7 +373,7 @@ def test_a_process_killed_for_real_goes_on_in_another(uninterrupted: Recognizer,
     assert run("5") == -signal.SIGKILL
     assert (tmp_path / STATE).exists()
     assert run("never") == 0
-    assert same_weights(Recognizer.load(tmp_path), uninterrupted)
+    assert same_weights(load_recognizer(tmp_path), uninterrupted)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
 
 
@@ -390,7 +393,7 @@ def test_a_finished_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
     trained = train(tmp_path)
     with pytest.raises(InputError, match=f"{tmp_path} holds a finished recognizer"):
         train(tmp_path)
-    assert same_weights(Recognizer.load(tmp_path), trained)
+    assert same_weights(load_recognizer(tmp_path), trained)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.layout import level
+from seqocr.data.levels import level
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
@@ -95,7 +95,7 @@ def mixture(
     Where lines of one's own are among it, checkpoints are chosen by those alone.
 
     Args:
-        levels: of `seqocr.data.layout.LEVELS`, or `OWN`, separated by commas.
+        levels: of `seqocr.data.levels.LEVELS`, or `OWN`, separated by commas.
         length, seed, augmentation, repeats: of strings of digits (see `SequenceMNIST`); held-out ones do not repeat.
         digits: to learn from, and to choose the best checkpoint by.
         own: the like for lines of one's own.

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.layout import Layout
+from seqocr.data.levels import Layout
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 

@@ -11,77 +11,19 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
 from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
-from seqocr.files import replacing, write_json
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Decoded, Head, Variant
-from seqocr.models.ctc import CTCHead
+from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
-from seqocr.models.parallel import ParallelHead
+from seqocr.models.heads import HEADS
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
+from seqocr.reader import Reader
 
-HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
-_WEIGHTS = Path(__file__).parent.parent / "weights"
-SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
-READER = _WEIGHTS / "strings"  # reads lines as they come
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
-
-
-class Reader:
-    """Reads line images. What a trained recognizer and one exported to another runtime have in common.
-
-    Attributes:
-        charset: the symbols that can be read.
-        max_length: the longest string that can be read.
-        heads: by name.
-    """
-
-    charset: str
-    max_length: int
-    heads: Any
-
-    def variants(self) -> dict[str, Variant]:
-        """Every way to decode what `encode` gives, by name, over all heads."""
-        raise NotImplementedError
-
-    def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
-        """What the variants decode, of B line images (see `Processor`); its first axis is B."""
-        raise NotImplementedError
-
-    def to(self, device: Any) -> Any:
-        """The same on another device ("cpu", "cuda")."""
-        raise NotImplementedError
-
-    @torch.inference_mode()
-    def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
-        """Read line images.
-
-        Args:
-            images: see `Processor`.
-            head: a head, or one of its other variants ("ar-generate", "ctc-beam").
-            batch_size: images encoded at once.
-
-        Raises:
-            InputError: the head is not part of this recognizer, or an image cannot be used.
-        """
-        variants = self.variants()
-        if head not in variants:
-            raise InputError(f"no head {head!r} in this recognizer: it has {', '.join(variants)}")
-        starts = range(0, len(images), batch_size)
-        parts = [variants[head](self.encode(images[start : start + batch_size])) for start in starts]
-        if not parts:
-            return Decoded([], torch.empty(0), passes=0)
-        texts = [text for part in parts for text in part.texts]
-        confidences = torch.cat([part.confidences for part in parts]).cpu()
-        return Decoded(texts, confidences, passes=max(part.passes for part in parts))
 
 
 class Recognizer(nn.Module, Reader):
@@ -213,14 +155,6 @@ class Recognizer(nn.Module, Reader):
         """Features (B, T, D) of line images (see `Processor`)."""
         return self.encoder(self.processor(images).to(self.device))
 
-    def save(self, directory: Path | str) -> None:
-        """Write `model.safetensors` and `config.json`, each whole or not at all."""
-        directory = Path(directory)
-        with replacing(directory / "model.safetensors") as temporary:
-            # save_file would make the file readable by its owner alone, whatever the umask.
-            temporary.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in self.state_dict().items()}))
-        write_json(directory / "config.json", self.config())
-
     def config(self) -> dict[str, Any]:
         """All about it but the weights, as JSON has it."""
         processor = self.processor
@@ -233,30 +167,6 @@ class Recognizer(nn.Module, Reader):
             "processor": {"keep_aspect": processor.keep_aspect, "mean": processor.mean, "std": processor.std},
             "provenance": self.provenance,
         }
-
-    @classmethod
-    def load(cls, directory: Path | str) -> Recognizer:
-        """Read what `save` wrote, or what `export_hugging_face` did.
-
-        Raises:
-            InputError: a file is missing, corrupt, or does not fit the other.
-        """
-        from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
-
-        directory = Path(directory)
-        if is_hugging_face(directory):
-            return load_hugging_face(directory)
-        config_path, weights_path = directory / "config.json", directory / "model.safetensors"
-        for path in (config_path, weights_path):
-            if not path.is_file():
-                raise InputError(f"{path} is missing: give a directory written by `seqocr train`")
-        recognizer = cls.from_config(config_path)
-        try:
-            recognizer.load_state_dict(load_file(weights_path))
-        except (SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error
-        return recognizer.eval()
 
     @classmethod
     def from_config(cls, path: Path) -> Recognizer:
@@ -300,33 +210,6 @@ class Recognizer(nn.Module, Reader):
         return chosen
 
 
-def averaged(recognizers: Sequence[Recognizer]) -> Recognizer:
-    """A recognizer whose weights are the mean of those of runs that went on from one another.
-
-    Each run ends beside a better place that lies between them (stochastic weight averaging, Izmailov et al. 2018). Of
-    runs that have nothing in common the mean reads nothing.
-
-    Returns:
-        the last one, with other weights, and in its provenance what they are the mean of.
-
-    Raises:
-        InputError: there are none, or one is of another architecture.
-    """
-    if not recognizers:
-        raise InputError("no recognizers to average: give two or more")
-    *others, last = recognizers
-    for other in others:
-        if {**other.config(), "provenance": None} != {**last.config(), "provenance": None}:
-            raise InputError(
-                "recognizers of different architecture, charset or length cannot be averaged: give like ones"
-            )
-    mean = copy.deepcopy(last)
-    weights = [recognizer.state_dict() for recognizer in recognizers]
-    mean.load_state_dict({name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]})
-    mean.provenance = {**last.provenance, "mean_of": [each.provenance.get("command") for each in recognizers]}
-    return mean
-
-
 def _load_what_fits(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Weights of the same shape, and positions as far as both go.
 
@@ -339,23 +222,3 @@ def _load_what_fits(module: nn.Module, weights: dict[str, torch.Tensor]) -> None
             elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
                 rows = min(len(own), len(weights[name]))
                 own[:rows] = weights[name][:rows]
-
-
-def weights_path(name: str | None) -> Path:
-    """The directory of weights: of those that come with seqocr ("tiny", "strings", the default), or one of your own."""
-    return {"tiny": SHIPPED, "strings": READER, None: READER}.get(name) or Path(str(name))
-
-
-def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
-    """A trained recognizer: from a directory written by `Recognizer.save`, or the reader shipped with seqocr.
-
-    Args:
-        directory: may also be one written by `seqocr export`, which is then read with `engine`.
-
-    Raises:
-        InputError: as `Recognizer.load`.
-    """
-    from seqocr.runtimes.exported import ExportedRecognizer, is_exported
-
-    path = Path(directory or READER)
-    return ExportedRecognizer(path, engine) if is_exported(path) else Recognizer.load(path)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+
+
+def schedule(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 class Muon(torch.optim.Optimizer):

@@ -17,28 +17,28 @@ from rich.console import Console
 from rich.table import Table
 
 import seqocr
+from seqocr.cli.options import (
+    DataRoot,
+    DataSet,
+    Device,
+    Engine,
+    Heads,
+    Level,
+    OwnLines,
+    Skip,
+    Weights,
+    choose_device,
+    parsed_length,
+    parsed_size,
+)
 from seqocr.errors import InputError
 
 if TYPE_CHECKING:
-    from seqocr.models.recognizer import Reader, Recognizer
+    from seqocr.models.recognizer import Recognizer
+    from seqocr.reader import Reader
     from seqocr.reading import Reading
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
-
-Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
-DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")]
-OwnLines = Annotated[
-    Path | None, typer.Option(help="Lines of your own: a folder with metadata.csv, labels.json or gt.txt.")
-]
-Skip = Annotated[bool, typer.Option(help="Leave out lines of --data that cannot be used.")]
-Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(help="Directory written by `seqocr train` or `seqocr export`, or tiny [strings, both shipped]."),
-]
-Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
 
 
 @app.command()
@@ -49,7 +49,7 @@ def data(
     level: Level = "grid",
 ) -> None:
     """Fetch and verify digits, and say what there is."""
-    from seqocr.data import layout
+    from seqocr.data import levels
     from seqocr.data.augment import Augmentation
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import SPLITS, load_digits
@@ -58,8 +58,8 @@ def data(
         digits = load_digits(split, dataset, root)
         print(f"{split}: {len(digits):,} digits, {digits.source}")
         if split == "train" and picture is not None:
-            strings = SequenceMNIST(digits, augmentation=Augmentation(), layout=layout.level(level))
-            layout.contact_sheet(list(strings.batch(range(30))[0])).save(picture)
+            strings = SequenceMNIST(digits, augmentation=Augmentation(), layout=levels.level(level))
+            levels.contact_sheet(list(strings.batch(range(30))[0])).save(picture)
             print(f"sample training strings: {picture}")
 
 
@@ -117,16 +117,18 @@ def train(
     """
     import torch
 
-    from seqocr.data import layout
+    from seqocr.checkpoints import load_recognizer, weights_path
     from seqocr.data.augment import Augmentation, LineAugmentation
     from seqocr.data.folder import LineFolder, ShuffledLines
+    from seqocr.data.levels import level as layout_of
     from seqocr.data.material import OWN, mixture
     from seqocr.data.sources import load_digits, symbols_of
-    from seqocr.models.recognizer import Recognizer, weights_path
-    from seqocr.training import FINE_TUNING, FROM_SCRATCH, VALIDATION_SHARE, TrainConfig, fit
+    from seqocr.models.recognizer import Recognizer
+    from seqocr.train import loop
+    from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, VALIDATION_SHARE, TrainConfig
 
     levels = level or ("grid" if data is None else OWN)
-    lengths = _length(length or "5")
+    lengths = parsed_length(length or "5")
     given: dict[str, Any] = {
         "steps": steps,
         "learning_rate": learning_rate,
@@ -156,13 +158,13 @@ def train(
     for option, value in (("--patch", patch), ("--layers", layers), ("--ctc-frames", ctc_frames)):
         if value is not None and init is None:
             raise InputError(f"{option} changes what --init has: give both")
-    size, patches = _size(image_size, "--image-size"), _size(patch, "--patch")
+    size, patches = parsed_size(image_size, "--image-size"), parsed_size(patch, "--patch")
     target, typed = choose_device(device), shlex.join(["seqocr", *sys.argv[1:]])
-    start = None if init is None else Recognizer.load(weights_path(init))
+    start = None if init is None else load_recognizer(weights_path(init))
     from_digits = [name for name in levels.split(",") if name != OWN]
     # Whatever is wrong is said before digits are fetched, which can take long.
     for name in from_digits:
-        layout.level(name)
+        layout_of(name)
     symbols: Any = symbols_of(dataset, charset) if from_digits else charset or (start.charset if start else None)
     longest = (lengths if isinstance(lengths, int) else lengths[1]) if from_digits or length else 0
     if start and not length:
@@ -194,7 +196,7 @@ def train(
         digits = replace(learned_from, symbols=symbols), replace(chosen_by, symbols=symbols)
     material = mixture(levels, lengths, seed, config.augmentation, digits, own, repeats)
     for (directory, _), recognizer in zip(runs, recognizers, strict=True):
-        trained = fit(recognizer, material, config, directory, target, typed, start_counts=start is not None)
+        trained = loop.fit(recognizer, material, config, directory, target, typed, start_counts=start is not None)
         if start is not None:
             _print_before_and_after(trained)
         print(f"trained: {directory}")
@@ -219,9 +221,10 @@ def average(
     out: Annotated[Path, typer.Option(help="Directory for the recognizer.")],
 ) -> None:
     """Write the mean of trained weights, which often reads better than each of them, at no cost."""
-    from seqocr.models.recognizer import Recognizer, averaged, weights_path
+    from seqocr.checkpoints import load_recognizer, save, weights_path
+    from seqocr.train.average import averaged
 
-    averaged([Recognizer.load(weights_path(name)) for name in recognizers]).save(out)
+    save(averaged([load_recognizer(weights_path(name)) for name in recognizers]), out)
     print(f"averaged: {out}")
 
 
@@ -244,7 +247,7 @@ def evaluate(
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV."""
     from seqocr import evaluation
-    from seqocr.data import layout
+    from seqocr.data import levels
     from seqocr.data.folder import LineFolder
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
@@ -257,7 +260,7 @@ def evaluate(
         what = f"lines of {data}"
     else:
         digits = load_digits_or_validation(split, dataset, root)
-        lines = SequenceMNIST(digits, _length(length), count=count, seed=seed, layout=layout.level(level))
+        lines = SequenceMNIST(digits, parsed_length(length), count=count, seed=seed, layout=levels.level(level))
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
     predictions = evaluation.predict(recognizer, lines, heads.split(",") if heads else None)
     if isinstance(lines, LineFolder):
@@ -368,8 +371,8 @@ def export(
     precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
 ) -> None:
     """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
+    from seqocr.checkpoints import load_recognizer, weights_path
     from seqocr.models.hugging_face import export_hugging_face
-    from seqocr.models.recognizer import Recognizer, weights_path
     from seqocr.runtimes.export import export as write
 
     if runtime not in ("onnx", "transformers"):
@@ -377,51 +380,20 @@ def export(
     if runtime == "transformers":
         if heads not in (None, "ar") or precision != "float32":
             raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
-        export_hugging_face(Recognizer.load(weights_path(weights)), out)
+        export_hugging_face(load_recognizer(weights_path(weights)), out)
         print(f"{out}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
-    for path in write(Recognizer.load(weights_path(weights)), out, heads.split(",") if heads else None, precision):
+    for path in write(load_recognizer(weights_path(weights)), out, heads.split(",") if heads else None, precision):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _reader(weights: str | None, device: str, engine: str) -> Reader:
     """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
-    from seqocr.models.recognizer import Recognizer, load, weights_path
+    from seqocr.checkpoints import load, weights_path
+    from seqocr.models.recognizer import Recognizer
 
     reader = load(weights_path(weights), engine)
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
-
-
-def _length(text: str) -> int | tuple[int, int]:
-    try:
-        shortest, *longest = (int(part) for part in text.split("-"))
-        if len(longest) <= 1:
-            return (shortest, longest[0]) if longest else shortest
-    except ValueError:
-        pass
-    raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5")
-
-
-def _size(text: str | None, option: str) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise InputError(f"{option} {text}: give HEIGHTxWIDTH such as 32x160") from None
-    return height, width
-
-
-def choose_device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: choose cpu, cuda or auto")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
-    return name
 
 
 def run(command: typer.Typer) -> None:
@@ -443,6 +415,3 @@ def run(command: typer.Typer) -> None:
 def main() -> None:
     run(app)
 
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m seqocr.cli`."""
+
+from seqocr.cli import main
+
+main()
