@@ -1,0 +1,181 @@
+"""Estimates with their intervals: one type, used from here to the page. All intervals are 95 %.
+
+Times come from rounds, and a round can be disturbed, so times are summarised by estimators that a few wild values do not
+move. Proportions and their differences have score intervals, which are honest at 0, at 1 and where nothing differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+_LEVEL = 0.95
+_Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
+_RESAMPLES = 2_000
+_EXACT = 50  # values up to which the distribution of the signed-rank statistic is computed, not approximated
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number with its 95 % interval.
+
+    Attributes:
+        estimate, low, high: in the same unit; low <= estimate <= high.
+        n: rounds or strings that it rests on.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    def map(self, f: Callable[[float], float]) -> Value:
+        """The value on another scale; `f` is monotonic, and a falling one swaps the ends."""
+        ends = f(self.low), f(self.high)
+        return Value(f(self.estimate), min(ends), max(ends), self.n)
+
+    def times(self, factor: float) -> Value:
+        return self.map(lambda x: x * factor)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a table: NAME, NAME_low, NAME_high."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @classmethod
+    def of(cls, row: Any, name: str, n: int = 0) -> Value:
+        """Back from the columns of a table's row."""
+        return cls(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]), n)
+
+
+def location(values: Any) -> Value:
+    """The Hodges-Lehmann estimate: the median of the means of all pairs (Hodges and Lehmann 1963).
+
+    Nearly as efficient as the mean for normal noise, and unmoved by up to 29 % of wild values. The interval inverts
+    Wilcoxon's signed-rank test (Hollander and Wolfe 1999, section 3.3). It lies within the values, so that of a time is
+    never below zero. With fewer than six values no interval of 95 % exists: it is then their range.
+    """
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    i, j = np.triu_indices(n)
+    walsh = np.sort((values[i] + values[j]) / 2)
+    skip = _signed_rank_quantile(n)
+    return Value(float(np.median(walsh)), float(walsh[skip]), float(walsh[-1 - skip]), n)
+
+
+def _signed_rank_quantile(n: int) -> int:
+    """How many of the sorted pair means lie outside the interval at either end: the largest k with P(W <= k) <= 2.5 %,
+    where W is the signed-rank statistic of n values without a difference; 0 where there is none."""
+    if n > _EXACT:
+        mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
+        return int(mean - _Z * variance**0.5 - 0.5)
+    ways = np.array([1.0])  # of every sum of ranks: each rank is part of it or not
+    for rank in range(1, n + 1):
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    return max(0, int((np.cumsum(ways) / 2.0**n <= (1 - _LEVEL) / 2).sum()) - 1)
+
+
+def ratio(above: Any, below: Any) -> Value:
+    """Of paired positive values: the location of the logarithms of their ratios, as a ratio."""
+    return location(np.log(np.asarray(above, dtype=float) / np.asarray(below, dtype=float))).map(lambda x: float(np.exp(x)))
+
+
+def slopes(x: Any, y: Any) -> np.ndarray:
+    """(rounds,): the slope of each round's line through its points, the median of those of all pairs (Theil 1950,
+    Sen 1968).
+
+    Args:
+        x: (points,).
+        y: (rounds, points).
+    """
+    return np.array([stats.theilslopes(row, x).slope for row in np.asarray(y, dtype=float)])
+
+
+def quotient(above: Any, below: Any) -> Value:
+    """The location of paired values over that of others, where single ones may be near zero, as slopes may.
+
+    The interval is a percentile bootstrap over pairs (2,000 resamples, seeded).
+    """
+    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    estimate = location(above).estimate / location(below).estimate
+    picks = np.random.default_rng(0).integers(0, len(above), (_RESAMPLES, len(above)))
+    found = np.median(above[picks], axis=1) / np.median(below[picks], axis=1)
+    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Value(estimate, min(float(low), estimate), max(float(high), estimate), len(above))
+
+
+def median(values: Any) -> Value:
+    """The median, with the interval between the order statistics that a binomial puts 95 % between."""
+    values = np.sort(np.asarray(values, dtype=float))
+    n = len(values)
+    low, high = (int(place) for place in stats.binom.interval(_LEVEL, n, 0.5))
+    return Value(float(np.median(values)), float(values[low]), float(values[min(high, n - 1)]), n)
+
+
+def proportion(right: int, of: int) -> Value:
+    """With Wilson's score interval (Wilson 1927). Of nothing, anything is possible."""
+    if of == 0:
+        return Value(float("nan"), 0.0, 1.0, 0)
+    low, high = proportion_confint(right, of, alpha=1 - _LEVEL, method="wilson")
+    return Value(right / of, float(low), float(high), of)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What two readers of the same strings have apart.
+
+    Attributes:
+        difference: share that the first reads right minus that of the second.
+        only_first, only_second: strings that only one of them reads right.
+        p_value: McNemar's exact test.
+    """
+
+    difference: Value
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def paired_difference(first: Any, second: Any) -> Paired:
+    """Compare two readers by the strings that each reads right.
+
+    The interval is Tango's score interval (Tango 1998). It has width even where both read every string alike.
+
+    Args:
+        first, second: (strings,) bool, in the same order.
+    """
+    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    n, b, c = len(first), int((first & ~second).sum()), int((~first & second).sum())
+    table = [[int((first & second).sum()), b], [c, int((~first & ~second).sum())]]
+    p_value = float(mcnemar(table, exact=True).pvalue) if b + c else 1.0
+    return Paired(_tango(b, c, n), b, c, p_value)
+
+
+def _tango(b: int, c: int, n: int) -> Value:
+    """(b - c) / n, with the differences that the score test does not reject."""
+
+    def score(delta: float) -> float:
+        # The likeliest chance that only the second is right, if the true difference is `delta`.
+        linear, constant = -b - c + (2 * n - b + c) * delta, -c * delta * (1 - delta)
+        q = (np.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
+        variance = n * (2 * q + delta * (1 - delta))
+        return float((b - c - n * delta) / np.sqrt(variance)) if variance > 0 else 0.0
+
+    estimate, edge = (b - c) / n, 1e-12
+
+    def end(sign: int) -> float:
+        """Where the score reaches ∓z on one side of the estimate."""
+        far, near = sign * (1 - edge), estimate + sign * edge
+        if abs(near) >= abs(far) and np.sign(near) == sign:
+            return float(sign)
+        if sign * score(far) > -_Z:
+            return float(sign)
+        return float(brentq(lambda delta: score(delta) + sign * _Z, near, far, xtol=1e-10))
+
+    return Value(estimate, end(-1), end(1), n)
