@@ -1,14 +1,14 @@
 """Test sets stay what they are: hashes of a few of their lines.
 
-Every number in the results is of lines that are drawn from a seed. A change in how they are drawn would make another test
-set without a word. These hashes notice. If you meant to change it, measure everything again, then put the new ones here.
+Every number in the results is of lines that are drawn from a seed. A change in how they are drawn would make another
+test set without a word. These hashes notice. If you meant the change, measure everything again and put new hashes here.
 
 What differs between machines must not fail. So each hash is of something that does not:
 
 - Which digits are drawn, and `grid`, are made of whole numbers: every pixel counts.
-- `jitter` and `wild` are drawn in floating point. Machines may round differently in the last bit, which can change a pixel
-  by 1. So we hash pixels rounded to five greys. No pixel of these lines is near where a grey ends: with every input moved
-  by up to 1e-6, which is ten times a rounding error, 300 trials in 300 gave the same hash.
+- `jitter` and `wild` are drawn in floating point. Machines may round differently in the last bit, which can change a
+  pixel by 1. So we hash pixels rounded to five greys. No pixel of these lines is near where a grey ends: with every
+  input moved by up to 1e-6, which is ten times a rounding error, 300 trials in 300 gave the same hash.
 - A JPEG can turn a change of 1 into one of 7. So `wild` is hashed before it is stored as a JPEG. After it we hash only
   lines that 300 trials did not change either. JPEG itself is made of whole numbers: libjpeg-turbo gives the same pixels
   on every processor.
