@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seqocr.checkpoints import READER, load_recognizer
 from seqocr.cli import Skip, choose_device, run
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def _measure_lines(
     from bench.lines import measure
     from bench.store import Store
     from seqocr.data.folder import LineFolder
-    from seqocr.models.recognizer import READER, Recognizer
+    from seqocr.models.recognizer import Recognizer
 
-    recognizer = Recognizer.load(weights or READER)
+    recognizer = load_recognizer(weights or READER)
     folder = None
     if real:
         folder = LineFolder(real, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)

@@ -20,13 +20,15 @@ from bench.plan import LENGTHS, Cell, Plan
 from bench.rounds import measure_rounds, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr import evaluation
 from seqocr.data.material import mixture
 from seqocr.data.sources import load_digits
 from seqocr.errors import InputError
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.training import TrainConfig, fit
+from seqocr.train.config import TrainConfig
+from seqocr.train.loop import fit
 
 
 def measure_accuracy(plan: Plan, cell: Cell, store: Store, weights: Path | None) -> None:
@@ -41,12 +43,12 @@ def measure_accuracy(plan: Plan, cell: Cell, store: Store, weights: Path | None)
     material = mixture(config.level, config.length, config.seed, config.augmentation, (train, validation))
     tables = []
     for layers in cell.points:
-        encoder = Recognizer.load(weights or SHIPPED)
+        encoder = load_recognizer(weights or SHIPPED)
         recognizer = _with_layers(encoder, layers, encoder.max_length)
         folder = store.path(f"depth-{layers}")
         if not (folder / "config.json").exists() or (folder / "training-state.safetensors").exists():
             fit(recognizer, material, config, folder)
-        read = evaluation.predict(Recognizer.load(folder), task_strings(plan.strings), ["ar"])
+        read = evaluation.predict(load_recognizer(folder), task_strings(plan.strings), ["ar"])
         tables.append(read.drop(columns="head").assign(layers=layers))
     store.write("depth-predictions", pd.concat(tables, ignore_index=True))
     for layers in cell.points:

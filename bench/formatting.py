@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
+
+from seqocr.statistics import Value
+
+UNSTEADY = 0.1  # half an interval, as a share of its estimate, from which a time is marked
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -15,41 +17,53 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join([head, rule, *rows])
 
 
-def interval(fit: Any) -> str:
-    """A slope with its confidence interval."""
-    return f"{signed(fit['b_ms'])} ({signed(fit['b_low'])} to {signed(fit['b_high'])})"
+def unsteady(value: Value) -> bool:
+    return (value.high - value.low) / 2 > UNSTEADY * abs(value.estimate)
 
 
-def signed(value: float) -> str:
-    """Milliseconds that may be near zero or below it, to three digits."""
-    return f"{value:.3g}" if abs(value) >= 1e-4 else "0"
+def digits(number: float, count: int = 3) -> str:
+    """To so many significant digits, without an exponent."""
+    if number == 0 or abs(number) < 5e-5:
+        return "0"
+    if abs(number) >= 10 ** (count - 1):
+        return f"{number:,.0f}"
+    return f"{number:.{count}g}"
 
 
-def milliseconds(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+def time(value: Value, unit: str = "") -> str:
+    """A time or a rate with its interval; marked where the interval is wide."""
+    shown = f"{digits(value.estimate)}{unit} ({digits(value.low)} to {digits(value.high)})"
+    return f"{shown} ≈" if unsteady(value) else shown
 
 
-def percent(value: float) -> str:
-    return f"{value * 100:.2f} %"
+def ratio(value: Value) -> str:
+    """A ratio with its interval; marked where the interval is wide."""
+    shown = f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return f"{shown} ≈" if unsteady(value) else shown
 
 
-def proportion(row: Any, name: str) -> str:
-    """A proportion with its confidence interval, from columns NAME, NAME_low and NAME_high."""
-    return f"{percent(row[name])} ({percent(row[f'{name}_low'])} to {percent(row[f'{name}_high'])})"
+def percent(number: float, places: int = 1) -> str:
+    return f"{number * 100:.{places}f} %"
 
 
-def points(row: Any) -> str:
-    """A difference of proportions in percentage points, with its confidence interval."""
-    return f"{row['difference'] * 100:+.2f} ({row['low'] * 100:+.2f} to {row['high'] * 100:+.2f})"
+def share(value: Value, places: int = 1) -> str:
+    """A proportion with its interval."""
+    return f"{percent(value.estimate, places)} ({value.low * 100:.{places}f} to {value.high * 100:.{places}f})"
 
 
-def ratio(row: Any) -> str:
-    return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+def points(value: Value) -> str:
+    """A difference of proportions in percentage points, with its interval."""
+    return f"{value.estimate * 100:+.2f} ({value.low * 100:+.2f} to {value.high * 100:+.2f})"
 
 
-def si(value: float) -> str:
+def si(number: float) -> str:
     """12345678 -> 12.3 M."""
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value:.0f}"
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def listed(words: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""

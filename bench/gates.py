@@ -19,11 +19,12 @@ import torch
 from bench import runtimes
 from bench.plan import HEADS, TASK_LENGTH, TINY
 from bench.subjects import Bound, bind, clock, costs
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)
@@ -54,7 +55,7 @@ def counts() -> dict[str, Any]:
 def through_runtimes() -> dict[str, Any]:
     """Passes of every head in `RUNTIMES`, and how many strings it reads otherwise than in eager mode."""
     strings = SequenceMNIST(embedded_digits(), TASK_LENGTH, count=_STRINGS)
-    recognizer = Recognizer.load(SHIPPED)
+    recognizer = load_recognizer(SHIPPED)
     pixel_values = recognizer.processor(strings.batch(range(_STRINGS))[0])
     eager = runtimes.prepare("eager", recognizer, Path()).heads
     found: dict[str, Any] = {"runtime_passes": {}, "disagreements": {}}

@@ -19,7 +19,7 @@ from bench.formatting import milliseconds, percent, points, proportion
 from bench.plan import HEADS
 from bench.store import Store
 from seqocr import evaluation
-from seqocr.data.layout import LEVELS
+from seqocr.data.levels import LEVELS
 from seqocr.files import replacing
 
 SURE = 0.9  # confidence from which a text is kept, where some are left to people

@@ -24,18 +24,20 @@ import torch
 from bench import peers
 from bench.plan import HEADS
 from bench.store import Store, now
+from seqocr.checkpoints import load_recognizer
 from seqocr import evaluation
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
 from seqocr.data.images import load_line
-from seqocr.data.layout import LEVELS, contact_sheet
+from seqocr.data.levels import LEVELS, contact_sheet
 from seqocr.data.material import OWN, mixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits, load_digits_or_validation
 from seqocr.files import replacing
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
-from seqocr.training import FINE_TUNING, VALIDATION_SHARE, TrainConfig, fit
+from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, TrainConfig
+from seqocr.train.loop import fit
 
 LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 HELD_OUT = 0.2  # share of a folder that is never trained on
@@ -128,7 +130,7 @@ def measure_real(folder: LineFolder, store: Store, recognizer: Recognizer) -> No
 def fine_tuned(learned: LineFolder, out: Path, recognizer: Recognizer) -> Recognizer:
     """As `seqocr train --init strings --data DIR` does it; goes on where an earlier run was cut short."""
     if (out / "config.json").exists() and not (out / "training-state.safetensors").exists():
-        return Recognizer.load(out)
+        return load_recognizer(out)
     config = TrainConfig(level=OWN, **FINE_TUNING)
     train, validation = learned.split(VALIDATION_SHARE, "validation")
     own = ShuffledLines(train, LineAugmentation(), config.seed), validation

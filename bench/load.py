@@ -23,9 +23,10 @@ from bench import runtimes
 from bench.plan import HEADS, Cell
 from bench.rounds import task_strings
 from bench.store import Store
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr.batching import Batcher
 from seqocr.models.base import Decoded
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
 LOAD_HEADS = ("ar-generate", *HEADS)
@@ -199,7 +200,7 @@ def _row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
 
 def _test(request: dict[str, Any]) -> dict[str, Any]:
     """What the process of a test does: the test split's strings, read through a runtime."""
-    recognizer = Recognizer.load(request["weights"])
+    recognizer = load_recognizer(request["weights"])
     strings = task_strings(_LINES)
     lines: Any = strings.batch(range(len(strings)))[0]
     decode = runtimes.prepare(request["runtime"], recognizer, Path(request["folder"])).heads[request["head"]]

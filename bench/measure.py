@@ -17,9 +17,10 @@ from bench.plan import ACCURACY_VARIANTS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, rounds_done, rounds_left, task_strings
 from bench.store import Store, now
 from bench.subjects import Bound, bind, clock, costs, machine_rates
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr import evaluation
 from seqocr.files import replacing
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
 
 _SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
@@ -73,7 +74,7 @@ def measure_accuracy(plan: Plan, store: Store, device: torch.device, weights: Pa
     """Read the same held-out strings with every variant, and keep readings, sample images and their origin."""
     strings = task_strings(plan.strings)
     digits = strings.digits
-    recognizer = Recognizer.load(weights or SHIPPED).to(device)
+    recognizer = load_recognizer(weights or SHIPPED).to(device)
     predictions = evaluation.predict(recognizer, strings, ACCURACY_VARIANTS)
     chosen = _samples(predictions)
     lines, _ = strings.batch(chosen)

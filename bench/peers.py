@@ -30,9 +30,11 @@ from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, readings, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import clock
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr.data.processor import Processor
 from seqocr.models.presets import PRESETS
-from seqocr.models.recognizer import DIGITS, SHIPPED, Recognizer
+from seqocr.data.sources import DIGITS
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
 _DOCTR = ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")
@@ -225,7 +227,7 @@ def measure_readings(plan: Plan, store: Store, weights: Path | None) -> None:
     """Read the strings of `measure_accuracy` with every peer that is there and has trained weights."""
     strings = task_strings(plan.strings)
     lines, texts = strings.batch(range(len(strings)))
-    recognizer = Recognizer.load(weights or SHIPPED)
+    recognizer = load_recognizer(weights or SHIPPED)
     not_run = {name: why for name in names() if (why := missing(name))}
     about: dict[str, Any] = {}
     rows: list[pd.DataFrame] = []
@@ -244,7 +246,7 @@ def measure_peers(cell: Cell, store: Store, weights: Path | None, reporter: Repo
     if not rounds_left(store, cell):
         return
     lines: Any = task_strings(cell.batch).batch(range(cell.batch))[0]
-    recognizer = Recognizer.load(weights or SHIPPED)
+    recognizer = load_recognizer(weights or SHIPPED)
     with TemporaryDirectory() as folder:
         read = {name: load(name, recognizer, Path(folder)).read for name in names() if not missing(name)}
         calls = [(name, batch) for name in read for batch in (1, cell.batch)]

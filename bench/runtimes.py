@@ -20,9 +20,10 @@ from bench.plan import HEADS, TASK_LENGTH, Cell, Plan
 from bench.rounds import measure_rounds, readings, rounds_left, task_strings
 from bench.store import Store
 from bench.subjects import bind, clock
+from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr import environment
 from seqocr.models.base import Decoded, Variant
-from seqocr.models.recognizer import SHIPPED, Recognizer
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
 REST = 0.01  # seconds before another reader is timed
@@ -125,7 +126,7 @@ def measure_agreement(plan: Plan, store: Store, weights: Path | None) -> None:
     """Read the strings of `measure_accuracy` through every runtime that is there."""
     strings = task_strings(plan.strings)
     images, texts = strings.batch(range(len(strings)))
-    recognizer = Recognizer.load(weights or SHIPPED)
+    recognizer = load_recognizer(weights or SHIPPED)
     pixel_values = recognizer.processor(images)
     not_run = {runtime: why for runtime in plan.runtimes if (why := missing(runtime))}
     rows: list[pd.DataFrame] = []

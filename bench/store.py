@@ -1,44 +1,31 @@
-"""Saved measurements: one folder a run, one CSV a cell, every raw value kept.
+"""Saved measurements: a folder a run, a part of it a few tables and a JSON of facts, every raw value kept.
 
-A run is what one machine measured with one preset and one version of the code, so that rows that cannot be compared
-never meet in one table. A run that was killed goes on in its own folder; another machine starts another.
+A run is what one machine measured with one preset and one set of weights, so that rows that cannot be compared never
+meet in one table. A part also notes what it depends on (`bench.dependencies`). One that was killed goes on where it
+was; one whose dependencies have changed is measured again, and no other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import bench
-import seqocr
-from bench.plan import Plan
 from seqocr import environment
-from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
-from seqocr.files import write_csv, write_json
+from seqocr.files import replacing, write_json
 
-# What decides whether two measurements may stand in one table. The commit is not among it: the digest of the code is.
+# What decides whether two measurements may stand in one report.
 _IDENTITY = (
     *("cpu", "gpu", "cores", "threads", "vector_instructions"),
     *("python", "torch", "transformers", "onnxruntime", "openvino"),
 )
-_NOT_MEASURING = {
-    "answer.py",
-    "formatting.py",
-    "line_report.py",
-    "gates.py",
-    "plots.py",
-    "report.py",
-    "statistics.py",
-}  # these may change without measuring again
-
-
-LINES = "lines"  # what runs of `bench.lines` are called
+_TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 
 
 class Store:
@@ -48,104 +35,121 @@ class Store:
         self.folder = folder
 
     @classmethod
-    def for_plan(cls, results: Path, plan: Plan, device: str = "cpu", weights: Path | None = None) -> Store:
-        """The folder of this plan on this machine, new or begun earlier."""
-        return cls._of(results, plan.preset, [repr(plan)], device, weights)
+    def open(cls, results: Path, preset: str, device: str, about: dict[str, Any]) -> Store:
+        """The folder of such a run on this machine, new or begun earlier.
 
-    @classmethod
-    def for_lines(
-        cls, results: Path, count: int, real: LineFolder | None, device: str = "cpu", weights: Path | None = None
-    ) -> Store:
-        """The folder of what is read beyond the task (`bench.lines`), new or begun earlier."""
-        listed = [(line.name, line.text) for line in real.lines] if real else []
-        return cls._of(results, LINES, [count, listed], device, weights)
-
-    @classmethod
-    def _of(cls, results: Path, name: str, what: list[Any], device: str, weights: Path | None) -> Store:
-        facts = {**environment.describe(), "device": device}
-        identity = [*what, device, code_digest(weights), *(facts[name] for name in _IDENTITY)]
+        Args:
+            about: what else is part of the run's identity: weights and real lines, as JSON has them.
+        """
+        machine = {**environment.describe(), "device": device}
+        identity = [preset, about, device, *(machine[name] for name in _IDENTITY)]
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-        store = cls(results / "raw" / f"{name}-{digest}")
-        if not (store.folder / "run.json").exists():
-            store.write_facts({"preset": name, "started": now(), "finished": None, "environment": facts})
+        store = cls(results / "raw" / f"{preset}-{digest}")
+        if not store.file("run", ".json").exists():
+            facts = {"preset": preset, **about, "started": now(), "finished": None, "environment": machine}
+            store.write_facts("run", facts)
         return store
 
     @classmethod
     def latest(cls, results: Path) -> Store:
-        """The run of a plan that was finished last.
+        """The run that was finished last.
 
         Raises:
             InputError: there is none.
         """
-        finished = cls._finished(results, lines=False)
-        if finished is None:
-            raise InputError(f"{results / 'raw'} holds no finished run: measure first, with `make bench`")
-        return finished
-
-    @classmethod
-    def latest_lines(cls, results: Path) -> Store | None:
-        """The run of `bench.lines` that was finished last."""
-        return cls._finished(results, lines=True)
-
-    @classmethod
-    def _finished(cls, results: Path, lines: bool) -> Store | None:
         stores = [cls(path.parent) for path in (results / "raw").glob("*/run.json")]
-        found = [s for s in stores if s.facts().get("finished") and (s.facts()["preset"] == LINES) == lines]
-        return max(found, key=lambda store: store.facts()["finished"], default=None)
+        finished = {store: str(store.facts("run").get("finished") or "") for store in stores}
+        if not any(finished.values()):
+            raise InputError(f"{results / 'raw'} holds no finished run: measure first, with `make bench`")
+        return max(finished, key=lambda store: finished[store])
 
-    def facts(self) -> dict[str, Any]:
-        """run.json: preset, environment, times.
+    def file(self, name: str, suffix: str) -> Path:
+        return self.folder / f"{name}{suffix}"
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Of the run ("run"), or of a part; empty if there are none.
 
         Raises:
-            InputError: it is missing or corrupt.
+            InputError: they are corrupt.
         """
-        path = self.folder / "run.json"
+        path = self.file(name, ".json")
+        if not path.exists():
+            return {}
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
-        return dict(facts)
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        write_json(self.folder / "run.json", facts)
+    def write_facts(self, name: str, facts: dict[str, Any]) -> None:
+        write_json(self.file(name, ".json"), facts)
 
-    def path(self, name: str) -> Path:
-        return self.folder / name
+    def add_facts(self, name: str, **facts: Any) -> None:
+        self.write_facts(name, {**self.facts(name), **facts})
 
-    def has(self, name: str) -> bool:
-        return self.path(f"{name}.csv").exists()
+    def has(self, table: str) -> bool:
+        return self.file(table, ".csv.gz").exists()
 
-    def write(self, name: str, table: pd.DataFrame) -> None:
-        write_csv(self.path(f"{name}.csv"), table)
+    def write(self, table: str, rows: pd.DataFrame) -> None:
+        with replacing(self.file(table, ".csv.gz")) as temporary:
+            # The same bytes from the same rows: no time of writing, and no digits beyond what a clock can tell.
+            rows.to_csv(temporary, index=False, float_format="%.7g", compression={"method": "gzip", "mtime": 0})
 
-    def read(self, name: str) -> pd.DataFrame:
+    def read(self, table: str) -> pd.DataFrame:
         """A saved table. Texts of digits stay texts.
 
         Raises:
             InputError: it is missing or corrupt.
         """
-        path = self.path(f"{name}.csv")
-        texts = {"text": str, "prediction": str}
+        path = self.file(table, ".csv.gz")
         try:
-            return pd.read_csv(
-                path, dtype=texts, keep_default_na=False, na_values={"peak_bytes": [""], "confidence": [""]}
-            )
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}): delete it and run `make bench` again") from error
+            columns = pd.read_csv(path, nrows=0).columns
+            missing = {name: [""] for name in columns if name not in _TEXTS}
+            return pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=missing)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
+
+    def begin(self, part: str, depends: dict[str, Any], again: bool = False) -> list[str]:
+        """Make ready to measure a part: what it holds of other dependencies is deleted.
+
+        Returns:
+            the names of the dependencies that had changed.
+        """
+        facts = self.facts(part)
+        changed = changes(facts.get("depends", depends), depends)
+        if again or changed or "depends" not in facts:
+            self.delete(part)
+            self.write_facts(part, {"depends": depends, "commit": environment.commit(), "finished": None})
+        return changed
+
+    def finish(self, part: str) -> None:
+        self.add_facts(part, finished=now())
+
+    def finished(self, part: str, depends: dict[str, Any]) -> bool:
+        facts = self.facts(part)
+        return bool(facts.get("finished")) and facts.get("depends") == depends
+
+    def delete(self, part: str) -> None:
+        for path in self.folder.glob(f"{part}.*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def parts(self) -> list[str]:
+        """Of which something has been measured."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if path.stem != "run")
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The names of what is not as it was, one by one where dependencies are listed by name."""
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        else:
+            found.append(name)
+    return found
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def code_digest(weights: Path | None = None) -> str:
-    """Of every source file and weight that what is measured depends on."""
-    digest = hashlib.sha256()
-    for package in (seqocr, bench):
-        root = Path(str(package.__file__)).parent
-        for path in sorted([*root.rglob("*.py"), *root.rglob("*.safetensors")]):
-            if path.name not in _NOT_MEASURING:
-                digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    if weights is not None and (weights / "model.safetensors").is_file():
-        digest.update((weights / "model.safetensors").read_bytes())
-    return digest.hexdigest()

@@ -1,34 +1,64 @@
-"""What is timed: recognizers of the plan's sizes, their inputs, and everything about them that needs no clock."""
+"""What is timed: recognizers of several architectures and sizes with random weights, every head able to read n symbols."""
 
 from __future__ import annotations
 
-import gc
-import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench.plan import VARIANTS, Subject
+from bench import ways
 from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
-from seqocr.models.recognizer import HEADS, Recognizer
+from seqocr.models.heads import HEADS
+from seqocr.models.recognizer import Recognizer
 
+LENGTHS = (1, 2, 5, 10, 20, 50)
+TASK_LENGTH = 5  # symbols in a string of the task, and of everything not measured against length
+CODE = ("bench.subjects", "seqocr.models.recognizer", "seqocr.models.encoder", "seqocr.models.presets")
 _SEED = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One encoder at one input size, with all heads.
+
+    Attributes:
+        name: short, for files and axes.
+        preset: architecture.
+        image_size: (height, width) in pixels; for a growing image, the size that holds `TASK_LENGTH` digits.
+        grows: the image is as many cells wide as the string has digits; otherwise it is the same for every length.
+    """
+
+    name: str
+    preset: str
+    image_size: tuple[int, int]
+    grows: bool = False
+
+    def size_for(self, length: int) -> tuple[int, int]:
+        height, width = self.image_size
+        return (height, width // TASK_LENGTH * length) if self.grows else (height, width)
+
+    @property
+    def label(self) -> str:
+        height, width = self.image_size
+        return f"{self.preset} {height}×{width // TASK_LENGTH}·n" if self.grows else f"{self.preset} {height}×{width}"
+
+
+TINY = Subject("tiny-28x140", "tiny", (28, 140))
+SMALL_NATIVE = Subject("small-32x160", "small", (32, 160))
+SMALL_SQUARE = Subject("small-384x384", "small", (384, 384))
+TINY_GROWING = Subject("tiny-growing", "tiny", (28, 140), grows=True)
+# By name, in the order in which the report shows them.
+SUBJECTS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_SQUARE, TINY_GROWING)}
 
 
 @dataclass(frozen=True)
 class Bound:
     """A recognizer bound to a length: every head is one that could read that many symbols.
 
-    Weights are random: the clock does not see them, since autoregressive decoding is made to write exactly `length`
-    symbols. The parallel head has `length` slots, the CTC head frames enough for the worst case.
+    Weights are random. The clock does not see them, since heads that decide for themselves when to stop are made to
+    write exactly `length` symbols. One-pass heads have slots or frames enough for the worst case.
     """
 
     recognizer: Recognizer
@@ -43,138 +73,24 @@ class Bound:
 
     def variants(self) -> dict[str, Variant]:
         found = self.recognizer.variants()
-        return {name: found[name] for name in VARIANTS}
+        return {name: found[name] for name in ways.timed()}
 
 
 def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> dict[int, Bound]:
-    """The subject for each length. The autoregressive decoder is one for all, the encoder one an image size."""
+    """The subject for each length: one encoder an image size, and one head for all lengths where it can be told how
+    much to write."""
     bound: dict[int, Bound] = {}
     encoders: dict[tuple[int, int], Encoder] = {}
-    decoder: Any = None
+    shared: dict[str, Any] = {}
     for length in sorted(lengths, reverse=True):  # the longest first: its decoder has positions enough for the others
         torch.manual_seed(_SEED)
         size = subject.size_for(length)
         recognizer = Recognizer.build(subject.preset, tuple(HEADS), image_size=size, max_length=length)
         recognizer.encoder = encoders.setdefault(size, recognizer.encoder)
-        decoder = decoder or recognizer.heads["ar"]
-        recognizer.heads["ar"] = decoder
-        recognizer.head_settings["ar"]["max_position_embeddings"] = decoder.decoder.config.max_position_embeddings
+        for name, head in HEADS.items():
+            if head.imposes_length:
+                recognizer.heads[name] = shared.setdefault(name, recognizer.heads[name])
+                able = head.able_to_write(max(lengths), recognizer.head_settings[name])
+                recognizer.head_settings[name] = able
         bound[length] = Bound(recognizer.to(device).eval(), length, device)
     return bound
-
-
-def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
-    """What the encoder and each variant cost at batch 1, without a clock.
-
-    Parameters, FLOPs, bytes, passes and, if `memory`, peak memory.
-    """
-    encoder, length = bound.recognizer.encoder, bound.length
-
-    def peak(work: Callable[[], object]) -> int | None:
-        return peak_bytes(work, bound.device) if memory else None
-
-    pixel_values = bound.pixel_values(1)
-    with torch.inference_mode():
-        features = encoder(pixel_values)
-        rows = [
-            {
-                "variant": "encoder",
-                "length": length,
-                "parameters": parameters(encoder),
-                "flops": flops(lambda: encoder(pixel_values)),
-                "bytes": traffic(lambda: encoder(pixel_values)),
-                "passes": 0,
-                "peak_bytes": peak(lambda: encoder(pixel_values)),
-            }
-        ]
-        for name, decode in bound.variants().items():
-            head = bound.recognizer.heads[name.split("-")[0]]
-            rows.append(
-                {
-                    "variant": name,
-                    "length": length,
-                    "parameters": parameters(head),
-                    "flops": flops(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
-                    "bytes": traffic(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
-                    "passes": decode(features, length=length).passes,
-                    "peak_bytes": peak(lambda decode=decode: decode(features, length=length)),  # type: ignore[misc]
-                }
-            )
-    return rows
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of matrix products, convolutions and attention, counted by torch.
-
-    Attention runs as plain matrix products while it is counted: the fused kernels are not counted on every device.
-    """
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return int(counter.get_total_flops())
-
-
-def traffic(work: Callable[[], object]) -> int:
-    """Bytes that the operations counted by `flops` read and write, each operand once: weights, activations, caches."""
-    aten = torch.ops.aten
-    products = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution)
-    with (
-        FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values)) as counter,
-        sdpa_kernel(SDPBackend.MATH),
-    ):
-        work()
-    return 4 * int(counter.get_total_flops())  # float32
-
-
-def _values(*operands: object, out_shape: object = None, **_: object) -> int:
-    """How many numbers the operands and the result of one operation hold."""
-    return sum(math.prod(shape) for shape in (*operands, out_shape) if isinstance(shape, torch.Size))
-
-
-def machine_rates(device: torch.device) -> dict[str, float]:
-    """What the machine reaches at its best, once: FLOP/s of a large float32 product, and bytes/s of reading memory."""
-    side, numbers = 1536, 2**26
-    a, b, memory = (torch.ones(shape, device=device) for shape in ((side, side), (side, side), (numbers,)))
-    return {
-        "flops_per_second": 2 * side**3 / clock(lambda: a @ b, device)[1],
-        "bytes_per_second": 4 * numbers / clock(memory.sum, device)[1],
-    }
-
-
-def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    """Most memory that `work` holds at once in tensors of its own, beyond weights and inputs, bytes."""
-    work()  # what is allocated once and kept is not counted
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    results = profiler.profiler.kineto_results
-    events = sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns())
-    held = peak = 0
-    for event in events:
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
-
-
-def clock(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """The result of `work` and the seconds it took, with the garbage collector held off and the device drained."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        result = work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return result, time.perf_counter() - start
-    finally:
-        if collecting:
-            gc.enable()

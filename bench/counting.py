@@ -1,0 +1,100 @@
+"""What needs no clock: parameters, passes, FLOPs, bytes moved and peak memory, exact or nearly so on any machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import ways
+from bench.subjects import Bound
+from bench.timer import clock
+
+
+def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
+    """What the encoder and each variant cost at batch 1: parameters, FLOPs, bytes, passes and, if `memory`, the peak."""
+    encoder, length, pixel_values = bound.recognizer.encoder, bound.length, bound.pixel_values(1)
+    with torch.inference_mode():
+        features = encoder(pixel_values)
+        work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, lambda: encoder(pixel_values))}
+        for name, decode in bound.variants().items():
+            head = bound.recognizer.heads[ways.head_of(name)]
+            work[name] = head, lambda decode=decode: decode(features, length=length)  # type: ignore[misc]
+        return [
+            {
+                "variant": name,
+                "length": length,
+                "parameters": parameters(module),
+                "flops": flops(call),
+                "bytes": traffic(call),
+                "passes": getattr(call(), "passes", 0),
+                "peak_bytes": peak_bytes(call, bound.device) if memory else None,
+            }
+            for name, (module, call) in work.items()
+        ]
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of matrix products, convolutions and attention, counted by torch.
+
+    Attention runs as plain matrix products while it is counted: the fused kernels are not counted on every device.
+    """
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        work()
+    return int(counter.get_total_flops())
+
+
+def traffic(work: Callable[[], object]) -> int:
+    """Bytes that the operations counted by `flops` read and write, each operand once: weights, activations, caches."""
+    aten = torch.ops.aten
+    products = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution)
+    with (
+        FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values)) as counter,
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        work()
+    return 4 * int(counter.get_total_flops())  # float32
+
+
+def _values(*operands: object, out_shape: object = None, **_: object) -> int:
+    """How many numbers the operands and the result of one operation hold."""
+    return sum(math.prod(shape) for shape in (*operands, out_shape) if isinstance(shape, torch.Size))
+
+
+def machine_rates(device: torch.device) -> dict[str, float]:
+    """What the machine reaches at its best, once: FLOP/s of a large float32 product, and bytes/s of reading memory."""
+    side, numbers = 1536, 2**26
+    a, b, memory = (torch.ones(shape, device=device) for shape in ((side, side), (side, side), (numbers,)))
+    return {
+        "flops_per_second": 2 * side**3 / clock(lambda: a @ b, device)[1]["seconds"],
+        "bytes_per_second": 4 * numbers / clock(memory.sum, device)[1]["seconds"],
+    }
+
+
+def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
+    """Most memory that `work` holds at once in tensors of its own, beyond weights and inputs, bytes."""
+    work()  # what is allocated once and kept is not counted
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    results = profiler.profiler.kineto_results
+    events = sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    held = peak = 0
+    for event in events:
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak

@@ -1,0 +1,162 @@
+"""What an experiment is: its configuration, how it is measured, its statistics, tables, plots and part of the report.
+
+One module of `bench.experiments` is one experiment. The loop (`bench.run`), the store, the timer and the page know no
+experiment by name, but for the first screen, which says what several of them found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from bench import dependencies
+from bench.store import Store
+from seqocr.checkpoints import READER, SHIPPED
+from seqocr.data.folder import LineFolder
+from seqocr.models.heads import HEADS
+from seqocr.progress import Reporter
+from seqocr.statistics import Value
+
+PRESETS = ("smoke", "default", "full")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is stored, resumed and measured again as one.
+
+    Attributes:
+        name: of its tables; begins with the experiment's name.
+        settings: a frozen dataclass: all that the measurement depends on besides code and weights.
+        steps: for the progress bar.
+        heads: that it runs.
+        weights: folders of the recognizers that it runs; none where weights are random.
+    """
+
+    name: str
+    settings: Any
+    steps: int = 1
+    heads: tuple[str, ...] = field(default_factory=lambda: tuple(HEADS))
+    weights: tuple[Path, ...] = ()
+
+
+@dataclass
+class Bench:
+    """What is measured with.
+
+    Attributes:
+        task: folder of the recognizer that reads the task's five digits; reader: of the one that reads any line.
+        real: labelled real lines, if there are any.
+        workers: runs tasks in other processes where nothing is timed; None: in this one.
+    """
+
+    store: Store
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    task: Path = SHIPPED
+    reader: Path = READER
+    real: LineFolder | None = None
+    workers: Callable[[], Executor] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report: a picture, a table of at most `LONGEST_TABLE` rows, and what it means in plain words.
+
+    Attributes:
+        details: longer tables and texts, folded away, by what to call them.
+    """
+
+    title: str
+    text: str
+    plot: str | None = None
+    table: pd.DataFrame | None = None
+    details: Mapping[str, pd.DataFrame | str] = field(default_factory=dict)
+
+
+LONGEST_TABLE = 12
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the first screen says, for `bench repeat`.
+
+    Attributes:
+        name: the same in every run.
+        verdict: the words that would flip.
+        value: the number behind it.
+        ratio: whether the number is a ratio of times.
+    """
+
+    name: str
+    verdict: str
+    value: Value
+    ratio: bool = True
+
+
+class Experiment:
+    """Subclass this in a module of `bench.experiments` and name an instance EXPERIMENT there.
+
+    Attributes:
+        name: short, for files.
+        order: place among the report's sections.
+        timed: nothing else may run while it is measured.
+        code: modules that measuring runs, besides the heads' and what it reaches in its own.
+    """
+
+    name: ClassVar[str]
+    order: ClassVar[int] = 100
+    timed: ClassVar[bool] = True
+    code: ClassVar[tuple[str, ...]] = ()
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        """What a preset measures; nothing if it leaves this out."""
+        raise NotImplementedError
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Measure what is missing of a part, saving as it goes."""
+        raise NotImplementedError
+
+    def results(self, store: Store) -> Any:
+        """Statistics of what is stored, handed to all that follows; None if there is nothing."""
+        raise NotImplementedError
+
+    def tables(self, results: Any) -> dict[str, pd.DataFrame]:
+        """To be written to tables/NAME.csv."""
+        return {}
+
+    def plots(self, results: Any, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        """To be drawn as plots/NAME.png and .svg; `everything` holds all experiments' results by name."""
+        return {}
+
+    def pictures(self, store: Store) -> dict[str, Path]:
+        """Images that were measured, to be copied to plots/NAME.png."""
+        return {}
+
+    def sections(self, results: Any, everything: Mapping[str, Any]) -> list[Section]:
+        raise NotImplementedError
+
+    def claims(self, results: Any) -> list[Claim]:
+        return []
+
+    def depends(self, part: Part) -> dict[str, Any]:
+        """What a part depends on, as JSON."""
+        code = dependencies.of_measuring(self) | dependencies.of_heads(part.heads)
+        for module in self.code:
+            code |= dependencies.of_module(module)
+        weights = {folder.name: dependencies.of_weights(folder) for folder in part.weights}
+        settings = json.loads(json.dumps(dataclasses.asdict(part.settings), default=str))
+        return {"settings": settings, "code": dict(sorted(code.items())), "weights": weights}
+
+
+def stored(store: Store, experiment: str) -> list[str]:
+    """The finished parts of an experiment, in the order in which they were finished."""
+    facts = {part: store.facts(part) for part in store.parts() if part.split("-")[0] == experiment}
+    return sorted((p for p in facts if facts[p].get("finished")), key=lambda part: facts[part]["finished"])

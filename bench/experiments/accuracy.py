@@ -1,0 +1,255 @@
+"""Does autoregression read digit strings better? The task's five digits, read by every way to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bench import plots, ways
+from bench.experiment import Bench, Claim, Experiment, Part, Section
+from bench.formatting import digits, listed, percent, points, share
+from bench.palette import look
+from bench.store import Store
+from bench.strings import CODE, held_out_digits, read_strings, task_strings
+from bench.subjects import TASK_LENGTH
+from seqocr import evaluation
+from seqocr.checkpoints import load_recognizer
+from seqocr.files import replacing
+from seqocr.models.heads import HEADS
+from seqocr.progress import Reporter
+from seqocr.statistics import Paired, Value, paired_difference
+
+_AT_ONCE = 250  # strings of a piece
+_SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
+_MISTAKES = 12
+_CONFUSIONS = 6  # most frequent ones named in the text
+
+
+@dataclass(frozen=True)
+class Settings:
+    strings: int
+
+
+PRESETS = {"smoke": Settings(200), "default": Settings(2000), "full": Settings(2000)}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    about: what was read, and by which weights.
+    gap: exact match of the autoregressive head minus that of the best head that needs one pass.
+    best: that head.
+    """
+
+    about: dict[str, Any]
+    predictions: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+    positions: pd.DataFrame
+    confusion: pd.DataFrame
+    samples: np.ndarray
+    shown: list[int]
+    best: str
+    gap: Paired
+
+    def exact(self, way: str) -> Value:
+        (row,) = self.summary[self.summary["head"] == way].to_dict("records")
+        return Value.of(row, "exact", row["strings"])
+
+    @property
+    def verdict(self) -> str:
+        if self.gap.difference.low > 0:
+            return "buys accuracy"
+        return "costs accuracy" if self.gap.difference.high < 0 else "buys no measurable accuracy"
+
+
+class Accuracy(Experiment):
+    name = "accuracy"
+    order = 20
+    timed = False
+    code = CODE
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        settings = PRESETS[preset]
+        steps = -(-settings.strings // _AT_ONCE)
+        return [Part("accuracy", settings, steps, tuple(HEADS), (bench.task,))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Readings, images of the first strings and of the worst mistakes, and where the digits came from."""
+        source = held_out_digits()
+        strings = task_strings(part.settings.strings, source)
+        starts = range(0, len(strings), _AT_ONCE)
+        pieces: list[Any] = [(strings, range(i, min(i + _AT_ONCE, len(strings))), {}) for i in starts]
+        predictions = read_strings(part, bench, reporter, pieces, ways.read())
+        chosen = _samples(predictions)
+        lines, _ = strings.batch(chosen)
+        with replacing(bench.store.file(part.name, ".samples.png")) as temporary:
+            Image.fromarray(torch.cat(list(lines)).numpy()).save(temporary)
+        recognizer = load_recognizer(part.weights[0])
+        about = {"source": source.source, "split": source.split, "strings": len(strings), "samples": chosen}
+        about |= {"charset": recognizer.charset, "provenance": recognizer.provenance}
+        bench.store.add_facts(part.name, about=about)
+
+    def results(self, store: Store) -> Results | None:
+        about = store.facts(self.name).get("about")
+        if about is None:
+            return None
+        predictions = store.read(self.name)
+        summary = evaluation.summary(predictions)
+        exact = summary.set_index("head")["exact"]
+        best = max(ways.one_pass(), key=lambda head: exact[head])
+        right = (predictions["prediction"] == predictions["text"]).to_frame("right").join(predictions[["index", "head"]])
+        wide = right.pivot(index="index", columns="head", values="right")
+        return Results(
+            about,
+            predictions,
+            summary,
+            evaluation.comparisons(predictions),
+            evaluation.positions(predictions),
+            evaluation.confusion(predictions, about["charset"]),
+            np.array(Image.open(store.file(self.name, ".samples.png"))),
+            about["samples"],
+            best,
+            paired_difference(wide["ar"], wide[best]),
+        )
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        names = ("comparisons", "positions", "confusion")
+        return {"accuracy": results.summary, **{name: getattr(results, name) for name in names}}
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        drawn: dict[str, Callable[[], Figure]] = {"accuracy": partial(accuracy_plot, results)}
+        for name, mistakes in (("samples", False), ("mistakes", True)):
+            if chosen := _chosen(results, mistakes):
+                drawn[name] = partial(strings_plot, results, chosen)
+        return drawn
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        about, gap = results.about, results.gap
+        text = (
+            f"{about['strings']:,} strings of {TASK_LENGTH} digits, drawn without replacement from the "
+            f"**{about['split']}** split of {about['source']}. On the same strings, `ar` minus `{results.best}`, the better "
+            f"one-pass head, is {points(gap.difference)} points of exact match (Tango's interval): {gap.only_first} strings "
+            f"are read right by `ar` alone, {gap.only_second} by `{results.best}` alone (McNemar p = {gap.p_value:.2g})."
+        )
+        if about["split"] != "test":
+            text += (
+                "\n\n**MNIST's test half could not be had on this machine.** These are validation digits. The weights "
+                "were not trained on them, but the best checkpoint was chosen by them: expect a little less of the test half."
+            )
+        if confused := _confusions(results.confusion):
+            text += f"\n\nMost frequent confusions (truth → read; ∅ is no symbol): {confused}."
+        shown = pd.DataFrame(
+            {
+                "way to decode": f"`{row['head']}`",
+                "exact match": share(Value.of(row, "exact"), 2),
+                "digits right": percent(row["digit_accuracy"], 2),
+                "CER": percent(row["cer"], 2),
+                "ECE": f"{row['ece']:.4f}",
+            }
+            for row in results.summary.to_dict("records")
+        )
+        details: dict[str, Any] = {"What was read: the first strings": "![Sample strings](plots/samples.png)"}
+        if _chosen(results, mistakes=True):
+            details["The worst mistakes"] = (
+                "Strings that most heads read wrong, the most confident first.\n\n![Worst mistakes](plots/mistakes.png)"
+            )
+        return [Section("Accuracy on the task", text, "accuracy", shown, details)]
+
+    def claims(self, results: Results) -> list[Claim]:
+        return [Claim("autoregression, accuracy on the task", results.verdict, results.gap.difference, ratio=False)]
+
+
+EXPERIMENT = Accuracy()
+
+
+def _samples(predictions: pd.DataFrame) -> list[int]:
+    """The first strings, then those read wrong by most variants and with most confidence."""
+    wrong = predictions[predictions["prediction"] != predictions["text"]]
+    worst = wrong.groupby("index").agg(heads=("head", "size"), confidence=("confidence", "mean"))
+    order = worst.sort_values(["heads", "confidence"], ascending=False).index.tolist()
+    first = list(range(min(_SAMPLES, predictions["index"].nunique())))
+    return first + [index for index in order if index not in first][:_MISTAKES]
+
+
+def _confusions(table: pd.DataFrame) -> str:
+    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(ways.heads())]
+    most = wrong.sort_values("count", ascending=False, kind="stable").head(_CONFUSIONS)
+    return listed([f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records")])
+
+
+def accuracy_plot(results: Results) -> Figure:
+    """Exact match of each way to decode with its Wilson interval; accuracy by position beside it."""
+    names = [name for name in ways.read() if name in set(results.summary["head"])]
+    figure, (left, right) = plots.panels(2, 4.8, 3.2)
+    for y, name in enumerate(names[::-1]):
+        plots.point(left, results.exact(name).times(100), y, look(name))
+    left.set_yticks(range(len(names)), names[::-1])
+    left.set_ylim(-0.5, len(names) - 0.5)
+    left.set_xlabel(f"whole-string exact match, % ({results.about['strings']:,} strings)")
+    left.set_title("Exact match (Wilson 95 % CI)", fontsize=10)
+    # Other ways to decode a head read alike here: the heads are enough, side by side so that bars do not cover.
+    own = [name for name in names if name in ways.heads()]
+    for i, name in enumerate(own):
+        part = results.positions[results.positions["head"] == name]
+        x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
+        errors = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]) * 100
+        style = look(name)
+        right.errorbar(
+            x, part["accuracy"] * 100, yerr=errors, fmt=style.marker, color=style.colour, capsize=3, ms=5, label=name
+        )
+    right.set_xticks(sorted(results.positions["position"].unique()))
+    right.set_xlabel("position in the string")
+    right.set_ylabel("digits read right, %")
+    right.set_title("Accuracy by position (Wilson 95 % CI)", fontsize=10)
+    figure.legend(loc="outside lower right", ncols=4, frameon=False)
+    return figure
+
+
+def _chosen(results: Results, mistakes: bool) -> list[int]:
+    """Indices of the strings that a sheet shows: the first ones, or those that a head read wrong."""
+    first = [i for place, i in enumerate(results.shown) if i == place]
+    if not mistakes:
+        return first
+    read = results.predictions
+    wrong = set(read[(read["prediction"] != read["text"]) & read["head"].isin(ways.heads())]["index"])
+    return [i for i in results.shown if i not in first] + [i for i in first if i in wrong]
+
+
+def strings_plot(results: Results, chosen: list[int]) -> Figure:
+    """Line images with each head's reading beside them; wrong ones crossed and in red."""
+    sheet, places = results.samples, {index: place for place, index in enumerate(results.shown)}
+    wide = results.predictions.pivot(index="index", columns="head", values="prediction")
+    truth = results.predictions.drop_duplicates("index").set_index("index")["text"]
+    heads = [name for name in ways.heads() if name in wide.columns]
+    cell = sheet.shape[0] // len(places)
+    figure = Figure(figsize=(7.2, 0.42 * len(chosen) + 0.75), layout="constrained")
+    axis = figure.add_subplot()
+    axis.axis("off")
+    aspect = sheet.shape[1] / cell
+    at = {name: aspect + 3.1 + 2.6 * i for i, name in enumerate(heads)}
+    for row, index in enumerate(chosen):
+        line = sheet[places[index] * cell : (places[index] + 1) * cell]
+        axis.imshow(255 - line, cmap="gray", vmin=0, vmax=255, extent=(0, aspect, row + 0.94, row + 0.06))
+        plain: dict[str, Any] = {"va": "center", "family": "monospace", "fontsize": 11}
+        axis.text(aspect + 0.5, row + 0.5, truth[index], **plain)
+        for name, x in at.items():
+            right = wide.loc[index, name] == truth[index]
+            style = {"color": "#222222"} if right else {"color": "#C1121F", "weight": "bold"}
+            axis.text(x, row + 0.5, str(wide.loc[index, name]) + ("" if right else " ✗"), **plain, **style)
+    axis.text(aspect / 2, -0.3, "image", ha="center", va="center", weight="bold")
+    for title, x in {"truth": aspect + 0.5, **at}.items():
+        axis.text(x, -0.3, title, ha="left", va="center", weight="bold")
+    axis.set_xlim(0, aspect + 3.1 + len(heads) * 2.6)
+    axis.set_ylim(len(chosen), -0.7)
+    axis.set_aspect("auto")
+    return figure

@@ -1,0 +1,137 @@
+"""Work without a clock: passes, FLOPs, bytes and memory, and how near the machine's limits the measured times come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench import ways
+from bench.counting import costs, machine_rates
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiments import latency
+from bench.formatting import digits, markdown_table, percent, si
+from bench.store import Store
+from bench.subjects import CODE, SUBJECTS, TASK_LENGTH, Subject, bind
+from seqocr.progress import Reporter
+
+_TRIES = 20  # of the machine's best rates
+
+
+@dataclass(frozen=True)
+class Settings:
+    subject: Subject
+    lengths: tuple[int, ...]
+    memory: bool = True
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The machine's best rates."""
+
+    tries: int = _TRIES
+
+
+@dataclass(frozen=True)
+class Results:
+    costs: pd.DataFrame
+    rates: pd.Series
+
+    def passes(self, way: str) -> int:
+        """At the task's length."""
+        at = self.costs[(self.costs["variant"] == way) & (self.costs["length"] == TASK_LENGTH)]
+        return int(at["passes"].iloc[0])
+
+
+class Costs(Experiment):
+    name = "costs"
+    order = 80
+    timed = True  # the rates are
+    code = (*CODE, "bench.counting", "bench.timer")
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        found = []
+        for each in latency.PRESETS[preset]:
+            lengths = tuple(sorted({min(each.lengths), TASK_LENGTH, max(each.lengths)}))
+            found.append(Part(f"costs-{each.subject.name}", Settings(each.subject, lengths)))
+        return [*found, Part("costs-rates", Rates(), heads=())]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        settings = part.settings
+        if isinstance(settings, Rates):
+            bench.store.write(part.name, pd.DataFrame([machine_rates(bench.device) for _ in range(settings.tries)]))
+            return
+        bound = bind(settings.subject, settings.lengths, bench.device)
+        rows = [row for n in settings.lengths for row in costs(bound[n], settings.memory)]
+        bench.store.write(part.name, pd.DataFrame(rows).assign(subject=settings.subject.name))
+
+    def results(self, store: Store) -> Results | None:
+        parts = {name.removeprefix("costs-"): store.read(name) for name in stored(store, self.name)}
+        tables = [parts[name] for name in SUBJECTS if name in parts]
+        if not tables or "rates" not in parts:
+            return None
+        return Results(pd.concat(tables, ignore_index=True), parts["rates"].max())
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return {"costs": results.costs}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        rows = []
+        for subject, part in results.costs.groupby("subject", sort=False):
+            if SUBJECTS[subject].grows:
+                continue
+            for variant in ("encoder", *ways.heads()):
+                here = part[(part["variant"] == variant) & (part["length"] == TASK_LENGTH)].iloc[0]
+                far = part[part["variant"] == variant].sort_values("length").iloc[-1]
+                rows.append(
+                    {
+                        "model": SUBJECTS[subject].label,
+                        "": f"`{variant}`",
+                        "parameters": si(here["parameters"]),
+                        "passes": here["passes"],
+                        f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
+                        f"FLOPs, n = {far['length']}": si(far["flops"]),
+                        "peak memory": f"{si(here['peak_bytes'])}B",
+                    }
+                )
+        text = (
+            "Exact counts at batch 1: FLOPs of matrix products, convolutions and attention; memory in tensors beyond weights "
+            "and input. Passes and FLOPs are the same on any machine."
+        )
+        details = {}
+        if timed := everything.get("latency"):
+            details["How near the machine's limits (roofline)"] = _limits(results, timed)
+        return [Section("Work, memory and passes", text, None, pd.DataFrame(rows), details)]
+
+
+EXPERIMENT = Costs()
+
+
+def _limits(results: Results, timed: latency.Results) -> str:
+    """The roofline model (Williams et al. 2009) at batch 1: the least time that the work, or the bytes that it moves,
+    could take at the machine's best rates."""
+    best, rows = results.rates, []
+    for t in timed.fixed:
+        for variant in ("encoder", *ways.heads()):
+            part = results.costs[(results.costs["subject"] == t.subject.name) & (results.costs["variant"] == variant)]
+            here = part[part["length"] == TASK_LENGTH].iloc[0]
+            compute = here["flops"] / best["flops_per_second"] * 1e3
+            memory = here["bytes"] / best["bytes_per_second"] * 1e3
+            measured = t.encode(TASK_LENGTH) if variant == "encoder" else t.decode(variant, TASK_LENGTH)
+            bound = max(compute, memory)
+            rows.append(
+                {
+                    "model": t.subject.label,
+                    "": f"`{variant}`",
+                    "bound, ms": f"{digits(bound)} ({'work' if compute > memory else 'memory'})",
+                    "measured, ms": digits(measured.estimate),
+                    "share of the limit": percent(bound / measured.estimate),
+                }
+            )
+    return (
+        f"The best rates seen in this run are {best['flops_per_second'] / 1e9:.0f} GFLOP/s for a large matrix product and "
+        f"{best['bytes_per_second'] / 1e9:.1f} GB/s for reading memory. Decoding alone, n = {TASK_LENGTH}; for the encoder, its "
+        "own. A share above 100 % means that weights were read from a cache.\n\n" + markdown_table(pd.DataFrame(rows))
+    )

@@ -1,0 +1,153 @@
+"""How many strings a second does a head read in batches?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import plots, ways
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiments.latency import in_turn
+from bench.formatting import time
+from bench.store import Store
+from bench.subjects import CODE, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
+from bench.timer import ByRound, Rounds, counted
+from seqocr.progress import Reporter
+from seqocr.statistics import Value, location
+
+
+@dataclass(frozen=True)
+class Settings:
+    subject: Subject
+    batches: tuple[int, ...]
+    rounds: int
+    warmup: int = 1
+
+
+PRESETS = {
+    "smoke": (Settings(TINY, (1, 8), 2),),
+    "default": (Settings(TINY, (1, 8, 64), 6), Settings(SMALL_NATIVE, (1, 8), 6)),
+    "full": (
+        Settings(TINY, (1, 8, 64), 10),
+        Settings(SMALL_NATIVE, (1, 8, 64), 8),
+        Settings(SMALL_SQUARE, (1, 8), 6),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    rates: strings a second, by (subject, way or "encoder", batch).
+    """
+
+    rates: dict[tuple[str, str, int], Value]
+
+    @property
+    def subjects(self) -> list[str]:
+        return list(dict.fromkeys(subject for subject, _, _ in self.rates))
+
+    def of(self, subject: str, way: str) -> dict[int, Value]:
+        return {batch: value for (s, w, batch), value in self.rates.items() if (s, w) == (subject, way)}
+
+
+class Throughput(Experiment):
+    name = "throughput"
+    order = 50
+    code = (*CODE, "bench.timer", "bench.experiments.latency")
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return [Part(f"throughput-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        settings: Settings = part.settings
+        bound = bind(settings.subject, (TASK_LENGTH,), bench.device)[TASK_LENGTH]
+        inputs = {batch: bound.pixel_values(batch) for batch in settings.batches}
+
+        def visit(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            for row in in_turn(bound, ways.timed(deployed=True), inputs[batch], shuffle):
+                yield {"batch": batch, **row}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(settings.batches, visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        parts = {name.removeprefix("throughput-"): store.read(name) for name in stored(store, self.name)}
+        rates: dict[tuple[str, str, int], Value] = {}
+        for subject in (name for name in SUBJECTS if name in parts):
+            rows = parts[subject]
+            encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")
+            by = ByRound(pd.concat([rows, encoder]), ["variant", "batch", "phase"])
+            for batch in sorted(int(b) for b in counted(rows)["batch"].unique()):
+                for way in (*ways.timed(deployed=True), "encoder"):
+                    phases = ("encode",) if way == "encoder" else ("encode", "decode", "confidence")
+                    seconds = location(sum(by(*((way, batch, phase) for phase in phases))))
+                    rates[subject, way, batch] = seconds.map(lambda s, batch=batch: batch / s)
+        return Results(rates) if rates else None
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = [
+            {"subject": s, "variant": way, "batch": batch, "rounds": value.n, **value.columns("strings_per_second")}
+            for (s, way, batch), value in results.rates.items()
+        ]
+        return {"throughput": pd.DataFrame(rows)}
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"throughput": partial(throughput_plot, results)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        rows = []
+        for subject in results.subjects:
+            largest = max(results.of(subject, "encoder"))
+            for way in ways.deployed():
+                rates = results.of(subject, way)
+                rows.append(
+                    {
+                        "model": SUBJECTS[subject].label,
+                        "way to decode": f"`{way}`",
+                        "strings/s, batch 1": time(rates[1]),
+                        f"strings/s, batch {largest}": time(rates[largest]),
+                    }
+                )
+        shares = []
+        for subject in results.subjects:
+            largest = max(results.of(subject, "encoder"))
+            slow, fast = (
+                max(results.of(subject, way)[largest].estimate for way in kind)
+                for kind in (ways.autoregressive(), ways.one_pass())
+            )
+            shares.append(f"{fast / slow:.2f} times at batch {largest} ({SUBJECTS[subject].label})")
+        text = (
+            "In a batch, a decoder pass is shared by all strings, so autoregression costs less a string. One-pass heads still "
+            f"read more: {'; '.join(shares)}. Strings of {TASK_LENGTH}, image to text."
+        )
+        return [Section("Throughput", text, "throughput", pd.DataFrame(rows))]
+
+
+EXPERIMENT = Throughput()
+
+
+def throughput_plot(results: Results) -> Figure:
+    """Strings a second against batch size."""
+    figure, axes = plots.panels(len(results.subjects), 3.6, 3.3, columns=3)
+    shown = (*ways.timed(deployed=True), "encoder")
+    for axis, subject in zip(axes, results.subjects, strict=True):
+        for way in shown:
+            rates = results.of(subject, way)
+            plots.curve(axis, way, list(rates), list(rates.values()))
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        plots.at_points(axis, list(results.of(subject, "encoder")))
+        plots.plain_log_axis(axis, "y")
+        axis.set_xlabel("batch size")
+        axis.set_title(SUBJECTS[subject].label, fontsize=10)
+    axes[0].set_ylabel("strings per second")
+    figure.suptitle(f"Throughput, strings of {TASK_LENGTH} (95 % CI)", fontsize=11)
+    plots.legend(figure, shown)
+    return figure

@@ -1,0 +1,82 @@
+"""The loop: every part that is missing or of other code is measured, what is not timed first."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+
+import psutil
+import torch
+
+from bench.experiment import Bench, Experiment, Part
+from bench.experiments import experiments
+from bench.store import now
+from seqocr.errors import InputError
+from seqocr.progress import progress
+
+
+def run(preset: str, bench: Bench, again: bool = False) -> None:
+    """Measure what a preset wants and the store has not, and say why anything is measured a second time."""
+    store = bench.store
+    todo: list[tuple[Experiment, Part]] = []
+    for experiment in sorted(experiments(), key=lambda each: each.timed):
+        for part in experiment.parts(preset, bench):
+            depends = experiment.depends(part)
+            if again or not store.finished(part.name, depends):
+                if changed := store.begin(part.name, depends, again):
+                    print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
+                todo.append((experiment, part))
+    if not todo:
+        return
+    with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter, _workers(bench), _alone():
+        for experiment, part in todo:
+            before = reporter.done
+            experiment.measure(part, bench, reporter)
+            reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
+            store.finish(part.name)
+    store.add_facts("run", finished=now())
+
+
+@contextlib.contextmanager
+def _workers(bench: Bench) -> Iterator[None]:
+    """A process a core for what is not timed; they are gone when timing begins."""
+    pools: list[ProcessPoolExecutor] = []
+
+    def started() -> Executor:
+        if not pools:
+            cores = psutil.cpu_count(logical=False) or 1
+            context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+            pools.append(ProcessPoolExecutor(cores, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)))
+        return pools[0]
+
+    bench.workers = started if bench.device.type == "cpu" else None
+    try:
+        yield
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+        bench.workers = None
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two benches on one machine would time each other.
+
+    Raises:
+        InputError: another one is running.
+    """
+    path = Path(tempfile.gettempdir()) / f"seqocr-bench-{os.getuid()}.lock"
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                "another bench is running on this machine, and each would disturb the other's timings: wait until it ends"
+            ) from None
+        yield
