@@ -1,0 +1,25 @@
+"""What the documents say of the shipped weights is what the weights say of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from seqocr.checkpoints import weights_path
+
+TRAINING = Path(__file__).parent.parent / "docs" / "training.md"
+RUNS = ["tiny-1", "tiny", *(f"strings-{i}" for i in range(1, 7))]  # each went on from the one before
+
+
+def test_the_table_of_runs_agrees_with_the_weights() -> None:
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in TRAINING.read_text().splitlines()]
+    table = {row[0]: row for row in rows if len(row) > 1}
+    provenance = json.loads((weights_path("strings") / "config.json").read_text())["provenance"]
+    for name in reversed(RUNS):
+        last = provenance["validation"][-1]
+        _, _, _, _, steps, minutes, _, after = table[name]
+        assert steps.split()[0] == f"{provenance['step']:,}", name
+        assert minutes == f"{provenance['seconds'] / 60:.0f}", name
+        assert after == ", ".join(f"{100 * last['exact'][head]:.1f}" for head in ("ar", "parallel", "ctc")), name
+        provenance = provenance.get("init")
+    assert provenance is None
