@@ -1,23 +1,18 @@
-"""The bench's command line: python -m bench run | lines | report | baseline."""
+"""The bench's command line: python -m bench run | report | repeat | baseline."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from seqocr.checkpoints import READER, load_recognizer
-from seqocr.cli import Skip, choose_device, run
-
-if TYPE_CHECKING:
-    from bench.store import Store
+from seqocr.cli import run as run_command
+from seqocr.cli.options import Skip, choose_device
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-Again = Annotated[bool, typer.Option(help="Measure what is finished again.")]
-Weights = Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")]
+Preset = Annotated[str, typer.Option(help="smoke (a minute), default (five minutes) or full (an hour).")]
+Weights = Annotated[Path | None, typer.Option(help="Recognizer to read the task with, and any line [the shipped ones].")]
 Real = Annotated[
     Path | None,
     typer.Option("--real", "--data", help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt."),
@@ -28,80 +23,52 @@ Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and
 
 @app.command("run")
 def run_bench(
-    preset: Annotated[str, typer.Option(help="smoke (a minute), default (under ten minutes) or full.")] = "default",
+    preset: Preset = "default",
     out: Out = Path("results"),
-    again: Again = False,
+    again: Annotated[bool, typer.Option(help="Measure what is finished again.")] = False,
     weights: Weights = None,
     real: Real = None,
     skip: Skip = False,
     device: Device = "cpu",
 ) -> None:
     """Measure what is missing, then write the report. Killed, the same command goes on where it was."""
-    import torch
-
-    from bench.measure import run as measure
-    from bench.plan import plan
     from bench.report import write_report
-    from bench.store import Store
+    from bench.run import prepared, run
 
-    chosen, target = plan(preset), choose_device(device)
-    of_lines = _measure_lines(chosen.each, out, again, weights, real, skip, target)
-    store = _begun(lambda: Store.for_plan(out, chosen, target, weights), again)
-    measure(chosen, store, torch.device(target), weights)
-    print(f"report: {write_report(store, out, of_lines)}")
+    bench = prepared(preset, out, choose_device(device), weights, real, skip)
+    run(preset, bench, again)
+    print(f"report: {write_report(bench.store, out)}")
 
 
 @app.command()
-def lines(
-    each: Annotated[int, typer.Option(help="Strings of every length at every level.")] = 200,
+def report(
     out: Out = Path("results"),
-    again: Again = False,
-    weights: Weights = None,
-    real: Real = None,
-    skip: Skip = False,
-    device: Device = "cpu",
+    readme: Annotated[Path | None, typer.Option(help="Also write the first screen into this README.")] = None,
 ) -> None:
-    """Measure only what is read at every length and level, and of real lines; the rest of the report stays."""
-    from bench.report import write_report
+    """Write the report again from the measurements of the run finished last. Measures nothing."""
+    from bench import repeat as repeated
+    from bench.report import everything, measured, write_readme, write_report
     from bench.store import Store
 
-    of_lines = _measure_lines(each, out, again, weights, real, skip, choose_device(device))
-    print(f"report: {write_report(Store.latest(out), out, of_lines)}")
-
-
-def _measure_lines(
-    each: int, out: Path, again: bool, weights: Path | None, real: Path | None, skip: bool, device: str
-) -> Store:
-    from bench.lines import measure
-    from bench.store import Store
-    from seqocr.data.folder import LineFolder
-    from seqocr.models.recognizer import Recognizer
-
-    recognizer = load_recognizer(weights or READER)
-    folder = None
-    if real:
-        folder = LineFolder(real, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
-    store = _begun(lambda: Store.for_lines(out, each, folder, device, weights), again)
-    measure(recognizer.to(device), each, folder, store)
-    return store
-
-
-def _begun(make: Callable[[], Store], again: bool) -> Store:
-    """The run as it stands, or begun anew."""
-    store = make()
-    if again:
-        shutil.rmtree(store.folder)
-        store = make()
-    return store
+    store = Store.latest(out)
+    print(f"report: {write_report(store, out)}")
+    if readme is not None:
+        write_readme(everything(store), measured(store, repeated.summary(out)), readme)
+        print(f"numbers: {readme}")
 
 
 @app.command()
-def report(out: Out = Path("results")) -> None:
-    """Write the report again from the measurements of the run finished last. Measures nothing."""
-    from bench.report import write_report
-    from bench.store import Store
+def repeat(
+    times: Annotated[int, typer.Option(help="Runs.", min=2, max=1000)] = 10,
+    disturb: Annotated[bool, typer.Option(help="With a load that comes and goes meanwhile.")] = False,
+    preset: Preset = "default",
+    out: Out = Path("results"),
+) -> None:
+    """Run a preset again and again, and say for every claim of the first screen how often its verdict flipped and how
+    far its number moved. What is not timed is measured once."""
+    from bench.repeat import repeat as run_again
 
-    print(f"report: {write_report(Store.latest(out), out, Store.latest_lines(out))}")
+    print(f"repeated: {run_again(preset, times, disturb, out)}")
 
 
 @app.command()
@@ -114,4 +81,4 @@ def baseline() -> None:
 
 
 if __name__ == "__main__":
-    run(app)
+    run_command(app)

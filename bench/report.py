@@ -1,288 +1,157 @@
-"""results/report.md, tables and plots from saved measurements alone. Words and numbers come from the statistics."""
+"""results/report.md, plots and tables from saved measurements alone. Nothing here measures."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench import plots
-from bench.answer import Answer
-from bench.formatting import interval, markdown_table, milliseconds, percent, points, proportion, ratio, si
-from bench.line_report import LineResults
-from bench.plan import HEADS, ONE_PASS, SUBJECTS, TASK_LENGTH
-from bench.statistics import Results, analyse
+from bench import plots, repeat
+from bench.experiment import LONGEST_TABLE, Section, stored
+from bench.experiments import experiments
+from bench.first_screen import first_screen
+from bench.formatting import listed, markdown_table
 from bench.store import Store
-from seqocr.files import write_csv, write_text
+from bench.subjects import TASK_LENGTH
+from bench.timer import effort
+from seqocr.errors import InputError
+from seqocr.files import replacing, write_text
 
-_UNSTABLE = 0.10  # coefficient of variation from which the report warns, as pyperf does
-_CONFUSIONS = 8  # most frequent ones named in the text
+NEEDED = ("accuracy", "latency", "costs")  # without which there is no first screen
+# Between these lines, README holds the first screen.
+_BEGIN, _END = "<!-- numbers: written by `make report`, do not edit -->", "<!-- end of numbers -->"
 
 
-def write_report(store: Store, results_folder: Path, of_lines: Store | None = None) -> Path:
-    """Write report.md, plots/ and tables/ into the results folder; returns the report's path.
+def everything(store: Store) -> dict[str, Any]:
+    """The results of every experiment of which something is stored, by name.
 
-    Args:
-        store: the run of a plan.
-        of_lines: that of `bench.lines`; without it the report says nothing of levels and real lines.
+    Raises:
+        InputError: what the first screen needs has not been measured.
     """
-    results, lines = analyse(store), LineResults(of_lines) if of_lines else None
-    if lines:
-        for name, table in lines.tables().items():
-            write_csv(results_folder / "tables" / f"{name}.csv", table)
-        lines.draw(results_folder / "plots")
-    labels = {name: subject.label for name, subject in SUBJECTS.items() if name in set(results.costs["subject"])}
-    for name, table in results.tables().items():
-        if name != "predictions":  # they are saved with the measurements
-            write_csv(results_folder / "tables" / f"{name}.csv", table)
-    drawn = plots.draw_all(results, store, results_folder / "plots", labels)
+    found = {each.name: each.results(store) for each in experiments()}
+    if missing := [name for name in NEEDED if found.get(name) is None]:
+        raise InputError(f"{store.folder} has nothing of {listed(missing)}: measure first, with `make bench`")
+    return {name: results for name, results in found.items() if results is not None}
+
+
+def write_report(store: Store, folder: Path) -> Path:
+    """Write report.md, plots/ and tables/ into the results folder; returns the report's path."""
+    found = everything(store)
+    _write_tables(found, folder / "tables")
+    _draw(found, store, folder / "plots")
+    path = folder / "report.md"
+    write_text(path, page(store, found, repeat.summary(folder)))
+    return path
+
+
+def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> str:
+    """The report's text."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"table": markdown_table, "percent": percent}
-    text = environment.get_template("report.md.j2").render(
-        r=results,
-        facts=results.facts,
-        labels=labels,
-        drawn=drawn,
+    environment.filters |= {"table": markdown_table}
+    return environment.get_template("report.md.j2").render(
+        first_screen=first_screen(found),
+        measured=measured(store, repeated),
+        sections=list(_sections(found)),
+        repeated=repeated,
+        facts=store.facts("run"),
+        about=found["accuracy"].about,
         run=store.folder.name,
         n=TASK_LENGTH,
-        rates=store.read("rates").max(),
-        answer=Answer(results, labels),
-        tables=Tables(results, labels),
-        lines=lines,
-        unstable=results.stability[results.stability["variation"] > _UNSTABLE].to_dict("records"),
     )
-    path = results_folder / "report.md"
-    write_text(path, text)
-    return path
 
 
-class Tables:
-    """The report's tables, formatted."""
+def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
+    """One line: what was measured, when, on what, at which commit, and how stable it was."""
+    facts, made = store.facts("run"), timed_effort(store)
+    machine, commits = facts["environment"], _commits(store)
+    said = (
+        f"Measured {facts['finished'][:10]} at {listed(commits)} on {machine['cpu']}, {machine['threads']} threads "
+        f"({machine['vector_instructions']}), {machine['gpu'] or 'no GPU'}, torch {machine['torch']}, float32, preset "
+        f"`{facts['preset']}`. Intervals are 95 %; ≈ marks a time known to no better than 10 %. Of {made['visits']:,} timed "
+        f"visits {made['again']:,} were made again because something else ran; {made['disturbed']:,} that count were disturbed."
+    )
+    return f"{said} {repeated.sentence()}" if repeated else said
 
-    def __init__(self, results: Results, labels: dict[str, str]) -> None:
-        self.results, self.labels = results, labels
 
-    def fits(self) -> pd.DataFrame:
-        rows = [
-            {
-                "subject": self.labels[row["subject"]],
-                "variant": f"`{row['variant']}`",
-                "a, ms": milliseconds(row["a_ms"]),
-                "b, ms a symbol": f"{row['b_ms']:.3g} ({row['b_low']:.3g} to {row['b_high']:.3g})",
-                "R²": f"{row['r2']:.3f}",
-            }
-            for row in self.results.fits.to_dict("records")
-            if row["phase"] == ("total" if row["variant"] == "encoder" else "decode")
-        ]
-        return pd.DataFrame(rows)
+def _commits(store: Store) -> list[str]:
+    found = [store.facts(part).get("commit") for part in store.parts()]
+    return [f"commit {commit}" for commit in dict.fromkeys(filter(None, found))] or ["an unknown commit"]
 
-    def flatness(self) -> pd.DataFrame:
-        whole = {(row["subject"], row["variant"]): row for row in self.results.overhead.to_dict("records")}
-        rows = [
-            {
-                "subject": self.labels[row["subject"]],
-                "variant": f"`{row['variant']}`",
-                "decode, longest / shortest n": f"{row['long']} / {row['short']}: {ratio(row)}",
-                "whole / encoder alone": ratio(whole[key])
-                if (key := (row["subject"], row["variant"])) in whole
-                else "",
-            }
-            for row in self.results.flatness.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
 
-    def speedups(self) -> pd.DataFrame:
-        table = self.results.speedups[self.results.speedups["variant"].isin(HEADS)]
-        rows = []
-        for (subject, length, variant), part in table.groupby(["subject", "length", "variant"], sort=False):
-            over = {row["over"]: ratio(row) for row in part.to_dict("records")}
-            cells = {f"over `{name}`": over.get(name, "") for name in ("ar-generate", "ar")}
-            rows.append({"subject": self.labels[subject], "n": length, "variant": f"`{variant}`", **cells})
-        return pd.DataFrame(rows)
+def timed_effort(store: Store) -> dict[str, int]:
+    """`bench.timer.effort`, of all that was timed in rounds."""
+    found = {"visits": 0, "again": 0, "disturbed": 0}
+    for name in (name for each in experiments() for name in stored(store, each.name) if store.has(name)):
+        rows = store.read(name)
+        if {"visit", "attempt"} <= set(rows.columns):
+            found = {key: count + effort(rows)[key] for key, count in found.items()}
+    return found
 
-    def accuracy(self) -> pd.DataFrame:
-        rows = [
-            {
-                "head": f"`{row['head']}`",
-                "strings": f"{row['strings']:,}",
-                "exact match": proportion(row, "exact"),
-                "digits right": percent(row["digit_accuracy"]),
-                "CER": percent(row["cer"]),
-                "ECE": f"{row['ece']:.4f}",
-            }
-            for row in self.results.accuracy.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
 
-    def comparisons(self) -> pd.DataFrame:
-        rows = [
-            {
-                "heads": f"`{row['head']}` − `{row['other']}`",
-                "difference, points": points(row),
-                "only first right": row["only_head_right"],
-                "only second right": row["only_other_right"],
-                "McNemar p": f"{row['p_value']:.2g}",
-            }
-            for row in self.results.comparisons.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
+def _sections(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for experiment in (each for each in experiments() if each.name in found):
+        for section in experiment.sections(found[experiment.name], found):
+            if section.table is not None and len(section.table) > LONGEST_TABLE:
+                raise ValueError(f"{section.title}: {len(section.table)} rows; the rest belongs in tables/ or details")
+            yield _shown(section)
 
-    def confusions(self) -> str:
-        """The most frequent ones in words; empty if nothing was misread."""
-        table = self.results.confusion
-        wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]
-        most = wrong.sort_values("count", ascending=False).head(_CONFUSIONS)
-        return ", ".join(f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records"))
 
-    def costs(self) -> pd.DataFrame:
-        rows = []
-        for (subject, variant), part in self.results.costs.groupby(["subject", "variant"], sort=False):
-            here = part[part["length"] == TASK_LENGTH].iloc[0]
-            far = part.sort_values("length").iloc[-1]
-            rows.append(
-                {
-                    "subject": self.labels[subject],
-                    "variant": f"`{variant}`",
-                    "parameters": si(here["parameters"]),
-                    f"passes, n = {TASK_LENGTH}": here["passes"],
-                    f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
-                    "FLOPs, longest n": f"{si(far['flops'])} (n = {far['length']})",
-                    "peak memory": f"{si(here['peak_bytes'])}B",
-                }
-            )
-        return pd.DataFrame(rows)
+def _shown(section: Section) -> dict[str, Any]:
+    details = {
+        name: markdown_table(what) if isinstance(what, pd.DataFrame) else what for name, what in section.details.items()
+    }
+    table = None if section.table is None else markdown_table(section.table)
+    return {**vars(section), "table": table, "details": details}
 
-    def limits(self) -> pd.DataFrame:
-        """At the task's length, and for autoregressive variants what a symbol costs besides."""
-        rows = []
-        for (subject, variant), part in self.results.limits.groupby(["subject", "variant"], sort=False):
-            here = part[part["length"] == TASK_LENGTH].iloc[0]
-            short, long = part.iloc[part["length"].argmin()], part.iloc[part["length"].argmax()]
-            symbols = max(long["length"] - short["length"], 1)
-            a_symbol = {
-                name: (long[f"{name}_ms"] - short[f"{name}_ms"]) / symbols for name in ("compute", "memory", "measured")
-            }
-            bound = max(a_symbol["compute"], a_symbol["memory"])
-            rows.append(
-                {
-                    "subject": self.labels[subject],
-                    "variant": f"`{variant}`",
-                    "FLOPs": si(here["flops"]),
-                    "bytes": f"{si(here['bytes'])}B",
-                    "bound, ms": f"{here['bound_ms']:.3g} "
-                    f"({'matrix rate' if here['compute_ms'] > here['memory_ms'] else 'memory'})",
-                    "measured, ms": milliseconds(here["measured_ms"]),
-                    "share of the limit": f"{here['share']:.1%}",
-                    "bound / measured, ms a symbol": f"{bound:.3g} / {milliseconds(a_symbol['measured'])}"
-                    if variant.startswith("ar")
-                    else "",
-                }
-            )
-        return pd.DataFrame(rows)
 
-    def runtimes(self) -> pd.DataFrame:
-        """One row a subject and runtime: speed of each head, its cost over the encoder, and the slope a symbol."""
-        r, rows = self.results, []
-        speed = r.runtime_speed.set_index(["subject", "runtime", "variant", "batch"])
-        overhead = r.runtime_overhead.set_index(["subject", "runtime", "variant"])
-        for slope in r.runtime_slopes[r.runtime_slopes["variant"] == "ar"].to_dict("records"):
-            key = (slope["subject"], slope["runtime"])
-            row = {
-                "subject": self.labels[slope["subject"]],
-                "runtime": slope["runtime"],
-                "encoder, ms": milliseconds(speed.loc[(*key, "encoder", 1), "ms"]),
-            }
-            for head in ONE_PASS:
-                row[f"`{head}` / encoder"] = ratio(overhead.loc[(*key, head)])
-            row["`ar`, ms a symbol"] = interval(slope)
-            row["over eager `ar-generate`"] = ratio(slope)
-            rows.append(row)
-        return pd.DataFrame(rows)
+def _write_tables(found: dict[str, Any], folder: Path) -> None:
+    _emptied(folder)
+    for experiment in (each for each in experiments() if each.name in found):
+        for name, table in experiment.tables(found[experiment.name]).items():
+            with replacing(folder / f"{name}.csv") as temporary:
+                # Six digits: the last ones of a float are the machine's own.
+                table.to_csv(temporary, index=False, float_format="%.6g")
 
-    def runtime_speed(self) -> pd.DataFrame:
-        """One row a subject, runtime, head and batch size: strings a second, and over eager."""
-        table = self.results.runtime_speed
-        rows = [
-            {
-                "subject": self.labels[row["subject"]],
-                "runtime": row["runtime"],
-                "head": f"`{row['variant']}`",
-                "batch": row["batch"],
-                "strings/s": f"{row['batch'] / row['ms'] * 1e3:,.0f}",
-                "× eager": ratio(row),
-            }
-            for row in table[table["variant"].isin(HEADS)].to_dict("records")
-        ]
-        return pd.DataFrame(rows)
 
-    def runtime_agreement(self) -> pd.DataFrame:
-        rows = [
-            {
-                "runtime": row["runtime"],
-                "head": f"`{row['head']}`",
-                "strings": f"{row['strings']:,}",
-                "read otherwise than eager": f"{row['disagreements']}: {proportion(row, 'rate')}",
-                "exact match": percent(row["exact"]),
-                "change, points": points(row),
-            }
-            for row in self.results.runtime_agreement.to_dict("records")
-            if row["runtime"] != "eager"
-        ]
-        return pd.DataFrame(rows)
+def _draw(found: dict[str, Any], store: Store, folder: Path) -> None:
+    _emptied(folder)
+    for experiment in (each for each in experiments() if each.name in found):
+        for name, picture in experiment.plots(found[experiment.name], found).items():
+            plots.save(name, picture, folder)
+        for name, source in experiment.pictures(store).items():
+            with replacing(folder / f"{name}.png") as temporary:
+                shutil.copyfile(source, temporary)
 
-    def depth(self) -> pd.DataFrame:
-        rows = [
-            {
-                "decoder layers": row["layers"],
-                "exact match": proportion(row, "exact") if row["strings"] > 0 else "not trained",
-                "ms a symbol": interval(row),
-                f"decoding {TASK_LENGTH} symbols, ms": f"{milliseconds(row['decode_ms'])} "
-                f"({milliseconds(row['decode_low'])} to {milliseconds(row['decode_high'])})",
-            }
-            for row in self.results.depth.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
 
-    def peers(self) -> pd.DataFrame:
-        rows = [
-            {
-                "reader": row["peer"],
-                "exact match": proportion(row, "exact") if row["trained"] else "no weights here",
-                "CER": percent(row["cer"]) if row["trained"] else "",
-                "ms a line, batch 1": f"{milliseconds(row['ms'])} "
-                f"({milliseconds(row['ms_low'])} to {milliseconds(row['ms_high'])})",
-                f"lines/s, batch {row['batch']}": f"{row['rate']:,.0f} "
-                f"({row['rate_low']:,.0f} to {row['rate_high']:,.0f})",
-                "what": row["about"],
-            }
-            for row in self.results.peers.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
+def _emptied(folder: Path) -> None:
+    """Without what an earlier report left and this one may not write."""
+    for path in folder.glob("*"):
+        if path.suffix in (".csv", ".png", ".svg"):
+            path.unlink()
 
-    def load(self) -> pd.DataFrame:
-        """One row a subject, runtime and head; what LoadGen did not call VALID is marked."""
-        table, rows = self.results.load, []
-        for (subject, runtime, head), part in table.groupby(["subject", "runtime", "head"], sort=False):
-            by = {row["scenario"]: row for row in part.to_dict("records")}
 
-            def shown(scenario: str, text: str, by: dict = by) -> str:
-                return text.format(**by[scenario]) + ("" if by[scenario]["valid"] else " (not valid)")
+def write_readme(found: dict[str, Any], line: str, path: Path) -> None:
+    """Put the first screen between README's marks.
 
-            rows.append(
-                {
-                    "subject": self.labels[subject],
-                    "runtime": runtime,
-                    "head": f"`{head}`",
-                    "SingleStream, p90 ms": shown("SingleStream", "{value:.2f}"),
-                    "Offline, lines/s": shown("Offline", "{value:,.0f}"),
-                    "Server, lines/s": shown("Server", "{rate:,.0f}"),
-                    "Server, p99 ms": f"{by['Server']['p99_ms']:.1f}",
-                }
-            )
-        return pd.DataFrame(rows)
+    Raises:
+        InputError: the file has no marks.
+    """
+    write_text(path, with_numbers(path.read_text(encoding="utf-8"), found, line, path))
+
+
+def with_numbers(text: str, found: dict[str, Any], line: str, path: Path) -> str:
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on lines of their own")
+    return f"{before}{_BEGIN}\n{first_screen(found, 'results/plots')}\n\n{line}\n{_END}{after}"

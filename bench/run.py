@@ -14,11 +14,40 @@ from pathlib import Path
 import psutil
 import torch
 
-from bench.experiment import Bench, Experiment, Part
+from bench.experiment import PRESETS, Bench, Experiment, Part
 from bench.experiments import experiments
-from bench.store import now
+from bench.store import Store, now
+from seqocr.checkpoints import READER, SHIPPED, load_recognizer
+from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
 from seqocr.progress import progress
+
+
+def prepared(
+    preset: str, results: Path, device: str, weights: Path | None = None, real: Path | None = None, skip: bool = False
+) -> Bench:
+    """A bench whose store is the run of this preset on this machine, begun or new.
+
+    Args:
+        weights: of a recognizer to evaluate in place of the shipped ones.
+        real: folder of labelled lines; skip: leave out those that cannot be used.
+
+    Raises:
+        InputError: there is no such preset, or weights or lines cannot be read.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
+    task, reader, folder = weights or SHIPPED, weights or READER, None
+    if weights is not None or real is not None:
+        recognizer = load_recognizer(reader)
+        if real is not None:
+            folder = LineFolder(real, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
+    about = {
+        "weights": str(weights) if weights else "shipped",
+        "real": f"{folder.directory.resolve().name}, {len(folder)} lines" if folder else None,
+    }
+    store = Store.open(results, preset, device, about)
+    return Bench(store, torch.device(device), task, reader, folder)
 
 
 def run(preset: str, bench: Bench, again: bool = False) -> None:

@@ -1,0 +1,121 @@
+"""What a reader with one minute sees: a verdict, a table of heads, a table of accuracies, two pictures, one line on how
+it was measured. The same at the top of the report and in README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bench import ways
+from bench.experiment import Claim
+from bench.experiments import experiments
+from bench.experiments.latency import fastest
+from bench.formatting import listed, markdown_table, points, ratio, share, time
+from bench.subjects import SMALL_NATIVE, TASK_LENGTH
+from seqocr.data.levels import LEVELS
+
+_PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
+
+
+def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
+    """Markdown, from the results of all experiments by name.
+
+    Args:
+        plots: where the pictures are, seen from the page.
+    """
+    blocks = [f"**{verdict(everything)}**", markdown_table(heads_table(everything))]
+    if "levels" in everything:
+        blocks.append(markdown_table(accuracy_table(everything)))
+        blocks.append(_accuracy_words(everything))
+    shown = ["latency", *(["lengths"] if "levels" in everything else [])]
+    blocks.append(" ".join(f'<img src="{plots}/{name}.png" width="49%" alt="{name}">' for name in shown))
+    return "\n\n".join(blocks)
+
+
+def verdict(everything: Mapping[str, Any]) -> str:
+    """One sentence that answers the project's question, as far as these measurements say."""
+    accuracy, latency = everything["accuracy"], everything["latency"]
+    subject = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+    head, (generate, own) = fastest(subject), ways.autoregressive()[:2]
+    faster = [
+        f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
+    ]
+    gained = [
+        f"{points(found.difference)} points at `{level}`"
+        for level, found in _gaps(everything).items()
+        if found.difference.low > 0
+    ]
+    said = f"Autoregression {accuracy.verdict} on five clean digits"
+    said += f", and on harder lines it buys {listed(gained)}" if gained else ""
+    return (
+        f"{said}; a head that needs one pass (`{head}`) is {listed(faster)} from image to text "
+        f"({subject.subject.label}, n = {TASK_LENGTH}), and its cost does not grow with the string."
+        if all(c.verdict == "flat" for c in latency_claims(latency))
+        else f"{said}; a head that needs one pass (`{head}`) is {listed(faster)} from image to text "
+        f"({subject.subject.label}, n = {TASK_LENGTH})."
+    )
+
+
+def latency_claims(latency: Any) -> list[Claim]:
+    """Those about growth."""
+    (experiment,) = (each for each in experiments() if each.name == "latency")
+    return [claim for claim in experiment.claims(latency) if "longest over shortest" in claim.name]
+
+
+def _gaps(everything: Mapping[str, Any]) -> dict[str, Any]:
+    """By level, `ar` and the one-pass head that reads it best."""
+    levels = everything.get("levels")
+    if levels is None:
+        return {}
+    best = {
+        level: max(ways.one_pass(), key=lambda head, level=level: levels.exact(level, head).estimate) for level in LEVELS
+    }
+    return {level: levels.gap(level, "ar", head) for level, head in best.items()}
+
+
+def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a head that people deploy: what it reads, what it takes, how it grows."""
+    accuracy, latency = everything["accuracy"], everything["latency"]
+    found, rows = ways.ways(), []
+    grown = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+    for way in ways.deployed():
+        row = {
+            "head": f"`{way}`, {'1 pass' if found[way].one_pass else 'n + 1 passes'}",
+            f"exact match, {TASK_LENGTH} digits": share(accuracy.exact(way)),
+        }
+        for t in latency.fixed:
+            row[f"{t.subject.label}, ms"] = time(t.total(way, TASK_LENGTH))
+        row[f"decoding n = {max(grown.lengths)} over n = {min(grown.lengths)}"] = ratio(grown.flatness(way))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a head: exact match at each level, and on real lines where there are any."""
+    levels, real = everything["levels"], everything.get("real")
+    rows = []
+    for head in ways.heads():
+        row = {"exact match": f"`{head}`", **{f"`{level}`": share(levels.exact(level, head)) for level in LEVELS}}
+        if real is not None:
+            row |= {name: share(real.exact(head, phase)) for phase, name in _PHASES.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _accuracy_words(everything: Mapping[str, Any]) -> str:
+    said = (
+        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: on paper, with marks, blur and noise. "
+        "Strings of 1 to 10 digits."
+    )
+    if "real" in everything:
+        said += " `real`: handwritten amounts that none of the weights was trained on, before and after adapting to others."
+    return said
+
+
+def claims(everything: Mapping[str, Any]) -> list[Claim]:
+    """Everything the first screen says that could flip."""
+    return [
+        claim for each in experiments() if each.name in everything for claim in each.claims(everything[each.name])
+    ]

@@ -1,0 +1,167 @@
+"""Would the first screen say the same again? The preset, run again and again, with or without a load beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bench.experiment import PRESETS
+from bench.experiments import experiments
+from bench.run import prepared, run
+from bench.store import Store
+from seqocr import environment
+from seqocr.errors import InputError
+from seqocr.files import replacing, write_json
+from seqocr.progress import progress
+
+_TABLE, _ABOUT = "repeat.csv", "repeat.json"
+_SECONDS = (1.0, 6.0)  # the load is on, and off, for so long, drawn uniformly
+
+
+def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
+    """Run a preset `times` times into OUT/repeat/NN, and write OUT/repeat.csv: one row a run and claim.
+
+    A run that is finished is not made again, so what was killed goes on. What is not timed gives the same every time:
+    later runs take it from the first.
+    """
+    from bench.first_screen import claims
+    from bench.report import everything  # which shows what is written here
+
+    if preset not in PRESETS:
+        raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
+    rows = []
+    first: Store | None = None
+    with progress("repeat", times) as reporter, _load() if disturb else contextlib.nullcontext():
+        for number in range(times):
+            bench = prepared(preset, out / "repeat" / f"{number:02}", "cpu")
+            if first is not None:
+                _untimed(first, bench.store)
+            run(preset, bench)
+            first = first or bench.store
+            for claim in claims(everything(bench.store)):
+                value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
+                rows.append({"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value})
+            reporter.advance(f"run {number + 1}")
+    with replacing(out / _TABLE) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+    commit = environment.commit()
+    write_json(out / _ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": commit})
+    return out / _TABLE
+
+
+def _untimed(first: Store, store: Store) -> None:
+    """Copy what is not timed, with the facts that say what it depends on."""
+    timed = tuple(each.name for each in experiments() if each.timed)
+    for path in first.folder.iterdir():
+        name = path.name.split(".")[0].split("-")[0]
+        if name not in (*timed, "run") and not (store.folder / path.name).exists():
+            shutil.copy2(path, store.folder / path.name)
+
+
+@contextlib.contextmanager
+def _load() -> Iterator[None]:
+    """One or two cores kept busy by other processes, on and off for random seconds."""
+    process = multiprocessing.get_context("spawn").Process(target=disturb, daemon=False)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def disturb(seed: int = 0) -> None:
+    """Load the machine on and off until this process is ended."""
+    draw = random.Random(seed)
+    while True:
+        time.sleep(draw.uniform(*_SECONDS))
+        until = time.monotonic() + draw.uniform(*_SECONDS)
+        context = multiprocessing.get_context("fork")
+        busy = [context.Process(target=_spin, args=(until,), daemon=True) for _ in range(draw.choice((1, 2)))]
+        for each in busy:
+            each.start()
+        for each in busy:
+            each.join()
+
+
+def _spin(until: float) -> None:
+    while time.monotonic() < until:
+        sum(range(10_000))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of a repeated preset.
+
+    Attributes:
+        rows: one a run and claim.
+        about: preset, times, disturb, commit.
+    """
+
+    rows: pd.DataFrame
+    about: dict
+
+    def claims(self) -> pd.DataFrame:
+        """One row a claim: its usual verdict, how often it was another one, its number's median and how far it moved."""
+        found = []
+        for claim, part in self.rows.groupby("claim", sort=False):
+            usual, middle = part["verdict"].mode()[0], part["estimate"].median()
+            found.append(
+                {
+                    "claim": claim,
+                    "verdict": usual,
+                    "flipped": int((part["verdict"] != usual).sum()),
+                    "median": middle,
+                    "moved": float((part["estimate"] / middle - 1).abs().max()) if part["ratio"].all() else None,
+                }
+            )
+        return pd.DataFrame(found)
+
+    @property
+    def flipped(self) -> int:
+        return int(self.claims()["flipped"].sum())
+
+    @property
+    def moved(self) -> float:
+        return float(self.claims()["moved"].max())
+
+    def sentence(self) -> str:
+        load = " under a load that came and went" if self.about["disturb"] else ""
+        return (
+            f"In {self.about['times']} runs of preset `{self.about['preset']}`{load}, {self.flipped} of "
+            f"{len(self.claims()) * self.about['times']} verdicts flipped; headline ratios moved by at most {self.moved:.0%}."
+        )
+
+    def table(self) -> pd.DataFrame:
+        """The claims whose numbers moved most."""
+        most = self.claims().dropna(subset="moved").sort_values(["flipped", "moved"], ascending=False, kind="stable")
+        return pd.DataFrame(
+            {
+                "claim": row["claim"],
+                "verdict": row["verdict"],
+                "flipped": row["flipped"],
+                "median": f"{row['median']:.2f}",
+                "moved at most": f"{row['moved']:.1%}",
+            }
+            for row in most.head(8).to_dict("records")
+        )
+
+    def words(self) -> str:
+        return f"{self.sentence()} The ones that moved most; all are in `{_TABLE}`."
+
+
+def summary(results: Path) -> Summary | None:
+    """Of what `repeat` wrote there; None if it never ran."""
+    if not (results / _TABLE).exists() or not (results / _ABOUT).exists():
+        return None
+    about = json.loads((results / _ABOUT).read_text(encoding="utf-8"))
+    return Summary(pd.read_csv(results / _TABLE), about)
