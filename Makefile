@@ -42,7 +42,7 @@ test: $(VENV)/.setup ## run the tests
 bench: $(VENV)/.setup ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(if $(REAL),--real $(REAL)) $(ARGS)
 
-bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs or ratios to the encoder rose
+bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
@@ -66,8 +66,8 @@ train-strings: $(VENV)/.setup ## train the reader of any line whose weights are 
 		--augment 0.3 --optimizer muon --steps 8800 --learning-rate 1e-3 --warmup 100 --validate-every 1500 --seed 2 $(ARGS)
 	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings
 
-report: $(VENV)/.setup ## write the report again from the measurements in OUT
-	$(PY) -m bench report --out $(OUT) $(ARGS)
+report: $(VENV)/.setup ## write the report again from the measurements in OUT, and its first screen into README
+	$(PY) -m bench report --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md) $(ARGS)
 
 lint: $(VENV)/.lint ## check style and types
 	$(PY) -m ruff check .

@@ -1,8 +1,8 @@
 """Regression gates that hold on any machine: exact passes, exact FLOPs, disagreements of other runtimes with eager
-mode, and ratios measured in one run.
+mode, and ratios measured in one run: of decoding to the encoder, and of the longest string to the shortest.
 
-The baseline is committed (`tests/bench/baseline.json`); `python -m bench baseline` writes it anew after an intended
-change. No gate knows an absolute time.
+The baseline is committed (`tests/bench/baseline.json`) with the digests of the heads that it describes;
+`python -m bench baseline` writes it anew after an intended change. No gate knows an absolute time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from seqocr.models.recognizer import Recognizer
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)
-# FLOPs of `ar-generate` are transformers' own and change with its version; its passes do not.
-FLOPS_OF = ("encoder", "ar", "ar-nocache", "parallel", "ctc")
 # How far a ratio to the encoder may rise above the baseline's; tests/bench/README.md has the runs that justify it.
 TOLERANCE = 1.75
+# Decoding the longest string over the shortest, for heads that need one pass: what a head that does more for a longer
+# text goes beyond, and noise does not.
+FLATNESS = 1.4
 # Runtimes that the project's own set-up installs, with the shipped weights on validation strings.
 RUNTIMES = ("onnxruntime", "onnxruntime-int8")
 _STRINGS = 300
@@ -39,6 +40,7 @@ _STRINGS = 300
 # differently from those that have them.
 MORE_DISAGREEMENTS = 3
 _ROUNDS = 40
+_WARMUP = 3
 _BASELINE_RUNS = 5  # a single run's ratios scatter, see there
 
 
@@ -46,9 +48,11 @@ def counts() -> dict[str, Any]:
     """Exact passes and FLOPs of every variant of `tiny` at each of `LENGTHS`."""
     bound = bind(TINY, LENGTHS, torch.device("cpu"))
     rows = [row for length in LENGTHS for row in costs(bound[length], memory=False)]
+    # FLOPs of a library's own loop change with its version; its passes do not.
+    theirs = {name for name, way in ways.ways().items() if not way.own_flops}
     return {
         "passes": {f"{row['variant']}, n = {row['length']}": row["passes"] for row in rows},
-        "flops": {f"{row['variant']}, n = {row['length']}": row["flops"] for row in rows if row["variant"] in FLOPS_OF},
+        "flops": {f"{r['variant']}, n = {r['length']}": r["flops"] for r in rows if r["variant"] not in theirs},
     }
 
 
@@ -70,20 +74,37 @@ def through_runtimes() -> dict[str, Any]:
     return found
 
 
-def ratios(rounds: int = _ROUNDS) -> dict[str, float]:
-    """Decode time over the encoder's, batch 1 and `TASK_LENGTH` symbols: median over interleaved rounds."""
-    bound: Bound = bind(TINY, (TASK_LENGTH,), torch.device("cpu"))[TASK_LENGTH]
-    variants, pixel_values = bound.variants(), bound.pixel_values(1)
-    encoder = bound.recognizer.encoder
-    found: dict[str, list[float]] = {name: [] for name in HEADS}
+def timed_ratios(rounds: int = _ROUNDS) -> dict[str, dict[str, float]]:
+    """Medians over interleaved rounds at batch 1: `encoder`, decoding of `TASK_LENGTH` symbols over the encoder's time;
+    `flatness`, decoding of the most symbols over the fewest, of heads that need one pass."""
+    lengths = (min(SHOWN), TASK_LENGTH, max(SHOWN))
+    bound = bind(TINY, lengths, torch.device("cpu"))
+    pixel_values, variants = bound[TASK_LENGTH].pixel_values(1), {n: bound[n].variants() for n in lengths}
+    encoder = bound[TASK_LENGTH].recognizer.encoder
+    over: dict[str, list[float]] = {name: [] for name in HEADS}
+    flat: dict[str, list[float]] = {name: [] for name in ways.one_pass()}
+
+    def decoding(name: str, length: int) -> float:
+        features = encoder(pixel_values)  # as in use, decoding follows its encoder
+        return clock(partial(variants[length][name], features, length=length), torch.device("cpu"))[1]["seconds"]
+
     with torch.inference_mode():
-        for number in range(rounds + 3):
-            features, encode = clock(partial(encoder, pixel_values), bound.device)
-            for name in HEADS:
-                _, decode = clock(partial(variants[name], features, length=TASK_LENGTH), bound.device)
-                if number >= 3:  # the first rounds warm up
-                    found[name].append(decode / encode)
-    return {name: float(np.median(values)) for name, values in found.items()}
+        for number in range(rounds + _WARMUP):
+            encode = clock(partial(encoder, pixel_values), torch.device("cpu"))[1]["seconds"]
+            decode = {name: decoding(name, TASK_LENGTH) for name in HEADS}
+            grown = {name: decoding(name, max(SHOWN)) / decoding(name, min(SHOWN)) for name in flat}
+            if number >= _WARMUP:
+                for name in HEADS:
+                    over[name].append(decode[name] / encode)
+                for name in flat:
+                    flat[name].append(grown[name])
+    found = {"encoder": over, "flatness": flat}
+    return {kind: {name: float(np.median(values)) for name, values in of.items()} for kind, of in found.items()}
+
+
+def code() -> dict[str, dict[str, str]]:
+    """The digests of each head's modules."""
+    return {name: dependencies.of_heads([name]) for name in HEADS}
 
 
 def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
@@ -101,9 +122,18 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
 
 
 def write_baseline(path: Path = BASELINE) -> None:
-    runs = [ratios() for _ in range(_BASELINE_RUNS)]
-    exact = {**counts(), **through_runtimes()}
+    runs = [timed_ratios()["encoder"] for _ in range(_BASELINE_RUNS)]
+    exact = {"code": code(), **counts(), **through_runtimes()}
     write_json(path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in HEADS}})
+
+
+def outdated(baseline: dict[str, Any]) -> list[str]:
+    """One line for every head whose code is not what the baseline describes."""
+    return [
+        f"the baseline is of other code of `{name}` than there is: run `python -m bench baseline` and commit it"
+        for name, digests in code().items()
+        if baseline.get("code", {}).get(name) != digests
+    ]
 
 
 def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
@@ -124,6 +154,15 @@ def risen_disagreements(found: dict[str, Any], baseline: dict[str, Any]) -> list
         f"baseline {baseline['disagreements'][name]}"
         for name, now in found["disagreements"].items()
         if now > baseline["disagreements"][name] + MORE_DISAGREEMENTS
+    ]
+
+
+def grown_with_length(found: dict[str, float], limit: float = FLATNESS) -> list[str]:
+    """One line for every head that needs one pass and yet takes longer for a longer string."""
+    return [
+        f"{name} decodes {max(SHOWN)} symbols in {ratio:.2f} times the time of {min(SHOWN)} (limit {limit})"
+        for name, ratio in found.items()
+        if ratio > limit
     ]
 
 

@@ -1,13 +1,15 @@
-"""Regression gates: exact counts always, ratios to the encoder where benchmarks are enabled (`make bench-check`)."""
+"""Regression gates: exact counts always, ratios where benchmarks are enabled (`make bench-check`)."""
 
 from __future__ import annotations
 
 import copy
 
 import pytest
+import torch
 
-from bench import gates, runtimes
+from bench import dependencies, gates, runtimes, ways
 from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.ctc import CTCHead
 from seqocr.models.parallel import ParallelHead
 
 
@@ -16,21 +18,55 @@ def baseline():
     return gates.read_baseline()
 
 
+@pytest.fixture(scope="module")
+def timed(request):
+    if not request.config.getoption("benchmark_enable"):
+        pytest.skip("timed: runs in `make bench-check`")
+    return gates.timed_ratios()
+
+
+def test_the_baseline_is_of_this_code(baseline):
+    assert gates.outdated(baseline) == []
+
+
+def test_an_older_baseline_is_refused_by_the_head_it_no_longer_describes(baseline, monkeypatch):
+    digests = dependencies.of_module("seqocr.models.ctc")
+    changed = {path: "other" for path in digests}
+    monkeypatch.setattr(dependencies, "of_heads", lambda names: changed if names == ["ctc"] else baseline["code"][names[0]])
+    assert [line.split("`")[1] for line in gates.outdated(baseline)] == ["ctc"]
+
+
 def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others():
     passes = gates.counts()["passes"]
     for n in gates.LENGTHS:
-        assert [passes[f"{v}, n = {n}"] for v in ("ar", "ar-nocache", "ar-generate")] == [n + 1] * 3
-        assert [passes[f"{v}, n = {n}"] for v in ("parallel", "ctc")] == [1, 1]
+        for name, way in ways.ways().items():
+            if way.timed:
+                assert passes[f"{name}, n = {n}"] == (1 if way.one_pass else n + 1)
 
 
 def test_passes_and_flops_are_the_baselines(baseline):
     assert gates.changed_counts(gates.counts(), baseline) == []
 
 
-def test_ratios_to_the_encoder_have_not_risen(baseline, request):
-    if not request.config.getoption("benchmark_enable"):
-        pytest.skip("timed: runs in `make bench-check`")
-    assert gates.risen_ratios(gates.ratios(), baseline) == []
+def test_ratios_to_the_encoder_have_not_risen(baseline, timed):
+    assert gates.risen_ratios(timed["encoder"], baseline) == []
+
+
+def test_one_pass_decoding_takes_no_longer_for_a_longer_string(timed):
+    assert gates.grown_with_length(timed["flatness"]) == []
+
+
+def test_a_ctc_decode_that_loops_over_symbols_is_caught(timed, monkeypatch):
+    once = CTCHead.decode
+
+    def looped(self, features, length=None):
+        decoded = once(self, features, length)
+        for symbol in range(self.max_length):  # one small operation a symbol, as a careless decode has them
+            torch.tensor(symbol).add(1).item()
+        return decoded
+
+    monkeypatch.setattr(CTCHead, "decode", looped)
+    assert [line.split()[0] for line in gates.grown_with_length(gates.timed_ratios()["flatness"])] == ["ctc"]
 
 
 def test_an_extra_decoder_pass_is_caught(baseline, monkeypatch):
@@ -84,3 +120,8 @@ def test_a_risen_ratio_is_caught_and_one_within_tolerance_is_not(baseline):
     slower["ctc"] *= gates.TOLERANCE * 1.01
     slower["ar"] *= gates.TOLERANCE * 0.99
     assert [line.split()[0] for line in gates.risen_ratios(slower, baseline)] == ["ctc"]
+
+
+def test_growth_is_caught_beyond_the_limit_and_not_below():
+    found = {"parallel": gates.FLATNESS * 0.99, "ctc": gates.FLATNESS * 1.01}
+    assert [line.split()[0] for line in gates.grown_with_length(found)] == ["ctc"]

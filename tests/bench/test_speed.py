@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.plan import TASK_LENGTH, TINY, VARIANTS
-from bench.subjects import bind
+from bench import ways
+from bench.subjects import TASK_LENGTH, TINY, bind
 from seqocr.data.augment import Augmentation
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
@@ -36,12 +36,12 @@ def test_encoder(benchmark, bound):
     assert found.shape == (1, features.tokens, features.dim)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ways.timed())
 def test_decode(benchmark, bound, features, variant):
     decode = bound.variants()[variant]
     decoded = benchmark(decode, features, length=TASK_LENGTH)
     assert len(decoded.texts) == 1
-    assert decoded.passes == (TASK_LENGTH + 1 if variant.startswith("ar") else 1)
+    assert decoded.passes == (1 if ways.ways()[variant].one_pass else TASK_LENGTH + 1)
 
 
 @pytest.mark.parametrize("augmentation", [None, Augmentation()], ids=["plain", "augmented"])
