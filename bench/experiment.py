@@ -39,6 +39,8 @@ class Part:
         steps: for the progress bar.
         heads: that it runs.
         weights: folders of the recognizers that it runs; none where weights are random.
+        timed: nothing else may run while it is measured; None: as its experiment says.
+        code: modules that measuring it runs, besides its experiment's.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Part:
     steps: int = 1
     heads: tuple[str, ...] = field(default_factory=lambda: tuple(HEADS))
     weights: tuple[Path, ...] = ()
+    timed: bool | None = None
+    code: tuple[str, ...] = ()
 
 
 @dataclass
@@ -107,7 +111,7 @@ class Experiment:
     Attributes:
         name: short, for files.
         order: place among the report's sections.
-        timed: nothing else may run while it is measured.
+        timed: nothing else may run while it is measured; a part may say otherwise.
         code: modules that measuring runs, besides the heads' and what it reaches in its own.
     """
 
@@ -146,10 +150,13 @@ class Experiment:
     def claims(self, results: Any) -> list[Claim]:
         return []
 
+    def is_timed(self, part: Part) -> bool:
+        return self.timed if part.timed is None else part.timed
+
     def depends(self, part: Part) -> dict[str, Any]:
         """What a part depends on, as JSON."""
         code = dependencies.of_measuring(self) | dependencies.of_heads(part.heads)
-        for module in self.code:
+        for module in (*self.code, *part.code):
             code |= dependencies.of_module(module)
         weights = {folder.name: dependencies.of_weights(folder) for folder in part.weights}
         settings = json.loads(json.dumps(dataclasses.asdict(part.settings), default=str))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.experiment import PRESETS
+from bench.experiment import PRESETS, Bench
 from bench.experiments import experiments
 from bench.run import prepared, run
 from bench.store import Store
@@ -44,7 +44,7 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
         for number in range(times):
             bench = prepared(preset, out / "repeat" / f"{number:02}", "cpu")
             if first is not None:
-                _untimed(first, bench.store)
+                _untimed(first, bench.store, _timed_parts(preset, bench))
             run(preset, bench)
             first = first or bench.store
             for claim in claims(everything(bench.store)):
@@ -58,12 +58,14 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     return out / _TABLE
 
 
-def _untimed(first: Store, store: Store) -> None:
+def _timed_parts(preset: str, bench: Bench) -> set[str]:
+    return {part.name for each in experiments() for part in each.parts(preset, bench) if each.is_timed(part)}
+
+
+def _untimed(first: Store, store: Store, timed: set[str]) -> None:
     """Copy what is not timed, with the facts that say what it depends on."""
-    timed = tuple(each.name for each in experiments() if each.timed)
     for path in first.folder.iterdir():
-        name = path.name.split(".")[0].split("-")[0]
-        if name not in (*timed, "run") and not (store.folder / path.name).exists():
+        if path.name.split(".")[0] not in {*timed, "run"} and not (store.folder / path.name).exists():
             shutil.copy2(path, store.folder / path.name)
 
 

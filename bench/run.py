@@ -54,13 +54,13 @@ def run(preset: str, bench: Bench, again: bool = False) -> None:
     """Measure what a preset wants and the store has not, and say why anything is measured a second time."""
     store = bench.store
     todo: list[tuple[Experiment, Part]] = []
-    for experiment in sorted(experiments(), key=lambda each: each.timed):
-        for part in experiment.parts(preset, bench):
-            depends = experiment.depends(part)
-            if again or not store.finished(part.name, depends):
-                if changed := store.begin(part.name, depends, again):
-                    print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
-                todo.append((experiment, part))
+    parts = [(experiment, part) for experiment in experiments() for part in experiment.parts(preset, bench)]
+    for experiment, part in sorted(parts, key=lambda each: each[0].is_timed(each[1])):
+        depends = experiment.depends(part)
+        if again or not store.finished(part.name, depends):
+            if changed := store.begin(part.name, depends, again):
+                print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
+            todo.append((experiment, part))
     if not todo:
         return
     with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter, _workers(bench), _alone():
