@@ -1,0 +1,246 @@
+"""Does autoregression read longer and harder strings better? Every length at every level of difficulty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import plots, readings, ways
+from bench.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.formatting import listed, percent, points
+from bench.palette import look
+from bench.store import Store
+from bench.strings import CODE, held_out_digits, level_strings, read_strings
+from seqocr import evaluation
+from seqocr.checkpoints import load_recognizer
+from seqocr.data.levels import LEVELS, Layout, contact_sheet
+from seqocr.files import replacing
+from seqocr.progress import Reporter
+from seqocr.statistics import Paired, Value, paired_difference, proportion
+
+LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
+_AT_ONCE = 100  # strings of a piece
+_SHEET = 18  # lines on a contact sheet
+_SHEET_SUFFIX = ".sheet.png"
+_REAL = {"zero-shot": "real,\nas shipped", "fine-tuned": "real,\nadapted"}  # phases, as the plot names them
+_EACH = {"smoke": 8, "default": 100, "full": 200}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    each: strings of every length.
+    layout: what the level is.
+    """
+
+    level: str
+    layout: Layout | None
+    each: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    about: source and split of the digits, strings of every length, name of the weights.
+    read: one row a level, length, index and head: text, prediction, confidence.
+    """
+
+    about: dict[str, Any]
+    read: pd.DataFrame
+
+    @property
+    def levels(self) -> list[str]:
+        return list(self.read["level"].unique())
+
+    @property
+    def lengths(self) -> list[int]:
+        return sorted(int(n) for n in self.read["length"].unique())
+
+    @property
+    def heads(self) -> list[str]:
+        return list(self.read["head"].unique())
+
+    @cached_property
+    def right(self) -> pd.DataFrame:
+        """Whether each head (columns) reads each string (level, length, index) right."""
+        keys = ["level", "length", "index"]
+        right = self.read.assign(right=self.read["prediction"] == self.read["text"])
+        return right.pivot(index=keys, columns="head", values="right").sort_index()
+
+    def exact(self, level: str, head: str, length: int | None = None) -> Value:
+        """Exact match at a level, of one length or of all."""
+        right = self.right.loc[level if length is None else (level, length), head]
+        return proportion(int(right.sum()), len(right))
+
+    def gap(self, level: str, head: str, other: str) -> Paired:
+        """Exact match of one head minus that of another, on the same strings."""
+        return paired_difference(self.right.loc[level, head], self.right.loc[level, other])
+
+    def best(self, level: str) -> str:
+        """The one-pass head that reads a level best."""
+        return max(ways.one_pass(), key=lambda head: self.exact(level, head).estimate)
+
+    def verdict(self, level: str) -> str:
+        """How `ar` reads a level, beside the best one-pass head."""
+        difference = self.gap(level, "ar", self.best(level)).difference
+        if difference.low > 0:
+            return "better"
+        return "worse" if difference.high < 0 else "no measurable difference"
+
+
+class Levels(Experiment):
+    name = "levels"
+    order = 30
+    timed = False
+    code = CODE
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        each = _EACH[preset]
+        steps = LONGEST * -(-each // _AT_ONCE)
+        found = []
+        for name, layout in LEVELS.items():
+            code = (type(layout).__module__,) if layout else ()
+            found.append(
+                Part(f"levels-{name}", Settings(name, layout, each), steps, weights=(bench.reader,), code=code)
+            )
+        return found
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Readings of every length, and a contact sheet of the first strings."""
+        settings: Settings = part.settings
+        digits = held_out_digits()
+        lengths = range(1, min(LONGEST, load_recognizer(part.weights[0]).max_length) + 1)
+        strings = {n: level_strings(digits, settings.level, n, settings.each) for n in lengths}
+        pieces: list[Any] = [
+            (of_length, range(start, min(start + _AT_ONCE, len(of_length))), {"length": n})
+            for n, of_length in strings.items()
+            for start in range(0, len(of_length), _AT_ONCE)
+        ]
+        read_strings(part, bench, reporter, pieces, ways.heads())
+        turns = islice(cycle(strings.values()), _SHEET)
+        lines = [of_length[i // len(lengths) % len(of_length)][0] for i, of_length in enumerate(turns)]
+        with replacing(bench.store.file(part.name, _SHEET_SUFFIX)) as temporary:
+            contact_sheet(lines).save(temporary)
+        about = {"source": digits.source, "split": digits.split, "each": settings.each, "reader": part.weights[0].name}
+        bench.store.add_facts(part.name, about=about)
+
+    def results(self, store: Store) -> Results | None:
+        parts = _parts(store)
+        if not parts:
+            return None
+        read = pd.concat([store.read(part).assign(level=level) for level, part in parts.items()], ignore_index=True)
+        return Results(store.facts(next(iter(parts.values())))["about"], read)
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        """By level; by level and length; and every pair of heads on the same strings (`evaluation.comparisons`)."""
+        read = results.read
+        apart = read.assign(index=read["length"].astype(str) + "/" + read["index"].astype(str))
+        pairs = [evaluation.comparisons(part).assign(level=level) for level, part in apart.groupby("level", sort=False)]
+        return {
+            "levels": readings.summary(read, ["level", "head"]),
+            "lengths": readings.summary(read, ["level", "length", "head"]),
+            "pairs": pd.concat(pairs, ignore_index=True),
+        }
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"lengths": partial(lengths_plot, results, everything.get("real"))}
+
+    def pictures(self, store: Store) -> dict[str, Path]:
+        return {level: store.file(part, _SHEET_SUFFIX) for level, part in _parts(store).items()}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        about = results.about
+        whole = pd.DataFrame(
+            {"level": f"`{row['level']}`", "head": f"`{row['head']}`", **readings.columns(row)}
+            for row in readings.summary(results.read, ["level", "head"]).to_dict("records")
+        )
+        compared = "; ".join(_compared(results, level) for level in results.levels)
+        text = (
+            f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each level, "
+            f"made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` weights. `ar` "
+            f"minus the best one-pass head, in points of exact match on the same strings (Tango's interval): {compared}. "
+            f"{_with_length(results)} {readings.EDITS} Every length is in `tables/lengths.csv`."
+        )
+        details: dict[str, Any] = {
+            f"Lines of level {level}": f"![{level}](plots/{level}.png)" for level in results.levels
+        }
+        if len(whole) > LONGEST_TABLE:
+            details["Every level and head"] = whole
+        return [Section("Any length, any spacing", text, "lengths", whole.head(LONGEST_TABLE), details)]
+
+    def claims(self, results: Results) -> list[Claim]:
+        return [
+            Claim(
+                f"`{level}`: `ar` beside the best one-pass head",
+                results.verdict(level),
+                results.gap(level, "ar", results.best(level)).difference,
+                ratio=False,
+            )
+            for level in results.levels
+        ]
+
+
+EXPERIMENT = Levels()
+
+
+def _parts(store: Store) -> dict[str, str]:
+    """What is measured, by level, in the order of the registry."""
+    there = stored(store, Levels.name)
+    return {level: part for level in LEVELS if (part := f"{Levels.name}-{level}") in there}
+
+
+def _compared(results: Results, level: str) -> str:
+    best = results.best(level)
+    gap = results.gap(level, "ar", best).difference
+    return f"`{level}` {points(gap)} against `{best}`, {results.verdict(level)}"
+
+
+def _with_length(results: Results) -> str:
+    """How exact match falls with length."""
+    ends = results.lengths[0], results.lengths[-1]
+    fell = [
+        " to ".join(percent(results.exact(level, "ar", length).estimate, 0) for length in ends) + f" at `{level}`"
+        for level in results.levels
+    ]
+    return (
+        "A string is right only if all its digits are, so exact match falls with length: that of `ar`, from "
+        f"{ends[0]} to {ends[1]} digits, goes from {listed(fell)}."
+    )
+
+
+def lengths_plot(results: Results, real: Any = None) -> Figure:
+    """Exact match against length, a panel a level; and over all lengths, with real lines if they were read."""
+    figure, (*axes, last) = plots.panels(len(results.levels) + 1, 4.6, 3.3)
+    # So that no head covers another.
+    aside = {head: 0.12 * (i - (len(results.heads) - 1) / 2) for i, head in enumerate(results.heads)}
+    lowest = 100.0
+    for axis, level in zip(axes, results.levels, strict=True):
+        for head in results.heads:
+            values = [results.exact(level, head, n).times(100) for n in results.lengths]
+            lowest = min(lowest, *(value.low for value in values))
+            plots.curve(axis, head, [n + aside[head] for n in results.lengths], values)
+        axis.set_title(level, fontsize=10)
+        axis.set_xticks(results.lengths)
+        axis.set_xlabel("digits in the string")
+    for head in results.heads:
+        whole = {level: results.exact(level, head) for level in results.levels}
+        if real is not None:
+            whole |= {name: real.exact(head, phase) for phase, name in _REAL.items()}
+        for i, value in enumerate(whole.values()):
+            lowest = min(lowest, value.low * 100)
+            plots.point(last, i + aside[head], value.times(100), look(head))
+    last.set_xticks(range(len(whole)), list(whole))
+    last.set_title("all lengths", fontsize=10)
+    for axis in (*axes, last):
+        axis.set_ylabel("exact match, %")
+        axis.set_ylim(lowest // 10 * 10, 102)
+    figure.suptitle("Accuracy against length at every level (95 % CI)", fontsize=11)
+    plots.legend(figure, results.heads)
+    return figure
