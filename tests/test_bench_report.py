@@ -1,0 +1,133 @@
+"""The report: from saved rows alone, its words following its numbers."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+from synthetic import CONFIDENCE, ENCODE, INTERCEPT, finished_run, timed_rows
+
+from bench import report
+from bench.experiment import LONGEST_TABLE, Section
+from bench.experiments import latency
+from bench.report import everything, measured, page, with_numbers, write_readme, write_report
+from bench.store import Store
+from bench.subjects import TINY
+from seqocr.errors import InputError
+
+
+@pytest.fixture
+def store(tmp_path):
+    return finished_run(tmp_path)
+
+
+@pytest.fixture
+def timed(store):
+    return everything(store)["latency"].subjects[TINY.name]
+
+
+def test_slopes_are_recovered_and_neither_warm_up_nor_disturbance_moves_them(timed):
+    for way, slope in {"ar-generate": 4, "ar": 2, "ar-nocache": 6, "parallel": 0, "ctc": 0}.items():
+        found = timed.slope(way)
+        assert found.estimate == pytest.approx(slope, rel=0.02, abs=2e-3)
+        assert found.low <= found.estimate <= found.high
+        assert found.n == 8
+    assert timed.slope("ar").low > 0
+
+
+def test_totals_hold_encoder_decoding_and_confidence(timed):
+    whole = (ENCODE + INTERCEPT + CONFIDENCE) * 1e3
+    assert timed.total("ctc", 5).estimate == pytest.approx(whole, rel=0.01)
+    assert timed.total("encoder", 5).estimate == pytest.approx(ENCODE * 1e3, rel=0.01)
+    assert timed.over_encoder("ctc", 5).estimate == pytest.approx(whole / ENCODE / 1e3, rel=0.01)
+
+
+def test_growth_and_speedups_are_paired_ratios(timed):
+    assert timed.flatness("parallel").estimate == pytest.approx(1, rel=0.02)
+    assert timed.flatness("ar").estimate == pytest.approx((INTERCEPT + 0.1) / (INTERCEPT + 0.002), rel=0.02)
+    whole = ENCODE + INTERCEPT + CONFIDENCE
+    assert timed.speedup("ctc", "ar-generate", 5).estimate == pytest.approx((whole + 0.02) / whole, rel=0.02)
+
+
+def test_report_is_made_from_saved_rows_alone_and_twice_the_same(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(latency.Latency, "measure", lambda *_: pytest.fail("the report measured"))
+    first = write_report(store, tmp_path).read_text()
+    tables = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
+    assert write_report(Store.latest(tmp_path), tmp_path).read_text() == first
+    assert {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()} == tables
+    for name in ("latency", "breakdown", "accuracy", "samples", "mistakes"):
+        assert Image.open(tmp_path / "plots" / f"{name}.png").size[0] > 500
+        assert f"plots/{name}.png" in first
+    assert {"latency.csv", "slopes.csv", "flatness.csv", "speedups.csv", "accuracy.csv"} <= tables.keys()
+    assert "no measurable accuracy" in first
+    assert "MNIST's test half could not be had" in first  # the split is validation, and that must be said
+
+
+def test_first_screen_fits_and_comes_first(store):
+    lines = page(store, everything(store)).splitlines()
+    assert lines[0].startswith("# ")
+    assert next(i for i, line in enumerate(lines) if line.startswith("## ")) <= 40
+    assert len(lines) <= 250
+
+
+def test_the_verdict_follows_the_numbers(store):
+    assert "its cost does not grow with the string" in page(store, everything(store))
+    predictions = store.read("accuracy")
+    wrong = predictions["head"].isin(["parallel", "ctc", "ctc-beam"]) & (predictions["index"] < 20)
+    predictions.loc[wrong, "prediction"] = "99999"
+    store.write("accuracy", predictions)
+    rows = timed_rows()
+    slow = (rows["variant"] == "ctc") & (rows["length"] == 50)
+    rows.loc[slow, "seconds"] *= 3
+    store.write(f"latency-{TINY.name}", rows)
+    text = page(store, everything(store))
+    assert "**Autoregression buys accuracy on five clean digits" in text
+    assert "its cost does not grow with the string" not in text
+
+
+def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
+    assert "≈" not in page(store, everything(store)).split("Measured")[0]
+    rows = timed_rows()
+    shaken = (rows["variant"] == "ar-generate") & (rows["length"] == 5)
+    rows.loc[shaken, "seconds"] *= 1 + (rows.loc[shaken, "round"] % 3) * 0.4
+    store.write(f"latency-{TINY.name}", rows)
+    marked = [line for line in page(store, everything(store)).split("Measured")[0].splitlines() if "≈" in line]
+    assert [line.split("`")[1] for line in marked] == ["ar-generate"]
+
+
+def test_what_was_repeated_is_said(store):
+    line = measured(store)
+    assert "commit abc" in line
+    assert f"Of {9 * 6 + 6} timed visits 6 were made again" in line
+    assert "0 that count were disturbed" in line
+
+
+def test_a_long_table_is_refused(store, monkeypatch):
+    rows = everything(store)["latency"]
+    table = report.pd.DataFrame({"row": range(LONGEST_TABLE + 1)})
+    monkeypatch.setattr(latency.Latency, "sections", lambda *_: [Section("Long", "", None, table)])
+    with pytest.raises(ValueError, match="Long: 13 rows"):
+        page(store, {**everything(store), "latency": rows})
+
+
+def test_nothing_measured_is_said(tmp_path, store):
+    with pytest.raises(InputError, match="no finished run"):
+        Store.latest(tmp_path / "elsewhere")
+    store.delete("accuracy")
+    with pytest.raises(InputError, match="has nothing of accuracy"):
+        everything(store)
+
+
+def test_readmes_numbers_stand_between_its_marks(store, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n\n{report._BEGIN}\nold\n{report._END}\n\nafter\n")
+    found = everything(store)
+    write_readme(found, "a line", path)
+    text = path.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\n\nafter\n")
+    assert "old" not in text
+    assert "| `ctc`, 1 pass |" in text
+    assert with_numbers(text, found, "a line", path) == text
+    path.write_text("no marks")
+    with pytest.raises(InputError, match="has no place for the numbers"):
+        write_readme(found, "a line", path)
