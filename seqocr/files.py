@@ -1,28 +1,143 @@
-"""Writing files so that a kill at any moment leaves either the old content or the new, never half of it."""
+"""Files that people give and get.
+
+What is written is whole or not there at all: a kill at any moment leaves either the old content or the new. What
+cannot be written, and JSON that cannot be read, is an `InputError`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from seqocr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_JSON = 100_000_000  # bytes of a JSON file that is read; a large tokenizer's has a tenth of that
+
+# Control characters, line separators, and lone surrogates: Python has those for the bytes of a name that is no UTF-8.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def shown(name: object) -> str:
+    r"""A file's name, or other text, as it is printed: on one line, and whatever its bytes are.
+
+    Control characters are written as in Python (`\n`, `\t`, `\x1b`), and bytes that are no UTF-8 as `\xff`.
+    """
+    return _UNSHOWN.sub(lambda found: _escaped(found[0]), str(name))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode makes these of bytes that are no UTF-8
+        code -= 0xDC00
+    return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+@contextmanager
+def _answered(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing to `path` into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)} cannot be written ({error.strerror or error}): give a place that can be, with room left"
+        ) from error
+
+
+@contextmanager
+def _made(folder: Path, keep: bool = True) -> Iterator[None]:
+    """Make a folder and those above it. Those that were missing go again after an exception, or without `keep`."""
+    missing: list[Path] = []
+    kept = False
+    try:
+        for part in (*reversed(folder.parents), folder):
+            if not part.exists():
+                part.mkdir(exist_ok=True)
+                missing.append(part)
+        yield
+        kept = keep
+    finally:
+        for part in [] if kept else reversed(missing):
+            with suppress(OSError):  # others may have written there
+                part.rmdir()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a temporary path beside `path`; rename it to `path` when the block ends without an exception.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is no name of a file: give one")
     # The suffix stays last: pandas and matplotlib choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    with _answered(path), _made(path.parent):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):  # of a name too long: then it was never there
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder; move its files to `folder` when the block ends without an exception.
+
+    `config.json` goes last: it tells what a folder holds.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    with (
+        _answered(folder),
+        _made(folder),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp", ignore_cleanup_errors=True) as temporary,
+    ):
+        yield Path(temporary)
+        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == "config.json"):
+            file.replace(folder / file.name)
+
+
+def writable(folder: Path) -> None:
+    """Make sure that files can be written to a folder, before what takes long begins. Leaves nothing behind.
+
+    Raises:
+        InputError: they cannot.
+    """
+    with _answered(folder), _made(folder, keep=False), tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"0")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it is missing, no file (a pipe), larger than `MOST_JSON`, no JSON, or nested too deep.
+    """
+    if not path.is_file():
+        raise InputError(f"{shown(path)} is missing: write or copy it again")
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if (size := path.stat().st_size) > MOST_JSON:
+            raise InputError(f"{shown(path)} has {size:,} bytes, at most {MOST_JSON:,} are read: write it again")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise InputError(f"{shown(path)} is nested too deep: write it again") from None
+    except (OSError, ValueError) as error:  # UnicodeDecodeError and JSON's are ValueErrors
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{shown(path)} is no JSON that can be read ({error}): write it again") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from seqocr.data.images import LARGEST, load_line
+from seqocr.data.images import LARGEST, load_line, suffixes
 from seqocr.errors import InputError
 
 GREY = np.linspace(0, 255, 20 * 30).round().astype(np.uint8).reshape(20, 30)
@@ -94,3 +99,96 @@ def test_what_is_no_line_image_is_named_with_its_reason(tmp_path: Path) -> None:
         assert reason in message
         assert "\n" not in message
         assert ": give " in message
+
+
+def test_no_program_is_started_whatever_a_file_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to `gs`, if it is on PATH: here it is, and notes when it is started."""
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # it is looked for once
+    path = tmp_path / "line.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 30\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    with pytest.raises(InputError, match=r"is not an image of a kind that is read \(PNG, JPEG, TIFF"):
+        load_line(path)
+    assert not started.exists()
+
+
+@pytest.mark.parametrize("name", ["line.png", "line.jpg", "line.webp", "line.tif", "line.bmp", "line.ppm", "line.gif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_image_is_shrunk_by_a_whole_number(tmp_path: Path, name: str, orientation: int) -> None:
+    blocks = np.random.default_rng(0).integers(40, 200, (100, 333), dtype=np.uint8)
+    large = Image.fromarray(np.kron(blocks, np.ones((9, 9), dtype=np.uint8)))  # 900 × 2997 pixels: halved
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {} if name.endswith(("bmp", "ppm", "gif")) else {"exif": exif}
+    options |= {"compression": "tiff_lzw"} if name.endswith("tif") else {}  # Pillow turns others otherwise
+    line = load_line(saved(large, tmp_path / name, **options))
+    expected = large.reduce(2)
+    if orientation == 6 and options:
+        expected = expected.transpose(Image.Transpose.ROTATE_270)
+    assert line.size == expected.size
+    difference = np.abs(np.asarray(line).astype(int) - np.asarray(expected))
+    assert difference.mean() <= (0 if name.endswith(("png", "tif", "bmp", "ppm", "gif")) else 6)  # or lossy
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGBA", "LA", "CMYK", "I;16"])
+def test_what_is_shrunk_becomes_grey_as_what_is_not(tmp_path: Path, mode: str) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (700, 3001), dtype=np.uint8)
+    image = Image.fromarray(pixels.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+    path = saved(image, tmp_path / ("line.tif" if mode == "CMYK" else "line.png"))
+    left = saved(image.crop((0, 0, 1500, 700)), tmp_path / ("left.tif" if mode == "CMYK" else "left.png"))
+    assert np.array_equal(np.asarray(load_line(path))[:, :750], np.asarray(load_line(left).reduce(2)))
+
+
+def test_memory_is_bounded_whatever_comes(tmp_path: Path) -> None:
+    """Images that would take gigabytes: 10,000 × 10,000, of four bytes a pixel when decoded."""
+    for name in ("a.png", "b.jpg", "c.webp", "d.tif", "e.jpg"):
+        options = {"compress_level": 1} if name == "a.png" else {"progressive": True} if name == "e.jpg" else {}
+        options |= {"compression": "tiff_lzw"} if name == "d.tif" else {}
+        saved(Image.new("RGB", (LARGEST, LARGEST), "white"), tmp_path / name, **options)
+    script = """
+import resource, sys
+from pathlib import Path
+from seqocr.data.images import load_line
+from seqocr.errors import InputError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        print(path.name, *load_line(path).size)
+    except InputError as error:
+        print(path.name, "at most" if "of at most 25,000,000 pixels" in str(error) else error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    *said, kilobytes = done.stdout.splitlines()
+    assert said == ["a.png 1250 1250", "b.jpg 1250 1250", "c.webp at most", "d.tif at most", "e.jpg at most"]
+    assert int(kilobytes) < 500_000
+
+
+def test_pipes_devices_folders_and_long_names_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening, chdir(tmp_path):
+        listening.bind("socket.png")
+    for name, reason in {
+        "pipe.png": "is a pipe or device",
+        "zero.png": "is a pipe or device",
+        "socket.png": "is a pipe or device",
+        ".": "is a folder",
+        "x" * 300: "File name too long",
+        "zero.png/below.png": "cannot be read (Not a directory)",
+        "line\nbreak\x1b.png": r"line\nbreak\x1b.png does not exist",
+        os.fsdecode(b"\xff.png"): r"\xff.png does not exist",
+    }.items():
+        with pytest.raises(InputError) as raised:
+            load_line(tmp_path / name)
+        assert reason in str(raised.value)
+
+
+def test_suffixes_are_those_of_the_formats() -> None:
+    assert {".png", ".jpg", ".jpeg", ".tif", ".webp", ".pgm", ".mpo"} <= suffixes()
+    assert not {".eps", ".pdf", ".ico", ".txt", ""} & suffixes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 import weakref
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from test_images import broken
 from seqocr import cli, reading
 from seqocr.checkpoints import save
 from seqocr.data.images import load_line
-from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.reading import image_files, read_files
 
@@ -64,10 +64,21 @@ def test_files_folders_and_patterns(folder: Path) -> None:
     assert [path.name for path in image_files([str(folder / "**" / "1*.png")])] == ["10.png", "11.png"]
     given = [str(folder / "05.png"), str(folder / "more"), str(folder / "gone.png")]
     assert [path.name for path in image_files(given)] == ["05.png", "10.png", "11.png", "gone.png"]
-    for nothing in (folder / "*.tif", folder / "more" / "none"):
-        nothing.parent.joinpath("none").mkdir(exist_ok=True)
-        with pytest.raises(InputError, match="no image there"):
-            image_files([str(nothing)])
+
+
+def test_an_argument_that_names_nothing_stands_for_itself(recognizer: Recognizer, folder: Path) -> None:
+    (folder / "none").mkdir()
+    (folder / "broken link.png").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.png")
+    long = folder / ("x" * 300 + ".png")
+    given = [folder / "none", folder / "*.tif", folder / "broken link.png", folder / "pipe.png", long]
+    assert image_files(map(str, given)) == given
+    assert {folder / "broken link.png", folder / "pipe.png"} <= set(image_files([str(folder)]))
+    problems = [one.problem for one in read_files(recognizer, [*given, folder / "00.png"], "ctc")]
+    reasons = ("is a folder", "does not exist", "does not exist", "is a pipe", "cannot be read (File name too long)")
+    for path, problem, reason in zip(given, problems, reasons, strict=False):
+        assert problem.startswith(f"{path} {reason}")
+    assert problems[-1] == ""
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from seqocr.data.augment import LineAugmentation
 from seqocr.data.images import load_line
 from seqocr.data.sequences import mixed
 from seqocr.errors import InputError
+from seqocr.files import shown
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         for where, name, text in _listed(directory):
             line = Line(name, _found(directory, name), text)
             if line.path in seen:
-                problems.append(f"{where}: {name} is listed twice")
+                problems.append(f"{where}: {shown(name)} is listed twice")
             elif problem := _problem(line, charset, max_length):
                 problems.append(f"{where}: {problem}")
             else:
@@ -85,11 +87,13 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         if problems and not skip:
             listed = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
             more = f"\n  and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-            raise InputError(f"{directory}: {len(problems):,} lines cannot be used: mend or skip them\n{listed}{more}")
+            raise InputError(
+                f"{shown(directory)}: {len(problems):,} lines cannot be used: mend or skip them\n{listed}{more}"
+            )
         for problem in problems:
             log.warning("left out: %s", problem)
         if not self.lines:
-            raise InputError(f"{directory} has no line that can be used: list its images and their texts")
+            raise InputError(f"{shown(directory)} has no line that can be used: list its images and their texts")
         self.charset = charset or "".join(sorted({symbol for line in self.lines for symbol in line.text}))
 
     @property
@@ -108,12 +112,12 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         """
         parts: tuple[list[Line], list[Line]] = [], []
         for line in self.lines:
-            digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode()).digest()
+            digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode(errors="surrogateescape")).digest()
             parts[int.from_bytes(digest[:8]) < share * 2**64].append(line)
         if not all(parts):
             raise InputError(
-                f"{self.directory}: a share of {share} of {len(self):,} lines leaves one side with none: give another, "
-                "or more lines"
+                f"{shown(self.directory)}: a share of {share} of {len(self):,} lines leaves one side with none: "
+                "give another, or more lines"
             )
         return self._of(parts[0]), self._of(parts[1])
 
@@ -171,12 +175,15 @@ class ShuffledLines:
 
 def _problem(line: Line, charset: str | None, max_length: int | None) -> str:
     """Why a line cannot be used; empty if it can."""
-    if not line.text:
-        return f"{line.name} has no text"
-    if outside := sorted(set(line.text) - set(charset or line.text)):
-        return f"{line.name}: {line.text!r} has {outside[0]!r}, which is not in the charset {charset!r}"
-    if max_length is not None and len(line.text) > max_length:
-        return f"{line.name}: {line.text!r} has {len(line.text)} symbols, at most {max_length} can be read"
+    name, text = shown(line.name), line.text
+    if not text:
+        return f"{name} has no text"
+    if outside := sorted(set(text) - set(charset or text)):
+        return f"{name}: {text!r} has {outside[0]!r}, which is not in the charset {charset!r}"
+    if max_length is not None and len(text) > max_length:
+        return f"{name}: {text!r} has {len(text)} symbols, at most {max_length} can be read"
+    if shown(text) != text:
+        return f"{name}: {text!r} has a character that cannot be printed"
     try:
         load_line(line.path)
     except InputError as error:
@@ -185,32 +192,35 @@ def _problem(line: Line, charset: str | None, max_length: int | None) -> str:
 
 
 def _found(directory: Path, name: str) -> Path:
-    path = directory / name
-    return path if path.exists() or not (directory / "images" / name).exists() else directory / "images" / name
+    """Beside the list or in images/; `os.path.exists` takes any name for an answer, however long."""
+    path, below = directory / name, directory / "images" / name
+    return below if os.path.exists(below) and not os.path.exists(path) else path  # noqa: PTH110
 
 
 def _listed(directory: Path) -> Iterator[tuple[str, str, str]]:
     """(where it says so, file name, text) of every line listed."""
     readers = {"metadata.csv": _metadata_csv, "labels.json": _labels_json, "gt.txt": _gt_txt}
-    if not directory.is_dir():
-        raise InputError(f"{directory} is not a folder: give one with images and their texts")
+    if not os.path.isdir(directory):  # noqa: PTH112 (as in `_found`)
+        raise InputError(f"{shown(directory)} is not a folder: give one with images and their texts")
     there = [name for name in readers if (directory / name).is_file()]
     if len(there) != 1:
         raise InputError(
-            f"{directory} has {' and '.join(there) or 'no file of texts'}: give one of {', '.join(readers)}"
+            f"{shown(directory)} has {' and '.join(there) or 'no file of texts'}: give one of {', '.join(readers)}"
         )
     path = directory / there[0]
     try:
         yield from readers[there[0]](path)
-    except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError and JSON's are ValueErrors
-        raise InputError(f"{path} cannot be read ({error}): write it again, in UTF-8") from error
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError, csv.Error) as error:  # UnicodeDecodeError and JSON's are ValueErrors
+        raise InputError(f"{shown(path)} cannot be read ({error}): write it again, in UTF-8") from error
 
 
 def _metadata_csv(path: Path) -> Iterator[tuple[str, str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if missing := [name for name in ("file_name", "text") if name not in (rows.fieldnames or ())]:
-            raise InputError(f"{path} has no column {missing[0]}: its first line must name file_name and text")
+            raise InputError(f"{shown(path)} has no column {missing[0]}: its first line must name file_name and text")
         for row in rows:
             yield f"{path.name}, line {rows.line_num}", row["file_name"] or "", row["text"] or ""
 
@@ -221,7 +231,7 @@ def _labels_json(path: Path) -> Iterator[tuple[str, str, str]]:
 
     listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
     if not isinstance(listed, list) or not all(isinstance(x, tuple) and isinstance(x[1], str) for x in listed):
-        raise InputError(f'{path} is not of the form {{"file name": "text"}}: write it so')
+        raise InputError(f'{shown(path)} is not of the form {{"file name": "text"}}: write it so')
     for number, (name, text) in enumerate(listed, 1):
         yield f"{path.name}, entry {number}", name, str(text)
 
@@ -230,6 +240,6 @@ def _gt_txt(path: Path) -> Iterator[tuple[str, str, str]]:
     for number, row in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):  # newlines as any system's
         name, tab, text = row.partition("\t")
         if not tab and row.strip():
-            raise InputError(f"{path}, line {number} has no tab: write file name, tab, text")
+            raise InputError(f"{shown(path)}, line {number} has no tab: write file name, tab, text")
         if row.strip():
             yield f"{path.name}, line {number}", name, text

@@ -1,56 +1,124 @@
-"""Image files as people have them, to line images that can be read."""
+"""Image files as people have them, to line images that can be read.
+
+Memory is bounded whatever comes: formats are those below and no others, what is too large is refused before it is
+decoded, and what is large is shrunk as soon as it is.
+"""
 
 from __future__ import annotations
 
+import math
+import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from seqocr.errors import InputError
+from seqocr.files import shown
 
+# By name: Pillow knows others, and for some of them (EPS) it starts a program that is on PATH. JPEG includes MPO.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 SMALLEST = 4  # pixels: no digit can be read from fewer rows
-LARGEST = 10_000  # pixels: what is longer is a page or a mistake, and takes gigabytes to decode
+LARGEST = 10_000  # pixels: what is longer is a page or a mistake
+KEPT = 2_000_000  # pixels: an image of more is shrunk by a whole number until it has no more
+# Pixels where a decoder holds more than the image: WebP several copies, TIFF a strip that may be as large as the image,
+# a progressive JPEG its coefficients.
+MOST_AT_ONCE = 25_000_000
+_STRIP = 64  # rows of a shrunk image that are made at once
+_ORIENTATION = 0x0112  # of EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def suffixes() -> set[str]:
+    """Ends of the names of image files, in small letters."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
 
 
 def load_line(path: Path) -> Image.Image:
     """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
 
-    EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper.
+    EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper. An image of more
+    than `KEPT` pixels is shrunk: each of its pixels is then the mean of a square.
 
     Raises:
-        InputError: the file is missing, is no image or a broken one, is animated, or has an impossible size.
+        InputError: the file is missing or no file, is no image of `FORMATS` or a broken one, is animated, or has an
+            impossible size.
     """
+    name = shown(path)
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{name} is a folder, and no image: give a PNG or JPEG, or a folder of some")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise InputError(f"{name} is a pipe or device, not a file: give a PNG or JPEG")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a broken file is reported as such, once
-            with Image.open(path) as image:
-                _check(path, image)
-                return _plain(ImageOps.exif_transpose(image))
+            with Image.open(path, formats=FORMATS) as image:
+                _check(name, image)
+                return _line(image)
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give a PNG or JPEG") from None
+        raise InputError(f"{name} does not exist: give a PNG or JPEG") from None
     except UnidentifiedImageError:
-        reason = "is empty" if path.stat().st_size == 0 else "is not an image"
-        raise InputError(f"{path} {reason}: give a PNG or JPEG") from None
+        kinds = ", ".join(FORMATS)
+        reason = "is empty" if path.stat().st_size == 0 else f"is not an image of a kind that is read ({kinds})"
+        raise InputError(f"{name} {reason}: give a PNG or JPEG") from None
     except Exception as error:  # every decoder of Pillow has its own kinds
-        raise InputError(f"{path} cannot be read ({error}): give it whole, as a PNG or JPEG") from error
+        reason = shown(getattr(error, "strerror", None) or error)
+        raise InputError(f"{name} cannot be read ({reason}): give it whole, as a PNG or JPEG") from error
 
 
-def _check(path: Path, image: Image.Image) -> None:
+def _check(name: str, image: Image.Image) -> None:
     width, height = image.size
     # A phone's JPEG can have a preview or a depth map behind the photograph (MPO): that is still a single image.
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-        raise InputError(f"{path} has {frames} frames: give a single image")
+        raise InputError(f"{name} has {frames} frames: give a single image")
     if min(width, height) < SMALLEST:
-        raise InputError(f"{path} is {width}×{height} pixels: give at least {SMALLEST} each way")
+        raise InputError(f"{name} is {width}×{height} pixels: give at least {SMALLEST} each way")
     if max(width, height) > LARGEST:
-        raise InputError(f"{path} is {width}×{height} pixels: give one line, at most {LARGEST:,} each way")
+        raise InputError(f"{name} is {width}×{height} pixels: give one line, at most {LARGEST:,} each way")
+    at_once = image.format in ("WEBP", "TIFF") or "progressive" in image.info
+    if at_once and width * height > MOST_AT_ONCE:
+        raise InputError(
+            f"{name} is {width}×{height} pixels: give one line, of at most {MOST_AT_ONCE:,} pixels, or a PNG"
+        )
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _line(image: Image.Image) -> Image.Image:
+    if (factor := _factor(image)) > 1:
+        image.draft(None, (image.width // factor, image.height // factor))  # a JPEG's decoder can halve and quarter
+    image.load()
+    factor = _factor(image)
+    line = _grey(image) if factor == 1 else _shrunk(image, factor)
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return line if turn is None else line.transpose(turn)
+
+
+def _factor(image: Image.Image) -> int:
+    """What both sides are to be divided by."""
+    return math.ceil(math.sqrt(image.width * image.height / KEPT))
+
+
+def _shrunk(image: Image.Image, factor: int) -> Image.Image:
+    """`_grey`, with each pixel the mean of factor × factor. Strip by strip: copies of the whole would be too much."""
+    line = Image.new("L", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    for top in range(0, line.height, _STRIP):
+        below = min(image.height, (top + _STRIP) * factor)
+        line.paste(_grey(image.crop((0, top * factor, image.width, below))).reduce(factor), (0, top))
+    return line
+
+
+def _grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow has them in 32, too
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
