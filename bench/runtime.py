@@ -1,0 +1,73 @@
+"""What a runtime is: a way to run the same weights, from pixels to text, other than this project's PyTorch modules.
+
+One module of `bench.runtimes` is one runtime. Nothing else knows one by name, but for eager mode, which the others are
+compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqocr.errors import InputError
+from seqocr.models.base import Variant
+from seqocr.models.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recognizer in one runtime.
+
+    Attributes:
+        encoder: pixel_values (B, 3, H, W) float32 to features, in whatever form the runtime has them.
+        heads: pixel_values to `Decoded`, encoder included, by the name of the way to decode.
+    """
+
+    encoder: Callable[[torch.Tensor], Any]
+    heads: dict[str, Variant]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Name an instance RUNTIME in a module of `bench.runtimes`.
+
+    Attributes:
+        name: as in tables.
+        prepare: loads a recognizer; graphs are written to the folder if it needs any, and those found there are taken
+            as this recognizer's.
+        order: place in tables.
+        packages: that it needs beyond torch.
+        unable: why else it cannot be had on this machine; empty if it can.
+        slow_to_load: loading takes longer than all that is timed, if the decoder has many layers: it is then left out.
+        code: modules that it runs, besides models.
+    """
+
+    name: str
+    prepare: Callable[[Recognizer, Path], Prepared]
+    order: int = 100
+    packages: tuple[str, ...] = ()
+    unable: Callable[[], str] = lambda: ""
+    slow_to_load: bool = False
+    code: tuple[str, ...] = ()
+
+    def missing(self) -> str:
+        """Why it cannot be had here; empty if it can."""
+        absent = [name for name in self.packages if find_spec(name) is None]
+        return f"{absent[0]} is not installed" if absent else self.unable()
+
+
+def exportable(recognizer: Recognizer) -> Recognizer:
+    """The recognizer with those of its heads that say which graphs they are."""
+
+    def says(head: Any) -> bool:
+        try:
+            return bool(head.graphs(recognizer.encoder))
+        except InputError:
+            return False
+
+    return recognizer.with_heads([name for name, head in recognizer.heads.items() if says(head)]).eval()

@@ -1,0 +1,31 @@
+"""PyTorch as the project runs it by default."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bench.runtime import Prepared, Runtime
+from seqocr.models.base import Decoded, Variant
+from seqocr.models.recognizer import Recognizer
+
+
+def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Prepared:
+    """Args:
+    bfloat16: matrix products in it (autocast).
+    """
+
+    def encode(pixel_values: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return recognizer.encoder(pixel_values)
+
+    def whole(decode: Variant, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return decode(recognizer.encoder(pixel_values), length=length)
+
+    return Prepared(encode, {name: partial(whole, decode) for name, decode in recognizer.variants().items()})
+
+
+RUNTIME = Runtime("eager", prepare, order=0, code=(__name__,))

@@ -1,0 +1,18 @@
+"""Eager mode with matrix products in bfloat16."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bench.runtime import Runtime
+from bench.runtimes import eager
+from seqocr import environment
+
+
+def unable() -> str:
+    return "" if environment.multiplies_bfloat16() else "the processor has no instructions for bfloat16"
+
+
+RUNTIME = Runtime(
+    "eager-bfloat16", partial(eager.prepare, bfloat16=True), order=1, unable=unable, code=(__name__, eager.__name__)
+)
