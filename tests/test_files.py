@@ -123,10 +123,9 @@ def write_into(folder):
         write_text(temporary / "model", "x" * 2000)
 def write_one(path):
     write_text(path, "x" * 2000)
-new = folder / "new"
-for write, path in ((write_one, folder / "old.txt"), (write_one, new / "a.txt"), (write_into, folder), (write_into, new)):
+for write, name in ((write_one, "old.txt"), (write_one, "new/a.txt"), (write_into, "."), (write_into, "new")):
     try:
-        write(path)
+        write(folder / name)
     except InputError as error:
         print(error)
 """

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +155,25 @@ def test_a_batch_without_pixels_or_of_floats_is_refused() -> None:
         Processor(28, 140)(torch.zeros(2, 28, 0, dtype=torch.uint8))
     with pytest.raises(InputError, match="float32"):
         Processor(28, 140)(torch.zeros(2, 28, 140))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"height": 0}, "height 0"),
+        ({"width": 10**9}, "width 1000000000"),
+        ({"width": 140.0}, r"width 140\.0"),
+        ({"keep_aspect": "no"}, "keep_aspect 'no'"),
+        ({"mean": (0.5, 0.5)}, "mean .* three numbers"),
+        ({"mean": 0.5}, "mean 0.5"),
+        ({"mean": (0.5, "0.5", 0.5)}, "mean"),
+        ({"mean": (0.5, math.nan, 0.5)}, "mean .*nan"),
+        ({"mean": (0.5, 10**400, 0.5)}, "mean"),
+        ({"std": (0.5, 0.0, 0.5)}, "std .* from 1e-06"),
+        ({"std": (0.5, math.inf, 0.5)}, "std .*inf"),
+        ({"std": (0.5, -0.5, 0.5)}, "std"),
+    ],
+)
+def test_settings_that_give_no_numbers_are_refused(setting: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Processor(**{"height": 28, "width": 140, **setting})

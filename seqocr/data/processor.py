@@ -16,6 +16,8 @@ from transformers.image_utils import get_image_size_for_max_height_width as larg
 from seqocr.errors import InputError
 
 LineImage = torch.Tensor | np.ndarray | Image.Image
+MOST_SIDE = 10_000  # pixels of an encoder's input
+BOUNDS = {"mean": (-1000.0, 1000.0), "std": (1e-6, 1000.0)}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Processor:
             colour but mid-grey's, as `DetrImageProcessor` of transformers does; False stretches to the size whatever
             the aspect, as TrOCR's own processor does.
         mean, std: a channel, of values in [0, 1]; TrOCR's are 0.5.
+
+    Raises:
+        InputError: a size is not a whole number from 1 to `MOST_SIDE`, or mean or std is not three numbers within
+            `BOUNDS`.
     """
 
     height: int
@@ -35,6 +41,18 @@ class Processor:
     keep_aspect: bool = True
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            if type(side := getattr(self, name)) is not int or not 1 <= side <= MOST_SIDE:
+                raise InputError(f"{name} {side!r}: give a whole number of pixels from 1 to {MOST_SIDE:,}")
+        if type(self.keep_aspect) is not bool:
+            raise InputError(f"keep_aspect {self.keep_aspect!r}: give true or false")
+        for name, (low, high) in BOUNDS.items():
+            values = getattr(self, name)
+            three = isinstance(values, tuple) and len(values) == 3
+            if not three or not all(type(x) in (int, float) and low <= x <= high for x in values):
+                raise InputError(f"{name} {values!r}: give three numbers from {low:g} to {high:g}, one a channel")
 
     def __call__(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
         """To pixel_values (B, 3, height, width) float32.
