@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import pickle
 import re
 import socket
 import struct
@@ -12,18 +14,20 @@ import tarfile
 import threading
 import time
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
-from seqocr.data import sources
+from seqocr.data import download, other_sets, sources
+from seqocr.data.other_sets import load_other
 from seqocr.data.sources import Digits, embedded_digits, load_digits, load_digits_or_validation
 from seqocr.errors import InputError
 
@@ -224,7 +228,7 @@ def test_training_and_other_data_sets_never_fall_back(
     def down(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(sources.datasets, "KMNIST", down)
+    monkeypatch.setattr(other_sets, "download_url", down)
     with pytest.raises(InputError, match="MNIST could not be had"):
         load_digits_or_validation("train", root=tmp_path)
     with pytest.raises(InputError, match="kmnist could not be had"):
@@ -268,13 +272,13 @@ def archives(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monkey
     folder = tmp_path / "mirror"
     write({f"{name}.gz": gzip.compress(data) for name, data in files.items()}, folder)
     resources = [(p.name, hashlib.md5(p.read_bytes()).hexdigest()) for p in sorted(folder.iterdir())]
-    monkeypatch.setattr(sources.datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
     monkeypatch.setattr(sources.shutil, "which", lambda _: None)
     return folder
 
 
 def set_mirrors(monkeypatch: pytest.MonkeyPatch, *mirrors: str) -> None:
-    monkeypatch.setattr(sources.datasets.MNIST, "mirrors", list(mirrors))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", list(mirrors))
 
 
 def closed_port() -> str:
@@ -303,7 +307,7 @@ def test_a_mirror_at_fault_is_passed_over(
     elif fault == "not gzip":  # as if the mirror's owner had changed both the file and its published sum
         victim.write_bytes(b"<html>login</html>")
         resources = [(p.name, hashlib.md5(p.read_bytes()).hexdigest()) for p in sorted(archives.iterdir())]
-        monkeypatch.setattr(sources.datasets.MNIST, "resources", resources)
+        monkeypatch.setattr(datasets.MNIST, "resources", resources)
     elif fault == "missing":
         victim.unlink()
     elif fault == "cut off":
@@ -332,7 +336,7 @@ def test_a_mirror_at_fault_is_passed_over(
 def test_a_mirror_that_never_answers_counts_as_absent(
     archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         set_mirrors(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         start = time.monotonic()
@@ -416,42 +420,80 @@ def spelled(side: int, count: int) -> np.ndarray:
     return images
 
 
+def packed(dataset: str, images: np.ndarray, labels: np.ndarray, training: bool) -> dict[str, bytes]:
+    """Archives as mirrors have them, by name."""
+    if dataset == "usps":
+        rows = [
+            f"{label + 1} " + " ".join(f"{i}:{x / 255 * 2 - 1:.6f}" for i, x in enumerate(image.flatten(), 1))
+            for image, label in zip(images, labels, strict=True)
+        ]
+        return {"usps.bz2" if training else "usps.t.bz2": bz2.compress("\n".join(rows).encode())}
+    if dataset == "qmnist":
+        half = "train" if training else "test"
+        table = np.stack([labels, *[np.full_like(labels, -1)] * 7], axis=1)
+        numbers = struct.pack(">HBB2I", 0, 12, 2, *table.shape) + table.astype(">i4").tobytes()
+        made = {f"qmnist-{half}-images-idx3-ubyte": idx(images), f"qmnist-{half}-labels-idx2-int": numbers}
+    elif dataset == "kmnist":
+        half = "train" if training else "t10k"
+        made = {f"{half}-images-idx3-ubyte": idx(images), f"{half}-labels-idx1-ubyte": idx(labels)}
+    else:
+        half, first = ("train" if training else "test"), int(dataset == "emnist-letters")  # whose labels begin with 1
+        images = images.transpose(0, 2, 1)
+        name = f"{dataset}-{half}"
+        made = {f"{name}-images-idx3-ubyte": idx(images), f"{name}-labels-idx1-ubyte": idx(labels + first)}
+    return {f"{name}.gz": gzip.compress(data) for name, data in made.items()}
+
+
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
-    """torchvision's classes replaced; what they were asked for."""
-    calls: list[tuple[str, str, bool]] = []
+def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Path]]:
+    """Makes a small data set in the archives that torchvision is told to expect; no mirror answers."""
 
-    def fake(name: str) -> Callable[..., Any]:
-        def make(root: str, split: str = "", train: bool = True, download: bool = False) -> Any:
-            assert download
-            calls.append((name, split, train))
-            count = OTHER if train else 40
-            labels = np.arange(count) % 10 + (split == "letters")  # whose labels begin with 1
-            if name == "USPS":  # numpy and a list; the others give tensors
-                return SimpleNamespace(data=spelled(16, count), targets=labels.tolist())
-            images = spelled(28, count)
-            if name == "EMNIST":
-                images = images.transpose(0, 2, 1).copy()
-            targets = torch.from_numpy(labels)
-            if name == "QMNIST":
-                targets = torch.stack([targets, *[torch.full_like(targets, -1)] * 7], dim=1)
-            return SimpleNamespace(data=torch.from_numpy(images), targets=targets)
+    def make(dataset: str) -> list[Path]:
+        made = {}
+        for training, count in ((True, OTHER), (False, 40)):
+            side = 16 if dataset == "usps" else 28
+            made |= packed(dataset, spelled(side, count), np.arange(count) % 10, training)
+        folder = tmp_path / {"usps": ".", "qmnist": "QMNIST/raw", "kmnist": "KMNIST/raw"}.get(dataset, "EMNIST/raw")
+        if dataset.startswith("emnist"):
+            inside = io.BytesIO()
+            with zipfile.ZipFile(inside, "w") as archive:
+                for name, data in made.items():
+                    archive.writestr(f"gzip/{name}", data)
+            made = {"gzip.zip": inside.getvalue()}
+        write(made, folder)
+        tell_torchvision(dataset, made, closed_port(), monkeypatch)
+        return [folder / name for name in made]
 
-        return make
-
-    for name in ("EMNIST", "QMNIST", "KMNIST", "USPS"):
-        monkeypatch.setattr(sources.datasets, name, fake(name))
-    return calls
+    return make
 
 
-@pytest.mark.parametrize("dataset", ["emnist-digits", "emnist-letters", "qmnist", "kmnist", "usps"])
-def test_other_sets_come_in_mnists_shape_with_disjoint_splits(
-    fakes: list[tuple[str, str, bool]], tmp_path: Path, dataset: str
-) -> None:
+def tell_torchvision(dataset: str, made: dict[str, bytes], mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its archives are, and where."""
+    sums = {name: hashlib.md5(data).hexdigest() for name, data in made.items()}
+    listed = [(name, sums[name]) for name in made]
+    if dataset == "usps":
+        halves = zip(("train", "test"), listed, strict=True)
+        known = {half: [mirror + name, name, md5] for half, (name, md5) in halves}
+        monkeypatch.setattr(datasets.USPS, "split_list", known)
+    elif dataset == "qmnist":
+        urls = [(mirror + name, md5) for name, md5 in listed]
+        monkeypatch.setattr(datasets.QMNIST, "resources", {"train": urls[:2], "test": urls[2:]})
+    elif dataset == "kmnist":
+        monkeypatch.setattr(datasets.KMNIST, "resources", listed)
+        monkeypatch.setattr(datasets.KMNIST, "mirrors", [closed_port(), mirror])
+    else:
+        monkeypatch.setattr(datasets.EMNIST, "url", mirror + listed[0][0])
+        monkeypatch.setattr(datasets.EMNIST, "md5", listed[0][1])
+
+
+every_other = pytest.mark.parametrize("dataset", ["emnist-digits", "emnist-letters", "qmnist", "kmnist", "usps"])
+Others = Callable[[str], list[Path]]
+
+
+@every_other
+def test_other_sets_come_in_mnists_shape_with_disjoint_splits(others: Others, tmp_path: Path, dataset: str) -> None:
+    others(dataset)
     splits: dict[str, Digits] = {split: load_digits(split, dataset, tmp_path) for split in sources.SPLITS}
-    assert [call[2] for call in fakes] == [True, True, False]
-    if dataset.startswith("emnist-"):
-        assert {call[1] for call in fakes} == {dataset.removeprefix("emnist-")}
     assert splits["train"].symbols == sources.DATASETS[dataset]
     for split, digits in splits.items():
         assert digits.images.shape[1:] == (28, 28)
@@ -468,6 +510,65 @@ def test_other_sets_come_in_mnists_shape_with_disjoint_splits(
         assert splits["test"].images[:, 2, 5].tolist() == list(range(40))
 
 
+@pytest.mark.parametrize("dataset", ["emnist-digits", "qmnist", "kmnist"])
+def test_archives_are_read_as_torchvision_reads_them(others: Others, tmp_path: Path, dataset: str) -> None:
+    others(dataset)
+    for training in (True, False):
+        images, labels = load_other(dataset, training, tmp_path)
+        if dataset == "emnist-digits":
+            theirs: Any = datasets.EMNIST(str(tmp_path), split="digits", train=training, download=True)
+            assert torch.equal(images, theirs.data.transpose(1, 2))
+        else:
+            theirs = getattr(datasets, dataset.upper())(str(tmp_path), train=training, download=True)
+            assert torch.equal(images, theirs.data)
+        assert torch.equal(labels, theirs.targets[:, 0] if dataset == "qmnist" else theirs.targets)
+
+
+@every_other
+@pytest.mark.parametrize("damage", ["changed", "missing", "unpacked only", "folder"])
+def test_other_archives_than_torchvisions_are_refused(
+    others: Others, tmp_path: Path, dataset: str, damage: str
+) -> None:
+    """Even where unpacked files lie beside them, whose checksums nobody knows."""
+    archive = others(dataset)[0]
+    data = archive.read_bytes()
+    archive.unlink()
+    if damage == "changed":
+        archive.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "unpacked only":
+        archive.with_suffix("").write_bytes(idx(spelled(28, OTHER)))
+    elif damage == "folder":
+        archive.mkdir()
+    said = "corrupt or truncated" if damage == "changed" else "missing"
+    name = archive.name
+    with pytest.raises(InputError, match=rf"(?s){dataset} could not be had: {name} is {said}.*Put {name}"):
+        load_digits("train", dataset, tmp_path)
+    assert archive.exists() == (damage in ("changed", "folder"))
+
+
+def test_pickles_of_older_versions_are_not_opened(others: Others, tmp_path: Path) -> None:
+    """torchvision loads processed/training.pt where there is one."""
+    others("kmnist")
+    processed = tmp_path / "KMNIST" / "processed"
+    write({name: pickle.dumps(Path) for name in ("training.pt", "test.pt")}, processed)
+    assert load_digits("train", "kmnist", tmp_path).labels.tolist() == [i % 10 for i in range(110)]
+
+
+@every_other
+def test_what_is_missing_or_changed_is_downloaded(
+    others: Others, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str
+) -> None:
+    paths = others(dataset)
+    made = {path.name: path.read_bytes() for path in paths}
+    mirror = serve(partial(Quiet, directory=str(write(made, tmp_path / "mirror"))))
+    tell_torchvision(dataset, made, mirror, monkeypatch)
+    paths[0].write_bytes(b"changed")
+    for path in paths[1:]:
+        path.unlink()
+    assert [len(load_digits(split, dataset, tmp_path)) for split in sources.SPLITS] == [110, 10, 40]
+    assert {path.name: path.read_bytes() for path in paths} == made
+
+
 def spoken(symbol: str) -> str:
     """A symbol as torchvision names it: hiragana in our letters, all others as they are."""
     name = unicodedata.name(symbol)
@@ -476,11 +577,11 @@ def spoken(symbol: str) -> str:
 
 @pytest.mark.parametrize("dataset", [name for name in sources.DATASETS if name != "usps"])  # which has no names
 def test_symbols_are_what_torchvision_calls_the_classes(dataset: str) -> None:
-    known = {"mnist": sources.datasets.MNIST, "qmnist": sources.datasets.QMNIST, "kmnist": sources.datasets.KMNIST}
+    known = {"mnist": datasets.MNIST, "qmnist": datasets.QMNIST, "kmnist": datasets.KMNIST}
     if dataset in known:
         names = [name.split(" - ")[0] for name in known[dataset].classes]  # such as "7 - seven"
     else:
-        names = [name for name in sources.datasets.EMNIST.classes_split_dict[dataset[7:]] if name != "N/A"]
+        names = [name for name in datasets.EMNIST.classes_split_dict[dataset[7:]] if name != "N/A"]
     assert [spoken(symbol) for symbol in sources.DATASETS[dataset]] == names
 
 
@@ -488,7 +589,7 @@ def test_usps_is_enlarged_into_the_middle_as_mnist_is() -> None:
     images = torch.zeros(2, 16, 16, dtype=torch.uint8)
     images[0] = 255
     images[1, :8] = 255  # the upper half
-    enlarged = sources._usps_like_mnist(images)
+    enlarged = other_sets._like_mnist(images)
     assert enlarged.shape == (2, 28, 28)
     assert enlarged.dtype == torch.uint8
     margin = torch.ones(28, 28, dtype=torch.bool)
@@ -499,13 +600,16 @@ def test_usps_is_enlarged_into_the_middle_as_mnist_is() -> None:
     assert (enlarged[1, 16:24, 4:24] < 50).all()
 
 
-@pytest.mark.parametrize("error", [OSError("timed out"), RuntimeError("File not found or corrupted.")])
-def test_other_sets_that_cannot_be_had_are_refused_with_advice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.mark.parametrize("dataset", ["mnist", "usps"])
+def test_a_root_that_is_a_file_or_cannot_be_written_is_named(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str
 ) -> None:
-    def down(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(sources.datasets, "USPS", down)
-    with pytest.raises(InputError, match=rf"usps could not be had: .*{tmp_path}"):
-        load_digits("test", "usps", tmp_path)
+    (tmp_path / "file").write_text("")
+    for root, words in {
+        tmp_path / "file": "is not a folder: give one for the data sets",
+        tmp_path / "file" / "below": r"cannot be written \(Not a directory\)",
+        tmp_path / ("x" * 300): r"cannot be written \(File name too long\)",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_digits("test", dataset, root)
+    assert asked == []  # nothing is fetched that could not be kept

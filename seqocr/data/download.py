@@ -1,0 +1,61 @@
+"""What fetching a file and checking it have in common, whatever the data set."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import socket
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+SECONDS_TO_ANSWER = 10  # a mirror or registry that has not answered by then counts as absent
+# What downloading and unpacking raise: connections and disks, torchvision's own checks, npm, archives cut short.
+ERRORS = (
+    OSError,
+    RuntimeError,
+    subprocess.SubprocessError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    ValueError,
+    HTTPException,
+)
+
+
+@contextmanager
+def sockets_time_out() -> Iterator[None]:
+    """urllib, which torchvision downloads with, waits for ever on a silent mirror unless told otherwise."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def fault(path: Path, md5: str) -> str:
+    """What keeps a file from being used; empty if it is there with this checksum."""
+    if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
+        return f"{path.name} is missing"
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror})"
+    return "" if found == md5 else f"{path.name} is corrupt or truncated ({size:,} bytes, MD5 {found} not {md5})"
+
+
+def last_line(error: Exception) -> str:
+    """Of what an exception says, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
