@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
+from seqocr.files import shown
 
 TEXTS = {"a.png": "123", "b.png": "07", "c, d.png": "5"}
 
@@ -123,3 +125,47 @@ def test_other_encodings_none_or_several_files_and_no_folder(tmp_path: Path) -> 
         LineFolder(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         LineFolder(tmp_path / "gt.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("labels.json", b'{"a":' * 100_000, r"labels\.json cannot be read"),
+        ("labels.json", b'{"a.png": "1\\ud800"}', "has a character that cannot be printed"),
+        ("labels.json", b'{"a\\ud800.png": "1"}', r"a\\ud800\.png cannot be read"),
+        ("labels.json", b'{"b\\udcff.png": "1"}', r"b\\xff\.png does not exist"),
+        ("labels.json", b'{"": "1"}', "is a folder"),
+        ("labels.json", b'{"labels.json": "1"}', r"labels\.json is not an image"),
+        ("metadata.csv", b"file_name,text\na.png,1\x1b[31m\n", "has a character that cannot be printed"),
+        ("metadata.csv", b'file_name,text\n"a\nb.png",1\n', r"a\\nb\.png does not exist"),
+        ("metadata.csv", b"file_name,text\n" + b"x" * 300 + b".png,1\n", "File name too long"),
+        ("metadata.csv", b"file_name,text\n" + b"x" * 200_000, r"metadata\.csv cannot be read"),
+        ("gt.txt", b"a.png\t1\t2\n", "has a character that cannot be printed"),
+        ("gt.txt", b"a\0.png\t1\n", "cannot be read"),
+    ],
+)
+def test_odd_names_and_texts_are_named_on_a_line_each(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    images(tmp_path, ["a.png"])
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words) as raised:
+        LineFolder(tmp_path)
+    message = str(raised.value)
+    assert len(message.splitlines()) <= 2
+    assert all(shown(line) == line for line in message.splitlines())
+
+
+def test_a_name_that_is_no_utf_8_can_be_listed_read_and_split(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"\xff%d.png" % i) for i in range(20)]
+    images(tmp_path, names)
+    (tmp_path / "labels.json").write_text(json.dumps(dict.fromkeys(names, "1")))
+    lines = LineFolder(tmp_path)
+    assert [line.name for line in lines.lines] == names
+    assert sum(map(len, lines.split(0.5, "test"))) == 20
+
+
+@pytest.mark.parametrize("share", [float("nan"), float("inf"), -1.0, 0.0, 1.0, 2.0])
+def test_a_share_that_leaves_a_side_empty_is_refused(tmp_path: Path, share: float) -> None:
+    images(tmp_path, list(TEXTS))
+    _labels(tmp_path, TEXTS)
+    with pytest.raises(InputError, match=f"a share of {share} of 3 lines"):
+        LineFolder(tmp_path).split(share, "test")
