@@ -114,8 +114,8 @@ def median(values: Any) -> Value:
     """The median, with the interval between the order statistics that a binomial puts 95 % between."""
     values = np.sort(np.asarray(values, dtype=float))
     n = len(values)
-    low, high = (int(place) for place in stats.binom.interval(_LEVEL, n, 0.5))
-    return Value(float(np.median(values)), float(values[low]), float(values[min(high, n - 1)]), n)
+    low, high = (int(place) for place in stats.binom.interval(_LEVEL, n, 0.5))  # of which the ends are part
+    return Value(float(np.median(values)), float(values[max(low - 1, 0)]), float(values[min(high, n - 1)]), n)
 
 
 def proportion(right: int, of: int) -> Value:
