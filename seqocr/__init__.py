@@ -1,15 +1,12 @@
 """seqocr: autoregressive and parallel decoding heads for reading digit strings, on one TrOCR encoder."""
 
-from seqocr._torchvision import import_torchvision
 from seqocr.version import __version__
-
-import_torchvision()  # before anything that imports torchvision, which transformers does too
 
 __all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> object:
-    # Loaded on first use: it brings transformers along, which takes seconds that `import seqocr` need not.
+    # Loaded on first use: it brings torch and transformers along, which takes seconds that `import seqocr` need not.
     if name == "load":
         from seqocr.checkpoints import load
 

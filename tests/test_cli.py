@@ -133,7 +133,7 @@ def train_arguments(out: Path, *more: object) -> list[object]:
         (["--device", "tpu"], ["--device tpu"]),
         (["--dataset", "svhn"], ["svhn"]),
         (["--init", "nowhere"], ["nowhere"]),
-        (["--augment", "-1"], ["strength -1"]),
+        (["--augment", "-1"], ["augment -1"]),
     ],
 )
 def test_train_refuses_in_one_line(
@@ -243,7 +243,7 @@ def test_levels_and_lines_of_your_own_are_mixed(run_cli: Run, digits: None, tmp_
         (["--repeats", "2", "--level", "grid"], ["repeats 2"]),
         (["--patch", "14x7"], ["--patch", "--init"]),
         (["--layers", "9"], ["--layers", "--init"]),
-        (["--layers", "0", "--init", "strings"], ["0 layers", "6 already"]),
+        (["--layers", "0", "--init", "strings"], ["layers 0", "1 to 128"]),
         (["--optimizer", "sgd"], ["unknown optimizer 'sgd'"]),
     ],
 )
@@ -279,7 +279,7 @@ def test_an_interrupt_ends_with_130(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqocr.train.loop.fit", interrupted)
+    monkeypatch.setattr("seqocr.train.recipe.fit", interrupted)
     code, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
     assert (code, err.splitlines()[-1]) == (130, "interrupted")
 

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from seqocr.checkpoints import load_recognizer
-from seqocr.data.augment import Augmentation
-from seqocr.data.material import Material, mixture
+from seqocr.data.material import Material
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
@@ -31,6 +30,7 @@ from seqocr.train import loop
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.optimizers import schedule
+from seqocr.train.recipe import material_of
 
 STATE = "training-state.safetensors"
 CONFIG = TrainConfig(
@@ -64,7 +64,7 @@ def train(out: Path, config: TrainConfig = CONFIG, **more: Any) -> Recognizer:
 
 def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digits | None = None) -> Material:
     digits = train or barred(30), validation or barred(20, "validation")
-    return mixture(config.level, config.length, config.seed, config.augmentation, digits)
+    return material_of(config, digits)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
@@ -402,7 +402,7 @@ def test_a_finished_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
         {"steps": 9},
         {"seed": 1},
         {"learning_rate": 2e-3},
-        {"augmentation": Augmentation(blur=0)},
+        {"augment": 0.5},
         {"protocol": "frozen"},
     ],
 )

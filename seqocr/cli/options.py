@@ -2,30 +2,102 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, fields
+from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from seqocr.errors import InputError
+from seqocr.train.config import Source
 
-Heads = Annotated[str, typer.Option(help="Heads, separated by commas.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets [$SEQOCR_DATA or ./data].")]
-DataSet = Annotated[str, typer.Option(help="mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")]
-OwnLines = Annotated[
-    Path | None, typer.Option(help="Lines of your own: a folder with metadata.csv, labels.json or gt.txt.")
-]
-Skip = Annotated[bool, typer.Option(help="Leave out lines of --data that cannot be used.")]
+if TYPE_CHECKING:
+    from seqocr.reader import Reader
+
+
+def option(f: Field[Any], group: str | None = None) -> Any:
+    """What typer makes an option of, from a setting."""
+    default = f.metadata["shown"] or (False if f.default is None or f.default is False else str(f.default))
+    if f.metadata["tuned"] is not None:
+        default = f"{f.default}; with --data: {f.metadata['tuned']}"
+    return typer.Option(help=f.metadata["help"], rich_help_panel=group, show_default=default)
+
+
+_SOURCE = {f.name: option(f) for f in fields(Source)}
+DataRoot = Annotated[Path | None, _SOURCE["root"]]
+DataSet = Annotated[str, _SOURCE["dataset"]]
+OwnLines = Annotated[Path | None, _SOURCE["data"]]
+Skip = Annotated[bool, _SOURCE["skip"]]
+Out = Annotated[str, typer.Option(help="Directory for what is written.")]
 Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Directory written by `seqocr train` or `seqocr export`, or tiny [strings, both shipped]."),
+    typer.Option(
+        help="Directory written by `seqocr train` or `seqocr export`, or shipped ones: tiny, strings.",
+        show_default="strings",
+    ),
 ]
 Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
 
 
+def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that takes the fields of dataclasses of settings as options, beside its own.
+
+    Each of `kinds` names a parameter of the command, which gets the fields that were given, as keyword arguments for
+    the dataclass.
+    """
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in kinds]
+        made = [p for kind in kinds.values() for p in _options(kind)]
+
+        def called(**values: Any) -> None:
+            for name, kind in kinds.items():
+                given = {f.name: values.pop(f.name) for f in fields(kind)}
+                values[name] = {key: _parsed(key, value) for key, value in given.items() if value is not None}
+            command(**values)
+
+        update_wrapper(called, command)
+        keyword_only = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *made)]
+        called.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+        return called
+
+    return with_options
+
+
+def _options(kind: type) -> list[inspect.Parameter]:
+    """An option a field, as its metadata has it; None where it is not given."""
+    hints, made = get_type_hints(kind), []
+    for f in fields(kind):
+        typed = str if f.name in _PARSERS else _plain(hints[f.name])
+        annotation: Any = Annotated[typed | None, option(f, f.metadata["group"])]
+        made.append(inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    return made
+
+
+def _plain(hint: Any) -> Any:
+    """int of int | None."""
+    return next(x for x in get_args(hint) if x is not type(None)) if isinstance(hint, UnionType) else hint
+
+
+def output_folder(text: str) -> Path:
+    """A folder to write to.
+
+    Raises:
+        InputError: it has no name.
+    """
+    if not text:
+        raise InputError("--out '': name a folder")
+    return Path(text)
+
+
 def parsed_length(text: str) -> int | tuple[int, int]:
+    """N, or (SHORTEST, LONGEST)."""
     try:
         shortest, *longest = (int(part) for part in text.split("-"))
         if len(longest) <= 1:
@@ -35,9 +107,8 @@ def parsed_length(text: str) -> int | tuple[int, int]:
     raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5")
 
 
-def parsed_size(text: str | None, option: str) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def parsed_size(text: str, option: str) -> tuple[int, int]:
+    """(height, width)."""
     try:
         height, width = (int(part) for part in text.lower().split("x"))
     except ValueError:
@@ -45,8 +116,33 @@ def parsed_size(text: str | None, option: str) -> tuple[int, int] | None:
     return height, width
 
 
+def parsed_heads(text: str) -> tuple[str, ...]:
+    """Names, separated by commas, each once."""
+    names = tuple(text.split(","))
+    if len(set(names)) < len(names):
+        raise InputError(f"--heads {text}: name each head once")
+    return names
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "length": parsed_length,
+    "heads": parsed_heads,
+    "image_size": lambda text: parsed_size(text, "--image-size"),
+    "patch": lambda text: parsed_size(text, "--patch"),
+}
+
+
+def _parsed(name: str, value: Any) -> Any:
+    return _PARSERS[name](value) if name in _PARSERS else value
+
+
 def choose_device(name: str) -> str:
-    import torch
+    """The name of a device of torch's.
+
+    Raises:
+        InputError: it is another, or there is no GPU.
+    """
+    import torch  # here, because `--help` needs none of it
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -55,3 +151,12 @@ def choose_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
     return name
+
+
+def load_reader(weights: str | None, device: str, engine: str) -> Reader:
+    """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
+    from seqocr.checkpoints import load, weights_path
+    from seqocr.models.recognizer import Recognizer
+
+    reader = load(weights_path(weights), engine)
+    return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader

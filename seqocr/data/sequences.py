@@ -49,12 +49,12 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         layout: Layout | None = None,
     ) -> None:
         shortest, longest = (length, length) if isinstance(length, int) else length
-        if not 1 <= shortest <= longest:
+        if not 1 <= shortest <= longest < 2**31:
             raise InputError(f"length {length}: give a whole number of digits from 1 up, or (shortest, longest)")
         if replacement and count is None:
             raise InputError("drawing with replacement never ends by itself: give `count`, the number of strings")
-        if count is not None and count < 1:
-            raise InputError(f"count {count}: give a number of strings from 1 up")
+        if count is not None and not 1 <= count < 2**31:
+            raise InputError(f"count {count}: give a number of strings from 1 up to two billion")
         if len(digits) and int(digits.labels.max()) >= len(digits.symbols):
             raise InputError(
                 f"charset {digits.symbols!r} has {len(digits.symbols)} symbols, {digits.source} has label "
@@ -76,7 +76,10 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
 
         generator = torch.Generator().manual_seed(self._key)
         pool = len(digits)
-        strings = count if count is not None else pool // shortest
+        most = pool // shortest
+        strings = count if count is not None else most
+        if not replacement:
+            strings = min(strings, most + 1)  # one too many is enough to be refused below, and takes no memory
         lengths = torch.randint(shortest, longest + 1, (strings,), generator=generator)
         ends = lengths.cumsum(0)
         if not replacement:
@@ -84,7 +87,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             if (count is not None and fitting < count) or fitting == 0:
                 raise InputError(
                     f"{pool:,} {digits.split} digits make {fitting:,} strings of length {length} without replacement, "
-                    f"not {strings:,}: ask for fewer, or draw with replacement"
+                    f"not {count or strings:,}: ask for fewer, or draw with replacement"
                 )
             lengths, ends = lengths[:fitting], ends[:fitting]
         total = int(ends[-1])

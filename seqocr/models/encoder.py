@@ -25,6 +25,7 @@ from seqocr.models.base import FeatureMap
 # Special tokens before the patches: class, and for DeiT also distillation.
 _PREFIX = {"deit": 2, "vit": 1, "beit": 1}
 _CONFIGS = {"deit": DeiTConfig, "vit": ViTConfig, "beit": BeitConfig}
+_MOST_PATCHES = 16_384  # 28 times TrOCR's; an encoder compares each with each
 _MODELS = {"deit": DeiTModel, "vit": ViTModel, "beit": BeitModel}
 
 
@@ -172,9 +173,16 @@ def sinusoidal_positions(rows: int, columns: int, dim: int, longest: float = 100
 
 
 def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:
+    if min(patch) < 1:
+        raise InputError(f"patch {patch[0]}x{patch[1]}: give sides from 1 pixel up")
     if size[0] < patch[0] or size[1] < patch[1] or size[0] % patch[0] or size[1] % patch[1]:
         raise InputError(
             f"image size {size[0]}x{size[1]}: give multiples of the encoder's patch, {patch[0]}x{patch[1]}"
+        )
+    if (patches := size[0] // patch[0] * (size[1] // patch[1])) > _MOST_PATCHES:
+        raise InputError(
+            f"image size {size[0]}x{size[1]} has {patches:,} patches of {patch[0]}x{patch[1]}, at most "
+            f"{_MOST_PATCHES:,} can be read: give a smaller size, or larger patches"
         )
 
 

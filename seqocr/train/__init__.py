@@ -1,0 +1,1 @@
+"""Training: what it takes, put together by whoever trains."""

@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import threading
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from seqocr import __version__, environment
 from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.material import Material
 from seqocr.errors import InputError
-from seqocr.files import replacing
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
+from seqocr.train import interrupts
 from seqocr.train.config import TrainConfig
-from seqocr.train.optimizers import Muon, schedule
-
-_STATE = "training-state.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # what optimisers keep of each weight
+from seqocr.train.optimizers import optimizers_of, set_rate
+from seqocr.train.state import STATE, Progress, is_finished, load_state, save_state
 
 
 def fit(
@@ -56,7 +50,9 @@ def fit(
         start_counts: what training starts from can read already: it is validated first, and kept if nothing is better.
 
     Raises:
-        InputError: `out` holds a run with another configuration, or a state that cannot be read.
+        InputError: `out` holds a run with another configuration, or a state that cannot be read; or the loss is no
+            longer a number. The best checkpoint so far stays as it is.
+        KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once the state is saved.
     """
     return _Run(recognizer, material, config, out, torch.device(device), command, start_counts).run()
 
@@ -82,112 +78,92 @@ class _Run:
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
-        self.average = {name: p.detach().clone() for name, p in self.weights.items()}
-        self.optimizers = self._optimizers()
-        self.optimizer_of = {
-            p: each for each in self.optimizers for group in each.param_groups for p in group["params"]
-        }
+        self.average = averaged_model(recognizer, config.ema)
+        self.averaged = cast(Recognizer, self.average.module)
+        self.optimizers = optimizers_of(self.weights, config)
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and _bfloat16_is_faster(device))
-        self.step, self.seconds, self.best = 0, 0.0, -1.0
-        self.history: list[dict[str, Any]] = []
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        config = self.config
-        decayed = {name: p for name, p in self.weights.items() if p.dim() >= 2 and "position" not in name}
-        others = [p for name, p in self.weights.items() if name not in decayed]
-        of_layers = {}
-        if config.optimizer == "muon":
-            of_layers = {name: p for name, p in decayed.items() if p.dim() == 2 and ".layers." in name}
-        groups = [
-            {
-                "params": [p for name, p in decayed.items() if name not in of_layers],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
-        ]
-        if of_layers:
-            optimizers.append(Muon(of_layers.values(), config.learning_rate, config.weight_decay))
-        return optimizers
+        self.progress = Progress()
 
     def run(self) -> Recognizer:
-        config = self.config
         self._resume()
-        with progress("train", config.steps, self.step) as reporter, _interrupt_noted() as interrupted:
-            if self.step == 0 and self.start_counts:
+        config, so_far = self.config, self.progress
+        with progress("train", config.steps, so_far.step) as reporter, interrupts.noted() as told_to_stop:
+            if so_far.step == 0 and self.start_counts:
                 self._validate(reporter)
-            batches = self.material.batches(config.batch_size, self.step)
-            while self.step < config.steps and not self._out_of_patience(reporter):
+            batches = self.material.batches(config.batch_size, so_far.step)
+            while so_far.step < config.steps and not self._out_of_patience(reporter):
                 loss = self._train_step(*next(batches))
-                reporter.advance(f"loss {loss:.3f}" if self.step % 10 == 0 or self.step == config.steps else "")
-                if self.step % config.validate_every == 0 or self.step == config.steps:
+                last = so_far.step == config.steps
+                reporter.advance(f"loss {loss:.3f}" if so_far.step % 10 == 0 or last else "")
+                if so_far.step % config.validate_every == 0 or last:
                     self._validate(reporter)
-                if (self.step % config.save_every == 0 or interrupted()) and self.step < config.steps:
+                if (so_far.step % config.save_every == 0 or told_to_stop()) and not last:
                     self._save_state()
-                if interrupted() and self.step < config.steps:
-                    if self.best < 0:
+                if (signal := told_to_stop()) and not last:
+                    if so_far.best < 0:
                         self._validate(reporter)
                     reporter.say(
-                        f"interrupted at step {self.step}; the same command goes on from there. Best so far: {self.out}"
+                        f"interrupted at step {so_far.step}; the same command goes on from there. "
+                        f"Best so far: {self.out}"
                     )
-                    raise KeyboardInterrupt
-            (self.out / _STATE).unlink(missing_ok=True)
-            if interrupted():
-                raise KeyboardInterrupt
+                    interrupts.obey(signal)
+            (self.out / STATE).unlink(missing_ok=True)
+            if signal := told_to_stop():
+                interrupts.obey(signal)
         return load_recognizer(self.out)
 
     def _out_of_patience(self, reporter: Reporter) -> bool:
-        best = max(range(len(self.history)), key=lambda i: (_mean_exact(self.history[i]), i), default=0)
-        stop = 0 < self.config.patience <= len(self.history) - 1 - best
+        history = self.progress.history
+        best = max(range(len(history)), key=lambda i: (_mean_exact(history[i]), i), default=0)
+        stop = 0 < self.config.patience <= len(history) - 1 - best
         if stop:
-            reporter.say(f"no better since step {self.history[best]['step']}: stopped at step {self.step}")
+            reporter.say(f"no better since step {history[best]['step']}: stopped at step {self.progress.step}")
         return stop
 
     def _train_step(self, images: Any, texts: list[str]) -> float:
         start = time.monotonic()
-        config, recognizer = self.config, self.recognizer
+        config, recognizer, step = self.config, self.recognizer, self.progress.step
         recognizer.train()
         if config.protocol == "frozen":
             recognizer.encoder.eval()
-        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout is all that draws from it
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(self.step, config.warmup, config.steps)
+        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout is all that draws from it
+        set_rate(self.optimizers, config, step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             features = recognizer.encoder(recognizer.processor(images).to(self.device))
             losses = [head.loss(features, texts) for head in recognizer.heads.values()]
             loss = torch.stack(losses).sum()
         loss.backward()
-        nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
+        norm = nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
+        # Before the weights move, so that what is saved later is never made of what is no number.
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise InputError(
+                f"the loss is no longer a number at step {step}: learning_rate {config.learning_rate} is too high. "
+                f"Give a lower one and another --out, or delete {self.out} first"
+            )
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        self.step += 1
-        # A short memory at first, so that the average forgets the initial weights.
-        decay = min(config.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
-        self.seconds += time.monotonic() - start
+        self.average.update_parameters(recognizer)
+        self.progress.step += 1
+        self.progress.seconds += time.monotonic() - start
         return loss.item() / len(losses)
 
     def _validate(self, reporter: Reporter) -> None:
         """Read the held-out strings with the averaged weights; keep them if they read best so far."""
-        recognizer = self.recognizer.eval()
+        recognizer = self.averaged
         images, texts = self.held_out
-        with _swapped(self.weights, self.average):
-            exact = {
-                name: sum(a == b for a, b in zip(recognizer.read(images, name).texts, texts, strict=True)) / len(texts)
-                for name in recognizer.heads
-            }
-            self.history.append({"step": self.step, "seconds": round(self.seconds, 1), "exact": exact})
-            if (mean := _mean_exact(self.history[-1])) >= self.best:
-                self.best = mean
-                recognizer.provenance = self._provenance()
-                save(recognizer, self.out)
+        exact = {
+            name: sum(a == b for a, b in zip(recognizer.read(images, name).texts, texts, strict=True)) / len(texts)
+            for name in recognizer.heads
+        }
+        so_far = self.progress
+        so_far.history.append({"step": so_far.step, "seconds": round(so_far.seconds, 1), "exact": exact})
+        if (mean := _mean_exact(so_far.history[-1])) >= so_far.best:
+            so_far.best = mean
+            recognizer.provenance = self._provenance()
+            save(recognizer, self.out)
         shown = ", ".join(f"{name} {value:.2%}" for name, value in exact.items())
-        reporter.say(f"step {self.step}: exact match on {len(texts):,} validation strings: {shown}")
+        reporter.say(f"step {so_far.step}: exact match on {len(texts):,} validation strings: {shown}")
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -196,13 +172,13 @@ class _Run:
             "command": self.command,
             "data": self.material.about,
             "held_out": len(self.held_out[1]),
-            "strings_seen": self.step * self.config.batch_size,
-            "step": self.step,
-            "seconds": round(self.seconds, 1),
+            "strings_seen": self.progress.step * self.config.batch_size,
+            "step": self.progress.step,
+            "seconds": round(self.progress.seconds, 1),
             "device": environment.device_name(self.device),
             "precision": "bfloat16" if self.bfloat16 else "float32",
             "config": dataclasses.asdict(self.config),
-            "validation": self.history,
+            "validation": self.progress.history,
             "versions": {"seqocr": __version__, "torch": torch.__version__},
         }
 
@@ -212,87 +188,33 @@ class _Run:
         return json.dumps([dataclasses.asdict(self.config), shapes, self.material.about])
 
     def _save_state(self) -> None:
-        tensors: dict[str, torch.Tensor] = {}
-        for name, weight in self.weights.items():
-            tensors |= {f"weight/{name}": weight.detach(), f"average/{name}": self.average[name]}
-            moments = self.optimizer_of[weight].state.get(weight, {})
-            tensors |= {f"{key}/{name}": moments[key] for key in _MOMENTS if key in moments}
-        facts = {"step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history}
-        metadata = {"facts": json.dumps(facts), "fingerprint": self._fingerprint()}
-        with replacing(self.out / _STATE) as temporary:
-            temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in tensors.items()}, metadata))
+        save_state(self.out, self._fingerprint(), self.progress, self.recognizer, self.averaged, self.optimizers)
 
     def _resume(self) -> None:
-        path = self.out / _STATE
-        if not path.exists():
-            if (self.out / "config.json").exists():
-                raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
+        if is_finished(self.out):
+            raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
+        if not (self.out / STATE).exists():
             self._save_state()  # from here to the end there is a state: a recognizer without one is finished
             return
-        try:
-            with safe_open(path, framework="pt", device=str(self.device)) as state:
-                metadata = state.metadata()
-                if metadata["fingerprint"] != self._fingerprint():
-                    raise InputError(f"{path} is of a run with other settings: give another --out, or delete it")
-                tensors = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError) as error:  # the latter two: not written by `_save_state`
-            raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
-        facts = json.loads(metadata["facts"])
-        self.step, self.seconds, self.best, self.history = (facts[k] for k in ("step", "seconds", "best", "history"))
-        for name, weight in self.weights.items():
-            weight.data.copy_(tensors[f"weight/{name}"])
-            self.average[name].copy_(tensors[f"average/{name}"])
-            moments = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
-            if moments:
-                step = torch.tensor(float(self.step), device=self.device)
-                self.optimizer_of[weight].state[weight] = {"step": step, **moments}
+        self.progress = load_state(self.out, self._fingerprint(), self.recognizer, self.averaged, self.optimizers)
+        self.average.n_averaged.fill_(1 + self.progress.step)
 
 
-@contextmanager
-def _interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Within the block, an interrupt is noted, not raised, so that no step is left half done; a second one is raised.
+def averaged_model(model: nn.Module, ema: float) -> AveragedModel:
+    """An exponential moving average of a model's weights, its initial ones included."""
 
-    Yields:
-        whether there was one.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield lambda: False
-        return
-    noted = threading.Event()
+    def average(averages: Any, weights: Any, updates: Any) -> None:
+        # A short memory at first, so that the average forgets the initial weights.
+        step = int(updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(ema, step / (step + 10)))
 
-    def note(*_: object) -> None:
-        noted.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
+    averaged = AveragedModel(model, multi_avg_fn=torch.no_grad()(average))
+    averaged.update_parameters(model)  # the first update only copies: those of steps count from 1
+    return averaged
 
 
 def _mean_exact(validation: dict[str, Any]) -> float:
     return sum(validation["exact"].values()) / len(validation["exact"])
-
-
-class _swapped:
-    """Within the block, the parameters hold other values."""
-
-    def __init__(self, weights: dict[str, nn.Parameter], others: dict[str, torch.Tensor]) -> None:
-        self.weights, self.others = weights, others
-
-    def __enter__(self) -> None:
-        self.before = {name: p.detach().clone() for name, p in self.weights.items()}
-        self._write(self.others)
-
-    def __exit__(self, *_: object) -> None:
-        self._write(self.before)
-
-    @torch.no_grad()
-    def _write(self, values: dict[str, torch.Tensor]) -> None:
-        for name, p in self.weights.items():
-            p.copy_(values[name])
 
 
 def _bfloat16_is_faster(device: torch.device) -> bool:

@@ -1,14 +1,44 @@
-"""Muon: gradient descent with momentum in which every direction of a matrix moves alike."""
+"""What moves the weights: AdamW, Muon for the matrices of layers, and how fast as training goes on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
+from torch import nn
+
+from seqocr.train.config import TrainConfig
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+
+
+def optimizers_of(weights: dict[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """The optimisers of a run's weights, by name. Matrices decay; biases, norms and positions do not."""
+    decayed = {name: p for name, p in weights.items() if p.dim() >= 2 and "position" not in name}
+    others = [p for name, p in weights.items() if name not in decayed]
+    of_layers = {}
+    if config.optimizer == "muon":
+        of_layers = {name: p for name, p in decayed.items() if p.dim() == 2 and ".layers." in name}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for name, p in decayed.items() if name not in of_layers], "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    ]
+    if of_layers:
+        optimizers.append(Muon(of_layers.values(), config.learning_rate, config.weight_decay))
+    return optimizers
+
+
+def set_rate(optimizers: Iterable[torch.optim.Optimizer], config: TrainConfig, step: int) -> None:
+    """Give the optimisers the learning rate of a step."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(step, config.warmup, config.steps)
 
 
 def schedule(step: int, warmup: int, steps: int) -> float:
@@ -36,7 +66,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # nothing here evaluates the loss again
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Move the weights. There is no closure: nothing here evaluates the loss again."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:

@@ -1,0 +1,90 @@
+"""seqocr eval"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seqocr.cli.options import (
+    DataRoot,
+    DataSet,
+    Device,
+    Engine,
+    Level,
+    Out,
+    OwnLines,
+    Skip,
+    Weights,
+    load_reader,
+    output_folder,
+    parsed_heads,
+    parsed_length,
+)
+from seqocr.errors import check_bounds
+from seqocr.train.config import LARGEST_SEED
+
+
+def evaluate(
+    weights: Weights = None,
+    out: Out = "runs/eval",
+    heads: Annotated[
+        str | None, typer.Option(help="Heads or variants, separated by commas.", show_default="all heads")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
+    level: Level = "grid",
+    count: Annotated[int | None, typer.Option(help="Strings.", show_default="as many as the digits make")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the draw of strings.")] = 0,
+    dataset: DataSet = "mnist",
+    root: DataRoot = None,
+    device: Device = "auto",
+    engine: Engine = "onnxruntime",
+    data: OwnLines = None,
+    skip: Skip = False,
+) -> None:
+    """Read held-out strings with every head, and write predictions and metrics as CSV."""
+    directory, names, lengths = output_folder(out), parsed_heads(heads) if heads else None, parsed_length(length)
+    check_bounds("seed", seed, 0, LARGEST_SEED)
+
+    from seqocr import evaluation
+    from seqocr.data.folder import LineFolder
+    from seqocr.data.levels import level as layout_of
+    from seqocr.data.sequences import SequenceMNIST
+    from seqocr.data.sources import load_digits_or_validation
+    from seqocr.files import write_csv
+
+    recognizer = load_reader(weights, device, engine)
+    lines: LineFolder | SequenceMNIST
+    if data is not None:
+        lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
+        what = f"lines of {data}"
+    else:
+        layout = layout_of(level)
+        digits = load_digits_or_validation(split, dataset, root)
+        lines = SequenceMNIST(digits, lengths, count=count, seed=seed, layout=layout)
+        what = f"strings of {digits.split} digits ({level}), {digits.source}"
+    predictions = evaluation.predict(recognizer, lines, names)
+    if isinstance(lines, LineFolder):
+        predictions.insert(1, "file_name", [lines.lines[index].name for index in predictions["index"]])
+    tables = {
+        "predictions": predictions,
+        "summary": evaluation.summary(predictions),
+        "positions": evaluation.positions(predictions),
+        "confusion": evaluation.confusion(predictions, recognizer.charset),
+        "comparisons": evaluation.comparisons(predictions),
+    }
+    for name, table in tables.items():
+        write_csv(directory / f"{name}.csv", table)
+    shown = Table(title=f"{len(lines):,} {what}")
+    for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
+        shown.add_column(column, justify="left" if column == "head" else "right")
+    for row in tables["summary"].itertuples():
+        interval = f"{row.exact_low:.2%} to {row.exact_high:.2%}"
+        shown.add_row(
+            row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
+        )
+    Console().print(shown)
+    print(f"tables: {directory}")

@@ -1,0 +1,44 @@
+"""seqocr export"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seqocr.cli.options import Out, output_folder, parsed_heads
+from seqocr.errors import InputError
+
+
+def export(
+    out: Out,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Directory written by `seqocr train`, or shipped weights: tiny, strings.", show_default="strings"
+        ),
+    ] = None,
+    heads: Annotated[str | None, typer.Option(help="Heads, separated by commas.", show_default="all")] = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnx, for ONNX Runtime and OpenVINO, or transformers, for Hugging Face (the ar head).")
+    ] = "onnx",
+    precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
+) -> None:
+    """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
+    directory, names = output_folder(out), parsed_heads(heads) if heads else None
+    if runtime not in ("onnx", "transformers"):
+        raise InputError(f"--runtime {runtime}: choose onnx or transformers")
+    if runtime == "transformers" and (names not in (None, ("ar",)) or precision != "float32"):
+        raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
+
+    from seqocr.checkpoints import load_recognizer, weights_path
+    from seqocr.models.hugging_face import export_hugging_face
+    from seqocr.runtimes.export import export as write
+
+    recognizer = load_recognizer(weights_path(weights))
+    if runtime == "transformers":
+        export_hugging_face(recognizer, directory)
+        print(f"{directory}: VisionEncoderDecoderModel with a TrOCRProcessor")
+        return
+    for path in write(recognizer, directory, names, precision):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
