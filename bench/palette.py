@@ -7,8 +7,19 @@ from dataclasses import dataclass
 from bench import ways
 
 # Okabe and Ito's colours, told apart by people with any colour vision; markers differ too.
-_COLOURS = ("#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73", "#56B4E9", "#B59F00", "#7B4EA3", "#A04000", "#1B9E77")
-_MARKERS = "sovD^P*X<>"
+_COLOURS = (
+    "#D55E00",
+    "#E69F00",
+    "#CC79A7",
+    "#0072B2",
+    "#009E73",
+    "#56B4E9",
+    "#B59F00",
+    "#7B4EA3",
+    "#A04000",
+    "#1B9E77",
+)
+_MARKERS = "sovD^P*X<"
 
 
 @dataclass(frozen=True)
@@ -33,4 +44,4 @@ def look(name: str) -> Look:
 
 def numbered(place: int) -> Look:
     """Of something that is no way to decode, by its place in a list."""
-    return Look(f"C{place % 10}", "os^Dv"[place % 5], "-", "")
+    return Look(f"C{place % 10}", "os^Dv"[(place + place // 10) % 5], "-", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqocr.models.base import Way
+from seqocr.models.base import Head, Way
 from seqocr.models.heads import HEADS
 
 
@@ -29,6 +29,11 @@ def deployed() -> tuple[str, ...]:
 def heads() -> tuple[str, ...]:
     """Every head by the way that bears its name: other ways to decode it read the same."""
     return tuple(HEADS)
+
+
+def exportable() -> tuple[str, ...]:
+    """The heads that say which graphs they are, so that other runtimes can run them."""
+    return tuple(name for name, head in HEADS.items() if head.exported is not Head.exported)
 
 
 def one_pass() -> tuple[str, ...]:

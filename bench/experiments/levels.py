@@ -85,7 +85,8 @@ class Results:
 
     def best(self, level: str) -> str:
         """The one-pass head that reads a level best."""
-        return max(ways.one_pass(), key=lambda head: self.exact(level, head).estimate)
+        present = [head for head in ways.one_pass() if head in self.heads]
+        return max(present, key=lambda head: self.exact(level, head).estimate)
 
     def verdict(self, level: str) -> str:
         """How `ar` reads a level, beside the best one-pass head."""

@@ -1,0 +1,267 @@
+"""What would people use instead? Other readers on the task's strings, from a line in memory to its text."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from bench import plots
+from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.formatting import listed, percent, share, time
+from bench.palette import numbered
+from bench.peer import Peer
+from bench.peers import missing, peers, present
+from bench.readings import exact
+from bench.store import Store
+from bench.strings import CODE, readings, rested, task_strings
+from bench.subjects import TASK_LENGTH
+from bench.timer import ByRound, Rounds, clock
+from seqocr import evaluation
+from seqocr.checkpoints import load_recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Value, location
+
+_STRINGS = 2000
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Attributes:
+    peers: those that read.
+    """
+
+    peers: tuple[str, ...]
+    strings: int = _STRINGS
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Attributes:
+    peers: those that are timed.
+    repeats: of a single line in a visit.
+    batch: lines at once, besides one.
+    """
+
+    peers: tuple[str, ...]
+    rounds: int = 8
+    warmup: int = 1
+    repeats: int = 3
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A peer's results.
+
+    Attributes:
+        about: version and settings.
+        own: a head of ours.
+        trained: it has weights here; otherwise they are random, and it reads nothing.
+        exact, cer: on the task.
+        ms: milliseconds a line at batch 1.
+        rate: lines a second in a batch.
+    """
+
+    name: str
+    about: str
+    own: bool
+    trained: bool
+    exact: Value
+    cer: float
+    ms: Value
+    rate: Value
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    not_run: why, by name.
+    """
+
+    readers: list[Reader]
+    strings: int
+    batch: int
+    not_run: dict[str, str]
+
+    @property
+    def trained(self) -> list[Reader]:
+        return [reader for reader in self.readers if reader.trained]
+
+    @property
+    def bare(self) -> list[Reader]:
+        return [reader for reader in self.readers if not reader.trained]
+
+
+class Peers(Experiment):
+    name = "peers"
+    order = 70
+    code = ("bench.peer",)
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if preset != "full":
+            return []
+        there = present()
+        reading, timing = Readings(tuple(n for n, peer in there.items() if peer.trained)), Timing(tuple(there))
+        return [
+            _part("peers-readings", reading, len(reading.peers), bench, timed=False),
+            _part("peers-timing", timing, timing.rounds + timing.warmup, bench, code=("bench.timer",)),
+        ]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        recognizer, declared = load_recognizer(part.weights[0]), peers()
+        with TemporaryDirectory() as folder:
+            made = {name: declared[name].load(recognizer, Path(folder), True) for name in part.settings.peers}
+            if isinstance(part.settings, Readings):
+                self._read(part, bench, reporter, made)
+            else:
+                self._time(part, bench, reporter, made)
+        about = {
+            name: {"about": peer.about, "trained": declared[name].trained, "own": declared[name].own}
+            for name, peer in made.items()
+        }
+        bench.store.add_facts(part.name, about=about, not_run=missing())
+
+    def _read(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
+        """The strings of the accuracy table, by everyone whose weights are trained."""
+        store, strings = bench.store, task_strings(part.settings.strings)
+        lines: Any
+        lines, texts = strings.batch(range(len(strings)))
+        tables = [store.read(part.name)] if store.has(part.name) else []
+        done = set(tables[0]["peer"]) if tables else set()
+        for name in (name for name in made if name not in done):
+            tables.append(readings(made[name].read, lines, texts, peer=name))
+            store.write(part.name, pd.concat(tables, ignore_index=True))
+            reporter.advance(part.name)
+
+    def _time(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
+        """A visit is one peer at one batch size."""
+        settings: Timing = part.settings
+        lines: Any = task_strings(settings.batch).batch(range(settings.batch))[0]
+
+        def visit(each: tuple[str, int], shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            name, batch = each
+            work = partial(made[name].read, lines[:batch])
+            rested(work)
+            for repeat in range(settings.repeats if batch == 1 else 1):
+                _, sample = clock(work, torch.device("cpu"))
+                yield {"peer": name, "batch": batch, "repeat": repeat, **sample}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure([(name, batch) for name in made for batch in (1, settings.batch)], visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        if not {"peers-readings", "peers-timing"} <= set(stored(store, self.name)):
+            return None
+        rows, read = store.read("peers-timing"), store.read("peers-readings")
+        by, batch = ByRound(rows, ["peer", "batch"]), int(rows["batch"].max())
+        readers = []
+        for name, about in store.facts("peers-timing")["about"].items():
+            texts = read[read["peer"] == name]
+            ms, rate = location(by((name, 1))[0]).times(1e3), location(by((name, batch))[0]).map(lambda s: batch / s)
+            cer = evaluation.character_error_rate(texts) if len(texts) else math.nan
+            readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
+        return Results(readers, read["index"].nunique(), batch, store.facts("peers-timing")["not_run"])
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = []
+        for reader in results.readers:
+            row = {"peer": reader.name, "about": reader.about, "trained": reader.trained}
+            if reader.trained:
+                row |= {"strings": reader.exact.n, **reader.exact.columns("exact"), "cer": reader.cer}
+            row |= {"rounds": reader.ms.n, **reader.ms.columns("ms")}
+            rows.append(row | {"batch": results.batch, **reader.rate.columns("lines_per_second")})
+        return {"peers": pd.DataFrame(rows)}
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"peers": partial(peers_plot, results)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        shown, bare = (pd.DataFrame(_row(r, results.batch) for r in part) for part in (results.trained, results.bare))
+        text = (
+            f"The {results.strings:,} strings of the accuracy table, from a line in memory to its text, preparation of "
+            f"the image included. {_beside(results)} Peers get dark digits on light ground, scaled as their "
+            "documentation advises; what they read that is no digit is dropped. They were trained for other tasks, "
+            "general ones: their accuracy is that of using them as they come."
+        )
+        details: dict[str, Any] = {}
+        if len(bare):
+            details["Readers without weights here"] = bare
+            text += (
+                f" Readers without weights here are timed with random ones, made to write {TASK_LENGTH} symbols where "
+                "they write one by one."
+            )
+        if len(shown) > LONGEST_TABLE:
+            details["Every reader with weights"] = shown
+        if results.not_run:
+            text += f" {not_run(results.not_run)}"
+        versions = [f"{reader.name}: {reader.about}." for reader in results.readers if not reader.own]
+        details["Versions and settings"] = "\n\n".join(versions)
+        return [Section("Beside what people would use instead", text, "peers", shown.head(LONGEST_TABLE), details)]
+
+
+EXPERIMENT = Peers()
+
+
+def _part(name: str, settings: Readings | Timing, steps: int, bench: Bench, **more: Any) -> Part:
+    """Of both kinds: what its peers run is part of what it depends on."""
+    declared = peers()
+    code = (*CODE, *more.pop("code", ()), *(module for peer in settings.peers for module in declared[peer].code))
+    return Part(name, settings, steps, weights=(bench.task,), code=tuple(dict.fromkeys(code)), **more)
+
+
+def not_run(reasons: dict[str, str]) -> str:
+    """What was not run and why, in words.
+
+    Args:
+        reasons: by name.
+    """
+    of = {why: [name for name in reasons if reasons[name] == why] for why in dict.fromkeys(reasons.values())}
+    return f"Not run: {'; '.join(f'{listed(names)} ({why})' for why, names in of.items())}."
+
+
+def _row(reader: Reader, batch: int) -> dict[str, str]:
+    row = {"reader": f"`{reader.name}`" if reader.own else reader.name}
+    if reader.trained:
+        row |= {"exact match": share(reader.exact), "CER": percent(reader.cer)}
+    return row | {"ms a line, batch 1": time(reader.ms), f"lines/s, batch {batch}": time(reader.rate)}
+
+
+def _beside(results: Results) -> str:
+    """Our fastest head beside the other reader that reads best."""
+    own = min((reader for reader in results.trained if reader.own), key=lambda reader: reader.ms.estimate)
+    others = [reader for reader in results.trained if not reader.own]
+    if not others:
+        return ""
+    best = max(others, key=lambda reader: reader.exact.estimate)
+    return (
+        f"Of the others, {best.name} reads best: {share(best.exact)} in {time(best.ms, ' ms')} a line. `{own.name}`, "
+        f"the fastest of ours, reads {share(own.exact)} in {time(own.ms, ' ms')}."
+    )
+
+
+def peers_plot(results: Results) -> Figure:
+    """Exact match against latency for everyone; readers without weights stand on a line of their own below."""
+    figure, (axis,) = plots.panels(1, 8.4, 4.6)
+    floor = -12.0  # below 0 %: no accuracy at all
+    for place, reader in enumerate(results.readers):
+        at, more = (reader.exact.times(100), {}) if reader.trained else (floor, {"mfc": "white"})
+        plots.point(axis, reader.ms, at, numbered(place), label=reader.name, **more)
+    axis.set_xscale("log")
+    plots.plain_log_axis(axis, "x")
+    axis.set_ylim(floor - 5, 104)
+    axis.set_yticks([floor, *range(0, 101, 20)], ["no weights\nhere", *(str(y) for y in range(0, 101, 20))])
+    axis.set_xlabel(f"line in memory to text, ms (batch 1, {TASK_LENGTH} digits)")
+    axis.set_ylabel("exact match, %")
+    axis.set_title("Accuracy against latency, everyone (95 % CI)", fontsize=11)
+    figure.legend(loc="outside right center", frameon=False)
+    return figure

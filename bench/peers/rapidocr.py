@@ -1,0 +1,31 @@
+"""RapidOCR: PP-OCRv4's recogniser (SVTR-LCNet, CTC). It scales lines to 48 pixels by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from bench.peer import Declared, Peer, coloured, digits_only
+from seqocr.models.recognizer import Recognizer
+
+
+def _missing() -> str:
+    return "" if find_spec("rapidocr_onnxruntime") else "rapidocr-onnxruntime is not installed"
+
+
+def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
+    from rapidocr_onnxruntime import RapidOCR
+
+    recognise = RapidOCR().text_rec
+
+    def read(lines: Sequence[torch.Tensor]) -> list[str]:
+        return [digits_only(text) for text, *_ in recognise(coloured(lines, inverted))[0]]
+
+    return Peer(read, f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights")
+
+
+PEERS = [Declared("RapidOCR", _load, _missing, order=10, code=(__name__,))]
