@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import typer
 from conftest import barred, lively, own_lines, small_recognizer
 from PIL import Image
 
 from seqocr.checkpoints import load_recognizer, save
+from seqocr.cli.app import app
 from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
@@ -348,10 +351,44 @@ def test_wrong_usage_ends_with_2_and_no_traceback(run_cli: Run, arguments: str) 
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["eval"], ["read"]])
-def test_help_names_options(run_cli: Run, command: list[str]) -> None:
-    _, out, err = run_cli(*command, "--help")
-    assert "--help" in out + err
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def squeezed(text: str) -> str:
+    """Without colours, and what wraps and frames a table: blanks, and lines beside the text."""
+    return re.sub(r"\x1b\[[0-9;]*m|[\s│]", "", text)
+
+
+def test_help_lists_every_command_and_says_what_it_does(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = run_cli("--help")
+    assert (code, err) == (0, "")
+    assert {"data", "train", "average", "eval", "read", "export"} <= COMMANDS.keys()
+    for name, command in COMMANDS.items():
+        assert squeezed(name + command.help.split("\n\n")[0]) in squeezed(out)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
+    run_cli: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Brackets in a help text were taken for markup, and left out."""
+    monkeypatch.setenv("COLUMNS", "100")  # narrow ones cut names off
+    code, out, err = run_cli(name, "--help")
+    assert (code, err) == (0, "")
+    said, parameters = squeezed(out), COMMANDS[name].params
+    assert len(parameters) >= 2
+    for parameter in parameters:
+        assert all(option in said for option in parameter.opts)
+        assert parameter.help
+        about = squeezed(parameter.help)
+        if parameter.required:
+            about += "[required]"
+        elif isinstance(parameter.show_default, str):
+            about += squeezed(f"[default: ({parameter.show_default})]")
+        elif isinstance(parameter.default, str | float) and not isinstance(parameter.default, bool):
+            about += squeezed(f"[default: {parameter.default}]")
+        assert about in said
 
 
 def test_average_writes_the_mean_of_runs(run_cli: Run, weights: Path, tmp_path: Path) -> None:
