@@ -1,7 +1,7 @@
 """Estimates with their intervals: one type, used from here to the page. All intervals are 95 %.
 
-Times come from rounds, and a round can be disturbed, so times are summarised by estimators that a few wild values do not
-move. Proportions and their differences have score intervals, which are honest at 0, at 1 and where nothing differs.
+Times come from rounds, and a round can be disturbed, so times are summarised by estimators that a few wild values do
+not move. Proportions and their differences have score intervals, which are honest at 0, at 1 and where nothing differs.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _signed_rank_quantile(n: int) -> int:
 
 def ratio(above: Any, below: Any) -> Value:
     """Of paired positive values: the location of the logarithms of their ratios, as a ratio."""
-    return location(np.log(np.asarray(above, dtype=float) / np.asarray(below, dtype=float))).map(lambda x: float(np.exp(x)))
+    return location(np.log(np.asarray(above, dtype=float) / np.asarray(below, dtype=float))).map(
+        lambda x: float(np.exp(x))
+    )
 
 
 def slopes(x: Any, y: Any) -> np.ndarray:

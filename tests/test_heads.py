@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from conftest import SMALL_DECODER, lively
 
+from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
 from seqocr.models.base import FeatureMap, Head
 from seqocr.models.ctc import CTCHead
-from seqocr.models.parallel import ParallelHead
-from seqocr.data.sources import DIGITS
 from seqocr.models.heads import HEADS
+from seqocr.models.parallel import ParallelHead
 
 FEATURES = FeatureMap(dim=16, rows=2, columns=6, prefix=2)
 every_head = pytest.mark.parametrize("name", list(HEADS))
