@@ -12,7 +12,7 @@ from seqocr.cli.options import Skip, choose_device
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Preset = Annotated[str, typer.Option(help="smoke (a minute), default (five minutes) or full (an hour).")]
-Weights = Annotated[Path | None, typer.Option(help="Recognizer to read the task with, and any line [the shipped ones].")]
+Weights = Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")]
 Real = Annotated[
     Path | None,
     typer.Option("--real", "--data", help="Also read real lines: a folder with metadata.csv, labels.json or gt.txt."),

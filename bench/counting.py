@@ -18,7 +18,7 @@ from bench.timer import clock
 
 
 def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
-    """What the encoder and each variant cost at batch 1: parameters, FLOPs, bytes, passes and, if `memory`, the peak."""
+    """What the encoder and each way to decode cost at batch 1; `peak_bytes` only if `memory`."""
     encoder, length, pixel_values = bound.recognizer.encoder, bound.length, bound.pixel_values(1)
     with torch.inference_mode():
         features = encoder(pixel_values)

@@ -39,7 +39,10 @@ def _shape(node: Any) -> Any:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+    if (
+        isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node) is not None
+    ):
         fields = [(name, value[1:] if name == "body" else value) for name, value in fields]
     return [type(node).__name__, *([name, _shape(value)] for name, value in fields)]
 

@@ -14,7 +14,6 @@ from bench.experiments import experiments
 from bench.experiments.latency import fastest
 from bench.formatting import listed, markdown_table, points, ratio, share, time
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
-from seqocr.data.levels import LEVELS
 
 _PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
 
@@ -69,10 +68,7 @@ def _gaps(everything: Mapping[str, Any]) -> dict[str, Any]:
     levels = everything.get("levels")
     if levels is None:
         return {}
-    best = {
-        level: max(ways.one_pass(), key=lambda head, level=level: levels.exact(level, head).estimate) for level in LEVELS
-    }
-    return {level: levels.gap(level, "ar", head) for level, head in best.items()}
+    return {level: levels.gap(level, "ar", levels.best(level)) for level in levels.levels}
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
@@ -83,7 +79,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     for way in ways.deployed():
         row = {
             "head": f"`{way}`, {'1 pass' if found[way].one_pass else 'n + 1 passes'}",
-            f"exact match, {TASK_LENGTH} digits": share(accuracy.exact(way)),
+            f"exact match, {TASK_LENGTH} digits": share(exact) if (exact := accuracy.exact(way)) else "not trained",
         }
         for t in latency.fixed:
             row[f"{t.subject.label}, ms"] = time(t.total(way, TASK_LENGTH))
@@ -96,8 +92,9 @@ def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     """One row a head: exact match at each level, and on real lines where there are any."""
     levels, real = everything["levels"], everything.get("real")
     rows = []
-    for head in ways.heads():
-        row = {"exact match": f"`{head}`", **{f"`{level}`": share(levels.exact(level, head)) for level in LEVELS}}
+    for head in levels.heads:
+        row = {"exact match": f"`{head}`"}
+        row |= {f"`{level}`": share(levels.exact(level, head)) for level in levels.levels}
         if real is not None:
             row |= {name: share(real.exact(head, phase)) for phase, name in _PHASES.items()}
         rows.append(row)
@@ -106,16 +103,14 @@ def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:
 
 def _accuracy_words(everything: Mapping[str, Any]) -> str:
     said = (
-        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: on paper, with marks, blur and noise. "
-        "Strings of 1 to 10 digits."
+        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: on paper, with marks, blur and "
+        "noise. Strings of 1 to 10 digits."
     )
     if "real" in everything:
-        said += " `real`: handwritten amounts that none of the weights was trained on, before and after adapting to others."
+        said += " `real`: amounts that none of the weights was trained on, before and after adapting to others."
     return said
 
 
 def claims(everything: Mapping[str, Any]) -> list[Claim]:
     """Everything the first screen says that could flip."""
-    return [
-        claim for each in experiments() if each.name in everything for claim in each.claims(everything[each.name])
-    ]
+    return [claim for each in experiments() if each.name in everything for claim in each.claims(everything[each.name])]

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import runtimes
-from bench.plan import HEADS, TASK_LENGTH, TINY
-from bench.subjects import Bound, bind, clock, costs
+from bench import dependencies, runtimes, ways
+from bench.counting import costs
+from bench.subjects import LENGTHS as SHOWN
+from bench.subjects import TASK_LENGTH, TINY, bind
+from bench.timer import clock
 from seqocr.checkpoints import SHIPPED, load_recognizer
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.models.recognizer import Recognizer
+from seqocr.models.heads import HEADS
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)

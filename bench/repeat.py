@@ -49,7 +49,9 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
             first = first or bench.store
             for claim in claims(everything(bench.store)):
                 value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
-                rows.append({"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value})
+                rows.append(
+                    {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value}
+                )
             reporter.advance(f"run {number + 1}")
     with replacing(out / _TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
@@ -113,7 +115,7 @@ class Summary:
     about: dict
 
     def claims(self) -> pd.DataFrame:
-        """One row a claim: its usual verdict, how often it was another one, its number's median and how far it moved."""
+        """One row a claim: its usual verdict, how often it was another, its number's median and how far that moved."""
         found = []
         for claim, part in self.rows.groupby("claim", sort=False):
             usual, middle = part["verdict"].mode()[0], part["estimate"].median()
@@ -140,7 +142,7 @@ class Summary:
         load = " under a load that came and went" if self.about["disturb"] else ""
         return (
             f"In {self.about['times']} runs of preset `{self.about['preset']}`{load}, {self.flipped} of "
-            f"{len(self.claims()) * self.about['times']} verdicts flipped; headline ratios moved by at most {self.moved:.0%}."
+            f"{len(self.rows)} verdicts flipped; headline ratios moved by {self.moved:.0%} at most."
         )
 
     def table(self) -> pd.DataFrame:

@@ -81,7 +81,9 @@ def _workers(bench: Bench) -> Iterator[None]:
         if not pools:
             cores = psutil.cpu_count(logical=False) or 1
             context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            pools.append(ProcessPoolExecutor(cores, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)))
+            pools.append(
+                ProcessPoolExecutor(cores, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+            )
         return pools[0]
 
     bench.workers = started if bench.device.type == "cpu" else None
@@ -106,6 +108,6 @@ def _alone() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(
-                "another bench is running on this machine, and each would disturb the other's timings: wait until it ends"
+                "another bench is running on this machine, and each would time the other: wait until it ends"
             ) from None
         yield

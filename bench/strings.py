@@ -94,10 +94,12 @@ def read_strings(
 
     Args:
         pieces: strings, those of them to read, and facts for every row, which tell pieces apart.
+        heads: or other ways to decode; those that the weights do not hold are left out.
     """
     store, folder, device = bench.store, part.weights[0], str(bench.device)
     done = store.read(part.name) if store.has(part.name) else pd.DataFrame()
     tables = [done] if len(done) else []
+    heads = tuple(name for name in heads if name in load_recognizer(folder).variants())
     known = set(zip(*(done[name] for name in ("index", *pieces[0][2])), strict=True)) if len(done) else set()
     todo = [(s, i, facts) for s, i, facts in pieces if (i.start, *facts.values()) not in known]
     for found in _results(bench, [(s, i, folder, heads, device, facts) for s, i, facts in todo]):

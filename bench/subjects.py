@@ -1,4 +1,4 @@
-"""What is timed: recognizers of several architectures and sizes with random weights, every head able to read n symbols."""
+"""What is timed: recognizers of several sizes with random weights, every head able to read n symbols."""
 
 from __future__ import annotations
 

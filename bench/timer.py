@@ -133,7 +133,7 @@ class Rounds:
 
         Args:
             visits: what a round goes through.
-            visit: the rows of a visit, each with what `clock` gave; the random numbers it is handed are the round's own.
+            visit: the rows of a visit, each with what `clock` gave, and the round's own random numbers.
         """
         done = self.done()
         rows: list[dict[str, Any]] = self.store.read(self.table).to_dict("records") if done else []
@@ -148,7 +148,14 @@ class Rounds:
                 state = disturbance(before, Moment.now())
                 warmup = number < self.warmup
                 last = not state["disturbed"] or warmup or budget < 1
-                facts = {"round": number, "warmup": warmup, "visit": str(each), "attempt": attempt, "counts": last, **state}
+                facts = {
+                    "round": number,
+                    "warmup": warmup,
+                    "visit": str(each),
+                    "attempt": attempt,
+                    "counts": last,
+                    **state,
+                }
                 rows += [{**facts, **row} for row in made]
                 if not last:
                     budget -= 1
@@ -200,4 +207,8 @@ def effort(rows: pd.DataFrame) -> dict[str, int]:
     """How many visits a table holds, how many of them were made `again`, and how many that count are `disturbed`."""
     visits = rows.drop_duplicates(["visit", "round", "attempt"])
     kept = counted(visits)
-    return {"visits": len(visits), "again": int((visits["attempt"] > 0).sum()), "disturbed": int(kept["disturbed"].sum())}
+    return {
+        "visits": len(visits),
+        "again": int((visits["attempt"] > 0).sum()),
+        "disturbed": int(kept["disturbed"].sum()),
+    }

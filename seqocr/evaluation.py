@@ -17,8 +17,9 @@ from rapidfuzz.distance import Levenshtein
 from seqocr.data.material import Lines
 from seqocr.errors import InputError
 from seqocr.progress import progress
-from seqocr.statistics import paired_difference, proportion
+
 from seqocr.reader import Reader
+from seqocr.statistics import paired_difference, proportion
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
 _BATCH = 100

@@ -21,7 +21,9 @@ ROOT = Path(latency.__file__).parent.parent.parent
 
 def test_tables_are_the_same_bytes_and_texts_stay_texts(tmp_path):
     store = Store(tmp_path)
-    rows = pd.DataFrame({"text": ["007", ""], "prediction": ["07", "7"], "confidence": [0.5, None], "disturbed": [True, False]})
+    rows = pd.DataFrame(
+        {"text": ["007", ""], "prediction": ["07", "7"], "confidence": [0.5, None], "disturbed": [True, False]}
+    )
     store.write("some", rows)
     first = store.file("some", ".csv.gz").read_bytes()
     store.write("some", store.read("some"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image
 
 from bench import plots, ways
 from bench.experiment import Bench, Claim, Experiment, Part, Section
-from bench.formatting import digits, listed, percent, points, share
+from bench.formatting import listed, percent, points, share
 from bench.palette import look
 from bench.store import Store
 from bench.strings import CODE, held_out_digits, read_strings, task_strings
@@ -61,9 +60,10 @@ class Results:
     best: str
     gap: Paired
 
-    def exact(self, way: str) -> Value:
-        (row,) = self.summary[self.summary["head"] == way].to_dict("records")
-        return Value.of(row, "exact", row["strings"])
+    def exact(self, way: str) -> Value | None:
+        """None of a head that the weights do not hold."""
+        found = self.summary[self.summary["head"] == way].to_dict("records")
+        return Value.of(found[0], "exact", found[0]["strings"]) if found else None
 
     @property
     def verdict(self) -> str:
@@ -106,8 +106,10 @@ class Accuracy(Experiment):
         predictions = store.read(self.name)
         summary = evaluation.summary(predictions)
         exact = summary.set_index("head")["exact"]
-        best = max(ways.one_pass(), key=lambda head: exact[head])
-        right = (predictions["prediction"] == predictions["text"]).to_frame("right").join(predictions[["index", "head"]])
+        best = max((head for head in ways.one_pass() if head in exact), key=lambda head: exact[head])
+        right = (
+            (predictions["prediction"] == predictions["text"]).to_frame("right").join(predictions[["index", "head"]])
+        )
         wide = right.pivot(index="index", columns="head", values="right")
         return Results(
             about,
@@ -137,14 +139,15 @@ class Accuracy(Experiment):
         about, gap = results.about, results.gap
         text = (
             f"{about['strings']:,} strings of {TASK_LENGTH} digits, drawn without replacement from the "
-            f"**{about['split']}** split of {about['source']}. On the same strings, `ar` minus `{results.best}`, the better "
-            f"one-pass head, is {points(gap.difference)} points of exact match (Tango's interval): {gap.only_first} strings "
-            f"are read right by `ar` alone, {gap.only_second} by `{results.best}` alone (McNemar p = {gap.p_value:.2g})."
+            f"**{about['split']}** split of {about['source']}. On the same strings, `ar` minus `{results.best}`, "
+            f"the better one-pass head, is {points(gap.difference)} points of exact match. {gap.only_first} strings "
+            f"are read right by `ar` alone, {gap.only_second} by `{results.best}` alone (McNemar p = "
+            f"{gap.p_value:.2g})."
         )
         if about["split"] != "test":
             text += (
                 "\n\n**MNIST's test half could not be had on this machine.** These are validation digits. The weights "
-                "were not trained on them, but the best checkpoint was chosen by them: expect a little less of the test half."
+                "were not trained on them, but the best checkpoint was chosen by them: expect less of the test half."
             )
         if confused := _confusions(results.confusion):
             text += f"\n\nMost frequent confusions (truth → read; ∅ is no symbol): {confused}."
@@ -192,7 +195,8 @@ def accuracy_plot(results: Results) -> Figure:
     names = [name for name in ways.read() if name in set(results.summary["head"])]
     figure, (left, right) = plots.panels(2, 4.8, 3.2)
     for y, name in enumerate(names[::-1]):
-        plots.point(left, results.exact(name).times(100), y, look(name))
+        if (exact := results.exact(name)) is not None:
+            plots.point(left, exact.times(100), y, look(name))
     left.set_yticks(range(len(names)), names[::-1])
     left.set_ylim(-0.5, len(names) - 0.5)
     left.set_xlabel(f"whole-string exact match, % ({results.about['strings']:,} strings)")

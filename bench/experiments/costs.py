@@ -97,8 +97,8 @@ class Costs(Experiment):
                     }
                 )
         text = (
-            "Exact counts at batch 1: FLOPs of matrix products, convolutions and attention; memory in tensors beyond weights "
-            "and input. Passes and FLOPs are the same on any machine."
+            "Exact counts at batch 1: FLOPs of matrix products, convolutions and attention; memory in tensors beyond "
+            "weights and input. Passes and FLOPs are the same on any machine."
         )
         details = {}
         if timed := everything.get("latency"):
@@ -131,7 +131,8 @@ def _limits(results: Results, timed: latency.Results) -> str:
                 }
             )
     return (
-        f"The best rates seen in this run are {best['flops_per_second'] / 1e9:.0f} GFLOP/s for a large matrix product and "
-        f"{best['bytes_per_second'] / 1e9:.1f} GB/s for reading memory. Decoding alone, n = {TASK_LENGTH}; for the encoder, its "
-        "own. A share above 100 % means that weights were read from a cache.\n\n" + markdown_table(pd.DataFrame(rows))
+        f"The best rates seen in this run are {best['flops_per_second'] / 1e9:.0f} GFLOP/s for a large matrix product "
+        f"and {best['bytes_per_second'] / 1e9:.1f} GB/s for reading memory. Decoding alone, n = {TASK_LENGTH}; for the "
+        "encoder, its own. A share above 100 % means that weights were read from a cache.\n\n"
+        + markdown_table(pd.DataFrame(rows))
     )

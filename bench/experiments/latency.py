@@ -136,7 +136,8 @@ class Results:
 
     def effort(self) -> dict[str, int]:
         return {
-            name: sum(timed.effort[name] for timed in self.subjects.values()) for name in ("visits", "again", "disturbed")
+            name: sum(timed.effort[name] for timed in self.subjects.values())
+            for name in ("visits", "again", "disturbed")
         }
 
 
@@ -177,7 +178,13 @@ class Latency(Experiment):
             for variant in (*t.variants, "encoder"):
                 for n in t.lengths:
                     total = t.total(variant, n)
-                    row = {"subject": name, "variant": variant, "length": n, "rounds": total.n, **total.columns("total_ms")}
+                    row = {
+                        "subject": name,
+                        "variant": variant,
+                        "length": n,
+                        "rounds": total.n,
+                        **total.columns("total_ms"),
+                    }
                     if variant != "encoder":
                         row |= t.decode(variant, n).columns("decode_ms")
                         row |= t.over_encoder(variant, n).columns("over_encoder")
@@ -211,13 +218,17 @@ class Latency(Experiment):
                 flat = t.flatness(head)
                 found.append(Claim(f"{label}: `{head}`, longest over shortest", _flat(flat), flat))
                 whole = t.over_encoder(head, TASK_LENGTH)
-                found.append(Claim(f"{label}: `{head}`, whole over encoder", _faster(whole, "small", "large", 1.25), whole))
+                said = _over(whole, 1.25, "large", "small")
+                found.append(Claim(f"{label}: `{head}`, whole over encoder", said, whole))
             best = fastest(t)
             for over in (generate, own):
                 value = t.speedup(best, over, TASK_LENGTH)
-                found.append(Claim(f"{label}: one pass over `{over}`", _faster(value, "slower", "faster", 1), value))
+                said = _over(value, 1, "faster", "slower")
+                found.append(Claim(f"{label}: one pass over `{over}`", said, value))
             slope = t.slope(own)
-            found.append(Claim(f"{label}: `{own}` grows with n", "grows" if slope.low > 0 else "not seen", slope, ratio=False))
+            found.append(
+                Claim(f"{label}: `{own}` grows with n", "grows" if slope.low > 0 else "not seen", slope, ratio=False)
+            )
         return found
 
 
@@ -256,7 +267,7 @@ def _flat(value: Value) -> str:
     return "flat" if value.estimate < FLAT else "grows"
 
 
-def _faster(value: Value, below: str, above: str, limit: float) -> str:
+def _over(value: Value, limit: float, above: str, below: str) -> str:
     return above if value.estimate > limit else below
 
 
@@ -277,15 +288,15 @@ def _growth(results: Results) -> Section:
                 }
             )
     text = (
-        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head does the same work whatever the "
-        f"text: decoding the longest string takes it {worst:.2f} times as long as the shortest, at most. "
+        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head does the same work whatever "
+        f"the text: decoding the longest string takes it {worst:.2f} times as long as the shortest, at most. "
         "The table is of decoding alone; the encoder comes on top, for every head alike."
     )
     for t in results.subjects.values():
         if t.subject.grows:
             text += (
-                f" Where the image grows with the string ({t.subject.label}), no head is O(1): the encoder alone then takes "
-                f"{time(t.slope('encoder'), ' ms')} a symbol."
+                f" Where the image grows with the string ({t.subject.label}), no head is O(1): the encoder alone then "
+                f"takes {time(t.slope('encoder'), ' ms')} a symbol."
             )
     return Section("Cost against length", text, "latency", pd.DataFrame(rows))
 
@@ -300,14 +311,15 @@ def _whole(results: Results) -> Section:
                 "model": t.subject.label,
                 "encoder, ms": time(t.encode(TASK_LENGTH)),
                 **{
-                    f"times as fast as `{over}`": ratio(t.speedup(head, over, TASK_LENGTH)) for over in ways.autoregressive()
+                    f"times as fast as `{over}`": ratio(t.speedup(head, over, TASK_LENGTH))
+                    for over in ways.autoregressive()
                 },
                 **{f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in ways.one_pass()},
             }
         )
     text = (
-        f"From image to text, n = {TASK_LENGTH}, batch 1, confidence included; the faster one-pass head. The encoder is the "
-        "floor for every head: the larger the image, the less there is to save by decoding at once."
+        f"From image to text, n = {TASK_LENGTH}, batch 1, confidence included; the faster one-pass head. The encoder "
+        "is the floor for every head: the larger the image, the less there is to save by decoding at once."
     )
     found = results.subjects
     if {SMALL_SQUARE.name, SMALL_NATIVE.name} <= set(found):
@@ -317,8 +329,8 @@ def _whole(results: Results) -> Section:
         image = start / small.total(ways.autoregressive()[0], TASK_LENGTH).estimate
         both = start / small.total(fastest(small), TASK_LENGTH).estimate
         text += (
-            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {head:.2f} times as fast, a 32×160 "
-            f"image alone {image:.1f} times, both together {both:.1f} times."
+            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {head:.2f} times as fast, a "
+            f"32×160 image alone {image:.1f} times, both together {both:.1f} times."
         )
     return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
 

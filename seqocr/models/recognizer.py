@@ -62,7 +62,7 @@ class Recognizer(nn.Module, Reader):
     def build(
         cls,
         source: str = "tiny",
-        heads: Sequence[str] = tuple(HEADS),
+        heads: Sequence[str] | None = None,
         *,
         image_size: tuple[int, int] | None = None,
         charset: str = DIGITS,
@@ -73,6 +73,7 @@ class Recognizer(nn.Module, Reader):
         Args:
             source: a preset ("tiny", "small"), a hub id such as "microsoft/trocr-small-printed", or a local directory
                 in Hugging Face format; the latter two bring pretrained encoder and decoder weights.
+            heads: by name; all there are unless given.
             image_size: (height, width) other than the encoder's own: its positions are interpolated, and lines then
                 keep their aspect.
 
@@ -93,7 +94,7 @@ class Recognizer(nn.Module, Reader):
         processor = Processor(
             *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
         )
-        settings = {name: dict(decoder) if name == "ar" else {} for name in heads}
+        settings = {name: dict(decoder) if name == "ar" else {} for name in (HEADS if heads is None else heads)}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         if weights and "ar" in recognizer.heads:
             _load_what_fits(recognizer.heads["ar"].decoder, weights)

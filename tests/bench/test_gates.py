@@ -31,8 +31,10 @@ def test_the_baseline_is_of_this_code(baseline):
 
 def test_an_older_baseline_is_refused_by_the_head_it_no_longer_describes(baseline, monkeypatch):
     digests = dependencies.of_module("seqocr.models.ctc")
-    changed = {path: "other" for path in digests}
-    monkeypatch.setattr(dependencies, "of_heads", lambda names: changed if names == ["ctc"] else baseline["code"][names[0]])
+    changed = dict.fromkeys(digests, "other")
+    monkeypatch.setattr(
+        dependencies, "of_heads", lambda names: changed if names == ["ctc"] else baseline["code"][names[0]]
+    )
     assert [line.split("`")[1] for line in gates.outdated(baseline)] == ["ctc"]
 
 

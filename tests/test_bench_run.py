@@ -1,0 +1,204 @@
+"""The loop: what is stored is not measured again, a killed run goes on, and declarations cover what is run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench.run as loop
+import bench.strings as strings
+from bench.experiment import Bench, Part
+from bench.experiments import accuracy, costs, latency, throughput
+from bench.run import run
+from bench.store import Store
+from bench.subjects import TINY
+from seqocr.checkpoints import save
+from seqocr.data.sources import embedded_digits
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+
+ROOT = Path(loop.__file__).parent.parent
+SMALL = {
+    accuracy.EXPERIMENT: accuracy.Settings(20),
+    latency.EXPERIMENT: latency.Settings(TINY, (1, 5), rounds=1),
+    throughput.EXPERIMENT: throughput.Settings(TINY, (1, 2), rounds=1),
+    costs.EXPERIMENT: costs.Settings(TINY, (1, 5)),
+}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    folder = tmp_path / "weights"
+    save(Recognizer.build("tiny"), folder)
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path, weights):
+    """A bench of few, small parts, on digits that come with a package."""
+    monkeypatch.setattr(strings, "held_out_digits", embedded_digits)
+    monkeypatch.setattr(accuracy, "held_out_digits", embedded_digits)
+    monkeypatch.setattr(loop, "experiments", lambda: list(SMALL))
+    for experiment, settings in SMALL.items():
+        parts = [Part(f"{experiment.name}-x", settings)]
+        if experiment.name == "accuracy":
+            parts = [Part("accuracy", settings, weights=(weights,))]
+        if experiment.name == "costs":
+            parts.append(Part("costs-rates", costs.Rates(tries=1), heads=()))
+        monkeypatch.setattr(type(experiment), "parts", lambda self, preset, bench, parts=parts: parts)
+    store = Store(tmp_path / "raw" / "smoke-1")
+    store.write_facts("run", {"preset": "smoke", "finished": None})
+    return Bench(store, task=weights)
+
+
+def test_what_is_stored_is_not_measured_again_and_other_code_is(small, monkeypatch, capsys):
+    run("smoke", small)
+    rows = small.store.read("latency-x")
+    assert small.store.facts("run")["finished"]
+    assert small.store.facts("latency-x")["finished"]
+
+    def fails(*_):
+        pytest.fail("measured again")
+
+    for experiment in SMALL:
+        monkeypatch.setattr(type(experiment), "measure", fails)
+    run("smoke", small)
+    pd.testing.assert_frame_equal(small.store.read("latency-x"), rows)
+    # As if ctc.py had been edited: what ran it is measured again, by name, and nothing else.
+    again = []
+    for experiment in SMALL:
+        monkeypatch.setattr(type(experiment), "measure", lambda self, part, *_: again.append(part.name))
+    of_heads = loop.experiments()[0].depends.__globals__["dependencies"].of_heads
+    edited = {"seqocr/models/ctc.py": "edited"}
+    monkeypatch.setattr(
+        "bench.dependencies.of_heads", lambda names: of_heads(names) | (edited if "ctc" in names else {})
+    )
+    run("smoke", small)
+    assert sorted(again) == ["accuracy", "costs-x", "latency-x", "throughput-x"]
+    assert "latency-x: measured again, because of changes in seqocr/models/ctc.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("experiment", SMALL, ids=lambda e: e.name)
+def test_all_code_that_measuring_runs_is_declared(experiment, small):
+    """Every module of ours whose functions run while measuring is among what the part depends on.
+
+    Left out is what decides where rows are kept and what is said meanwhile, but no number.
+    """
+    around = ("bench/experiment.py", "bench/store.py", "bench/ways.py", "bench/run.py", "seqocr/progress.py")
+    around += ("seqocr/files.py", "seqocr/errors.py", "seqocr/checkpoints.py", "seqocr/environment.py")
+    around += ("seqocr/models/heads.py", "seqocr/models/hugging_face.py", "seqocr/__init__.py")
+    around += ("seqocr/data/processor.py",)  # a timed recognizer has one and does not use it
+    around += ("bench/experiments/__init__.py", "bench/dependencies.py")
+    part = experiment.parts("smoke", small)[0]
+    declared = set(experiment.depends(part)["code"])
+    ran: set[str] = set()
+
+    def note(frame, event, _):
+        path = frame.f_code.co_filename
+        ours = path.startswith((str(ROOT / "seqocr"), str(ROOT / "bench")))
+        if event == "call" and ours and not frame.f_code.co_name.startswith("<module"):
+            ran.add(str(Path(path).relative_to(ROOT)))
+
+    small.store.begin(part.name, {})
+    sys.setprofile(note)
+    try:
+        experiment.measure(part, small, Silent())
+    finally:
+        sys.setprofile(None)
+    assert "seqocr/models/encoder.py" in ran
+    assert sorted(ran - declared - set(around)) == []
+
+
+class Silent:
+    done = 0
+
+    def advance(self, note: str = "", steps: int = 1) -> None: ...
+
+
+def test_two_benches_at_once_are_refused(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop.tempfile, "gettempdir", lambda: str(tmp_path))
+    path = tmp_path / f"seqocr-bench-{os.getuid()}.lock"
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another bench is running"):
+            run("smoke", small)
+    run("smoke", small)
+
+
+def test_rounds_visit_everything_and_count_passes(small):
+    run("smoke", small)
+    rows = small.store.read("latency-x")
+    decode = rows[rows["phase"] == "decode"]
+    assert (decode.groupby(["round", "attempt", "length", "variant"]).size() == 1).all()
+    autoregressive = decode["variant"].str.startswith("ar")
+    assert (decode["passes"] == decode["length"].where(autoregressive, 0) + 1).all()
+    assert set(rows["phase"]) == {"encode", "decode", "confidence"}
+
+
+def test_readings_in_processes_are_those_of_one(small):
+    run("smoke", small)
+    alone = small.store.read("accuracy")
+    part = accuracy.EXPERIMENT.parts("smoke", small)[0]
+    source = embedded_digits()
+    pieces = [(strings.task_strings(20, source), range(i, i + 5), {}) for i in range(0, 20, 5)]
+    small.store.delete("accuracy")
+    with loop._workers(small):
+        together = strings.read_strings(part, small, Silent(), pieces, tuple(alone["head"].unique()))
+    pd.testing.assert_frame_equal(
+        together.sort_values(["index", "head"], ignore_index=True).round(4),
+        alone.sort_values(["index", "head"], ignore_index=True).round(4),
+    )
+
+
+SCRIPT = """
+import bench, sys
+from pathlib import Path
+import bench.run as loop
+import bench.timer
+from bench.experiment import Bench, Part
+from bench.experiments import latency
+from bench.store import Store
+from bench.subjects import TINY
+part = Part("latency-tiny-28x140", latency.Settings(TINY, (1, 5), rounds=int(sys.argv[2])))
+latency.Latency.parts = lambda self, preset, bench: [part]
+loop.experiments = lambda: [latency.EXPERIMENT]
+loop._alone = loop.contextlib.nullcontext
+bench.timer.AGAIN = 0  # on a busy machine, disturbed visits would take the test's time
+loop.run("smoke", Bench(Store(Path(sys.argv[1]))))
+"""
+
+
+def process(folder: Path, rounds: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(rounds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
+    store, count = Store(tmp_path / "run"), 30
+    first, name = process(store.folder, count), "latency-tiny-28x140"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and first.poll() is None:
+        if store.has(name) and store.read(name)["round"].max() >= 2:
+            break
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    before = store.read(name)
+    assert 3 <= before["round"].nunique() <= count, "the kill came too late to show anything"
+    assert not store.facts(name)["finished"]
+
+    again = process(store.folder, count)
+    _output, errors = again.communicate(timeout=250)
+    assert again.returncode == 0, errors
+    after = store.read(name)
+    pd.testing.assert_frame_equal(after.head(len(before)), before, check_dtype=False)
+    assert sorted(after["round"].unique()) == list(range(count + 1))
+    assert store.facts(name)["finished"]
