@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
+from safetensors.torch import load_file, save_file
 from transformers import (
     DeiTConfig,
     DeiTModel,
@@ -136,8 +138,6 @@ def test_a_checkpoint_without_image_processor_has_trocrs_normalisation(copy: Pat
 
 
 def test_pickled_weights_are_refused(copy: Path) -> None:
-    from safetensors.torch import load_file
-
     torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"copy is not a TrOCR checkpoint.*model\.safetensors"):
@@ -152,11 +152,152 @@ def test_truncated_checkpoints_are_refused(copy: Path, keep: int) -> None:
         load_pretrained(str(copy))
 
 
-@pytest.mark.parametrize("config", ["", "[]", '{"model_type": "bert"}'])
-def test_other_configs_are_refused(copy: Path, config: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("", r"config\.json is no JSON that can be read"),
+        ('{"a":' * 100_000, r"config\.json is nested too deep"),
+        ("[]", "is not a TrOCR checkpoint"),
+        ('{"model_type": "bert"}', r"is not a TrOCR checkpoint .*'bert'"),
+        ('{"model_type": "vision-encoder-decoder"}', "is not a TrOCR checkpoint"),
+    ],
+)
+def test_other_configs_are_refused(copy: Path, config: str, words: str) -> None:
     (copy / "config.json").write_text(config)
+    with pytest.raises(InputError, match=f"copy.*{words}"):
+        load_pretrained(str(copy))
+
+
+def changed(checkpoint: Path, part: str, **settings: Any) -> None:
+    path = checkpoint / "config.json"
+    config = json.loads(path.read_text())
+    (config[part] if part else config).update(settings)
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "words"),
+    [
+        ("encoder", "hidden_size", 0, "hidden_size 0: give a whole number from 1 to 8,192"),
+        ("encoder", "hidden_size", -1, "hidden_size -1"),
+        ("encoder", "hidden_size", 10**9, "hidden_size 1000000000"),
+        ("encoder", "hidden_size", 15, "not a TrOCR checkpoint"),  # not so many times the heads
+        ("encoder", "hidden_size", "16", "hidden_size 16"),
+        ("encoder", "num_hidden_layers", 10**9, "num_hidden_layers 1000000000"),
+        ("encoder", "num_attention_heads", 0, "num_attention_heads 0"),
+        ("encoder", "patch_size", 0, "patch_size 0"),
+        ("encoder", "patch_size", [14, 0], "patch_size"),
+        ("encoder", "image_size", 10**9, "image_size"),
+        ("encoder", "hidden_act", "no such", "not a TrOCR checkpoint"),
+        ("encoder", "model_type", "swin", "not one of deit, vit, beit"),
+        ("decoder", "decoder_layers", 10**9, "decoder_layers"),
+        ("decoder", "d_model", 0, "d_model 0"),
+        ("decoder", "decoder_attention_heads", 7, "not a TrOCR checkpoint"),
+        ("decoder", "max_position_embeddings", 10**9, "max_position_embeddings"),
+        ("decoder", "vocab_size", 1, "not a TrOCR checkpoint"),
+        ("encoder", "intermediate_size", 30_000, "describes [0-9,]+ weights, there are"),
+        ("", "encoder", [], "is no table of settings"),
+    ],
+)
+def test_configs_out_of_bounds_are_refused_before_memory_is_taken(
+    copy: Path, part: str, name: str, value: Any, words: str
+) -> None:
+    changed(copy, part, **{name: value})
+    with pytest.raises(InputError, match=f"copy.*{words}"):
+        load_pretrained(str(copy))
+
+
+@pytest.fixture
+def no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a pickle fails in a way that nobody catches."""
+
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("a pickle was opened")
+
+    for module, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, never)
+
+
+def sharded(copy: Path, second: str) -> None:
+    """The weights in two files, the second under a name of choice, as torch pickles them if that is no safetensors."""
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[:20], second: names[20:]}
+    for file, held in parts.items():
+        part = {name: weights[name] for name in held}
+        if file.endswith(".safetensors"):
+            save_file(part, copy / file)
+        else:
+            torch.save(part, copy / file)
+    index = {"metadata": {}, "weight_map": {name: file for file, held in parts.items() for name in held}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_shards_of_safetensors_are_one_checkpoint(trocr: Path, copy: Path) -> None:
+    sharded(copy, "model-00002-of-00002.safetensors")
+    found, whole = load_pretrained(str(copy)), load_pretrained(str(trocr))
+    for name, weight in whole.decoder_weights.items():
+        assert torch.equal(found.decoder_weights[name], weight)
+    for name, weight in whole.encoder.state_dict().items():
+        assert torch.equal(found.encoder.state_dict()[name], weight)
+    (copy / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no model-00002-of-00002\.safetensors"):
+        load_pretrained(str(copy))
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.PT", "model.pkl", "model.ckpt", "model.pth", "m.pickle"])
+def test_an_index_that_names_a_pickle_is_refused_before_it_is_opened(copy: Path, name: str, no_pickle: None) -> None:
+    sharded(copy, name)
+    for load in (load_pretrained, load_recognizer):
+        with pytest.raises(InputError, match=f"copy names a pickle, '{name}'"):
+            load(str(copy))
+
+
+@pytest.mark.parametrize("part", ["", "encoder", "decoder"])
+def test_a_config_that_names_a_pickle_is_refused(copy: Path, part: str, no_pickle: None) -> None:
+    changed(copy, part, transformers_weights="adapter_model.bin")
+    with pytest.raises(InputError, match=r"names a pickle, 'adapter_model\.bin'"):
+        load_pretrained(str(copy))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../model.safetensors", "model", "a\nb.safetensors", 5])
+def test_an_index_that_names_other_places_is_refused(copy: Path, name: Any, no_pickle: None) -> None:
+    sharded(copy, "model-00002-of-00002.safetensors")
+    path = copy / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"] = dict.fromkeys(index["weight_map"], name)
+    path.write_text(json.dumps(index))
     with pytest.raises(InputError, match="copy is not a TrOCR checkpoint"):
         load_pretrained(str(copy))
+
+
+def test_settings_that_would_fetch_something_are_not_handed_on(copy: Path) -> None:
+    odd = {"quantization_config": {"quant_method": "bitsandbytes"}, "auto_map": {"AutoModel": "x.y"}}
+    changed(copy, "", **odd, use_kernels=True)
+    changed(copy, "encoder", **odd, attn_implementation="some/kernels", _attn_implementation="some/kernels")
+    config = load_pretrained(str(copy)).encoder.config
+    assert not hasattr(config, "quantization_config")
+    assert config._attn_implementation in ("sdpa", "eager")
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "nan", "infinite"])
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(
+    copy: Path, change: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(copy / "model.safetensors")
+    name = "encoder.layernorm.weight"
+    if change == "missing":
+        del weights[name]
+    elif change == "shape":
+        weights[name] = weights[name][:3].clone()
+    else:
+        weights[name][0] = float("nan" if change == "nan" else "inf")
+    save_file(weights, copy / "model.safetensors")
+    words = {"missing": f"1 weights are missing, {name}", "shape": "size"}.get(change, f"no numbers .*{name}")
+    with pytest.raises(InputError, match=f"copy is not a TrOCR checkpoint .*{words}"):
+        load_pretrained(str(copy))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_empty_directory_is_refused(tmp_path: Path) -> None:

@@ -21,12 +21,14 @@ from transformers import (
 
 from seqocr.errors import InputError
 from seqocr.models.base import FeatureMap
+from seqocr.models.limits import ENCODER_SETTINGS, within_bounds
 
 # Special tokens before the patches: class, and for DeiT also distillation.
 _PREFIX = {"deit": 2, "vit": 1, "beit": 1}
 _CONFIGS = {"deit": DeiTConfig, "vit": ViTConfig, "beit": BeitConfig}
 _MOST_PATCHES = 16_384  # 28 times TrOCR's; an encoder compares each with each
 _MODELS = {"deit": DeiTModel, "vit": ViTModel, "beit": BeitModel}
+KINDS = tuple(_MODELS)
 
 
 class Encoder(nn.Module):
@@ -35,22 +37,22 @@ class Encoder(nn.Module):
     def __init__(self, backbone: PreTrainedModel) -> None:
         super().__init__()
         kind = backbone.config.model_type
-        if kind not in _PREFIX:
-            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_PREFIX)}")
+        if kind not in KINDS:
+            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
         backbone.pooler = None  # checkpoints bring one; decoders read the features, not the pooled output
         self.backbone = backbone
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> Encoder:
-        """An untrained encoder from a Hugging Face config as a dict with `model_type`.
+        """An untrained encoder from a Hugging Face config as a dict with `model_type` and any of `ENCODER_SETTINGS`.
 
         Weights are random, but positions start as sines and cosines (`sinusoidal_positions`), not as nothing: from
         scratch on little data, learning where a patch lies takes longer than all else (measured, see README).
         """
         kind = str(config.get("model_type"))
-        if kind not in _MODELS:
-            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(_MODELS)}")
-        parsed = _CONFIGS[kind](**config)
+        if kind not in KINDS:
+            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
+        parsed = _CONFIGS[kind](**within_bounds(config, ENCODER_SETTINGS))
         _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
         encoder = cls(_MODELS[kind](parsed, add_pooling_layer=False))
         positions = getattr(encoder.backbone.embeddings, "position_embeddings", None)

@@ -5,14 +5,13 @@ transformers alone reads with what is written here, and what is written here can
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
-    AutoProcessor,
     DetrImageProcessor,
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -24,8 +23,9 @@ from transformers import (
 
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
+from seqocr.files import read_json, replacing_all, shown
 from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.pretrained import LOAD_ERRORS, load_pretrained
+from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
 
 _BILINEAR = 2  # as Pillow numbers its filters
@@ -35,17 +35,17 @@ _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), 
 def is_hugging_face(directory: Path) -> bool:
     """Whether there is a `VisionEncoderDecoderModel` in the directory."""
     try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+        config = read_json(directory / "config.json")
+    except InputError:
+        return False  # what is wrong with it is for the loader to say
     return isinstance(config, dict) and config.get("model_type") == "vision-encoder-decoder"
 
 
 def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
-    """Write the encoder, the autoregressive head, a tokenizer of the charset and an image processor.
+    """Write the encoder, the autoregressive head, a tokenizer of the charset and an image processor; all or nothing.
 
     Raises:
-        InputError: the recognizer has no autoregressive head.
+        InputError: the recognizer has no autoregressive head, or the directory cannot be written.
     """
     head = recognizer.with_heads(["ar"]).heads["ar"]
     assert isinstance(head, AutoregressiveHead)
@@ -69,8 +69,17 @@ def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
         do_sample=False,
         num_beams=1,
     )
-    model.save_pretrained(out)
-    TrOCRProcessor(_image_processor(recognizer.processor), _tokenizer(head)).save_pretrained(out)
+    processor = TrOCRProcessor(_image_processor(recognizer.processor), _tokenizer(head))
+    with replacing_all(out) as temporary:
+        _saved(model, temporary)
+        processor.save_pretrained(temporary)
+
+
+def _saved(model: Any, directory: Path) -> None:
+    try:
+        model.save_pretrained(directory)
+    except SafetensorError as error:  # which is what safetensors makes of what the system says
+        raise OSError(str(error)) from error
 
 
 def load_hugging_face(directory: Path) -> Recognizer:
@@ -80,26 +89,36 @@ def load_hugging_face(directory: Path) -> Recognizer:
         InputError: it cannot be read, or its tokens are not single symbols, then begin, end and pad.
     """
     found = load_pretrained(str(directory))
-    try:
-        processor: Any = AutoProcessor.from_pretrained(directory, local_files_only=True)
-        vocabulary = processor.tokenizer.get_vocab()
-        longest = GenerationConfig.from_pretrained(directory).max_new_tokens
-    except LOAD_ERRORS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{directory} has no processor that can be read ({reason}): export it again") from error
-    tokens = sorted(vocabulary, key=vocabulary.get)
-    charset = "".join(tokens[:-3])
-    if not longest or any(len(token) != 1 for token in tokens[:-3]) or tokens[-3:] != ["<s>", "</s>", "<pad>"]:
+    charset = _charset(directory)
+    longest = read_json(directory / "generation_config.json")
+    longest = longest.get("max_new_tokens") if isinstance(longest, dict) else None
+    if type(longest) is not int or not charset:
         raise InputError(
-            f"{directory} does not write symbol by symbol: start a training from it (`seqocr train --encoder`), "
+            f"{shown(directory)} does not write symbol by symbol: start a training from it (`seqocr train --encoder`), "
             "or give a directory written by `seqocr export`"
         )
-    images = processor.image_processor
-    keep_aspect = bool(getattr(images, "pad_size", None))
+    keep_aspect = bool(found.images.get("pad_size"))
     look = Processor(*found.encoder.image_size, keep_aspect=keep_aspect, mean=found.mean, std=found.std)
     recognizer = Recognizer(found.encoder, look, {"ar": found.decoder}, charset, longest - 1, {"encoder": "exported"})
-    recognizer.heads["ar"].decoder.load_state_dict(found.decoder_weights)
+    try:
+        recognizer.heads["ar"].decoder.load_state_dict(found.decoder_weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{shown(directory)}: tokens do not fit the weights ({reason}): export it again") from error
     return recognizer.eval()
+
+
+def _charset(directory: Path) -> str:
+    """The symbols, from the tokenizer; empty where it is none of `_tokenizer`'s."""
+    try:
+        vocabulary = read_json(directory / "tokenizer.json")["model"]["vocab"]
+        tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    except InputError:
+        raise
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{shown(directory / 'tokenizer.json')} is no tokenizer: export it again") from error
+    single = all(len(token) == 1 for token in tokens[:-3])
+    return "".join(tokens[:-3]) if single and tokens[-3:] == ["<s>", "</s>", "<pad>"] else ""
 
 
 def _weigh_channels(weights: dict[str, torch.Tensor]) -> None:

@@ -1,24 +1,39 @@
-"""TrOCR checkpoints in Hugging Face format: from the hub or a local directory."""
+"""TrOCR checkpoints in Hugging Face format: from the hub or a local directory.
+
+Files are opened here, JSON and safetensors alone, and transformers gets what was in them: it has no file to unpickle,
+and no name of code, kernels or adapters to fetch.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import constants, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, StrictDataclassError
 from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, VisionEncoderDecoderModel
+from safetensors.torch import load_file
+from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from transformers.utils import logging as chatter
 
 from seqocr.errors import InputError
-from seqocr.models.encoder import Encoder
+from seqocr.files import read_json, shown
+from seqocr.models.encoder import KINDS, Encoder
+from seqocr.models.limits import DECODER_SETTINGS, ENCODER_SETTINGS, within_bounds
 
 _SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
+# How names of pickled weights end. A pickle is a program, run when it is loaded.
+_PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth")
+_INDEX = "model.safetensors.index.json"
+_HALF = 0.5, 0.5, 0.5
 
-# Among what transformers raises of files that are no checkpoint, or of another kind of model.
+# Among what transformers raises of configs that describe no model, or another kind, and of weights that do not fit.
 LOAD_ERRORS = (
     OSError,
     ValueError,
@@ -26,23 +41,10 @@ LOAD_ERRORS = (
     TypeError,
     AttributeError,
     RuntimeError,
+    AssertionError,
+    ArithmeticError,
     SafetensorError,
     StrictDataclassError,
-)
-
-_DECODER_SETTINGS = (
-    "d_model",
-    "decoder_layers",
-    "decoder_attention_heads",
-    "decoder_ffn_dim",
-    "activation_function",
-    "dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "scale_embedding",
-    "layernorm_embedding",
-    "use_learned_position_embeddings",
-    "max_position_embeddings",
 )
 
 
@@ -54,39 +56,53 @@ class Pretrained:
         encoder: with its weights.
         decoder: keyword arguments of `TrOCRConfig`.
         decoder_weights: state dict of `TrOCRForCausalLM`, with the checkpoint's own vocabulary.
-        mean, std: of its image processor, a channel.
+        images: what its image processor does, as JSON has it.
     """
 
     encoder: Encoder
     decoder: dict[str, Any]
     decoder_weights: dict[str, torch.Tensor]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    images: dict[str, Any]
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """A channel; TrOCR's own value where there is no image processor."""
+        return _channels(self.images.get("image_mean", _HALF))
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        return _channels(self.images.get("image_std", _HALF))
 
 
 def load_pretrained(source: str) -> Pretrained:
     """Load a TrOCR checkpoint by hub id or directory. Never unpickles: the checkpoint must have safetensors.
 
     Raises:
-        InputError: it cannot be found, reached, or read; within seconds, saying what to do.
+        InputError: it cannot be found, reached, or read, names a pickle, or its config does not fit its weights; within
+            seconds, saying what to do.
     """
     # Asked first, because the hub's client repeats for the better part of a minute before it gives up. A checkpoint
     # that was downloaded earlier loads without the hub.
     local = Path(source).is_dir() or not _hub_answers()
     try:
-        model = VisionEncoderDecoderModel.from_pretrained(source, use_safetensors=True, local_files_only=local)
+        config = _json(source, "config.json", local)
+        if config is None:
+            raise OSError("it has no config.json")
+        _refuse_pickles(source, config)
+        parsed = _parsed(source, config)
+        model = _built(parsed, _weights(source, local))
+        images = _json(source, "preprocessor_config.json", local)
+        if images is None:
+            images = (_json(source, "processor_config.json", local) or {}).get("image_processor")
+    except InputError:
+        raise
     except LOAD_ERRORS as error:
         raise InputError(_explain(source, error)) from error
-    decoder = model.decoder
-    if decoder.config.model_type != "trocr":
-        raise InputError(f"{source} has a {decoder.config.model_type} decoder, not TrOCR's: choose a TrOCR checkpoint")
-    mean, std = _normalisation(source, local)
     return Pretrained(
         Encoder(model.encoder),
-        {name: getattr(decoder.config, name) for name in _DECODER_SETTINGS},
-        decoder.state_dict(),
-        mean,
-        std,
+        {name: getattr(model.decoder.config, name) for name in DECODER_SETTINGS},
+        model.decoder.state_dict(),
+        images if isinstance(images, dict) else {},
     )
 
 
@@ -98,19 +114,120 @@ def _hub_answers() -> bool:
     return True
 
 
-def _normalisation(source: str, local: bool) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _file(source: str, name: str, local: bool) -> Path | None:
+    """One file of a checkpoint; from the hub, downloaded unless it was before."""
+    if Path(source).is_dir():
+        path = Path(source, name)
+        return path if path.is_file() else None
     try:
-        processor = AutoImageProcessor.from_pretrained(source, local_files_only=local)
-    except (OSError, ValueError):
-        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # a bare model directory: TrOCR's own values
-    return tuple(processor.image_mean), tuple(processor.image_std)
+        return Path(hf_hub_download(source, name, local_files_only=local))
+    except EntryNotFoundError:
+        if name == "config.json":  # then there is no such checkpoint, or no hub: the client says which
+            raise
+        return None
+
+
+def _json(source: str, name: str, local: bool) -> Any:
+    path = _file(source, name, local)
+    return None if path is None else read_json(path)
+
+
+def _refuse_pickles(source: str, value: Any) -> None:
+    """Whatever a config or an index calls them."""
+    for text in _texts(value):
+        if text.lower().endswith(_PICKLES):
+            raise InputError(
+                f"{shown(source)} names a pickle, {shown(text)!r}, and pickles can run any program: "
+                "save the checkpoint again as safetensors"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _parsed(source: str, config: Any) -> VisionEncoderDecoderConfig:
+    """Of a config, what is known, and within bounds."""
+    if config["model_type"] != "vision-encoder-decoder":
+        raise ValueError(f"its model type is {config['model_type']!r}")
+    if (kind := config["decoder"]["model_type"]) != "trocr":
+        raise InputError(f"{shown(source)} has a {kind} decoder, not TrOCR's: choose a TrOCR checkpoint")
+    beside = ("vocab_size", "cross_attention_hidden_size", "tie_word_embeddings")
+    try:
+        encoder = within_bounds(config["encoder"], (*ENCODER_SETTINGS, "model_type"))
+        decoder = within_bounds(config["decoder"], (*DECODER_SETTINGS, *beside, "model_type"))
+    except InputError as error:
+        raise ValueError(str(error)) from error  # which is then said of the checkpoint
+    if encoder["model_type"] not in KINDS:
+        raise ValueError(f"its encoder is {encoder['model_type']!r}, not one of {', '.join(KINDS)}")
+    tied = {"tie_word_embeddings": config["tie_word_embeddings"]} if "tie_word_embeddings" in config else {}
+    return VisionEncoderDecoderConfig(encoder=encoder, decoder={**decoder, "pad_token_id": 0}, **tied)
+
+
+def _weights(source: str, local: bool) -> dict[str, torch.Tensor]:
+    """By name, from one file or several."""
+    names = ["model.safetensors"]
+    if _file(source, names[0], local) is None:
+        index = _json(source, _INDEX, local)
+        if index is None:
+            raise OSError("it has no model.safetensors")
+        _refuse_pickles(source, index)
+        names = sorted(set(index["weight_map"].values()))
+        if odd := [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name)]:
+            raise ValueError(f"{_INDEX} names {shown(odd[0])!r}")
+    weights: dict[str, torch.Tensor] = {}
+    for name in names:
+        path = _file(source, name, local)
+        if path is None:
+            raise OSError(f"it has no {name}")
+        weights |= load_file(path)
+    return weights
+
+
+def _built(config: VisionEncoderDecoderConfig, weights: dict[str, torch.Tensor]) -> Any:
+    with torch.device("meta"):  # which takes no memory
+        asked = sum(p.numel() for p in VisionEncoderDecoderModel(config).parameters())
+    given = sum(tensor.numel() for tensor in weights.values())
+    if asked > 2 * given:  # an output that is tied to the input, and a pooler, may be left out
+        raise ValueError(f"config.json describes {asked:,} weights, there are {given:,}")
+    with _quiet():
+        model, report = VisionEncoderDecoderModel.from_pretrained(
+            None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+        )
+    if missing := sorted(name for name in report["missing_keys"] if ".pooler." not in name):
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} among them")
+    if odd := [name for name, p in model.named_parameters() if not p.isfinite().all()]:
+        raise ValueError(f"{len(odd)} weights are no numbers (NaN or infinite), {odd[0]} among them")
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of what did not fit, which is said in a line, and its progress bar."""
+    before = chatter.get_verbosity()
+    chatter.set_verbosity(chatter.CRITICAL)
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(before)
+        chatter.enable_progress_bar()
+
+
+def _channels(values: Any) -> Any:
+    return tuple(values) if isinstance(values, list | tuple) else values  # what is wrong with it, `Processor` says
 
 
 def _explain(source: str, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if Path(source).is_dir():
         return (
-            f"{source} is not a TrOCR checkpoint in Hugging Face format ({reason}): "
+            f"{shown(source)} is not a TrOCR checkpoint in Hugging Face format ({reason}): "
             "it needs config.json and model.safetensors"
         )
     return (

@@ -1,0 +1,87 @@
+"""What a config may say of an encoder and a decoder, and within which bounds. Checked before memory is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from seqocr.errors import InputError
+
+# What else a config holds is left out: some of it names code or files that transformers would fetch.
+ENCODER_SETTINGS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "initializer_range",
+    "layer_norm_eps",
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "qkv_bias",
+    "encoder_stride",
+    "pooler_output_size",
+    "pooler_act",
+    # BEiT's
+    "use_mask_token",
+    "use_absolute_position_embeddings",
+    "use_relative_position_bias",
+    "use_shared_relative_position_bias",
+    "layer_scale_init_value",
+    "drop_path_rate",
+    "use_mean_pooling",
+)
+DECODER_SETTINGS = (
+    "d_model",
+    "decoder_layers",
+    "decoder_attention_heads",
+    "decoder_ffn_dim",
+    "activation_function",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "scale_embedding",
+    "layernorm_embedding",
+    "use_learned_position_embeddings",
+    "max_position_embeddings",
+)
+_WIDEST = (1, 8192)
+BOUNDS = {  # of whole numbers; TrOCR's largest checkpoint is at most an eighth of these
+    "hidden_size": _WIDEST,
+    "d_model": _WIDEST,
+    "cross_attention_hidden_size": _WIDEST,
+    "pooler_output_size": _WIDEST,
+    "intermediate_size": (1, 32_768),
+    "decoder_ffn_dim": (1, 32_768),
+    "num_hidden_layers": (0, 128),
+    "decoder_layers": (1, 128),
+    "num_attention_heads": (1, 128),
+    "decoder_attention_heads": (1, 128),
+    "image_size": (1, 10_000),
+    "patch_size": (1, 10_000),
+    "num_channels": (3, 3),
+    "max_position_embeddings": (1, 10_000),
+    "vocab_size": (1, 1_000_000),
+    "frames_a_column": (1, 64),
+}
+
+
+def within_bounds(settings: Any, known: Iterable[str]) -> dict[str, Any]:
+    """Of settings as a config has them, those that are known.
+
+    Raises:
+        InputError: they are no settings, or one is not a whole number within `BOUNDS`.
+    """
+    if not isinstance(settings, dict):
+        raise InputError(f"{str(settings)[:50]!r} is no table of settings")
+    kept = {name: settings[name] for name in known if name in settings}
+    for name, value in kept.items():
+        if name in BOUNDS and value is not None:
+            low, high = BOUNDS[name]
+            sides = value if isinstance(value, list | tuple) and name.endswith("_size") and len(value) == 2 else [value]
+            if not all(type(side) is int and low <= side <= high for side in sides):
+                raise InputError(f"{name} {str(value)[:50]}: give a whole number from {low:,} to {high:,}")
+    return kept
