@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.train.config import FINE_TUNING
+from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -137,10 +139,28 @@ def train_arguments(out: Path, *more: object) -> list[object]:
         (["--dataset", "svhn"], ["svhn"]),
         (["--init", "nowhere"], ["nowhere"]),
         (["--augment", "-1"], ["augment -1"]),
+        (["--augment", "nan"], ["augment nan"]),
+        (["--learning-rate", "inf"], ["learning_rate inf"]),
+        (["--learning-rate=-1"], ["learning_rate -1"]),
+        (["--ema", "nan"], ["ema nan"]),
+        (["--warmup=-1"], ["warmup -1"]),
+        (["--patience=-1"], ["patience -1"]),
+        (["--seed", 2**64], [f"seed {2**64}"]),
+        (["--steps", 10**20], [f"steps {10**20}"]),
+        (["--length", f"1-{10**20}"], [f"length {10**20}"]),
+        (["--ctc-frames", "0", "--init", "tiny"], ["ctc_frames 0"]),
+        (["--layers", 10**6, "--init", "tiny"], ["layers 1000000"]),
+        (["--patch", "0x0", "--init", "tiny"], ["patch 0"]),
+        (["--image-size", "4088x4095"], ["image size 4088x4095", "85,410 patches", "16,384"]),
+        (["--heads", "ctc,ctc"], ["--heads ctc,ctc", "once"]),
+        (["--validation-share", "nan"], ["validation_share nan"]),
+        (["--charset", ""], ["charset ''"]),
+        (["--level", "data"], ["level 'data'", "--data"]),
+        (["--out", ""], ["--out ''"]),
     ],
 )
 def test_train_refuses_in_one_line(
-    run_cli: Run, digits: None, tmp_path: Path, arguments: list[str], words: list[str]
+    run_cli: Run, digits: None, tmp_path: Path, arguments: list[object], words: list[str]
 ) -> None:
     assert is_one_clear_error(run_cli(*train_arguments(tmp_path / "out"), *arguments), *words)
     assert not (tmp_path / "out").exists()
@@ -276,15 +296,20 @@ def test_weights_are_fitted_to_other_lengths_and_patches(
     assert (trained.processor.height, trained.processor.width) == (40, 160)
 
 
-def test_an_interrupt_ends_with_130(
-    run_cli: Run, digits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (SystemExit(143), 143, "terminated"), (BrokenPipeError(), 141, "")],
+)
+def test_what_ends_a_command_is_one_word_and_an_exit_code(
+    run_cli: Run, digits: None, tmp_path: Path, monkeypatch: Any, error: BaseException, code: int, said: str
 ) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    def ended(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr("seqocr.train.recipe.fit", interrupted)
-    code, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
-    assert (code, err.splitlines()[-1]) == (130, "interrupted")
+    monkeypatch.setattr("seqocr.cli._discarding", lambda code: code)  # pytest still needs the output
+    monkeypatch.setattr("seqocr.train.recipe.fit", ended)
+    found, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
+    assert (found, err.strip()) == (code, said)
 
 
 # eval
@@ -312,6 +337,11 @@ def test_eval_writes_every_table(run_cli: Run, digits: None, weights: Path, tmp_
         (["--dataset", "svhn"], ["svhn"]),
         (["--length", "abc"], ["--length abc"]),
         (["--count", "0"], ["count 0"]),
+        (["--count", 10**20], [f"count {10**20}"]),
+        (["--count", 10**9], ["1,000,000,000", "fewer"]),
+        (["--seed", 2**64], [f"seed {2**64}"]),
+        (["--length", 10**20], [f"length {10**20}"]),
+        (["--heads", "ctc,ctc"], ["--heads ctc,ctc"]),
         (["--count", "1000"], ["1,000", "fewer"]),
         (["--device", "tpu"], ["--device tpu"]),
         (["--weights", "nowhere"], ["nowhere"]),
@@ -389,6 +419,12 @@ def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
         elif isinstance(parameter.default, str | float) and not isinstance(parameter.default, bool):
             about += squeezed(f"[default: {parameter.default}]")
         assert about in said
+
+
+def test_every_setting_of_a_training_is_an_option() -> None:
+    groups = {parameter.name: parameter.rich_help_panel for parameter in COMMANDS["train"].params}
+    for kind in (TrainConfig, Start, Source):
+        assert {f.name: f.metadata["group"] for f in fields(kind)}.items() <= groups.items()
 
 
 def test_average_writes_the_mean_of_runs(run_cli: Run, weights: Path, tmp_path: Path) -> None:

@@ -1,179 +1,22 @@
 from __future__ import annotations
 
-import json
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_ENCODER, lively, same_decoded, small_recognizer
+from conftest import lively, same_decoded, small_recognizer
 
-import seqocr
-from seqocr.checkpoints import load_recognizer, save, weights_path
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
 from seqocr.models.heads import HEADS
 from seqocr.models.recognizer import Recognizer
-from seqocr.train.average import averaged
 
 
 def lines(count: int = 5, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 28, 84), dtype=torch.uint8, generator=generator)
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    recognizer = small_recognizer()
-    lively(recognizer)
-    save(recognizer, tmp_path / "weights")
-    return tmp_path / "weights"
-
-
-@pytest.mark.parametrize(
-    "encoder",
-    [
-        {"model_type": "deit"},
-        {"model_type": "vit", "patch_size": [14, 7]},
-        {"model_type": "beit", "image_size": [28, 84], "patch_size": 14, "use_relative_position_bias": True},
-    ],
-)
-def test_what_was_saved_reads_exactly_as_before(tmp_path: Path, encoder: dict[str, Any]) -> None:
-    recognizer = small_recognizer(charset="0123456789-", max_length=4, **encoder)
-    lively(recognizer)
-    recognizer.provenance = {"encoder": "small", "step": 7}
-    save(recognizer, tmp_path)
-    loaded = load_recognizer(tmp_path)
-    assert (loaded.charset, loaded.max_length, loaded.provenance) == ("0123456789-", 4, {"encoder": "small", "step": 7})
-    assert loaded.processor == recognizer.processor
-    assert not loaded.training
-    assert loaded.variants().keys() == recognizer.variants().keys()
-    assert torch.equal(loaded.encode(lines()), recognizer.encode(lines()))
-    for variant in recognizer.variants():
-        before, after = recognizer.read(lines(), variant), loaded.read(lines(), variant)
-        assert (before.texts, before.passes) == (after.texts, after.passes)
-        assert torch.equal(before.confidences, after.confidences)
-
-
-def test_saving_again_replaces_and_leaves_two_plain_files(saved: Path) -> None:
-    recognizer = small_recognizer(seed=1)
-    save(recognizer, saved)
-    assert torch.equal(load_recognizer(saved).encode(lines()), recognizer.encode(lines()))
-    assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json"}
-
-
-def test_files_are_as_readable_as_the_umask_allows(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        save(small_recognizer(), tmp_path)
-    finally:
-        os.umask(before)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
-
-
-def test_seqocr_load_is_the_way_in(saved: Path) -> None:
-    assert isinstance(seqocr.load(saved), Recognizer)  # type: ignore[operator]
-    with pytest.raises(AttributeError, match="nothing"):
-        seqocr.nothing  # noqa: B018
-
-
-# Files that cannot be used.
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_missing_file_is_named(saved: Path, name: str) -> None:
-    (saved / name).unlink()
-    with pytest.raises(InputError, match=f"{name} is missing"):
-        load_recognizer(saved)
-
-
-@pytest.mark.parametrize("keep", [0, 7, 100, 2000, -1])
-def test_truncated_weights_are_named(saved: Path, keep: int) -> None:
-    path = saved / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        load_recognizer(saved)
-
-
-@pytest.mark.parametrize("keep", [0, 1, 100, -3])
-def test_a_truncated_config_is_named(saved: Path, keep: int) -> None:
-    path = saved / "config.json"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"config\.json is not a recognizer's config"):
-        load_recognizer(saved)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("format", None),
-        ("format", 99),
-        ("encoder", None),
-        ("encoder", "deit"),
-        ("encoder", {"model_type": "swin"}),
-        ("encoder", {**SMALL_ENCODER, "hidden_size": "many"}),
-        ("encoder", {**SMALL_ENCODER, "image_size": [30, 84]}),
-        ("heads", None),
-        ("heads", ["ar"]),
-        ("heads", {"lstm": {}}),
-        ("heads", {"parallel": {"layers": 3}}),
-        ("processor", {"colour": True}),
-        ("charset", "00"),
-        ("charset", 7),
-        ("max_length", 0),
-        ("max_length", "five"),
-        (None, []),
-        (None, "text"),
-    ],
-)
-def test_a_config_that_makes_no_recognizer_is_named(saved: Path, key: str | None, value: Any) -> None:
-    path = saved / "config.json"
-    config = json.loads(path.read_text())
-    if key is None:
-        config = value
-    elif value is None:
-        del config[key]
-    else:
-        config[key] = value
-    path.write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"config\.json"):
-        load_recognizer(saved)
-
-
-def test_bytes_that_are_no_text_are_named(saved: Path) -> None:
-    (saved / "config.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"config\.json is not"):
-        load_recognizer(saved)
-
-
-@pytest.mark.parametrize("change", [{"max_length": 2}, {"heads": {"parallel": {}}}, {"charset": "01"}])
-def test_weights_that_do_not_fit_the_config_are_named(saved: Path, change: dict[str, Any]) -> None:
-    path = saved / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        load_recognizer(saved)
-
-
-class Bomb:
-    """Unpickled, it leaves a trace."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("write", [pickle.dump, torch.save])
-def test_weights_are_never_unpickled(saved: Path, tmp_path: Path, write: Any) -> None:
-    trace = tmp_path / "trace"
-    with (saved / "model.safetensors").open("wb") as file:
-        write({"weights": Bomb(trace)}, file)
-    with pytest.raises(InputError, match=r"model\.safetensors cannot be used"):
-        load_recognizer(saved)
-    assert not trace.exists()
 
 
 # Building and choosing.
@@ -314,31 +157,3 @@ def test_a_head_that_is_not_there_is_new() -> None:
     both = ctc.adapted(["ar", "ctc"])
     assert torch.equal(both.heads["ctc"].classify.weight, ctc.heads["ctc"].classify.weight)
     assert both.heads["ar"].decoder.config.decoder_layers == 2  # as the preset "tiny" has it
-
-
-@pytest.mark.parametrize("name", ["tiny", "strings"])
-def test_shipped_weights_load_by_name(name: str) -> None:
-    assert load_recognizer(weights_path(name)).charset == "0123456789"
-    assert weights_path(None) == weights_path("strings")
-
-
-# Averaging.
-
-
-def test_the_mean_of_runs_has_the_mean_of_their_weights() -> None:
-    first, last = small_recognizer(), small_recognizer()
-    first.provenance, last.provenance = {"command": "first"}, {"command": "last", "step": 7}
-    for p in last.parameters():
-        p.data.add_(torch.randn_like(p))
-    mean = averaged([first, last])
-    for name, weight in mean.state_dict().items():
-        torch.testing.assert_close(weight, (first.state_dict()[name] + last.state_dict()[name]) / 2)
-    assert mean.provenance == {"command": "last", "step": 7, "mean_of": ["first", "last"]}
-    assert last.provenance == {"command": "last", "step": 7}
-
-
-def test_what_is_not_alike_is_not_averaged() -> None:
-    with pytest.raises(InputError, match="different architecture"):
-        averaged([small_recognizer(max_length=3), small_recognizer(max_length=4)])
-    with pytest.raises(InputError, match="no recognizers"):
-        averaged([])

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 import torch
 from conftest import barred, coded, small_recognizer
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from seqocr.checkpoints import load_recognizer
@@ -25,11 +23,11 @@ from seqocr.data.material import Material
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
+from seqocr.models.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import fit
-from seqocr.train.optimizers import schedule
 from seqocr.train.recipe import material_of
 
 STATE = "training-state.safetensors"
@@ -314,16 +312,25 @@ def test_muon_moves_the_matrices_of_layers_otherwise_and_at_first_nothing_else(t
     assert any(".layers." in name and weight.dim() == 2 for name, weight in adamw.items() if "heads.ar" in name)
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["SIGINT", "SIGTERM"]
+)
 @pytest.mark.parametrize("step", [0, 2, 4, 7])
-def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_goes_on(
-    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+def test_being_told_to_stop_leaves_a_checkpoint_and_the_same_command_goes_on(
+    uninterrupted: Recognizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    number: signal.Signals,
+    error: type[BaseException],
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
-        at_step(patch, step, lambda: signal.raise_signal(signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
+        at_step(patch, step, lambda: signal.raise_signal(number))
+        with pytest.raises(error) as stopped:
             train(tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert error is KeyboardInterrupt or stopped.value.code == 143
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert load_recognizer(tmp_path).provenance["step"] <= step + 1
     if step == 7:  # the last: it was over
         assert same_weights(load_recognizer(tmp_path), uninterrupted)
@@ -332,6 +339,14 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_goes_on(
         resumed = train(tmp_path)
         assert same_weights(resumed, uninterrupted)
         assert without_clock(resumed) == without_clock(uninterrupted)
+
+
+def test_what_is_ignored_stays_ignored(uninterrupted: Recognizer, tmp_path: Path, monkeypatch: Any) -> None:
+    """As a shell has SIGINT ignored by what it runs behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGINT))
+    assert same_weights(train(tmp_path), uninterrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,6 +390,42 @@ def test_a_process_killed_for_real_goes_on_in_another(uninterrupted: Recognizer,
     assert run("never") == 0
     assert same_weights(load_recognizer(tmp_path), uninterrupted)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+# No longer a number.
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_best_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """At the seventh step: one was validated at the third and the sixth, and the state saved at the sixth."""
+    loss, calls = CTCHead.loss, iter(range(1000))
+
+    def at_last_no_number(self: CTCHead, *arguments: Any) -> torch.Tensor:
+        return loss(self, *arguments) * (value if next(calls) == 6 else 1)
+
+    whole = train(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(CTCHead, "loss", at_last_no_number)
+        with pytest.raises(InputError, match=r"no longer a number at step 6: learning_rate 0.001 is too high"):
+            train(tmp_path / "out")
+    kept = load_recognizer(tmp_path / "out")
+    assert kept.provenance["step"] in (3, 6)
+    assert all(weight.isfinite().all() for weight in kept.state_dict().values())
+    assert same_weights(train(tmp_path / "out"), whole)  # the state is as good as the checkpoint
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_weights_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = loop.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", lambda *a: clip(*a) * math.inf)
+    run = loop._Run(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path, torch.device("cpu"), None, False)
+    before = {name: weight.clone() for name, weight in run.recognizer.state_dict().items()}
+    with pytest.raises(InputError, match="no longer a number"):
+        run.run()
+    assert all(torch.equal(weight, before[name]) for name, weight in run.recognizer.state_dict().items())
 
 
 # What stands in the way.
@@ -448,28 +499,12 @@ def test_too_few_digits_for_a_batch_are_refused(tmp_path: Path) -> None:
         ({"validation_strings": 0}, "validation_strings 0"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
+        ({"learning_rate": math.inf}, "learning_rate inf"),
+        ({"ema": math.nan}, "ema nan"),
+        ({"length": (1, 2**64)}, "length 18446744073709551616: give a number from 1 to 1,000"),
+        ({"seed": -1}, "seed -1"),
     ],
 )
 def test_impossible_settings_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainConfig(**change)
-
-
-# The learning rate.
-
-
-@given(warmup=st.integers(0, 100), more=st.integers(1, 500))
-def test_the_schedule_rises_to_the_peak_then_falls_to_zero(warmup: int, more: int) -> None:
-    steps = warmup + more
-    rates = [schedule(step, warmup, steps) for step in range(steps + 1)]
-    assert all(0 <= rate <= 1 for rate in rates)
-    assert rates[: warmup + 1] == sorted(rates[: warmup + 1])
-    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
-    assert rates[warmup] == 1
-    assert all(rate > 0 for rate in rates[:-1])
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
-
-
-def test_the_schedule_at_a_few_steps() -> None:
-    assert [schedule(step, 4, 12) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
-    assert schedule(6, 4, 12) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))

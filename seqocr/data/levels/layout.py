@@ -77,9 +77,7 @@ class Layout(Glyphs, Paper):
                 images[i] = page[:, : widths[i]]
         return self.stored(images, lines)
 
-    def _placed(
-        self, boxes: torch.Tensor, draw: Draw
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _placed(self, boxes: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Where boxes go, digits and the marks after them side by side.
 
         Everything that adds up along a line is a whole number of pixels, so that sums are exact in any batch.

@@ -1,9 +1,15 @@
+"""Muon, and the learning rate's schedule."""
+
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from seqocr.train.optimizers import Muon, orthogonalised
+from seqocr.train.optimizers import Muon, orthogonalised, schedule
 
 
 def random(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
@@ -45,3 +51,23 @@ def test_a_parameter_without_a_gradient_stays() -> None:
     weight = torch.nn.Parameter(random(4, 4))
     Muon([weight], lr=1.0, weight_decay=0.5).step()
     assert torch.equal(weight, random(4, 4))
+
+
+# The learning rate.
+
+
+@given(warmup=st.integers(0, 100), more=st.integers(1, 500))
+def test_the_schedule_rises_to_the_peak_then_falls_to_zero(warmup: int, more: int) -> None:
+    steps = warmup + more
+    rates = [schedule(step, warmup, steps) for step in range(steps + 1)]
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert rates[: warmup + 1] == sorted(rates[: warmup + 1])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert rates[warmup] == 1
+    assert all(rate > 0 for rate in rates[:-1])
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_schedule_at_a_few_steps() -> None:
+    assert [schedule(step, 4, 12) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
+    assert schedule(6, 4, 12) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))

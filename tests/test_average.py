@@ -1,0 +1,29 @@
+"""The mean of trained weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small_recognizer
+
+from seqocr.errors import InputError
+from seqocr.train.average import averaged
+
+
+def test_the_mean_of_runs_has_the_mean_of_their_weights() -> None:
+    first, last = small_recognizer(), small_recognizer()
+    first.provenance, last.provenance = {"command": "first"}, {"command": "last", "step": 7}
+    for p in last.parameters():
+        p.data.add_(torch.randn_like(p))
+    mean = averaged([first, last])
+    for name, weight in mean.state_dict().items():
+        torch.testing.assert_close(weight, (first.state_dict()[name] + last.state_dict()[name]) / 2)
+    assert mean.provenance == {"command": "last", "step": 7, "mean_of": ["first", "last"]}
+    assert last.provenance == {"command": "last", "step": 7}
+
+
+def test_what_is_not_alike_is_not_averaged() -> None:
+    with pytest.raises(InputError, match="different architecture"):
+        averaged([small_recognizer(max_length=3), small_recognizer(max_length=4)])
+    with pytest.raises(InputError, match="no recognizers"):
+        averaged([])

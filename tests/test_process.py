@@ -1,0 +1,63 @@
+"""The command line as a process: what it loads, and how it ends."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import small_recognizer
+from PIL import Image
+
+from seqocr.checkpoints import save
+
+
+def test_help_needs_nothing_heavy() -> None:
+    seen = "import sys; from seqocr.cli.app import app; print({'torch', 'pandas', 'transformers'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """`seqocr read` of so many images, in a process of its own."""
+    weights, image = tmp_path / "weights", tmp_path / "line.png"
+    save(small_recognizer(), weights)
+    Image.new("L", (84, 28)).save(image)
+
+    def start(count: int, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "seqocr.cli", "read", *[str(image)] * count, "--weights", str(weights)]
+        # Even where whoever runs the tests ignores it.
+        heeded = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+        pipes: Any = {"stdout": stdout, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}
+        return subprocess.Popen([*command, "--batch", "1"], **pipes)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "terminated\n")]
+)
+def test_reading_that_is_told_to_stop_says_so(started: Any, number: int, code: int, said: str) -> None:
+    with started(5000) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (code, said)
+
+
+def test_reading_for_nobody_ends_without_a_word(started: Any) -> None:
+    with started(5000) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, "")
+
+
+def test_reading_onto_a_full_disk_says_so(started: Any) -> None:
+    with Path("/dev/full").open("w") as full, started(1, full) as process:
+        _, err = process.communicate()
+    assert (process.returncode, err) == (2, "error: [Errno 28] No space left on device\n")

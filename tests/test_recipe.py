@@ -1,0 +1,116 @@
+"""Trainings as the command line and the bench put them together."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import barred, own_lines, small_recognizer
+
+from seqocr.checkpoints import save
+from seqocr.data.folder import LineFolder
+from seqocr.data.material import OWN
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.train import recipe
+from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig
+
+FEW = {"steps": 4, "batch_size": 4, "warmup": 1, "validate_every": 2, "precision": "float32"}
+TUNING = TrainConfig(**{**FINE_TUNING, **FEW})
+
+
+def same_weights(a: Recognizer, b: Recognizer) -> bool:
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_fine_tuning_is_what_the_command_line_does(tmp_path: Path) -> None:
+    start, lines = small_recognizer(), own_lines(tmp_path / "lines", 30)
+    save(start, tmp_path / "start")
+    before = copy.deepcopy(start)
+    folder = LineFolder(lines, charset=start.charset, max_length=start.max_length)
+    ours = recipe.fine_tune(start, folder, tmp_path / "ours", config=TUNING)
+    [(out, theirs)] = recipe.train(TUNING, Start(init=str(tmp_path / "start")), Source(data=lines), tmp_path / "theirs")
+    assert out == tmp_path / "theirs"
+    assert same_weights(ours, theirs)
+    assert not same_weights(ours, before)
+    assert same_weights(start, before)
+    assert ours.provenance["validation"][0]["step"] == 0  # what it started from counts
+
+
+def test_fine_tuning_takes_the_heads_asked_for(tmp_path: Path) -> None:
+    folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
+    tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "out", heads=("ctc",), config=TUNING)
+    assert list(tuned.heads) == ["ctc"]
+
+
+@pytest.mark.parametrize("of", ["lines", "digits"])
+def test_what_was_finished_is_loaded_and_what_was_not_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
+
+    def run(out: Path) -> Recognizer:
+        if of == "lines":
+            return recipe.fine_tune(small_recognizer(), folder, out, config=TUNING)
+        digits = barred(60), barred(30, "validation")
+        return recipe.train_on_digits(small_recognizer(), digits, TrainConfig(length=2, **FEW), out)
+
+    whole = run(tmp_path / "whole")
+    save_recognizer, calls = recipe.fit.__globals__["save"], iter(range(100))
+
+    def save_and_die(*arguments: object) -> None:
+        save_recognizer(*arguments)
+        if next(calls) == 1:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqocr.train.loop.save", save_and_die)
+        patch.setattr("seqocr.train.loop._mean_exact", lambda _: 0.5)  # so that every validation is kept
+        with pytest.raises(RuntimeError, match="killed"):
+            run(tmp_path / "killed")
+    assert same_weights(run(tmp_path / "killed"), whole)
+    monkeypatch.setattr(recipe, "fit", lambda *_: pytest.fail("it was finished"))
+    assert same_weights(run(tmp_path / "killed"), whole)
+
+
+def test_what_reads_long_lines_stays_able_to_unless_told_otherwise(tmp_path: Path) -> None:
+    save(small_recognizer(max_length=3), tmp_path / "start")
+    lines = own_lines(tmp_path / "lines", 30, longest=2)
+    start, source = Start(init=str(tmp_path / "start"), heads=("ctc",)), Source(data=lines)
+    for max_length, expected in ((None, 3), (1, 2), (5, 5)):
+        out = tmp_path / f"out-{max_length}"
+        [(_, trained)] = recipe.train(TUNING, start, source, out, max_length=max_length)
+        assert trained.max_length == expected
+
+
+def test_the_usual_settings_are_those_of_the_fields() -> None:
+    assert FROM_SCRATCH.keys() == FINE_TUNING.keys()
+    assert TrainConfig(**FROM_SCRATCH) == TrainConfig()
+    assert FINE_TUNING["level"] == OWN
+    assert TrainConfig(**FINE_TUNING).steps < TrainConfig().steps
+
+
+@pytest.mark.parametrize(
+    ("start", "source", "config", "message"),
+    [
+        ({"layers": 4}, {}, {}, "--layers changes what --init has"),
+        ({}, {"charset": ""}, {}, "charset ''"),
+        ({}, {}, {"protocol": "frozen"}, "would freeze random weights"),
+        ({}, {}, {"level": "data,grid"}, "level 'data' is lines of your own"),
+        ({}, {}, {"level": "misty"}, "unknown level 'misty'"),
+        ({}, {"dataset": "svhn"}, {}, "unknown data set 'svhn'"),
+        ({"heads": ("lstm",)}, {}, {}, "unknown head 'lstm'"),
+        ({"init": "nowhere"}, {}, {}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_said_before_digits_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: dict, source: dict, config: dict, message: str
+) -> None:
+    monkeypatch.setattr("seqocr.data.sources.load_digits", lambda *_: pytest.fail("digits were fetched"))
+    with pytest.raises(InputError, match=message):
+        list(recipe.train(replace(TrainConfig(), **config), Start(**start), Source(**source), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
