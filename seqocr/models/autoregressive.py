@@ -53,6 +53,10 @@ class AutoregressiveHead(Head):
         self._generator: list[VisionEncoderDecoderModel] = []
         self._step: list[Any] = []
 
+    @classmethod
+    def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
+        return {**settings, "max_position_embeddings": max(length + 1, settings.get("max_position_embeddings", 0))}
+
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
         rows = [self.encode_text(text) for text in texts]

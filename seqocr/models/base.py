@@ -128,6 +128,11 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of a head that can be made to write so many symbols, whatever its `max_length`."""
+        return settings
+
     def variants(self) -> dict[str, Variant]:
         """The ways this head can be decoded, by name; the head's own name is `decode`."""
         return {way.name: getattr(self, way.method) for way in self.ways}
