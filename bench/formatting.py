@@ -67,3 +67,13 @@ def si(number: float) -> str:
 def listed(words: list[str]) -> str:
     """a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+
+
+def not_run(reasons: dict[str, str]) -> str:
+    """What was not run and why, in words; empty if all was.
+
+    Args:
+        reasons: by name.
+    """
+    of = {why: [name for name in reasons if reasons[name] == why] for why in dict.fromkeys(reasons.values())}
+    return f"Not run: {'; '.join(f'{listed(names)} ({why})' for why, names in of.items())}." if of else ""

@@ -43,7 +43,7 @@ class Declared:
         missing: why it cannot be had here; empty if it can.
         order: place among the peers.
         trained: its weights were trained to read; otherwise they are random, and only its time means anything.
-        own: it is a head of the recognizer.
+        way: to decode, if it is one of the recognizer's own.
         code: modules that it runs, besides models.
     """
 
@@ -52,7 +52,7 @@ class Declared:
     missing: Callable[[], str] = lambda: ""
     order: int = 100
     trained: bool = True
-    own: bool = False
+    way: str = ""
     code: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.formatting import percent, share
 from seqocr import evaluation
-from seqocr.statistics import Value, proportion
+from seqocr.statistics import Paired, Value, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
 EDITS = (
@@ -38,6 +38,13 @@ def edit_rates(read: pd.DataFrame) -> dict[str, float]:
     pairs = zip(read["text"], read["prediction"], strict=True)
     edits = [edit.tag for pair in pairs for edit in Levenshtein.editops(*pair)]
     return {name: edits.count(tag) / symbols for name, tag in _EDITS.items()}
+
+
+def verdict(found: Paired) -> str:
+    """How the first of two readers does beside the second."""
+    if found.difference.low > 0:
+        return "better"
+    return "worse" if found.difference.high < 0 else "no measurable difference"
 
 
 def columns(row: dict[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 _AT_ONCE = 100  # strings of a piece
 _SHEET = 18  # lines on a contact sheet
 _SHEET_SUFFIX = ".sheet.png"
-_REAL = {"zero-shot": "real,\nas shipped", "fine-tuned": "real,\nadapted"}  # phases, as the plot names them
+OWN_PHASES = {"zero-shot": "as shipped", "fine-tuned": "adapted"}  # of real lines, and what pages call them
 _EACH = {"smoke": 8, "default": 100, "full": 200}
 
 
@@ -90,10 +90,7 @@ class Results:
 
     def verdict(self, level: str) -> str:
         """How `ar` reads a level, beside the best one-pass head."""
-        difference = self.gap(level, "ar", self.best(level)).difference
-        if difference.low > 0:
-            return "better"
-        return "worse" if difference.high < 0 else "no measurable difference"
+        return readings.verdict(self.gap(level, "ar", self.best(level)))
 
 
 class Levels(Experiment):
@@ -164,9 +161,10 @@ class Levels(Experiment):
         )
         compared = "; ".join(_compared(results, level) for level in results.levels)
         text = (
-            f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each level, "
-            f"made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` weights. `ar` "
-            f"minus the best one-pass head, in points of exact match on the same strings (Tango's interval): {compared}. "
+            f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
+            f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
+            "weights. `ar` minus the best one-pass head, in points of exact match on the same strings (Tango's interval): "
+            f"{compared}. "
             f"{_with_length(results)} {readings.EDITS} Every length is in `tables/lengths.csv`."
         )
         details: dict[str, Any] = {
@@ -233,7 +231,7 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
     for head in results.heads:
         whole = {level: results.exact(level, head) for level in results.levels}
         if real is not None:
-            whole |= {name: real.exact(head, phase) for phase, name in _REAL.items()}
+            whole |= {f"real,\n{name}": real.exact(head, phase) for phase, name in OWN_PHASES.items()}
         for i, value in enumerate(whole.values()):
             lowest = min(lowest, value.low * 100)
             plots.point(last, i + aside[head], value.times(100), look(head))

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 from bench import plots
 from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section, stored
-from bench.formatting import listed, percent, share, time
+from bench.formatting import not_run, percent, share, time
 from bench.palette import numbered
 from bench.peer import Peer
-from bench.peers import missing, peers, present
+from bench.peers import missing, peers
 from bench.readings import exact
 from bench.store import Store
 from bench.strings import CODE, readings, rested, task_strings
@@ -37,7 +37,7 @@ _STRINGS = 2000
 @dataclass(frozen=True)
 class Readings:
     """Attributes:
-    peers: those that read.
+    peers: those that read, if they can be had.
     """
 
     peers: tuple[str, ...]
@@ -47,7 +47,7 @@ class Readings:
 @dataclass(frozen=True)
 class Timing:
     """Attributes:
-    peers: those that are timed.
+    peers: those that are timed, if they can be had.
     repeats: of a single line in a visit.
     batch: lines at once, besides one.
     """
@@ -108,10 +108,11 @@ class Peers(Experiment):
     code = ("bench.peer",)
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        if preset != "full":
+        if preset != "full" or bench.device.type != "cpu":
             return []
-        there = present()
-        reading, timing = Readings(tuple(n for n, peer in there.items() if peer.trained)), Timing(tuple(there))
+        declared = peers()
+        reading = Readings(tuple(name for name, peer in declared.items() if peer.trained))
+        timing = Timing(tuple(declared))
         return [
             _part("peers-readings", reading, len(reading.peers), bench, timed=False),
             _part("peers-timing", timing, timing.rounds + timing.warmup, bench, code=("bench.timer",)),
@@ -119,17 +120,22 @@ class Peers(Experiment):
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         recognizer, declared = load_recognizer(part.weights[0]), peers()
+        held, absent = recognizer.variants(), missing(part.settings.peers)
         with TemporaryDirectory() as folder:
-            made = {name: declared[name].load(recognizer, Path(folder), True) for name in part.settings.peers}
+            made = {
+                name: declared[name].load(recognizer, Path(folder), True)
+                for name in part.settings.peers
+                if name not in absent and (not declared[name].way or declared[name].way in held)
+            }
             if isinstance(part.settings, Readings):
                 self._read(part, bench, reporter, made)
             else:
                 self._time(part, bench, reporter, made)
         about = {
-            name: {"about": peer.about, "trained": declared[name].trained, "own": declared[name].own}
+            name: {"about": peer.about, "trained": declared[name].trained, "own": bool(declared[name].way)}
             for name, peer in made.items()
         }
-        bench.store.add_facts(part.name, about=about, not_run=missing())
+        bench.store.add_facts(part.name, about=about, not_run=absent)
 
     def _read(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
         """The strings of the accuracy table, by everyone whose weights are trained."""
@@ -167,6 +173,8 @@ class Peers(Experiment):
         readers = []
         for name, about in store.facts("peers-timing")["about"].items():
             texts = read[read["peer"] == name]
+            if about["trained"] and not len(texts):
+                continue  # it came to this machine after the readings
             ms, rate = location(by((name, 1))[0]).times(1e3), location(by((name, batch))[0]).map(lambda s: batch / s)
             cer = evaluation.character_error_rate(texts) if len(texts) else math.nan
             readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
@@ -202,8 +210,7 @@ class Peers(Experiment):
             )
         if len(shown) > LONGEST_TABLE:
             details["Every reader with weights"] = shown
-        if results.not_run:
-            text += f" {not_run(results.not_run)}"
+        text += f" {not_run(results.not_run)}".rstrip()
         versions = [f"{reader.name}: {reader.about}." for reader in results.readers if not reader.own]
         details["Versions and settings"] = "\n\n".join(versions)
         return [Section("Beside what people would use instead", text, "peers", shown.head(LONGEST_TABLE), details)]
@@ -217,16 +224,6 @@ def _part(name: str, settings: Readings | Timing, steps: int, bench: Bench, **mo
     declared = peers()
     code = (*CODE, *more.pop("code", ()), *(module for peer in settings.peers for module in declared[peer].code))
     return Part(name, settings, steps, weights=(bench.task,), code=tuple(dict.fromkeys(code)), **more)
-
-
-def not_run(reasons: dict[str, str]) -> str:
-    """What was not run and why, in words.
-
-    Args:
-        reasons: by name.
-    """
-    of = {why: [name for name in reasons if reasons[name] == why] for why in dict.fromkeys(reasons.values())}
-    return f"Not run: {'; '.join(f'{listed(names)} ({why})' for why, names in of.items())}."
 
 
 def _row(reader: Reader, batch: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
 from bench.peer import Declared
 
@@ -15,11 +16,7 @@ def peers() -> dict[str, Declared]:
     return {peer.name: peer for peer in sorted(found, key=lambda peer: peer.order)}
 
 
-def present() -> dict[str, Declared]:
-    """Those that can be had here."""
-    return {name: peer for name, peer in peers().items() if not peer.missing()}
-
-
-def missing() -> dict[str, str]:
-    """Why the others cannot, by name."""
-    return {name: why for name, peer in peers().items() if (why := peer.missing())}
+def missing(names: Iterable[str]) -> dict[str, str]:
+    """Those of some peers that cannot be had here, and why."""
+    declared = peers()
+    return {name: why for name in names if (why := declared[name].missing())}

@@ -21,7 +21,7 @@ def _declared(runtime: str, way: str) -> Declared:
         partial(_load, runtime, way),
         partial(runtimes.missing, runtime),
         order=0,
-        own=True,
+        way=way,
         code=(__name__, *runtimes.runtimes()[runtime].code),
     )
 

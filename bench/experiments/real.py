@@ -1,0 +1,247 @@
+"""What does it read of real lines, before and after it is adapted to others of their kind?"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench import readings, ways
+from bench.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.experiments.levels import OWN_PHASES
+from bench.formatting import not_run, points, time
+from bench.peer import Peer
+from bench.peers import missing, peers
+from bench.store import Store
+from bench.timer import clock
+from seqocr.checkpoints import load_recognizer
+from seqocr.data.folder import Line, LineFolder
+from seqocr.data.images import load_line
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Paired, Value, median, paired_difference
+from seqocr.train.config import FINE_TUNING, TrainConfig
+from seqocr.train.recipe import fine_tune
+
+HELD_OUT = 0.2  # share of a folder that is never trained on
+_TUNED = ".tuned"  # suffix of the folder of fine-tuned weights, while they are needed
+_SAVE_EVERY = 20  # lines
+_PHASES = {**OWN_PHASES, "as it comes": "as it comes"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    lines: digest of the folder's names, texts and images.
+    peers: those that read besides, if they can be had.
+    """
+
+    lines: str
+    held_out: float
+    peers: tuple[str, ...]
+    training: TrainConfig
+
+
+@dataclass(frozen=True)
+class RealReader:
+    """Something that reads line images as they are, and what it had learned before.
+
+    Attributes:
+        name: as the report has it.
+        phase: "zero-shot", "fine-tuned" or "as it comes".
+        read: a line (h, w) uint8 to its text and the confidence in it, which others do not give.
+    """
+
+    name: str
+    phase: str
+    read: Callable[[torch.Tensor], tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    about: the folder, how many lines were learned from and held out, how long that took, what others are.
+    lines: one row a line, reader and phase: text, prediction, confidence, seconds.
+    """
+
+    about: dict[str, Any]
+    lines: pd.DataFrame
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a reader and phase, the best first."""
+        found = readings.summary(self.lines, ["phase", "reader"])
+        return found.sort_values("exact", ascending=False, kind="stable", ignore_index=True)
+
+    @cached_property
+    def right(self) -> pd.DataFrame:
+        """Whether each reader in each phase (columns) reads each line right."""
+        right = self.lines.assign(right=self.lines["prediction"] == self.lines["text"])
+        return right.pivot(index="index", columns=["phase", "reader"], values="right")
+
+    def _of(self, reader: str, phase: str) -> pd.DataFrame:
+        return self.lines[(self.lines["reader"] == reader) & (self.lines["phase"] == phase)]
+
+    def exact(self, reader: str, phase: str) -> Value:
+        """Exact match of the lines held out."""
+        return readings.exact(self._of(reader, phase))
+
+    def milliseconds(self, reader: str, phase: str) -> Value:
+        """From the file to the text: the median."""
+        return median(self._of(reader, phase)["seconds"]).times(1e3)
+
+    def gap(self, phase: str, head: str, other: str) -> Paired:
+        """Exact match of one head minus that of another, on the same lines."""
+        return paired_difference(self.right[phase, head], self.right[phase, other])
+
+    def best(self, phase: str) -> str:
+        """The one-pass head that reads best in a phase."""
+        present = [head for head in ways.one_pass() if (phase, head) in self.right]
+        return max(present, key=lambda head: self.exact(head, phase).estimate)
+
+
+class Real(Experiment):
+    name = "real"
+    order = 40
+    code = (
+        *("bench.peer", "bench.timer", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
+        *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.augment"),
+        *("seqocr.data.material", "seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
+    )
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if bench.real is None:
+            return []
+        others = {name: peer for name, peer in peers().items() if peer.trained and not peer.way}
+        code = tuple(module for peer in others.values() for module in peer.code)
+        settings = Settings(_digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**FINE_TUNING))
+        return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,), code=code)]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Fine-tune on most lines; read the rest with what was and was not fine-tuned, and with every peer."""
+        if bench.real is None:
+            return
+        store, settings, out = bench.store, part.settings, bench.store.file(part.name, _TUNED)
+        learned, held_out = bench.real.split(settings.held_out, "test")
+        rows = store.read(part.name).to_dict("records") if store.has(part.name) else []
+        done = 1 + max((row["index"] for row in rows), default=-1)
+        if done < len(held_out):
+            recognizer = load_recognizer(part.weights[0]).to(bench.device)
+            tuned = fine_tune(recognizer, learned, out, config=settings.training)
+            absent = missing(settings.peers)
+            with TemporaryDirectory() as scratch:
+                made = {
+                    name: peers()[name].load(recognizer, Path(scratch), False)
+                    for name in settings.peers
+                    if name not in absent
+                }
+                about = {"folder": bench.real.directory.resolve().name, "lines": len(bench.real)}
+                about |= {"learned": len(learned), "held_out": len(held_out), "not_run": absent}
+                about |= {name: tuned.provenance[name] for name in ("step", "seconds")}
+                store.add_facts(part.name, about=about | {"others": {name: made[name].about for name in made}})
+                everyone = [*_own(recognizer, "zero-shot"), *_own(tuned, "fine-tuned")]
+                everyone += [RealReader(name, "as it comes", partial(_read_by, peer)) for name, peer in made.items()]
+                for reader in everyone:
+                    _read_file(reader, held_out.lines[done].path)  # the first time takes longer
+                for index in range(done, len(held_out)):
+                    rows += list(_readings(everyone, held_out.lines[index], index, bench.device))
+                    if (index + 1) % _SAVE_EVERY == 0 or index + 1 == len(held_out):
+                        store.write(part.name, pd.DataFrame(rows))
+                    reporter.advance(part.name)
+        shutil.rmtree(out, ignore_errors=True)  # weights are no measurements
+
+    def results(self, store: Store) -> Results | None:
+        if self.name not in stored(store, self.name):
+            return None
+        return Results(store.facts(self.name)["about"], store.read(self.name))
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = results.summary.to_dict("records")
+        times = [results.milliseconds(row["reader"], row["phase"]).columns("ms") for row in rows]
+        return {"real": pd.DataFrame(row | ms for row, ms in zip(rows, times, strict=True))}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        about = results.about
+        table = pd.DataFrame(
+            {
+                "reader": f"`{row['reader']}`" if row["phase"] in OWN_PHASES else row["reader"],
+                "": _PHASES[row["phase"]],
+                **readings.columns(row),
+                "ms a line": time(results.milliseconds(row["reader"], row["phase"])),
+            }
+            for row in results.summary.to_dict("records")
+        )
+        compared = "; ".join(
+            f"{name}, {points(results.gap(phase, 'ar', results.best(phase)).difference)} against "
+            f"`{results.best(phase)}`, {readings.verdict(results.gap(phase, 'ar', results.best(phase)))}"
+            for phase, name in OWN_PHASES.items()
+        )
+        text = (
+            f"{about['lines']:,} labelled lines of the folder `{about['folder']}`, split by a hash of their file "
+            f"names. {about['held_out']} are read here; none of ours was trained on them. As shipped: trained on "
+            f"synthetic strings only. Adapted: after {about['step']} steps on the other {about['learned']} lines, "
+            f"{about['seconds'] / 60:.0f} minutes here. `ar` minus the best one-pass head, in points of exact match on "
+            f"the same lines: {compared}. What others read that is no digit is dropped. The time is from the file to "
+            f"the text, one line after another (median). {not_run(about['not_run'])}"
+        ).rstrip()
+        details: dict[str, Any] = {}
+        if len(table) > LONGEST_TABLE:
+            details["Every reader"] = table
+        if about["others"]:
+            details["Versions and settings"] = "\n\n".join(f"{name}: {what}." for name, what in about["others"].items())
+        return [Section("Real lines", text, None, table.head(LONGEST_TABLE), details)]
+
+    def claims(self, results: Results) -> list[Claim]:
+        found = []
+        for phase, name in OWN_PHASES.items():
+            gap = results.gap(phase, "ar", results.best(phase))
+            claim = f"real lines, {name}: `ar` beside the best one-pass head"
+            found.append(Claim(claim, readings.verdict(gap), gap.difference, ratio=False))
+        return found
+
+
+EXPERIMENT = Real()
+
+
+def _digest(folder: LineFolder) -> str:
+    """Of what the lines are called, say and show."""
+    found = hashlib.sha256()
+    for line in folder.lines:
+        found.update(f"{line.name}\0{line.text}\0".encode(errors="surrogateescape"))
+        found.update(hashlib.sha256(line.path.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:
+    def read(head: str, line: torch.Tensor) -> tuple[str, float]:
+        decoded = recognizer.read([line], head)
+        return decoded.texts[0], decoded.confidences.item()
+
+    for head in recognizer.heads:
+        yield RealReader(head, phase, partial(read, head))
+
+
+def _read_by(peer: Peer, line: torch.Tensor) -> tuple[str, None]:
+    return peer.read([line])[0], None
+
+
+def _read_file(reader: RealReader, path: Path) -> tuple[str, float | None]:
+    return reader.read(torch.from_numpy(np.array(load_line(path))))
+
+
+def _readings(everyone: list[RealReader], line: Line, index: int, device: torch.device) -> Iterator[dict[str, Any]]:
+    """One line, from the file to the text, by everyone in random order."""
+    for reader in random.Random(index).sample(everyone, len(everyone)):
+        (text, confidence), sample = clock(partial(_read_file, reader, line.path), device)
+        facts = {"index": index, "reader": reader.name, "phase": reader.phase, **sample}
+        yield {**facts, "text": line.text, "prediction": text, "confidence": confidence}

@@ -1,0 +1,101 @@
+"""How far can the confidence be trusted? Of what `levels` and `real` read; nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
+from bench.experiments import levels, real
+from bench.formatting import percent, share
+from bench.readings import exact
+from bench.store import Store
+from seqocr import evaluation
+from seqocr.statistics import Value
+
+SURE = 0.9  # confidence from which a text is kept, where some are left to people
+
+
+class Trust(Experiment):
+    name = "trust"
+    order = 45
+    timed = False
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return []
+
+    def results(self, store: Store) -> pd.DataFrame | None:
+        """See `trust`; levels first, then real lines before and after they were learned from."""
+        tables = []
+        if strings := levels.EXPERIMENT.results(store):
+            tables.append(strings.read.assign(lines="`" + strings.read["level"] + "`"))
+        if lines := real.EXPERIMENT.results(store):
+            own = lines.lines[lines.lines["phase"].isin(levels.OWN_PHASES)].rename(columns={"reader": "head"})
+            place = {phase: i for i, phase in enumerate(levels.OWN_PHASES)}
+            own = own.sort_values("phase", key=lambda phase: phase.map(place), kind="stable")
+            tables.append(own.assign(lines="real, " + own["phase"].map(levels.OWN_PHASES)))
+        return trust(pd.concat(tables, ignore_index=True)) if tables else None
+
+    def tables(self, results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        return {"trust": results}
+
+    def sections(self, results: pd.DataFrame, everything: Mapping[str, Any]) -> list[Section]:
+        # Of each kind of lines, the head that reads it best: the others differ little, as the text says.
+        rows = results.loc[results.groupby("lines", sort=False)["exact"].idxmax()].to_dict("records")
+        shown = pd.DataFrame(
+            {
+                "lines": row["lines"],
+                "head": f"`{row['head']}`",
+                "right": percent(row["exact"]),
+                "ECE": f"{row['ece']:.3f}",
+                f"confidence ≥ {SURE}": percent(row["sure"]),
+                "right of those": share(Value.of(row, "sure_exact")) if row["sure"] else "",
+            }
+            for row in rows
+        )
+        spread = results.groupby("lines")["ece"].agg(lambda each: each.max() - each.min()).max()
+        text = (
+            "A head's confidence is its probability of the whole text. ECE, the expected calibration error, is how far "
+            "it is from the share that is right, on average. With "
+            f"`--min-confidence {SURE}`, texts below it are left empty, for people to read. {_extremes(rows)} The rows "
+            "are of the head that reads such lines best; the ECE of the others is within "
+            f"{spread:.3f} of it (`tables/trust.csv`)."
+        )
+        return [Section("How far to trust the confidence", text, None, shown.head(LONGEST_TABLE))]
+
+
+EXPERIMENT = Trust()
+
+
+def trust(read: pd.DataFrame) -> pd.DataFrame:
+    """One row for each kind of `lines` and head: what is gained by keeping only the texts it is sure of.
+
+    `ece` is `evaluation.expected_calibration_error`; `sure` is the share of lines with a confidence of at least `SURE`,
+    `sure_exact` the exact match of those, `exact` of all. Readings without a confidence are left out.
+    """
+    rows: list[dict[str, Any]] = []
+    for (lines, head), table in read.dropna(subset="confidence").groupby(["lines", "head"], sort=False):
+        right, confidences = (table["text"] == table["prediction"]).to_numpy(), table["confidence"].to_numpy()
+        sure = confidences >= SURE
+        row = {"lines": lines, "head": head, "strings": len(table), "exact": right.mean(), "sure": sure.mean()}
+        row |= exact(table[sure]).columns("sure_exact")
+        rows.append(row | {"ece": evaluation.expected_calibration_error(confidences, np.asarray(right))})
+    return pd.DataFrame(rows)
+
+
+def _extremes(rows: list[dict[str, Any]]) -> str:
+    """Where a sure text is right most and least often."""
+    kept = sorted((row for row in rows if row["sure"]), key=lambda row: row["sure_exact"])
+    if not kept:
+        return ""
+    least, most = kept[0], kept[-1]
+    said = f"Of the texts that are kept, {percent(most['sure_exact'])} are right ({most['lines']})"
+    if least["lines"] == most["lines"]:
+        return f"{said}."
+    return (
+        f"{said}, but {percent(least['sure_exact'])} where it is least so ({least['lines']}): choose a limit on lines "
+        "of your own."
+    )
