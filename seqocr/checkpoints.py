@@ -6,14 +6,16 @@ and exported graphs.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from seqocr.errors import InputError
-from seqocr.files import replacing, write_json
+from seqocr.files import replacing, shown, write_json
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
 from seqocr.reader import Reader
@@ -51,17 +53,38 @@ def load_recognizer(directory: Path | str) -> Recognizer:
     directory = Path(directory)
     if is_hugging_face(directory):
         return load_hugging_face(directory)
-    config_path, weights_path = directory / "config.json", directory / "model.safetensors"
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise InputError(f"{path} is missing: give a directory written by `seqocr train`")
-    recognizer = Recognizer.from_config(config_path)
+    config, weights = directory / "config.json", directory / "model.safetensors"
+    for path in (config, weights):
+        if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
+            raise InputError(f"{shown(path)} is missing: give a directory written by `seqocr train`")
     try:
-        recognizer.load_state_dict(load_file(weights_path))
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{weights_path} cannot be used ({reason}): train or copy it again") from error
+        _check_shapes(config, weights)
+        recognizer = Recognizer.from_config(config)
+        recognizer.load_state_dict(load_file(weights))
+        if odd := [name for name, p in recognizer.named_parameters() if not p.isfinite().all()]:
+            raise ValueError(f"{odd[0]} has what is no number (NaN or infinite)")
+    except InputError:
+        raise
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = shown(" ".join(str(error).split())[:300])
+        raise InputError(f"{shown(weights)} cannot be used ({reason}): train or copy it again") from error
     return recognizer.eval()
+
+
+def _check_shapes(config: Path, weights: Path) -> None:
+    """What the config describes is what there are weights for: so it takes no more memory than they do.
+
+    Raises:
+        ValueError: it is not.
+    """
+    with torch.device("meta"):  # which takes none
+        asked = {name: list(x.shape) for name, x in Recognizer.from_config(config).state_dict().items()}
+    with safe_open(weights, framework="pt") as file:
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if asked != found:
+        name = min(name for name in {*asked, *found} if asked.get(name) != found.get(name))
+        there, wanted = (shapes.get(name, "none") for shapes in (found, asked))
+        raise ValueError(f"{name}: {there} there, {wanted} asked for by {config.name}")
 
 
 def save(recognizer: Recognizer, directory: Path | str) -> None:

@@ -120,24 +120,24 @@ def writable(folder: Path) -> None:
         probe.write(b"0")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, what: str = "JSON that can be read", remedy: str = "write or copy it again") -> Any:
     """What a JSON file holds.
+
+    Args:
+        what: the file is meant to be, and what to do where it is not: for the message.
 
     Raises:
         InputError: it is missing, no file (a pipe), larger than `MOST_JSON`, no JSON, or nested too deep.
     """
-    if not path.is_file():
-        raise InputError(f"{shown(path)} is missing: write or copy it again")
+    if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
+        raise InputError(f"{shown(path)} is missing: {remedy}")
     try:
         if (size := path.stat().st_size) > MOST_JSON:
-            raise InputError(f"{shown(path)} has {size:,} bytes, at most {MOST_JSON:,} are read: write it again")
+            raise ValueError(f"it has {size:,} bytes, at most {MOST_JSON:,} are read")
         return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise InputError(f"{shown(path)} is nested too deep: write it again") from None
-    except (OSError, ValueError) as error:  # UnicodeDecodeError and JSON's are ValueErrors
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{shown(path)} is no JSON that can be read ({error}): write it again") from error
+    except (OSError, ValueError, RecursionError) as error:  # UnicodeDecodeError and JSON's are ValueErrors
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise InputError(f"{shown(path)} is not {what} ({reason}): {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:

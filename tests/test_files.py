@@ -173,10 +173,10 @@ def test_an_exception_leaves_none_of_several_files(tmp_path: Path, error: type[B
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{", "is no JSON that can be read"),
-        (b"\xff\xfe{}", "is no JSON that can be read"),
-        (b"[" * 100_000, "is nested too deep"),
-        (b'{"a":' * 100_000, "is nested too deep"),
+        (b"{", "is not JSON that can be read"),
+        (b"\xff\xfe{}", "is not JSON that can be read"),
+        (b"[" * 100_000, r"is not JSON that can be read \(nested too deep\)"),
+        (b'{"a":' * 100_000, r"is not JSON that can be read \(nested too deep\)"),
         (None, "is missing"),
     ],
 )
@@ -195,7 +195,7 @@ def test_json_is_read_up_to_a_size_and_from_no_pipe(tmp_path: Path, monkeypatch:
     (tmp_path / "a.json").write_text("[1, 2]")
     assert read_json(tmp_path / "a.json") == [1, 2]
     monkeypatch.setattr("seqocr.files.MOST_JSON", 5)
-    with pytest.raises(InputError, match=r"a\.json has 6 bytes, at most 5 are read"):
+    with pytest.raises(InputError, match=r"a\.json is not JSON that can be read \(it has 6 bytes, at most 5 are read"):
         read_json(tmp_path / "a.json")
 
 

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from seqocr.errors import InputError
+from seqocr.files import shown
+
+MOST_SYMBOLS = 100_000  # of a charset: nearly all characters in use
+LONGEST = 10_000  # symbols of a text
 
 # What else a config holds is left out: some of it names code or files that transformers would fetch.
 ENCODER_SETTINGS = (
@@ -69,6 +73,18 @@ BOUNDS = {  # of whole numbers; TrOCR's largest checkpoint is at most an eighth 
 }
 
 
+def check_task(charset: Any, max_length: Any) -> None:
+    """
+    Raises:
+        InputError: a charset is no text of at most `MOST_SYMBOLS` that can be printed, or a length is no whole number up
+            to `LONGEST`.
+    """
+    if not isinstance(charset, str) or len(charset) > MOST_SYMBOLS or shown(charset) != charset:
+        raise InputError(f"charset {str(charset)[:50]!r}: give up to {MOST_SYMBOLS:,} symbols that can be printed")
+    if type(max_length) is not int or max_length > LONGEST:
+        raise InputError(f"max_length {str(max_length)[:50]}: give a whole number of symbols up to {LONGEST:,}")
+
+
 def within_bounds(settings: Any, known: Iterable[str]) -> dict[str, Any]:
     """Of settings as a config has them, those that are known.
 
@@ -81,7 +97,9 @@ def within_bounds(settings: Any, known: Iterable[str]) -> dict[str, Any]:
     for name, value in kept.items():
         if name in BOUNDS and value is not None:
             low, high = BOUNDS[name]
-            sides = value if isinstance(value, list | tuple) and name.endswith("_size") and len(value) == 2 else [value]
+            two = isinstance(value, list | tuple) and len(value) == 2 and name in ("image_size", "patch_size")
+            sides = value if two else [value]
             if not all(type(side) is int and low <= side <= high for side in sides):
-                raise InputError(f"{name} {str(value)[:50]}: give a whole number from {low:,} to {high:,}")
+                given = "x".join(map(str, sides))[:50]
+                raise InputError(f"{name.replace('_', ' ')} {given}: give a whole number from {low:,} to {high:,}")
     return kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,28 @@ from torch import nn
 from seqocr.data.processor import LineImage, Processor
 from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
+from seqocr.files import read_json, shown
 from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
 from seqocr.models.heads import HEADS
+from seqocr.models.limits import check_task, within_bounds
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
 from seqocr.reader import Reader
 
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
+_WHAT, _REMEDY = "a recognizer's config", "train or copy it again"
+# What comes of a config that describes no recognizer.
+_CONFIG_ERRORS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    ArithmeticError,
+    StrictDataclassError,
+)
 
 
 class Recognizer(nn.Module, Reader):
@@ -48,6 +61,7 @@ class Recognizer(nn.Module, Reader):
         provenance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        check_task(charset, max_length)
         if unknown := [name for name in heads if name not in HEADS]:
             raise InputError(f"unknown head {unknown[0]!r}: choose from {', '.join(HEADS)}")
         self.encoder, self.processor = encoder, processor
@@ -176,14 +190,18 @@ class Recognizer(nn.Module, Reader):
         Raises:
             InputError: the file is none.
         """
+        config = read_json(path, _WHAT, _REMEDY)
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
             if config["format"] != _FORMAT:
                 raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
             look: dict[str, Any] = {
                 name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()
             }
+            for settings in config["heads"].values():
+                within_bounds(settings, settings)
+            if not isinstance(config["provenance"], dict):
+                raise InputError("its provenance is no table")
             return cls(
                 encoder,
                 Processor(*encoder.image_size, **look),
@@ -192,9 +210,9 @@ class Recognizer(nn.Module, Reader):
                 config["max_length"],
                 config["provenance"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is not a recognizer's config ({reason}): train or copy it again") from error
+        except _CONFIG_ERRORS as error:
+            reason = shown(" ".join(str(error).split())[:300])
+            raise InputError(f"{shown(path)} is not {_WHAT} ({reason}): {_REMEDY}") from error
 
     def with_heads(self, names: Sequence[str]) -> Recognizer:
         """The same encoder with only these heads.
