@@ -77,7 +77,7 @@ def broken(folder: Path) -> dict[str, str]:
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     Image.new("L", (LARGEST + 1, 10)).save(folder / "wide.png")
     Image.new("L", (30, 1)).save(folder / "thin.png")
-    (folder / "none.bmp").write_bytes(b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + bytes(36))  # 0x0 pixels
+    (folder / "none.bmp").write_bytes(b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + bytes(36))  # of no depth
     return {
         "missing.png": "does not exist",
         "empty.png": "is empty",
@@ -86,7 +86,7 @@ def broken(folder: Path) -> dict[str, str]:
         "moving.gif": "3 frames",
         "wide.png": f"{LARGEST + 1}×10 pixels",
         "thin.png": "30×1 pixels",
-        "none.bmp": "",
+        "none.bmp": "cannot be read",
     }
 
 
