@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from seqocr import environment
 from seqocr.errors import InputError
@@ -54,8 +55,8 @@ def test_json_and_csv_read_back(tmp_path: Path) -> None:
 
 def test_environment_is_json_and_names_the_versions() -> None:
     facts = json.loads(json.dumps(environment.describe()))
-    assert facts["torch"]
-    assert facts["threads"] >= 1
+    assert (facts["torch"], facts["pandas"]) == (torch.__version__, pd.__version__)
+    assert facts["threads"] == torch.get_num_threads()
 
 
 def test_commit_comes_from_the_environment_where_there_is_no_git(
