@@ -373,20 +373,32 @@ def test_data_of_an_unknown_set_is_refused(run_cli: Run) -> None:
 # usage
 
 
-@pytest.mark.parametrize("arguments", ["fly", "read", "train", "eval --no-such-option", "train --steps x"])
-def test_wrong_usage_ends_with_2_and_no_traceback(run_cli: Run, arguments: str) -> None:
-    code, _, err = run_cli(*arguments.split())
-    assert code == 2
-    assert err
-    assert "Traceback" not in err
-
-
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def squeezed(text: str) -> str:
     """Without colours, and what wraps and frames a table: blanks, and lines beside the text."""
     return re.sub(r"\x1b\[[0-9;]*m|[\s│]", "", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("fly", "No such command 'fly'"),
+        ("read", "Missing argument"),
+        ("train", "Missing option '--out'"),
+        ("eval --no-such-option", "--no-such-option"),
+        ("train --steps x", "Invalid value for '--steps'"),
+    ],
+)
+def test_wrong_usage_is_named_ends_with_2_and_no_traceback(
+    run_cli: Run, monkeypatch: pytest.MonkeyPatch, arguments: str, words: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = run_cli(*arguments.split())
+    assert (code, out) == (2, "")
+    assert squeezed(words) in squeezed(err)
+    assert "Traceback" not in err
 
 
 def test_help_lists_every_command_and_says_what_it_does(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
