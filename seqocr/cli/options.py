@@ -33,7 +33,7 @@ DataSet = Annotated[str, _SOURCE["dataset"]]
 OwnLines = Annotated[Path | None, _SOURCE["data"]]
 Skip = Annotated[bool, _SOURCE["skip"]]
 Out = Annotated[str, typer.Option(help="Directory for what is written.")]
-Level = Annotated[str, typer.Option(help="How digits are laid out: grid, jitter or wild.")]
+Level = Annotated[str, typer.Option(help="How digits are laid out: a level such as grid, jitter, wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
     str | None,

@@ -76,7 +76,10 @@ class TrainConfig:
     """
 
     level: str = setting(
-        "grid", _LEARNED, "In equal shares: grid, jitter, wild, or data: the lines of --data.", fine_tuning="data"
+        "grid",
+        _LEARNED,
+        "Levels, in equal shares, such as grid, jitter, wild; data: the lines of --data.",
+        fine_tuning="data",
     )
     length: int | tuple[int, int] = setting(
         5, _LEARNED, "Digits in a string: N, or SHORTEST-LONGEST.", least=1, most=1000
