@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.export import export
-from seqocr.runtimes.exported import ExportedRecognizer, SharedOut
+from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -139,21 +140,74 @@ def test_a_missing_or_corrupt_graph_is_named(directory: Path, tmp_path: Path, na
     shutil.copytree(directory, copy)
     path = copy / f"{name}.onnx"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=rf"{name}\.onnx cannot be used .*`seqocr export`"):
+    with pytest.raises(InputError, match=rf"{name}\.onnx is not the graph that was written there.*`seqocr export`"):
         ExportedRecognizer(copy)
+    with pytest.raises(InputError, match=rf"{name}\.onnx cannot be used .*`seqocr export`"):
+        load_session(path, "onnxruntime")
     path.unlink()
     with pytest.raises(InputError, match=rf"{name}\.onnx is missing.*`seqocr export`"):
         ExportedRecognizer(copy)
 
 
-def test_graphs_of_another_version_are_refused(directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "name", "value", "words"),
+    [
+        ("runtime", "format", None, "holds graphs of another version"),  # as the first version wrote it
+        ("runtime", "name", "tvm", "holds graphs for an unknown runtime"),
+        ("", "runtime", "onnx", "holds graphs for an unknown runtime"),
+        ("", "runtime", [], "holds graphs for an unknown runtime"),
+        ("", "charset", "012345678x", r"config\.json is not what the graphs were written with"),
+        ("", "charset", "01234567", r"config\.json is not what the graphs were written with"),
+        ("", "max_length", 4, r"config\.json is not what the graphs were written with"),
+        ("runtime", "graphs", [], r"ar\.onnx is not the graph that was written there"),
+        ("", "heads", {}, r"config\.json is not what the graphs were written with"),
+    ],
+)
+def test_an_edited_config_is_refused(
+    directory: Path, tmp_path: Path, part: str, name: str, value: Any, words: str
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
     config = json.loads((copy / "config.json").read_text())
-    del config["runtime"]["format"]  # as the first version wrote it
+    (config[part] if part else config)[name] = value
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=rf"{copy} holds graphs of another version.*`seqocr export`"):
+    with pytest.raises(InputError, match=rf"{copy}.*{words}.*`seqocr export`"):
         seqocr.load(copy)
+
+
+def test_graphs_under_the_names_of_others_are_refused(directory: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    (copy / "ctc.onnx").rename(copy / "x")
+    (copy / "parallel.onnx").rename(copy / "ctc.onnx")
+    (copy / "x").rename(copy / "parallel.onnx")
+    with pytest.raises(InputError, match=r"parallel\.onnx is not the graph that was written there"):
+        seqocr.load(copy)
+
+
+def test_what_the_weights_came_from_may_be_noted_afterwards(directory: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "provenance": {"note": "ours"}}))
+    assert seqocr.load(copy).read(lines(1), "ctc").texts
+
+
+def test_an_export_that_fails_leaves_nothing_or_what_was_there(
+    recognizer: Recognizer, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seqocr.runtimes.export.write_json", full)
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    for out in (copy, tmp_path / "new"):
+        with pytest.raises(InputError, match=rf"{out} cannot be written \(No space left on device\)"):
+            export(recognizer, out, ["ctc"])
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [copy]
 
 
 def test_what_is_not_installed_or_unknown_is_said(

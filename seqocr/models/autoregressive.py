@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Head, Variant, Way
 from seqocr.models.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, weights_of
+from seqocr.models.limits import DECODER_SETTINGS, within_bounds
 from seqocr.runtimes.graph import Graph, Sessions
 
 
@@ -22,7 +23,7 @@ class AutoregressiveHead(Head):
     """`TrOCRForCausalLM` whose vocabulary is the charset, then begin, end and pad.
 
     Args:
-        decoder: keyword arguments of `TrOCRConfig` (d_model, decoder_layers, ...); vocabulary, special tokens and the
+        decoder: keyword arguments of `TrOCRConfig` (`DECODER_SETTINGS`); vocabulary, special tokens and the
             cross-attention width are set here.
     """
 
@@ -38,7 +39,7 @@ class AutoregressiveHead(Head):
         super().__init__(features, charset, max_length)
         self.begin, self.end, self.pad = len(charset), len(charset) + 1, len(charset) + 2
         config = {
-            **decoder,
+            **within_bounds(decoder, DECODER_SETTINGS),
             "vocab_size": len(charset) + 3,
             "bos_token_id": self.begin,
             "decoder_start_token_id": self.begin,

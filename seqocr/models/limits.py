@@ -76,8 +76,8 @@ BOUNDS = {  # of whole numbers; TrOCR's largest checkpoint is at most an eighth 
 def check_task(charset: Any, max_length: Any) -> None:
     """
     Raises:
-        InputError: a charset is no text of at most `MOST_SYMBOLS` that can be printed, or a length is no whole number up
-            to `LONGEST`.
+        InputError: a charset is no text of at most `MOST_SYMBOLS` that can be printed, or a length is no whole number
+            up to `LONGEST`.
     """
     if not isinstance(charset, str) or len(charset) > MOST_SYMBOLS or shown(charset) != charset:
         raise InputError(f"charset {str(charset)[:50]!r}: give up to {MOST_SYMBOLS:,} symbols that can be printed")

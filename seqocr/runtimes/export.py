@@ -7,6 +7,7 @@ values as inputs and outputs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import warnings
@@ -17,48 +18,67 @@ from typing import Any
 import torch
 
 from seqocr.errors import InputError
-from seqocr.files import replacing, write_json
+from seqocr.files import read_json, replacing, replacing_all, write_json
 from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.graph import Graph
 
+RUNTIME = "onnx"
 PRECISIONS = ("float32", "int8")
-FORMAT = 2  # of the graphs: what goes in and out; since 2 one-pass heads give log probabilities
+# Of what is written. Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph.
+FORMAT = 3
 
 
 def export(
     recognizer: Recognizer, out: Path, heads: Sequence[str] | None = None, precision: str = "float32"
 ) -> list[Path]:
-    """Write `config.json` and the graphs of the heads (default: all) to `out`; returns the graphs' paths.
+    """Write `config.json` and the graphs of the heads (default: all) to `out`, or nothing; returns the graphs' paths.
 
     Args:
         precision: "float32", or "int8": weights of matrix products as 8-bit integers, a scale each output channel,
             activations quantised as they come (dynamic quantisation).
 
     Raises:
-        InputError: a package is missing, or a head or precision is unknown.
+        InputError: a package is missing, a head or precision is unknown, or `out` cannot be written.
     """
     _check_packages()
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     chosen = recognizer.with_heads(list(heads or recognizer.heads)).eval().to("cpu")
     built = graphs(chosen)
-    paths = [out / f"{name}.onnx" for name in built]
-    for path, graph in zip(paths, built.values(), strict=True):
-        write_graph(graph, path)
-        if precision == "int8":
-            quantise(path, path)
-    write_json(
-        out / "config.json", {**chosen.config(), "runtime": {"name": "onnx", "format": FORMAT, "precision": precision}}
-    )
-    return paths
+    with replacing_all(out) as temporary:
+        for name, graph in built.items():
+            write_graph(graph, path := temporary / f"{name}.onnx")
+            if precision == "int8":
+                quantise(path, path)
+        _write_config(temporary, chosen.config(), precision)
+    return [out / f"{name}.onnx" for name in built]
 
 
 def quantise_exported(source: Path, out: Path) -> None:
     """All graphs of a directory that `export` wrote in float32, as int8 in another."""
     for path in source.glob("*.onnx"):
         quantise(path, out / path.name)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    write_json(out / "config.json", {**config, "runtime": {**config["runtime"], "precision": "int8"}})
+    _write_config(out, read_json(source / "config.json"), "int8")
+
+
+def _write_config(out: Path, config: dict[str, Any], precision: str) -> None:
+    """`config.json` of graphs that are there: what the recognizer's says, and a checksum of that and of each graph."""
+    config = {key: value for key, value in config.items() if key != "runtime"}
+    sums = {path.name: file_sum(path) for path in sorted(out.glob("*.onnx"))}
+    runtime = {"name": RUNTIME, "format": FORMAT, "precision": precision, "config": config_sum(config), "graphs": sums}
+    write_json(out / "config.json", {**config, "runtime": runtime})
+
+
+def config_sum(config: dict[str, Any]) -> str:
+    """SHA-256 of all that a config says of the recognizer but its provenance."""
+    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_packages() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,11 @@ import torch
 
 from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
+from seqocr.files import read_json, shown
 from seqocr.models.base import Decoded, Variant
 from seqocr.models.recognizer import Recognizer
 from seqocr.reader import Reader
-from seqocr.runtimes.export import FORMAT, graphs
+from seqocr.runtimes.export import FORMAT, RUNTIME, config_sum, file_sum, graphs
 from seqocr.runtimes.graph import Session
 
 ENGINES = ("onnxruntime", "openvino")
@@ -83,14 +83,14 @@ class ExportedRecognizer(Reader):
             many as torch uses.
 
     Raises:
-        InputError: the engine is not installed, or a file is missing, cannot be used or is of another version.
+        InputError: the engine is not installed, or a file is missing, cannot be used, is of another version, or not
+            what `seqocr export` wrote there.
     """
 
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
         with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
             skeleton = Recognizer.from_config(directory / "config.json")
-        if _runtime(directory).get("format") != FORMAT:
-            raise InputError(f"{directory} holds graphs of another version: write them again with `seqocr export`")
+        _check(directory, list(graphs(skeleton)))
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
         steps = {name for name, graph in graphs(skeleton).items() if graph.is_step}
@@ -201,12 +201,31 @@ def _session_class(engine: str) -> Any:
 def is_exported(directory: Path) -> bool:
     """Whether a directory holds graphs and not weights."""
     try:
-        return bool(_runtime(directory))
-    except (OSError, ValueError, TypeError, AttributeError):
+        config = read_json(directory / "config.json")
+    except InputError:
         return False  # what is wrong with it is for the loader to say
+    return isinstance(config, dict) and "runtime" in config
 
 
-def _runtime(directory: Path) -> dict[str, Any]:
-    """What `export` notes of the graphs; empty where there are none."""
-    noted: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("runtime", {})
-    return noted
+def _check(directory: Path, names: Sequence[str]) -> None:
+    """The graphs are those that were written with this config, each under its own name.
+
+    Raises:
+        InputError: they are not.
+    """
+    name, again = shown(directory), "write them again with `seqocr export`"
+    config = read_json(directory / "config.json")
+    runtime = config["runtime"]
+    if not isinstance(runtime, dict) or runtime.get("name") != RUNTIME:
+        raise InputError(f"{name} holds graphs for an unknown runtime: {again}")
+    if runtime.get("format") != FORMAT:
+        raise InputError(f"{name} holds graphs of another version: {again}")
+    if runtime.get("config") != config_sum(config):
+        raise InputError(f"{name}: config.json is not what the graphs were written with: {again}")
+    sums = runtime.get("graphs")
+    for file in (f"{graph}.onnx" for graph in names):
+        path = directory / file
+        if not path.is_file():
+            raise InputError(f"{shown(path)} is missing: {again}")
+        if not isinstance(sums, dict) or sums.get(file) != file_sum(path):
+            raise InputError(f"{shown(path)} is not the graph that was written there: {again}")
