@@ -17,7 +17,6 @@ from rapidfuzz.distance import Levenshtein
 from seqocr.data.material import Lines
 from seqocr.errors import InputError
 from seqocr.progress import progress
-
 from seqocr.reader import Reader
 from seqocr.statistics import paired_difference, proportion
 
@@ -31,7 +30,7 @@ def predict(
     """Read every string with every head (default: all of the recognizer's own), and say how far unless `quiet`.
 
     Raises:
-        InputError: a head is not part of the recognizer.
+        InputError: a head is not part of the recognizer, or its weights give what is no number.
     """
     variants, rows = recognizer.variants(), []
     heads = list(heads or recognizer.heads)
@@ -44,6 +43,8 @@ def predict(
             features = recognizer.encode(images)
             for head in heads:
                 decoded = variants[head](features)
+                if not decoded.confidences.isfinite().all():
+                    raise InputError(f"head {head!r} gives what is no number (NaN) with these weights: take others")
                 readings = zip(indices, texts, decoded.texts, decoded.confidences.tolist(), strict=True)
                 rows += [
                     (index, head, text, prediction, confidence) for index, text, prediction, confidence in readings

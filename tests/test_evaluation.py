@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from seqocr import evaluation
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.statistics import proportion
 from seqocr.evaluation import NOTHING
+from seqocr.statistics import proportion
 
 
 def table(**heads: list[tuple[str, str, float]]) -> pd.DataFrame:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -13,20 +14,35 @@ from torch import nn
 from seqocr.errors import InputError
 from seqocr.runtimes.graph import Graph, OfPixels, Sessions
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-@dataclass(frozen=True)
+
 class Decoded:
     """What a head read from a batch of features.
 
     Attributes:
         texts: B strings.
-        confidences: (B,) float32 in [0, 1], the model's probability of the text.
         passes: sequential decoder calls made: n+1 for autoregressive, 1 for parallel and CTC. Exact on any machine.
+
+    Args:
+        confidences: or a function that gives them, for whoever asks.
     """
 
-    texts: list[str]
-    confidences: torch.Tensor
-    passes: int
+    def __init__(self, texts: list[str], confidences: torch.Tensor | Callable[[], torch.Tensor], passes: int) -> None:
+        self.texts, self.passes, self._confidences = texts, passes, confidences
+
+    @property
+    def confidences(self) -> torch.Tensor:
+        """(B,) float32 in [0, 1], the model's probability of the text. Computed once, when first asked for."""
+        if callable(self._confidences):
+            self._confidences = self._confidences()
+        return self._confidences
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"texts": self.texts, "passes": self.passes, "_confidences": self.confidences}
+
+    def __repr__(self) -> str:
+        return f"Decoded({self.texts}, {self.confidences}, passes={self.passes})"
 
 
 Variant = Callable[..., Decoded]  # (features, length=None) -> Decoded
@@ -55,6 +71,19 @@ class Way:
     timed: bool = True
     read: bool = True
     own_flops: bool = True
+
+
+def inference(function: Function) -> Function:
+    """`torch.inference_mode`, but not entered where it is on already, which would take longer than a head's product."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        if torch.is_inference_mode_enabled():
+            return function(*arguments, **named)
+        with torch.inference_mode():
+            return function(*arguments, **named)
+
+    return run  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -167,7 +196,7 @@ class Head(nn.Module):
 
     def text_of(self, ids: Iterable[int]) -> str:
         """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""
-        return "".join(map(self._texts.__getitem__, ids))
+        return "".join([self._texts[i] for i in ids])
 
 
 class Frames(nn.Linear):
@@ -193,10 +222,10 @@ class Frames(nn.Linear):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, count, width)."""
-        columns = features[:, self.map.prefix :]
+        columns = features[:, self.map.prefix :, : self.used]
         if self.map.rows > 1:
-            columns = columns.unflatten(1, (self.map.rows, self.map.columns)).mean(dim=1)
-        return super().forward(columns[..., : self.used].reshape(-1, self.count, self.in_features))
+            columns = columns.view(-1, self.map.rows, self.map.columns, self.used).mean(dim=1)
+        return super().forward(columns.reshape(-1, self.count, self.in_features))
 
 
 class OnePassHead(Head):
@@ -212,14 +241,18 @@ class OnePassHead(Head):
         """(B, T, D) -> (B, places, classes) float32: the log of every place's distribution."""
         return self.logits(features).float().log_softmax(dim=2)
 
-    def texts_of(self, log_probs: torch.Tensor) -> Decoded:
-        """The texts that the likeliest classes of the places, of (B, places, classes) on the CPU, spell."""
-        best, ids = log_probs.max(dim=2)
-        return Decoded([self.text_of(row) for row in ids.tolist()], best.sum(dim=1).exp(), passes=1)
+    def texts_of(self, logits: torch.Tensor) -> Decoded:
+        """The texts that the likeliest classes of the places, of (B, places, classes), spell.
 
-    @torch.inference_mode()
+        Args:
+            logits: or log probabilities, which are logits as well.
+        """
+        ids = logits.argmax(dim=2).tolist()
+        return Decoded([self.text_of(row) for row in ids], lambda: _likeliest(logits), passes=1)
+
+    @inference
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        return self.texts_of(self.log_probs(features).cpu())
+        return self.texts_of(self.logits(features))
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         return {self.name: _ToLogProbs(encoder, self)}
@@ -232,6 +265,11 @@ class OnePassHead(Head):
             return self.texts_of(torch.from_numpy(session.array(log_probs)))
 
         return decode
+
+
+def _likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """(B, places, classes) -> (B,) float32: the probability of the likeliest class at every place."""
+    return logits.softmax(dim=2, dtype=torch.float32).amax(dim=2).prod(dim=1)
 
 
 class _ToLogProbs(OfPixels):
