@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seqocr.errors import InputError
+from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
 _SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
@@ -24,6 +26,8 @@ def run(command: Callable[[], Any]) -> NoReturn:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the locale has no such character
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         code = _exit_code(command)
@@ -51,10 +55,10 @@ def _exit_code(command: Callable[[], Any]) -> int:
     except BrokenPipeError:
         return _discarding(CLOSED)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", "\n".join(map(shown, str(error).split("\n"))), file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that may not be read
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(error)}", file=sys.stderr)
         return _discarding(2)
     return 0
 

@@ -17,7 +17,9 @@ def average(
     directory = output_folder(out)
 
     from seqocr.checkpoints import load_recognizer, save, weights_path
+    from seqocr.files import shown, writable
     from seqocr.train.average import averaged
 
+    writable(directory)
     save(averaged([load_recognizer(weights_path(name)) for name in recognizers]), directory)
-    print(f"averaged: {directory}")
+    print(f"averaged: {shown(directory)}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seqocr.cli.options import DataRoot, DataSet, Level
+from seqocr.errors import InputError
 
 
 def data(
@@ -19,13 +20,21 @@ def data(
     """Fetch and verify digits, and say what there is."""
     from seqocr.data import levels
     from seqocr.data.augment import Augmentation
+    from seqocr.data.images import suffixes
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import SPLITS, load_digits
+    from seqocr.files import replacing, shown, writable
 
+    layout = levels.level(level)
+    if picture is not None:
+        if picture.suffix.lower() not in suffixes():
+            raise InputError(f"--picture {shown(picture)}: give a name that ends in .png")
+        writable(picture.parent)
     for split in SPLITS:
         digits = load_digits(split, dataset, root)
         print(f"{split}: {len(digits):,} digits, {digits.source}")
         if split == "train" and picture is not None:
-            strings = SequenceMNIST(digits, augmentation=Augmentation(), layout=levels.level(level))
-            levels.contact_sheet(list(strings.batch(range(30))[0])).save(picture)
-            print(f"sample training strings: {picture}")
+            strings = SequenceMNIST(digits, augmentation=Augmentation(), layout=layout)
+            with replacing(picture) as temporary:
+                levels.contact_sheet(list(strings.batch(range(30))[0])).save(temporary)
+            print(f"sample training strings: {shown(picture)}")

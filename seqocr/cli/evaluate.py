@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from seqocr.cli.options import (
     DataRoot,
@@ -54,13 +55,14 @@ def evaluate(
     from seqocr.data.levels import level as layout_of
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
-    from seqocr.files import write_csv
+    from seqocr.files import shown, writable, write_csv
 
+    writable(directory)
     recognizer = load_reader(weights, device, engine)
     lines: LineFolder | SequenceMNIST
     if data is not None:
         lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
-        what = f"lines of {data}"
+        what = f"lines of {shown(data)}"
     else:
         layout = layout_of(level)
         digits = load_digits_or_validation(split, dataset, root)
@@ -68,7 +70,7 @@ def evaluate(
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
     predictions = evaluation.predict(recognizer, lines, names)
     if isinstance(lines, LineFolder):
-        predictions.insert(1, "file_name", [lines.lines[index].name for index in predictions["index"]])
+        predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {
         "predictions": predictions,
         "summary": evaluation.summary(predictions),
@@ -76,15 +78,15 @@ def evaluate(
         "confusion": evaluation.confusion(predictions, recognizer.charset),
         "comparisons": evaluation.comparisons(predictions),
     }
-    for name, table in tables.items():
-        write_csv(directory / f"{name}.csv", table)
-    shown = Table(title=f"{len(lines):,} {what}")
+    for name, rows in tables.items():
+        write_csv(directory / f"{name}.csv", rows)
+    table = Table(title=Text(f"{len(lines):,} {what}"))
     for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
-        shown.add_column(column, justify="left" if column == "head" else "right")
+        table.add_column(column, justify="left" if column == "head" else "right")
     for row in tables["summary"].itertuples():
         interval = f"{row.exact_low:.2%} to {row.exact_high:.2%}"
-        shown.add_row(
+        table.add_row(
             row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
         )
-    Console().print(shown)
-    print(f"tables: {directory}")
+    Console().print(table)
+    print(f"tables: {shown(directory)}")

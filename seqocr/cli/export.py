@@ -32,13 +32,15 @@ def export(
         raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
 
     from seqocr.checkpoints import load_recognizer, weights_path
+    from seqocr.files import shown, writable
     from seqocr.models.hugging_face import export_hugging_face
     from seqocr.runtimes.export import export as write
 
+    writable(directory)
     recognizer = load_recognizer(weights_path(weights))
     if runtime == "transformers":
         export_hugging_face(recognizer, directory)
-        print(f"{directory}: VisionEncoderDecoderModel with a TrOCRProcessor")
+        print(f"{shown(directory)}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
     for path in write(recognizer, directory, names, precision):
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")

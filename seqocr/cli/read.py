@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from seqocr.cli.options import Device, Engine, Weights, load_reader
-from seqocr.errors import InputError
+from seqocr.errors import InputError, check_bounds
+from seqocr.files import shown
 
 if TYPE_CHECKING:
     from seqocr.reading import Reading
+
+MOST_AT_ONCE = 4096  # images: more are not read faster
 
 
 def read(
@@ -32,16 +37,17 @@ def read(
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    """Read line images, dark on light or light on dark, and print file, text and confidence.
+    r"""Read line images, dark on light or light on dark, and print file, text and confidence.
 
     Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
+    In names, bytes that are no UTF-8 are written as \xff, and control characters as \n (in JSON, as JSON has them).
     """
     from seqocr.reading import image_files, read_files
 
     if form not in (None, "table", "json", "csv"):
         raise InputError(f"--format {form}: choose table, json or csv")
-    if batch < 1:
-        raise InputError(f"--batch {batch}: give a number of images from 1 up")
+    check_bounds("--batch", batch, 1, MOST_AT_ONCE)
+    check_bounds("--min-confidence", min_confidence, 0, 1)
     paths = image_files(images)
     unread = 0
 
@@ -62,28 +68,35 @@ def read(
 
 
 def _print_table(readings: Iterator[Reading]) -> None:
-    shown = Table("file", "text", "confidence")
-    for reading in readings:
-        shown.add_row(reading.file_name, reading.text, f"{reading.confidence:.4f}")
-    Console().print(shown)
+    table = Table("file", "text", "confidence")
+    for row in map(_row, readings):
+        table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
+    Console().print(table)
 
 
 def _print_tabs(readings: Iterator[Reading]) -> None:
-    for reading in readings:
-        print(f"{reading.file_name}\t{reading.text}\t{reading.confidence:.4f}")
+    for row in map(_row, readings):
+        print("\t".join(row))
 
 
 def _print_csv(readings: Iterator[Reading]) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["file_name", "text", "confidence"])
-    rows.writerows([r.file_name, r.text, f"{r.confidence:.4f}"] for r in readings)
+    rows.writerows(map(_row, readings))
+
+
+def _row(reading: Reading) -> list[str]:
+    return [shown(reading.file_name), shown(reading.text), f"{reading.confidence:.4f}"]
 
 
 def _print_json(readings: Iterator[Reading]) -> None:
     separator = "["
+    ascii_only = "utf" not in sys.stdout.encoding.lower()
     for r in readings:  # as they come: a folder may be large
-        row = {"file_name": r.file_name, "text": r.text, "confidence": round(r.confidence, 4)}
-        print(separator + json.dumps(row, ensure_ascii=False), end="")
+        # JSON has escapes of its own for control characters, but none for bytes that are no UTF-8.
+        name = os.fsencode(r.file_name).decode(errors="backslashreplace")
+        row = {"file_name": name, "text": r.text, "confidence": round(r.confidence, 4)}
+        print(separator + json.dumps(row, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
+from seqocr.files import shown, writable
 from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def train(
     """
     settings = TrainConfig(**(FINE_TUNING if "data" in source else {}) | config)
     begin, learned_from, directory = Start(**start), Source(**source), output_folder(out)
+    writable(directory)
 
     from seqocr.train import recipe  # after the settings, because it takes seconds to load
 
@@ -45,17 +47,17 @@ def train(
     for folder, trained in trainings:
         if begin.init is not None:
             _print_before_and_after(trained)
-        print(f"trained: {folder}")
+        print(f"trained: {shown(folder)}")
 
 
 def _print_before_and_after(trained: Recognizer) -> None:
     from seqocr.statistics import proportion
 
     history, lines = trained.provenance["validation"], trained.provenance["held_out"]
-    shown = Table(title=f"exact match on {lines:,} validation lines, by which the checkpoint was chosen")
+    table = Table(title=f"exact match on {lines:,} validation lines, by which the checkpoint was chosen")
     for column in ("head", "before", "after", "95 % CI"):
-        shown.add_column(column, justify="left" if column == "head" else "right")
+        table.add_column(column, justify="left" if column == "head" else "right")
     for head, after in history[-1]["exact"].items():
         share = proportion(round(after * lines), lines)
-        shown.add_row(head, f"{history[0]['exact'][head]:.2%}", f"{after:.2%}", f"{share.low:.2%} to {share.high:.2%}")
-    Console().print(shown)
+        table.add_row(head, f"{history[0]['exact'][head]:.2%}", f"{after:.2%}", f"{share.low:.2%} to {share.high:.2%}")
+    Console().print(table)
