@@ -12,7 +12,7 @@ import random
 import resource
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,8 @@ _SHARE = 0.05
 # ... and more seconds than the kernel's accounting, in ticks of 10 ms a core, is wrong by.
 _LEAST = 0.03
 _QUIET_FOR = 0.25  # seconds that nothing else must run before a visit is made again
-_WAIT_AT_MOST = 4.0  # seconds for that, each time
-# Of a part: visits made again, as a share of those planned, and seconds spent waiting.
-AGAIN = 1.0
-_WAITING = 60.0
+_WAIT_AT_MOST = 8.0  # seconds for that; a machine that is still busy then is taken to be so for good
+AGAIN = 1.0  # visits made again, of a part, as a share of those planned
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> tuple[Any, dict[str, float]]:
@@ -86,15 +84,15 @@ def disturbance(before: Moment, after: Moment) -> dict[str, Any]:
     return {"others": round(others, 3), "stolen": round(stolen, 3), "disturbed": disturbed}
 
 
-def wait_for_quiet(at_most: float) -> float:
-    """Wait until nothing else has run for a moment; returns the seconds waited."""
+def quiet_within(seconds: float) -> bool:
+    """Wait until nothing else has run for a moment; whether that came about."""
     start = time.perf_counter()
-    while time.perf_counter() - start < at_most:
+    while time.perf_counter() - start < seconds:
         before = Moment.now()
         time.sleep(_QUIET_FOR)
         if not disturbance(before, Moment.now())["disturbed"]:
-            break
-    return time.perf_counter() - start
+            return True
+    return False
 
 
 @dataclass
@@ -113,7 +111,6 @@ class Rounds:
     table: str
     count: int
     warmup: int = 1
-    waited: float = field(default=0.0, init=False)
 
     @property
     def total(self) -> int:
@@ -160,8 +157,8 @@ class Rounds:
                 if not last:
                     budget -= 1
                     left.append((attempt + 1, each))
-                    if self.waited < _WAITING:
-                        self.waited += wait_for_quiet(_WAIT_AT_MOST)
+                    if not quiet_within(_WAIT_AT_MOST):
+                        budget = 0
             self.store.write(self.table, pd.DataFrame(rows))
             reporter.advance(note)
 

@@ -27,7 +27,7 @@ def noted(monkeypatch):
     """What each visit is said to have been disturbed by, in turn; quiet at the end."""
     states: list[dict] = []
     monkeypatch.setattr(timer, "disturbance", lambda before, after: states.pop(0) if states else QUIET)
-    monkeypatch.setattr(timer, "wait_for_quiet", lambda at_most: 0.0)
+    monkeypatch.setattr(timer, "quiet_within", lambda seconds: True)
     return states
 
 
@@ -60,6 +60,13 @@ def test_the_budget_ends_and_what_is_left_counts_as_disturbed(tmp_path, noted):
     assert found["again"] == timer.AGAIN * 5 * 2
     assert found["disturbed"] == 8
     assert len(counted(rows)) == 8
+
+
+def test_a_machine_that_stays_busy_is_not_waited_for(tmp_path, noted, monkeypatch):
+    noted += [BUSY] * 100
+    monkeypatch.setattr(timer, "quiet_within", lambda seconds: False)
+    rows = measure(Store(tmp_path))
+    assert effort(rows) == {"visits": 11, "again": 1, "disturbed": 8}
 
 
 def test_a_warm_up_is_not_made_again(tmp_path, noted):
