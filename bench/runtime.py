@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from seqocr.errors import InputError
+from bench import ways
 from seqocr.models.base import Variant
 from seqocr.models.recognizer import Recognizer
 
@@ -63,11 +63,4 @@ class Runtime:
 
 def exportable(recognizer: Recognizer) -> Recognizer:
     """The recognizer with those of its heads that say which graphs they are."""
-
-    def says(head: Any) -> bool:
-        try:
-            return bool(head.graphs(recognizer.encoder))
-        except InputError:
-            return False
-
-    return recognizer.with_heads([name for name, head in recognizer.heads.items() if says(head)]).eval()
+    return recognizer.with_heads([name for name in recognizer.heads if name in ways.exportable()]).eval()

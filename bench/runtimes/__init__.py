@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.runtime import Prepared, Runtime
@@ -31,3 +32,8 @@ def prepare(name: str, recognizer: Recognizer, folder: Path) -> Prepared:
         folder: where graphs are written, if it needs any; those found there are taken as this recognizer's.
     """
     return runtimes()[name].prepare(recognizer, folder)
+
+
+def not_here(names: Iterable[str]) -> dict[str, str]:
+    """Those of some runtimes that cannot be had here, and why."""
+    return {name: why for name in names if (why := missing(name))}

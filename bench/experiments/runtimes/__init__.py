@@ -1,0 +1,78 @@
+"""How far does a good runtime narrow the gap? The same weights through several runtimes, from pixels to text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import strings, subjects
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiments.runtimes import page, reading, timing
+from bench.experiments.runtimes.numbers import Results, agreement, timed
+from bench.runtimes import runtimes
+from bench.store import Store
+from bench.subjects import SMALL_NATIVE, SUBJECTS, TINY
+from seqocr.progress import Reporter
+
+
+class Runtimes(Experiment):
+    name = "runtimes"
+    order = 60
+    code = ("bench.runtime", "bench.runtimes", "bench.strings")
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if preset != "full" or bench.device.type != "cpu":
+            return []
+        found = runtimes()
+        quick = tuple(name for name, each in found.items() if not each.slow_to_load)
+        settings = (
+            timing.Settings(TINY, tuple(found), 14, batch=64, repeats=2),
+            timing.Settings(SMALL_NATIVE, quick, 10, batch=8),
+        )
+        parts = []
+        for each in settings:
+            code = (*subjects.CODE, "bench.timer", timing.__name__, *_code(each.runtimes))
+            parts.append(Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup, code=code))
+        read = reading.Settings(tuple(found))
+        code = (*strings.CODE, reading.__name__, *_code(read.runtimes))
+        agreed = Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False, code=code)
+        return [*parts, agreed]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        how = timing if isinstance(part.settings, timing.Settings) else reading
+        how.measure(part, bench, reporter)
+
+    def results(self, store: Store) -> Results | None:
+        parts = {name.removeprefix("runtimes-"): store.read(name) for name in stored(store, self.name)}
+        subjects = {name: timed(SUBJECTS[name], parts[name]) for name in SUBJECTS if name in parts}
+        not_run: dict[str, str] = {}
+        for name in parts:
+            not_run |= store.facts(f"runtimes-{name}").get("not_run", {})
+        return Results(subjects, agreement(parts.get("agreement")), not_run) if subjects else None
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return {
+            "runtime_slopes": results.slopes(),
+            "runtime_overhead": results.overhead(),
+            "runtime_speed": results.speed(),
+            "runtime_agreement": results.agreement,
+        }
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"runtimes": partial(page.runtimes_plot, results)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        return [page.section(results)]
+
+
+EXPERIMENT = Runtimes()
+
+
+def _code(names: tuple[str, ...]) -> list[str]:
+    """The modules that runtimes run."""
+    found = runtimes()
+    return [module for name in names for module in found[name].code]

@@ -1,0 +1,113 @@
+"""What the report says and shows of runtimes."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import plots, ways
+from bench.experiment import LONGEST_TABLE, Section
+from bench.experiments.runtimes.numbers import Results, Timed
+from bench.experiments.runtimes.timing import BATCH, LENGTHS
+from bench.formatting import listed, not_run, points, ratio, time
+from bench.palette import look
+from bench.runtimes import EAGER
+from bench.subjects import TASK_LENGTH
+from seqocr.statistics import Value
+
+
+def section(results: Results) -> Section:
+    absent = not_run({f"`{name}`": why for name, why in results.not_run.items()})
+    said = [_gap(results.main), _same(results.agreement), absent]
+    details = {f"Runtimes, {t.subject.label}": _table(t) for t in results.subjects.values() if t is not results.main}
+    details["Strings a second in batches, by runtime"] = _rates(results)
+    text = " ".join(filter(None, said))
+    return Section("Runtimes", text, "runtimes", _table(results.main).head(LONGEST_TABLE), details)
+
+
+def _gap(t: Timed) -> str:
+    """How far the best runtime narrows it."""
+    generate, own = ways.autoregressive()[:2]
+    best = min((name for name in t.runtimes if own in t.variants(name)), key=lambda name: t.slope(name, own).estimate)
+    before, after = t.fastest(EAGER), t.fastest(best)
+    return (
+        f"{t.subject.label}, batch 1, image to text, confidence included. In eager mode a symbol costs `{own}` "
+        f"{ratio(t.over_generate(EAGER, own))} of what it costs `{generate}`; in `{best}`, the best runtime, "
+        f"{ratio(t.over_generate(best, own))}. So a good runtime narrows the gap. At n = {TASK_LENGTH} in eager mode, "
+        f"`{generate}` takes {ratio(t.over(EAGER, generate, before))} times and `{own}` "
+        f"{ratio(t.over(EAGER, own, before))} times as long as `{before}`. In `{best}`, `{own}` takes "
+        f"{ratio(t.over(best, own, after))} times as long as `{after}`."
+    )
+
+
+def _same(agreement: pd.DataFrame) -> str:
+    """Which runtimes read as eager mode does, and what the others read otherwise."""
+    others = agreement[agreement["runtime"] != EAGER]
+    if others.empty:
+        return ""
+    worst = others.loc[others.groupby("runtime", sort=False)["disagreements"].idxmax()].to_dict("records")
+    same = [f"`{row['runtime']}`" for row in worst if row["disagreements"] == 0]
+    said = (
+        [f"{listed(same)} read{'s' if len(same) == 1 else ''} all as eager mode does, with every head"] if same else []
+    )
+    said += [
+        f"`{row['runtime']}` reads {row['disagreements']} otherwise with `{row['head']}`, "
+        f"which changes exact match by {points(Value.of(row, 'difference'))} points"
+        for row in worst
+        if row["disagreements"] > 0
+    ]
+    return f"Of {others['strings'].max():,} strings of the task, {'; '.join(said)}."
+
+
+def _table(t: Timed) -> pd.DataFrame:
+    """One row a runtime for the autoregressive head, after one for `generate` in eager mode."""
+    generate, own = ways.autoregressive()[:2]
+    rows = []
+    for runtime, way in [(EAGER, generate), *((name, own) for name in t.runtimes if own in t.variants(name))]:
+        head = t.fastest(runtime)
+        rows.append(
+            {
+                "runtime": f"{runtime}, `{way}`",
+                "ms a symbol": time(t.slope(runtime, way)),
+                f"over eager `{generate}`": ratio(t.over_generate(runtime, way)),
+                f"n = {TASK_LENGTH}, ms": time(t.seconds(runtime, way).times(1e3)),
+                "over one pass": ratio(t.over(runtime, way, head)),
+                "one pass over encoder": ratio(t.over(runtime, head, "encoder")),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _rates(results: Results) -> pd.DataFrame:
+    shown, rows = ("encoder", *ways.heads()), []
+    for t in results.subjects.values():
+        for runtime in t.runtimes:
+            rates = {way: time(t.rate(runtime, way)) for way in t.variants(runtime, BATCH) if way in shown}
+            row = {"model": t.subject.label, "runtime": runtime, "batch": t.batch, "encoder": rates.pop("encoder")}
+            rows.append({**row, **{f"`{way}`": rate for way, rate in rates.items()}})
+    return pd.DataFrame(rows).fillna("")
+
+
+def runtimes_plot(results: Results) -> Figure:
+    """Image to text at the task's length by runtime; beside it, what a symbol costs autoregressive heads."""
+    figure, axes = plots.panels(2 * len(results.subjects), 4.6, 2.8)
+    shown = ways.deployed()
+    for t, whole, symbol in zip(results.subjects.values(), axes[::2], axes[1::2], strict=True):
+        places = {runtime: -place for place, runtime in enumerate(t.runtimes)}
+        for runtime, place in places.items():
+            for i, way in enumerate(shown):
+                y = place + 0.12 * ((len(shown) - 1) / 2 - i)  # side by side, so that intervals do not cover
+                if way in t.variants(runtime):
+                    plots.point(whole, t.seconds(runtime, way).times(1e3), y, look(way))
+                if way in t.variants(runtime, LENGTHS):
+                    plots.point(symbol, t.slope(runtime, way), y, look(way))
+        for axis, what in ((whole, f"image to text, n = {TASK_LENGTH}, ms"), (symbol, "ms a symbol")):
+            axis.set_xscale("log")
+            plots.plain_log_axis(axis, "x")
+            axis.set_yticks(list(places.values()), list(places) if axis is whole else [""] * len(places))
+            axis.set_ylim(0.5 - len(places), 0.5)
+            axis.set_xlabel(what)
+            axis.set_title(t.subject.label, fontsize=10)
+    figure.suptitle("The same weights in several runtimes, batch 1 (95 % CI)", fontsize=11)
+    plots.legend(figure, shown)
+    return figure

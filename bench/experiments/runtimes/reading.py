@@ -1,0 +1,50 @@
+"""Reading the task's strings in every runtime. Nothing is timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import torch
+
+from bench import ways
+from bench.experiment import Bench, Part
+from bench.runtimes import not_here, prepare
+from bench.strings import readings, task_strings
+from seqocr.checkpoints import load_recognizer
+from seqocr.models.base import Variant
+from seqocr.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Settings:
+    runtimes: tuple[str, ...]
+    strings: int = 2000
+
+
+def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
+    """Each runtime's readings are saved as they come, so that a run that was killed goes on with the next."""
+    store, settings = bench.store, part.settings
+    not_run = not_here(settings.runtimes)
+    store.add_facts(part.name, not_run=not_run)
+    strings = task_strings(settings.strings)
+    images, texts = strings.batch(range(len(strings)))
+    recognizer = load_recognizer(part.weights[0])
+    pixel_values = recognizer.processor(images)
+    tables = [store.read(part.name)] if store.has(part.name) else []
+    done = set(tables[0]["runtime"]) if tables else set()
+    with TemporaryDirectory() as folder:
+        for name in (name for name in settings.runtimes if name not in {*not_run, *done}):
+            heads = prepare(name, recognizer, Path(folder)).heads
+            for head in (head for head in ways.heads() if head in heads):
+                read = partial(_texts, heads[head])
+                tables.append(readings(read, pixel_values, texts, runtime=name, head=head))
+            store.write(part.name, pd.concat(tables, ignore_index=True))
+            reporter.advance(part.name)
+
+
+def _texts(decode: Variant, pixel_values: torch.Tensor) -> list[str]:
+    return decode(pixel_values).texts

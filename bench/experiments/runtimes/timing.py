@@ -1,0 +1,96 @@
+"""Timing runtimes: encoder and heads one by one, in batches, and autoregressive heads at every length."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from bench import ways
+from bench.experiment import Bench, Part
+from bench.runtime import Prepared
+from bench.runtimes import EAGER, not_here, prepare
+from bench.strings import rested
+from bench.subjects import TASK_LENGTH, Subject, bind
+from bench.timer import Rounds, clock
+from seqocr.models.base import Variant
+from seqocr.progress import Reporter
+
+SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runtime
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    runtimes: by name; those that cannot be had here are left out, and it is noted why.
+    batch: strings read at once, beside batch 1, at the task's length.
+    lengths: that autoregressive heads write, at batch 1.
+    repeats: of every call at batch 1 in a visit.
+    """
+
+    subject: Subject
+    runtimes: tuple[str, ...]
+    rounds: int
+    batch: int
+    lengths: tuple[int, ...] = (1, 5, 20, 50)
+    repeats: int = 1
+    warmup: int = 2
+
+
+def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
+    """A visit is one runtime's single strings, its lengths, or its batches. There, the encoder and every way to decode
+    are timed in random order, from pixels to text, confidence included."""
+    settings: Settings = part.settings
+    not_run = not_here(settings.runtimes)
+    bench.store.add_facts(part.name, not_run=not_run)
+    bound = bind(settings.subject, (TASK_LENGTH, *settings.lengths), bench.device)[TASK_LENGTH]
+    inputs = {batch: bound.pixel_values(batch) for batch in (1, settings.batch)}
+    here = [name for name in settings.runtimes if name not in not_run]
+    with TemporaryDirectory() as folder:
+        prepared = {name: prepare(name, bound.recognizer, Path(folder)) for name in here}
+        visits = {f"{name}, {what}": (name, what) for name in prepared for what in (SINGLE, LENGTHS, BATCH)}
+
+        def visit(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            name, what = visits[each]
+            batch = settings.batch if what == BATCH else 1
+            lengths = settings.lengths if what == LENGTHS else (TASK_LENGTH,)
+            lengths *= 1 if what == BATCH else settings.repeats
+            works = _works(name, prepared[name], what, inputs[batch])
+            for variant in shuffle.sample(list(works), len(works)):
+                rested(partial(works[variant], min(lengths)))
+                for n in shuffle.sample(lengths, len(lengths)):
+                    passes, sample = clock(partial(works[variant], n), bench.device)
+                    of = {"runtime": name, "what": what, "variant": variant, "length": n, "batch": batch}
+                    yield {**of, "passes": passes, **sample}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(list(visits), visit, reporter, part.name)
+
+
+def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:
+    """What a visit times: each takes a length, and gives the passes made."""
+
+    def encode(length: int) -> int:
+        prepared.encoder(pixel_values)
+        return 0
+
+    def read(decode: Variant, length: int) -> int:
+        decoded = decode(pixel_values, length=length)
+        passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
+        return passes
+
+    names = dict.fromkeys((*(ways.autoregressive() if name == EAGER else ()), *ways.heads()))
+    if what == LENGTHS:
+        return {way: partial(read, prepared.heads[way]) for way in _growing(names, prepared)}
+    return {"encoder": encode, **{way: partial(read, prepared.heads[way]) for way in names if way in prepared.heads}}
+
+
+def _growing(names: dict[str, None], prepared: Prepared) -> list[str]:
+    found = ways.ways()
+    return [way for way in names if way in prepared.heads and not found[way].one_pass]
