@@ -11,7 +11,7 @@ import pandas as pd
 from bench import ways
 from bench.experiment import Claim
 from bench.experiments import experiments
-from bench.experiments.latency import fastest
+from bench.experiments.latency.numbers import fastest
 from bench.formatting import listed, markdown_table, points, ratio, share, time
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from bench import ways
+from bench.timer import clock
 from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
 from seqocr.models.heads import HEADS
@@ -15,7 +19,7 @@ from seqocr.models.recognizer import Recognizer
 
 LENGTHS = (1, 2, 5, 10, 20, 50)
 TASK_LENGTH = 5  # symbols in a string of the task, and of everything not measured against length
-CODE = ("bench.subjects", "seqocr.models.recognizer", "seqocr.models.encoder", "seqocr.models.presets")
+CODE = ("bench.subjects", "bench.timer", "seqocr.models.recognizer", "seqocr.models.encoder", "seqocr.models.presets")
 _SEED = 0
 
 
@@ -94,3 +98,18 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
                 recognizer.head_settings[name] = able
         bound[length] = Bound(recognizer.to(device).eval(), length, device)
     return bound
+
+
+def in_turn(
+    bound: Bound, names: tuple[str, ...], pixel_values: torch.Tensor, shuffle: random.Random
+) -> Iterator[dict[str, Any]]:
+    """Every way to decode, image to text, in random order; the confidence is asked for once the text is there."""
+    encoder, variants = bound.recognizer.encoder, bound.variants()
+    with torch.inference_mode():
+        for name in shuffle.sample(names, len(names)):
+            features, sample = clock(partial(encoder, pixel_values), bound.device)
+            yield {"variant": name, "phase": "encode", **sample}
+            decoded, sample = clock(partial(variants[name], features, length=bound.length), bound.device)
+            yield {"variant": name, "phase": "decode", "passes": decoded.passes, **sample}
+            _, sample = clock(lambda decoded=decoded: decoded.confidences, bound.device)  # type: ignore[misc]
+            yield {"variant": name, "phase": "confidence", **sample}

@@ -12,11 +12,11 @@ import pytest
 
 from bench import dependencies
 from bench.experiment import Bench
-from bench.experiments import experiments, latency
+from bench.experiments import experiments, throughput
 from bench.store import Store, changes
 from seqocr.errors import InputError
 
-ROOT = Path(latency.__file__).parent.parent.parent
+ROOT = Path(throughput.__file__).parent.parent.parent
 
 
 def test_tables_are_the_same_bytes_and_texts_stay_texts(tmp_path):
@@ -76,7 +76,7 @@ def loaded(path: Path, text: str):
 
 @pytest.fixture
 def text():
-    return Path(latency.__file__).read_text()
+    return Path(throughput.__file__).read_text()
 
 
 def digest(path: Path, text: str) -> str:
@@ -85,29 +85,66 @@ def digest(path: Path, text: str) -> str:
 
 
 def test_headings_words_plots_comments_and_docstrings_measure_nothing_again(tmp_path, text):
-    path = tmp_path / "copied_latency.py"
+    path = tmp_path / "copied_throughput.py"
     before = digest(path, text)
     for old, new in (
-        ('"Where the time goes", text', '"Other words", text'),
-        ("def latency_plot(results: Results, only", "def latency_plot(results: Results, renamed"),
-        ('"""A visit is one length.', '"""Another docstring.'),
-        ("# 1 and 2 would touch on a long axis.", "# Another comment."),
-        ("FLAT = 1.25", "FLAT = 1.3"),
+        ('Section("Throughput", text', 'Section("Other words", text'),
+        ('figure.suptitle(f"Throughput', 'figure.suptitle(f"Speed'),
+        ('"""How many strings a second', '"""Another docstring'),
+        ("        rounds = Rounds(", "        # A comment.\n        rounds = Rounds("),
+        ('"full": (', '"fuller": ('),
     ):
         assert old in text
         assert digest(path, text.replace(old, new)) == before
 
 
-def test_what_measuring_reaches_counts_through_methods_functions_and_constants(tmp_path, text):
-    path = tmp_path / "copied_latency.py"
+def test_what_measuring_reaches_counts(tmp_path, text):
+    path = tmp_path / "copied_throughput.py"
     before = digest(path, text)
     for old, new in (
-        ("for repeat in range(settings.repeats):", "for repeat in range(settings.repeats + 1):"),
-        ('yield {"variant": name, "phase": "confidence", **sample}', "pass"),
-        ("    study: bool = False\n", "    study: bool = True\n"),
+        (
+            "in_turn(bound, ways.timed(deployed=True), inputs[batch], shuffle)",
+            "in_turn(bound, (), inputs[batch], shuffle)",
+        ),
+        ("    warmup: int = 1\n", "    warmup: int = 2\n"),
     ):
         assert old in text
         assert digest(path, text.replace(old, new)) != before
+
+
+def test_functions_and_constants_that_measuring_reaches_count_and_no_others(tmp_path):
+    text = """
+N = 3
+M = 4
+
+
+def inner():
+    return N
+
+
+def outer():
+    return M
+
+
+class Toy:
+    def measure(self):
+        return self.helped()
+
+    def helped(self):
+        return inner()
+
+    def drawn(self):
+        return outer()
+
+
+EXPERIMENT = Toy()
+"""
+    path = tmp_path / "toy_measured.py"
+    before = digest(path, text)
+    assert digest(path, text.replace("M = 4", "M = 5")) == before
+    assert digest(path, text.replace("return outer()", "return 0")) == before
+    assert digest(path, text.replace("N = 3", "N = 5")) != before
+    assert digest(path, text.replace("return N", "return -N")) != before
 
 
 def test_a_head_brings_its_own_modules_and_no_other_heads():

@@ -49,7 +49,7 @@ class Costs(Experiment):
     name = "costs"
     order = 80
     timed = True  # the rates are
-    code = (*CODE, "bench.counting", "bench.timer")
+    code = (*CODE, "bench.counting")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         found = []

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 
 from bench import plots, ways
 from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.experiments.latency import in_turn
 from bench.formatting import time
 from bench.store import Store
-from bench.subjects import CODE, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
+from bench.subjects import CODE, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind, in_turn
 from bench.timer import ByRound, Rounds, counted
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
@@ -60,7 +59,7 @@ class Results:
 class Throughput(Experiment):
     name = "throughput"
     order = 50
-    code = (*CODE, "bench.timer", "bench.experiments.latency")
+    code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         return [Part(f"throughput-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]

@@ -1,0 +1,110 @@
+"""What does a head cost as the string grows? Milliseconds from image to text against length, at batch 1."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import ways
+from bench.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.experiments.latency import page
+from bench.experiments.latency.numbers import Results, tables, timed
+from bench.store import Store
+from bench.subjects import (
+    CODE,
+    LENGTHS,
+    SMALL_NATIVE,
+    SMALL_SQUARE,
+    SUBJECTS,
+    TINY,
+    TINY_GROWING,
+    Subject,
+    bind,
+    in_turn,
+)
+from bench.timer import Rounds
+from seqocr.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    repeats: of every call in a visit.
+    study: also time the ways to decode that nobody deploys.
+    """
+
+    subject: Subject
+    lengths: tuple[int, ...]
+    rounds: int
+    repeats: int = 1
+    warmup: int = 1
+    study: bool = False
+
+
+# Rounds are spent where a claim needs them: a short call is repeated, a long one needs few rounds, and what costs most,
+# 384×384 pixels, is timed at the lengths that claims are about.
+PRESETS = {
+    "smoke": (Settings(TINY, (1, 5, 10), 3), Settings(SMALL_NATIVE, (1, 5, 10), 2)),
+    "default": (
+        Settings(TINY, LENGTHS, 16, repeats=2, study=True),
+        Settings(SMALL_NATIVE, LENGTHS, 10),
+        Settings(SMALL_SQUARE, (1, 5, 50), 6),
+        Settings(TINY_GROWING, (1, 5, 20, 50), 6),
+    ),
+    "full": (
+        Settings(TINY, LENGTHS, 24, repeats=3, warmup=2, study=True),
+        Settings(SMALL_NATIVE, LENGTHS, 16, warmup=2, study=True),
+        Settings(SMALL_SQUARE, (1, 5, 20, 50), 10),
+        Settings(TINY_GROWING, LENGTHS, 10),
+    ),
+}
+
+
+class Latency(Experiment):
+    name = "latency"
+    order = 10
+    code = CODE
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """A visit is one length. There, every way to decode is timed in random order, each after an encoder run that is
+        timed too, as in use; drift of the machine hits all alike, and ratios within a round are what is compared."""
+        settings: Settings = part.settings
+        bound = bind(settings.subject, settings.lengths, bench.device)
+        inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}
+        names = ways.timed(deployed=not settings.study)
+
+        def visit(length: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            for repeat in range(settings.repeats):
+                for row in in_turn(bound[length], names, inputs[length], shuffle):
+                    yield {"length": length, "repeat": repeat, **row}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(settings.lengths, visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        parts = {name.removeprefix("latency-"): store.read(name) for name in stored(store, self.name)}
+        return Results({s: timed(SUBJECTS[s], parts[s]) for s in SUBJECTS if s in parts}) if parts else None
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return tables(results)
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"latency": partial(page.latency_plot, results), "breakdown": partial(page.breakdown_plot, results)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        return [page.growth(results), page.whole(results)]
+
+    def claims(self, results: Results) -> list[Claim]:
+        return page.claims(results)
+
+
+EXPERIMENT = Latency()

@@ -1,0 +1,151 @@
+"""What the report says and draws of latency."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import plots, ways
+from bench.experiment import Claim, Section
+from bench.experiments.latency.numbers import Results, fastest
+from bench.formatting import ratio, time
+from bench.palette import look
+from bench.subjects import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
+from seqocr.statistics import Value
+
+FLAT = 1.25  # decoding the longest string over the shortest, below which a head's cost does not grow
+
+
+def claims(results: Results) -> list[Claim]:
+    """Growth, share of the encoder and speed, of every subject with a fixed image."""
+    found = []
+    for t in results.fixed:
+        label, (generate, own) = t.subject.label, ways.autoregressive()[:2]
+        for head in ways.one_pass():
+            flat = t.flatness(head)
+            found.append(Claim(f"{label}: `{head}`, longest over shortest", _flat(flat), flat))
+            whole = t.over_encoder(head, TASK_LENGTH)
+            said = _over(whole, 1.25, "large", "small")
+            found.append(Claim(f"{label}: `{head}`, whole over encoder", said, whole))
+        best = fastest(t)
+        for over in (generate, own):
+            value = t.speedup(best, over, TASK_LENGTH)
+            said = _over(value, 1, "faster", "slower")
+            found.append(Claim(f"{label}: one pass over `{over}`", said, value))
+        slope = t.slope(own)
+        found.append(
+            Claim(f"{label}: `{own}` grows with n", "grows" if slope.low > 0 else "not seen", slope, ratio=False)
+        )
+    return found
+
+
+def _flat(value: Value) -> str:
+    return "flat" if value.estimate < FLAT else "grows"
+
+
+def _over(value: Value, limit: float, above: str, below: str) -> str:
+    return above if value.estimate > limit else below
+
+
+def growth(results: Results) -> Section:
+    """How cost grows with length."""
+    rows, worst = [], 1.0
+    for t in results.fixed:
+        for variant in ways.deployed():
+            flat = t.flatness(variant)
+            if variant in ways.one_pass():
+                worst = max(worst, flat.estimate)
+            rows.append(
+                {
+                    "model": t.subject.label,
+                    "way to decode": f"`{variant}`",
+                    "ms a symbol": time(t.slope(variant)),
+                    f"n = {max(t.lengths)} over n = {min(t.lengths)}": ratio(flat),
+                }
+            )
+    text = (
+        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head does the same work whatever "
+        f"the text: decoding the longest string takes it {worst:.2f} times as long as the shortest, at most. "
+        "The table is of decoding alone; the encoder comes on top, for every head alike."
+    )
+    for t in results.subjects.values():
+        if t.subject.grows:
+            text += (
+                f" Where the image grows with the string ({t.subject.label}), no head is O(1): the encoder alone then "
+                f"takes {time(t.slope('encoder'), ' ms')} a symbol."
+            )
+    return Section("Cost against length", text, "latency", pd.DataFrame(rows))
+
+
+def whole(results: Results) -> Section:
+    """What dropping autoregression saves of the whole."""
+    rows = []
+    for t in results.fixed:
+        head = fastest(t)
+        rows.append(
+            {
+                "model": t.subject.label,
+                "encoder, ms": time(t.encode(TASK_LENGTH)),
+                **{
+                    f"times as fast as `{over}`": ratio(t.speedup(head, over, TASK_LENGTH))
+                    for over in ways.autoregressive()
+                },
+                **{f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in ways.one_pass()},
+            }
+        )
+    text = (
+        f"From image to text, n = {TASK_LENGTH}, batch 1, confidence included; the faster one-pass head. The encoder "
+        "is the floor for every head: the larger the image, the less there is to save by decoding at once."
+    )
+    found = results.subjects
+    if {SMALL_SQUARE.name, SMALL_NATIVE.name} <= set(found):
+        large, small = found[SMALL_SQUARE.name], found[SMALL_NATIVE.name]
+        start = large.total(ways.autoregressive()[0], TASK_LENGTH).estimate
+        head = start / large.total(fastest(large), TASK_LENGTH).estimate
+        image = start / small.total(ways.autoregressive()[0], TASK_LENGTH).estimate
+        both = start / small.total(fastest(small), TASK_LENGTH).estimate
+        text += (
+            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {head:.2f} times as fast, a "
+            f"32×160 image alone {image:.1f} times, both together {both:.1f} times."
+        )
+    return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
+
+
+def latency_plot(results: Results, only: int | None = None) -> Figure:
+    """Milliseconds a string against its length, one panel a subject, with bands of 95 % confidence."""
+    subjects = list(results.subjects.values())
+    figure, axes = plots.panels(len(subjects), 4.6, 3.3)
+    for axis, t in zip(axes, subjects, strict=True):
+        for variant in (*t.variants, "encoder"):
+            plots.curve(axis, variant, t.lengths, [t.total(variant, n) for n in t.lengths])
+        # Ways for study may leave the frame, so that the others stay readable.
+        axis.set_ylim(0, 1.12 * max(t.total(v, max(t.lengths)).estimate for v in ways.deployed()))
+        axis.set_title(t.subject.label, fontsize=10)
+        # 1 and 2 would touch on a long axis.
+        axis.set_xticks(t.lengths if max(t.lengths) <= 10 else [n for n in t.lengths if n != 2])
+        axis.set_xlabel("symbols written, n")
+        axis.set_ylabel("image to text, ms")
+    figure.suptitle("Latency against length, batch 1 (95 % CI)", fontsize=11)
+    present = {v for t in subjects for v in t.variants}
+    plots.legend(figure, [*(v for v in ways.ways() if v in present), "encoder"])
+    return figure
+
+
+def breakdown_plot(results: Results) -> Figure:
+    """Encoder and decoder milliseconds of each variant, stacked, at the task's length and at the longest."""
+    parts = [(t, n) for t in results.fixed for n in sorted({TASK_LENGTH, max(t.lengths)})]
+    figure, axes = plots.panels(len(parts), 4.6, 2.1)
+    for axis, (t, n) in zip(axes, parts, strict=True):
+        shown = list(ways.deployed())[::-1]
+        encode = t.encode(n).estimate
+        decode = [t.decode(v, n).estimate for v in shown]
+        axis.barh(shown, [encode] * len(shown), color="#BBBBBB")
+        axis.barh(shown, decode, left=encode, color=[look(v).colour for v in shown])
+        for y, ms in enumerate(decode):
+            axis.text(encode + ms, y, f" {ms / (encode + ms):.0%}", va="center", fontsize=8)
+        axis.set_xlim(0, (encode + max(decode)) * 1.14)
+        axis.grid(axis="y", visible=False)
+        axis.set_title(f"{t.subject.label}, n = {n}", fontsize=10)
+        axis.set_xlabel("ms")
+    figure.suptitle("Where the time goes: encoder (grey) and decoder (colour, with its share)", fontsize=11)
+    return figure
