@@ -17,6 +17,8 @@ from synthetic import finished_run
 
 import bench.runtime
 import bench.runtimes
+import bench.strings as strings
+import bench.timer as timer
 from bench import ways
 from bench.experiment import LONGEST_TABLE, Bench, Part
 from bench.experiments.runtimes import EXPERIMENT, reading, timing
@@ -351,13 +353,12 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: Recognizer
 ) -> None:
     chosen = tuple(name for name in ("eager", "onnxruntime") if not missing(name))
+    monkeypatch.setattr(timer, "AGAIN", 0)  # other tests run meanwhile
     graphs, preparing = tmp_path / "graphs", prepare
     absent = {"openvino": "not here"}
     for module in (timing, reading):  # the same weights: what is exported for the clock will do
         monkeypatch.setattr(module, "prepare", lambda name, given, _: preparing(name, given, graphs))
-        monkeypatch.setattr(
-            module, "not_here", lambda names: {name: why for name, why in absent.items() if name in names}
-        )
+        monkeypatch.setattr(module, "not_here", lambda names: {name: absent[name] for name in names if name in absent})
     monkeypatch.setattr(timing, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
     bench_ = Bench(Store(tmp_path / "run"), task=tmp_path / "weights")
     settings = timing.Settings(TINY, (*chosen, "openvino"), 2, MANY, (1, 5, 7), repeats=2, warmup=1)
@@ -387,17 +388,18 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         again.setattr(timing, "clock", lambda *_: pytest.fail("measured again"))
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
 
-    import bench.strings as strings
-
     monkeypatch.setattr(strings, "held_out_digits", lambda: barred(100))
     save(recognizer, tmp_path / "weights")
     part = Part("runtimes-agreement", reading.Settings((*chosen, "openvino"), 20), weights=(tmp_path / "weights",))
     EXPERIMENT.measure(replace(part, settings=reading.Settings(chosen[:1], 20)), bench_, Silent())  # type: ignore[arg-type]
     with monkeypatch.context() as killed:  # what was read before a kill is not read again
-        prepared = []
-        killed.setattr(
-            reading, "prepare", lambda name, *rest: prepared.append(name) or preparing(name, rest[0], graphs)
-        )
+        prepared: list[str] = []
+
+        def noted(name: str, given: Recognizer, folder: Path) -> Prepared:
+            prepared.append(name)
+            return preparing(name, given, graphs)
+
+        killed.setattr(reading, "prepare", noted)
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
         assert prepared == list(chosen[1:])
     found = agreement(bench_.store.read(part.name))
@@ -410,8 +412,6 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
 def test_weights_without_some_heads_are_read_with_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: Recognizer
 ) -> None:
-    import bench.strings as strings
-
     monkeypatch.setattr(strings, "held_out_digits", lambda: barred(100))
     save(recognizer.with_heads(["ctc"]), tmp_path / "weights")
     bench_ = Bench(Store(tmp_path / "run"))
