@@ -163,9 +163,8 @@ class Levels(Experiment):
         text = (
             f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
             f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
-            "weights. `ar` minus the best one-pass head, in points of exact match on the same strings (Tango's interval): "
-            f"{compared}. "
-            f"{_with_length(results)} {readings.EDITS} Every length is in `tables/lengths.csv`."
+            "weights. `ar` minus the best one-pass head, in points of exact match on the same strings (Tango's "
+            f"interval): {compared}. {_with_length(results)} {readings.EDITS} Every length is in `tables/lengths.csv`."
         )
         details: dict[str, Any] = {
             f"Lines of level {level}": f"![{level}](plots/{level}.png)" for level in results.levels
@@ -236,6 +235,7 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
             lowest = min(lowest, value.low * 100)
             plots.point(last, i + aside[head], value.times(100), look(head))
     last.set_xticks(range(len(whole)), list(whole))
+    last.set_xlim(-0.5, len(whole) - 0.5)
     last.set_title("all lengths", fontsize=10)
     for axis in (*axes, last):
         axis.set_ylabel("exact match, %")
