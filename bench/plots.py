@@ -49,7 +49,7 @@ def panels(count: int, width: float, height: float, columns: int = 2) -> tuple[F
 
 def legend(figure: Figure, names: Iterable[str]) -> None:
     styles = [look(name) for name in names]
-    handles = [Line2D([], [], color=s.colour, marker=s.marker, linestyle=s.line, label=s.label) for s in styles]
+    handles = [Line2D([], [], **_line(style), marker=style.marker, label=style.label) for style in styles]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False)
 
 
@@ -57,19 +57,23 @@ def curve(axis: Axes, name: str, x: Sequence[float], values: Sequence[Value]) ->
     """Values against x, in the look of a way to decode, with the band of their intervals."""
     style = look(name)
     low, high = [v.low for v in values], [v.high for v in values]
-    axis.plot(x, [v.estimate for v in values], marker=style.marker, ms=4, lw=1.4, color=style.colour, ls=style.line)
+    axis.plot(x, [v.estimate for v in values], marker=style.marker, ms=4, lw=1.4, **_line(style))
     axis.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
+
+
+def _line(style: Look) -> dict[str, Any]:
+    return {"color": style.colour, "linestyle": style.line}
 
 
 def point(axis: Axes, x: Value | float, y: Value | float, style: Look, **more: Any) -> None:
     """A point with the intervals that it has."""
-    errors = {
+    errors: dict[str, Any] = {
         name: [[v.estimate - v.low], [v.high - v.estimate]]
         for name, v in (("xerr", x), ("yerr", y))
         if isinstance(v, Value)
     }
-    at = [v.estimate if isinstance(v, Value) else v for v in (x, y)]
-    axis.errorbar(*at, **errors, fmt=style.marker, color=style.colour, capsize=4, ms=6, **more)
+    across, up = (v.estimate if isinstance(v, Value) else v for v in (x, y))
+    axis.errorbar(across, up, **errors, fmt=style.marker, color=style.colour, capsize=4, ms=6, **more)
 
 
 def plain_log_axis(axis: Axes, which: str) -> None:

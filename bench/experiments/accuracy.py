@@ -248,7 +248,7 @@ def strings_plot(results: Results, chosen: list[int]) -> Figure:
         axis.text(aspect + 0.5, row + 0.5, truth[index], **plain)
         for name, x in at.items():
             right = wide.loc[index, name] == truth[index]
-            style = {"color": "#222222"} if right else {"color": "#C1121F", "weight": "bold"}
+            style: dict[str, Any] = {"color": "#222222"} if right else {"color": "#C1121F", "weight": "bold"}
             axis.text(x, row + 0.5, str(wide.loc[index, name]) + ("" if right else " ✗"), **plain, **style)
     axis.text(aspect / 2, -0.3, "image", ha="center", va="center", weight="bold")
     for title, x in {"truth": aspect + 0.5, **at}.items():

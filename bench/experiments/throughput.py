@@ -87,7 +87,7 @@ class Throughput(Experiment):
                 for way in (*ways.timed(deployed=True), "encoder"):
                     phases = ("encode",) if way == "encoder" else ("encode", "decode", "confidence")
                     seconds = location(sum(by(*((way, batch, phase) for phase in phases))))
-                    rates[subject, way, batch] = seconds.map(lambda s, batch=batch: batch / s)
+                    rates[subject, way, batch] = seconds.map(partial(_rate, batch))
         return Results(rates) if rates else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
@@ -130,6 +130,10 @@ class Throughput(Experiment):
 
 
 EXPERIMENT = Throughput()
+
+
+def _rate(strings: int, seconds: float) -> float:
+    return strings / seconds
 
 
 def throughput_plot(results: Results) -> Figure:

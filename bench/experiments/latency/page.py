@@ -101,11 +101,11 @@ def whole(results: Results) -> Section:
     if {SMALL_SQUARE.name, SMALL_NATIVE.name} <= set(found):
         large, small = found[SMALL_SQUARE.name], found[SMALL_NATIVE.name]
         start = large.total(ways.autoregressive()[0], TASK_LENGTH).estimate
-        head = start / large.total(fastest(large), TASK_LENGTH).estimate
+        one_pass = start / large.total(fastest(large), TASK_LENGTH).estimate
         image = start / small.total(ways.autoregressive()[0], TASK_LENGTH).estimate
         both = start / small.total(fastest(small), TASK_LENGTH).estimate
         text += (
-            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {head:.2f} times as fast, a "
+            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {one_pass:.2f} times as fast, a "
             f"32×160 image alone {image:.1f} times, both together {both:.1f} times."
         )
     return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
