@@ -1,0 +1,270 @@
+"""Decoder depth as an axis (Kasai et al. 2021, "Deep Encoder, Shallow Decoder"): what each layer costs and buys.
+
+Autoregressive heads that differ only in their number of layers are trained alike on the frozen encoder of the evaluated
+recognizer, so that what they read better or worse is theirs alone.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench import dependencies, strings, subjects
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.formatting import points, ratio, share, time
+from bench.store import Store
+from bench.strings import readings, task_strings
+from bench.subjects import LENGTHS, TASK_LENGTH, TINY, Subject, bind
+from bench.timer import ByRound, Rounds, clock
+from seqocr.checkpoints import load_recognizer
+from seqocr.data.sources import load_digits
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, slopes
+from seqocr.train.config import TrainConfig
+from seqocr.train.recipe import train_on_digits
+
+LAYERS = (1, 2, 6)
+_HEAD = "ar"  # the one whose layers are counted
+_SUBJECT = TINY  # timed
+_TRAINING = ("config", "loop", "optimizers", "recipe")  # what decides the weights, of seqocr.train
+
+
+@dataclass(frozen=True)
+class Training:
+    """Attributes:
+    steps: of each head's training; validated four times.
+    """
+
+    layers: tuple[int, ...] = LAYERS
+    steps: int = 1500
+    strings: int = 2000
+
+    @property
+    def config(self) -> TrainConfig:
+        every = max(1, self.steps // 4)
+        return TrainConfig(steps=self.steps, warmup=self.steps // 20, validate_every=every, protocol="frozen")
+
+
+@dataclass(frozen=True)
+class Timing:
+    subject: Subject = _SUBJECT
+    layers: tuple[int, ...] = LAYERS
+    lengths: tuple[int, ...] = LENGTHS
+    rounds: int = 12
+    repeats: int = 2
+    warmup: int = 2
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    by: seconds of decoding by round, of (layers, length).
+    right: (strings, layers) bool; empty where nothing could be trained.
+    not_trained: why.
+    """
+
+    layers: tuple[int, ...]
+    lengths: tuple[int, ...]
+    by: ByRound
+    right: pd.DataFrame
+    not_trained: str
+
+    def exact(self, layers: int) -> Value:
+        return proportion(int(self.right[layers].sum()), len(self.right))
+
+    @property
+    def gained(self) -> Paired:
+        """Exact match of the deepest decoder minus that of the shallowest."""
+        return paired_difference(self.right[max(self.layers)], self.right[min(self.layers)])
+
+    def decode(self, layers: int) -> Value:
+        """Milliseconds from features to the task's string, confidence included."""
+        return location(self.by((layers, TASK_LENGTH))[0]).times(1e3)
+
+    def slope(self, layers: int) -> Value:
+        """Milliseconds a symbol."""
+        return location(self._slopes(layers)[0]).times(1e3)
+
+    def over_shallowest(self, layers: int) -> Value:
+        """What a symbol costs, over what it costs with the fewest layers."""
+        return quotient(*self._slopes(layers, min(self.layers)))
+
+    def _slopes(self, *which: int) -> list[np.ndarray]:
+        """Seconds a symbol by round, of the rounds that have all; a depth may come twice."""
+        keys = {layers: [(layers, n) for n in self.lengths] for layers in which}
+        seconds = np.array(self.by(*(key for each in keys.values() for key in each)))
+        found = zip(keys, seconds.reshape(len(keys), len(self.lengths), -1), strict=True)
+        by_depth = {layers: slopes(self.lengths, each.T) for layers, each in found}
+        return [by_depth[layers] for layers in which]
+
+
+class Depth(Experiment):
+    name = "depth"
+    order = 65
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if preset != "full":
+            return []
+        training, timing = Training(), Timing()
+        read = (*strings.CODE, "seqocr.data.material", *(f"seqocr.train.{name}" for name in _TRAINING))
+        timed = (*subjects.CODE, "bench.timer")
+        steps = len(training.layers)
+        return [
+            Part("depth-accuracy", training, steps, (_HEAD,), (bench.task,), timed=False, code=read),
+            Part("depth-timing", timing, timing.rounds + timing.warmup, (_HEAD,), code=timed),
+        ]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        getattr(self, _method(part))(part, bench, reporter)
+
+    def depends(self, part: Part) -> dict[str, Any]:
+        """Of its own method alone: no head is trained again because of how they are timed."""
+        found = super().depends(part)
+        found["code"] |= dependencies.of_measuring(self, _method(part))
+        return found
+
+    def train(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Readings of the task's strings with a head of each depth. A training that was killed goes on."""
+        store = bench.store
+        folders = {layers: store.file(part.name, f".{layers}") for layers in part.settings.layers}
+        if not store.has(part.name):
+            try:
+                read = self._trained(part, bench, folders, reporter)
+            except InputError as error:  # no digits to train on, or no such head
+                store.add_facts(part.name, not_trained=str(error))
+                read = pd.DataFrame(columns=["index", "layers", "text", "prediction"])
+            store.write(part.name, read)
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)  # weights are not measurements
+
+    def _trained(self, part: Part, bench: Bench, folders: dict[int, Path], reporter: Reporter) -> pd.DataFrame:
+        digits = load_digits("train"), load_digits("validation")
+        held_out = task_strings(part.settings.strings)
+        images: Any
+        images, texts = held_out.batch(range(len(held_out)))
+        tables = []
+        for layers, folder in folders.items():
+            start = load_recognizer(part.weights[0]).to(bench.device)
+            recognizer = with_layers(start, layers, start.max_length)
+            trained = train_on_digits(recognizer, digits, part.settings.config, folder).to(bench.device).eval()
+            tables.append(readings(partial(_texts, trained), images, texts, layers=layers))
+            reporter.advance(part.name)
+        return pd.concat(tables, ignore_index=True)
+
+    def time(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """A visit is one depth: its head writes every length, in random order, from the same features."""
+        settings: Timing = part.settings
+        longest = max(settings.lengths)
+        bound = bind(settings.subject, (longest,), bench.device)[longest]
+        heads: dict[int, Any] = {n: with_layers(bound.recognizer, n, longest).heads[_HEAD] for n in settings.layers}
+        with torch.inference_mode():
+            features = bound.recognizer.encoder(bound.pixel_values(1))
+
+        def visit(layers: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            every = settings.lengths * settings.repeats
+            for n in shuffle.sample(every, len(every)):
+                passes, sample = clock(partial(_passes, heads[layers], features, n), bench.device)
+                yield {"layers": layers, "length": n, "passes": passes, **sample}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(settings.layers, visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        finished = stored(store, self.name)
+        if "depth-timing" not in finished:
+            return None
+        rows = store.read("depth-timing")
+        layers, lengths = (tuple(sorted(int(n) for n in rows[name].unique())) for name in ("layers", "length"))
+        right = pd.DataFrame()
+        if "depth-accuracy" in finished:
+            read = store.read("depth-accuracy")
+            read = read.assign(right=read["prediction"] == read["text"])
+            right = read.pivot(index="index", columns="layers", values="right")
+        not_trained = store.facts("depth-accuracy").get("not_trained", "")
+        return Results(layers, lengths, ByRound(rows, ["layers", "length"]), right, not_trained)
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = []
+        for layers in results.layers:
+            row: dict[str, Any] = {"layers": layers}
+            if len(results.right):
+                exact = results.exact(layers)
+                row |= {"strings": exact.n, **exact.columns("exact")}
+            slope, decode = results.slope(layers), results.decode(layers)
+            over = results.over_shallowest(layers)
+            row |= {"rounds": slope.n, **slope.columns("ms_a_symbol"), **over.columns("over_shallowest")}
+            rows.append({**row, **decode.columns("decode_ms")})
+        return {"depth": pd.DataFrame(rows)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        rows = [
+            {
+                "decoder layers": layers,
+                "exact match": share(results.exact(layers), 2) if len(results.right) else "not trained",
+                "ms a symbol": time(results.slope(layers)),
+                f"over {min(results.layers)}": ratio(results.over_shallowest(layers)),
+                f"decoding {TASK_LENGTH} symbols, ms": time(results.decode(layers)),
+            }
+            for layers in results.layers
+        ]
+        return [Section("Decoder depth", _words(results), None, pd.DataFrame(rows))]
+
+
+EXPERIMENT = Depth()
+
+
+def with_layers(recognizer: Recognizer, layers: int, max_length: int) -> Recognizer:
+    """The same encoder with a new autoregressive head of so many layers.
+
+    Raises:
+        InputError: there is none that it could be like.
+    """
+    if _HEAD not in recognizer.heads:
+        raise InputError(f"these weights have no `{_HEAD}` head")
+    torch.manual_seed(layers)
+    settings = {**recognizer.head_settings[_HEAD], "decoder_layers": layers}
+    settings.pop("max_position_embeddings", None)
+    made = Recognizer(recognizer.encoder, recognizer.processor, {_HEAD: settings}, recognizer.charset, max_length)
+    return made.to(recognizer.device).eval()
+
+
+def _method(part: Part) -> str:
+    return "train" if isinstance(part.settings, Training) else "time"
+
+
+def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:
+    return recognizer.read(images, _HEAD).texts
+
+
+def _passes(head: Any, features: torch.Tensor, length: int) -> int:
+    """Made to write a text and say how sure it is."""
+    decoded = head.decode(features, length=length)
+    passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
+    return int(passes)
+
+
+def _words(results: Results) -> str:
+    few, many = min(results.layers), max(results.layers)
+    said = (
+        f"`{_HEAD}` heads of {_SUBJECT.label} that differ in nothing but their layers; decoding alone, batch 1. With "
+        f"{many} layers a symbol costs {ratio(results.over_shallowest(many))} times what it costs with {few}."
+    )
+    if results.right.empty:
+        return f"{said} What a layer buys is not known here: {results.not_trained or 'no head was trained'}."
+    gained = results.gained.difference
+    verdict = "more" if gained.low > 0 else "fewer" if gained.high < 0 else "no measurably different number"
+    return (
+        f"{said} Trained alike on the frozen encoder of the evaluated recognizer, {many} layers read {verdict} of the "
+        f"{len(results.right):,} strings right than {few}: {points(gained)} points."
+    )
