@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from seqocr.data.images import KEPT, load_line, suffixes
+from seqocr.data.images import load_line, suffixes
 from seqocr.errors import InputError
 from seqocr.files import shown
 from seqocr.reader import Reader
 
-MOST_HELD = 64 * KEPT  # pixels, of a byte each
+MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 
 
 @dataclass(frozen=True)

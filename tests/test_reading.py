@@ -206,3 +206,70 @@ def test_eval_reads_your_own_folder(run_cli: Run, recognizer: Recognizer, folder
         predictions = list(csv.DictReader(file))
     assert [row["file_name"] for row in predictions] == [row.split("\t")[0] for row in rows]
     assert all((row["text"] == row["prediction"]) == (row["text"] != "999") for row in predictions)
+
+
+def test_large_images_are_read_in_smaller_batches(
+    recognizer: Recognizer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = image_files([str(folder)])
+    expected = [one.text for one in read_files(recognizer, paths, "ctc")]
+    monkeypatch.setattr(reading, "MOST_HELD", 3 * 28 * 84)
+    seen: list[int] = []
+    read = recognizer.read
+    monkeypatch.setattr(recognizer, "read", lambda images, *more: seen.append(len(images)) or read(images, *more))
+    assert [one.text for one in read_files(recognizer, paths, "ctc", 5)] == expected
+    assert seen == [3, 3, 3, 3]
+
+
+ODD = [b"a\xff.png", "é あ.png".encode(), b"r\rn\nt\t.png", b"[red]x.png", b"e\x1b[31m.png", b'q".png', b"c,d.png"]
+SHOWN = [r"a\xff.png", "é あ.png", r"r\rn\nt\t.png", "[red]x.png", r"e\x1b[31m.png", 'q".png', "c,d.png"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_odd_names_stop_nothing_and_break_no_form(
+    recognizer: Recognizer, tmp_path: Path, encoding: str, run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    for name in ODD:
+        Image.new("L", (84, 28), 200).save(folder / os.fsdecode(name))
+    os.mkfifo(folder / "pipe.png")
+    (tmp_path / "empty").mkdir()
+    save(recognizer, tmp_path / "weights")
+    printed = {}
+    for form in ("tabs", "csv", "json", "table"):
+        more = () if form == "tabs" else ("--format", form)
+        out = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setenv("COLUMNS", "500")
+        code, _, err = run_cli("read", folder, tmp_path / "empty", "--weights", tmp_path / "weights", *more)
+        assert code == 2
+        said = [line.split(":")[0] for line in err.splitlines()]
+        assert said == ["error", "error", "2 of 9 images could not be read"]
+        out.seek(0)
+        printed[form] = out.read()
+    order = sorted(range(len(ODD)), key=lambda i: os.fsdecode(ODD[i]))
+    names = [f"{folder}/{SHOWN[i].encode(encoding, 'backslashreplace').decode(encoding)}" for i in order]
+    assert [line.split("\t")[0] for line in printed["tabs"].splitlines()] == names
+    assert all(line.count("\t") == 2 for line in printed["tabs"].splitlines())
+    assert [row[0] for row in csv.reader(printed["csv"].splitlines())] == ["file_name", *names]
+    exact = [f"{folder}/{ODD[i].decode(errors='backslashreplace')}" for i in order]
+    assert [row["file_name"] for row in json.loads(printed["json"])] == exact
+    assert all(name in printed["table"] for name in names)
+
+
+def test_weights_that_give_no_number_are_said_of_each_file(folder: Path) -> None:
+    broken = small_recognizer(("ctc",))
+    with torch.no_grad():
+        for p in broken.parameters():
+            p.fill_(3e38)
+    readings = list(read_files(broken, image_files([str(folder)]), "ctc"))
+    assert len(readings) == 12
+    assert all("gives nan with these weights" in one.problem for one in readings)
+
+
+@pytest.mark.parametrize("value", ["nan", "-0.1", "1.5", "inf"])
+def test_a_bound_that_is_no_confidence_is_refused(run_cli: Run, folder: Path, value: str) -> None:
+    code, _, err = run_cli("read", folder, f"--min-confidence={value}")
+    assert code == 2
+    assert err.startswith("error: --min-confidence")

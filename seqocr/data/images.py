@@ -25,7 +25,7 @@ KEPT = 2_000_000  # pixels: an image of more is shrunk by a whole number until i
 # Pixels where a decoder holds more than the image: WebP several copies, TIFF a strip that may be as large as the image,
 # a progressive JPEG its coefficients.
 MOST_AT_ONCE = 25_000_000
-_STRIP = 64  # rows of a shrunk image that are made at once
+_STRIP = 16  # rows of a shrunk image that are made at once
 _ORIENTATION = 0x0112  # of EXIF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
