@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from seqocr.errors import InputError
 from seqocr.runtimes.graph import Graph, OfPixels, Sessions
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Decoded:
@@ -71,19 +68,6 @@ class Way:
     timed: bool = True
     read: bool = True
     own_flops: bool = True
-
-
-def inference(function: Function) -> Function:
-    """`torch.inference_mode`, but not entered where it is on already, which would take longer than a head's product."""
-
-    @functools.wraps(function)
-    def run(*arguments: Any, **named: Any) -> Any:
-        if torch.is_inference_mode_enabled():
-            return function(*arguments, **named)
-        with torch.inference_mode():
-            return function(*arguments, **named)
-
-    return run  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -250,9 +234,11 @@ class OnePassHead(Head):
         ids = logits.argmax(dim=2).tolist()
         return Decoded([self.text_of(row) for row in ids], lambda: _likeliest(logits), passes=1)
 
-    @inference
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        return self.texts_of(self.logits(features))
+        if torch.is_inference_mode_enabled():  # to enter it again would take longer than the head's product
+            return self.texts_of(self.logits(features))
+        with torch.inference_mode():
+            return self.texts_of(self.logits(features))
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         return {self.name: _ToLogProbs(encoder, self)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from typing import Any
 
 import torch
@@ -63,15 +62,25 @@ class CTCHead(OnePassHead):
             raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
         return ids
 
-    def texts_of(self, log_probs: torch.Tensor) -> Decoded:
+    def texts_of(self, logits: torch.Tensor) -> Decoded:
         """Greedy: the best path, repeats merged and blanks dropped. The confidence is not that path's, which a symbol
         that could begin a frame sooner or later makes small, but the text's: of all its paths."""
-        texts = [self._merged(path) for path in log_probs.argmax(dim=2).tolist()]
-        confidences = self._nats(log_probs, texts, reduction="none").neg().exp().clamp(max=1)
-        return Decoded([self.text_of(ids) for ids in texts], confidences, passes=1)
+        texts = [self._spelled(path) for path in logits.argmax(dim=2).tolist()]
 
-    def _merged(self, path: list[int]) -> list[int]:
-        return [i for i in itertools.compress(path, map(operator.ne, path, [-1, *path])) if i != self.blank]
+        def confidences() -> torch.Tensor:
+            ids = [[self._ids[symbol] for symbol in text] for text in texts]
+            nats = self._nats(logits.log_softmax(dim=2, dtype=torch.float32), ids, reduction="none")
+            return torch.tensor([min(1.0, math.exp(-n)) for n in nats.tolist()])
+
+        return Decoded(texts, confidences, passes=1)
+
+    def _spelled(self, path: list[int]) -> str:
+        symbols, before = [], self.blank
+        for i in path:
+            if i != before:
+                symbols.append(self._texts[i])  # nothing for blank
+                before = i
+        return "".join(symbols)
 
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:

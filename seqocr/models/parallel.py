@@ -32,8 +32,9 @@ class ParallelHead(OnePassHead):
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
-        relevance, classes = self.queries_and_classes(features).split([self.max_length, self.empty + 1], dim=2)
-        return relevance.softmax(dim=1).transpose(1, 2) @ classes
+        products = self.queries_and_classes(features)
+        relevance, classes = products[:, :, : self.max_length], products[:, :, self.max_length :]
+        return torch.bmm(relevance.transpose(1, 2).softmax(dim=2), classes)
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         rows = [self.encode_text(text) for text in texts]
