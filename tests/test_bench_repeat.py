@@ -1,0 +1,81 @@
+"""The preset again and again: verdicts that flip are counted, and what is not timed is measured once."""
+
+from __future__ import annotations
+
+import pandas as pd
+import psutil
+import pytest
+from synthetic import finished_run
+
+from bench import repeat
+from bench.experiment import PRESETS
+from bench.first_screen import claims
+from bench.report import everything
+from bench.store import Store
+from seqocr.errors import InputError
+
+ROWS = [
+    *((run, "a", "flat", True, value) for run, value in enumerate((1.0, 1.1, 0.95))),
+    *((run, "b", verdict, True, 2.0) for run, verdict in enumerate(("faster", "slower", "faster"))),
+    *((run, "c", "grows", False, value) for run, value in enumerate((1.0, 9.0, 1.0))),
+]
+
+
+def summary() -> repeat.Summary:
+    rows = pd.DataFrame(ROWS, columns=["run", "claim", "verdict", "ratio", "estimate"])
+    return repeat.Summary(rows, {"preset": "default", "times": 3, "disturb": True, "commit": "abc"})
+
+
+def test_flips_and_movements_are_counted_against_what_is_usual():
+    table = summary().claims().set_index("claim")
+    assert table["flipped"].to_dict() == {"a": 0, "b": 1, "c": 0}
+    assert table["verdict"].to_dict() == {"a": "flat", "b": "faster", "c": "grows"}
+    assert table.loc["a", "moved"] == pytest.approx(0.1)
+    assert pd.isna(table.loc["c", "moved"])  # no ratio
+    assert summary().flipped == 1
+    assert summary().moved == pytest.approx(0.1)
+    assert "1 of 9 verdicts flipped; headline ratios moved by 10% at most" in summary().sentence()
+    assert summary().table()["claim"].tolist() == ["b", "a"]
+
+
+def test_every_claim_of_the_first_screen_has_a_name_of_its_own(tmp_path):
+    found = claims(everything(finished_run(tmp_path)))
+    assert len({claim.name for claim in found}) == len(found) > 5
+    assert {claim.verdict for claim in found} >= {"flat", "faster", "grows", "buys no measurable accuracy"}
+
+
+def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
+    measured = []
+
+    def run(preset, bench):
+        if not bench.store.facts("run").get("finished"):
+            had = {path.name for path in bench.store.folder.iterdir()}
+            measured.append("accuracy.csv.gz" in had)
+            assert not any(name.startswith("latency") for name in had)
+            made = finished_run(tmp_path / f"made-{len(measured)}")
+            for path in made.folder.iterdir():
+                (bench.store.folder / path.name).write_bytes(path.read_bytes())
+
+    monkeypatch.setattr(repeat, "run", run)
+    out = tmp_path / "results"
+    path = repeat.repeat("smoke", 3, False, out)
+    assert measured == [False, True, True]
+    rows = pd.read_csv(path)
+    assert rows.groupby("claim").size().unique().tolist() == [3]
+    again = repeat.summary(out)
+    assert again.flipped == 0
+    assert again.about["times"] == 3
+    repeat.repeat("smoke", 4, False, out)
+    assert len(measured) == 4  # the first three stand
+    with pytest.raises(InputError, match="unknown bench preset 'huge'"):
+        repeat.repeat("huge", 2, False, out)
+    assert "smoke" in PRESETS
+    assert repeat.summary(tmp_path / "nothing") is None
+    assert Store.latest(out / "repeat" / "00").facts("run")["finished"]
+
+
+def test_the_load_comes_goes_and_ends_with_the_runs():
+    with repeat._load():
+        (child,) = [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())]
+        assert child.is_running()
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
