@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,13 @@ def test_columns_of_a_table_and_back() -> None:
     assert row == {"ms": 2.0, "ms_low": 1.0, "ms_high": 4.0}
     assert Value.of(row, "ms", 7) == value
     assert Value.of({**row, "other": 1}, "ms") == Value(2.0, 1.0, 4.0, 0)
+
+
+def test_a_result_is_not_changed_by_whoever_has_it() -> None:
+    found = paired_difference([True], [False])
+    for result, field in ((found, "p_value"), (found.difference, "estimate")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(result, field, 0.0)
 
 
 # The location of rounds.
@@ -224,6 +232,8 @@ def test_intervals_of_quotients_cover_nearly_as_often_as_they_say() -> None:
     ("n", "low", "high"),
     [
         (1, 1, 1),
+        (2, 1, 2),
+        (4, 1, 4),
         (5, 1, 5),
         (6, 1, 6),
         (8, 1, 8),
