@@ -1,4 +1,4 @@
-"""What a runtime is: a way to run the same weights, from pixels to text, other than this project's PyTorch modules.
+"""What a runtime is: something that runs the same weights, from pixels to text.
 
 One module of `bench.runtimes` is one runtime. Nothing else knows one by name, but for eager mode, which the others are
 compared with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from conftest import barred, lively, small_recognizer
 from synthetic import finished_run
 
 import bench.dependencies as dependencies
+import bench.repeat as repeat
+import bench.run as loop
 import bench.strings as strings
 import bench.timer as timer
 from bench.experiment import Bench, Part
@@ -237,14 +240,39 @@ def test_weights_without_such_a_head_are_said(tmp_path: Path, bars: None) -> Non
     assert bench.store.facts("depth-accuracy")["not_trained"] == "these weights have no `ar` head"
 
 
-def test_only_the_full_preset_measures_depth_and_trains_before_anything_is_timed(tmp_path: Path) -> None:
+def test_only_the_full_preset_measures_depth(tmp_path: Path) -> None:
     bench = Bench(Store(tmp_path))
     assert EXPERIMENT.parts("default", bench) == EXPERIMENT.parts("smoke", bench) == []
     accuracy, timing = EXPERIMENT.parts("full", bench)
     assert (EXPERIMENT.is_timed(accuracy), EXPERIMENT.is_timed(timing)) == (False, True)
     assert accuracy.settings.config.steps == 1500
-    assert accuracy.settings.config.protocol == "frozen"
     assert accuracy.settings.layers == timing.settings.layers == (1, 2, 6)
+
+
+def test_what_is_not_timed_is_measured_before_anything_is_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def measured(self: Any, part: Part, bench: Bench, reporter: Any) -> None:
+        made.append(part.name)
+        bench.store.write(part.name, pd.DataFrame({"index": [1]}))
+
+    parts = EXPERIMENT.parts("full", Bench(Store(tmp_path)))[::-1]
+    monkeypatch.setattr(depth.Depth, "parts", lambda *_: parts)
+    monkeypatch.setattr(depth.Depth, "measure", measured)
+    for module in (loop, repeat):
+        monkeypatch.setattr(module, "experiments", lambda: [EXPERIMENT])
+    monkeypatch.setattr(loop, "_alone", contextlib.nullcontext)
+    first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
+    for store in (first, second):
+        store.write_facts("run", {"preset": "full"})
+    loop.run("full", Bench(first))
+    assert made == ["depth-accuracy", "depth-timing"]
+    repeat._untimed(first, second, repeat._timed_parts("full", Bench(second)))
+    assert second.parts() == ["depth-accuracy"]
+    loop.run("full", Bench(second))
+    assert made[2:] == ["depth-timing"]
 
 
 def test_each_part_depends_on_what_it_runs_alone(tmp_path: Path) -> None:
