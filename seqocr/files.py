@@ -114,8 +114,10 @@ def writable(folder: Path) -> None:
     """Make sure that files can be written to a folder, before what takes long begins. Leaves nothing behind.
 
     Raises:
-        InputError: they cannot.
+        InputError: they cannot, or its name is no UTF-8, which safetensors and tokenizers could not open again.
     """
+    if any(0xD800 <= ord(character) < 0xE000 for character in str(folder)):
+        raise InputError(f"{shown(folder)} cannot be written (its name is no UTF-8): give another")
     with _answered(folder), _made(folder, keep=False), tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(b"0")
 

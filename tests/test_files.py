@@ -101,6 +101,11 @@ def test_a_folder_or_nothing_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
 
+def test_a_folder_whose_name_is_no_utf_8_is_not_written_to(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\\xff cannot be written \(its name is no UTF-8\)"):
+        writable(tmp_path / "\udcff")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
