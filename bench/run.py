@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-import psutil
 import torch
 
 from bench.experiment import PRESETS, Bench, Experiment, Part
@@ -63,23 +62,32 @@ def run(preset: str, bench: Bench, again: bool = False) -> None:
             todo.append((experiment, part))
     if not todo:
         return
-    with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter, _workers(bench), _alone():
-        for experiment, part in todo:
+    with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter, _alone():
+
+        def measure(experiment: Experiment, part: Part) -> None:
             before = reporter.done
             experiment.measure(part, bench, reporter)
             reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
             store.finish(part.name)
+
+        with _workers(bench):
+            for experiment, part in todo:
+                if not experiment.is_timed(part):
+                    measure(experiment, part)
+        for experiment, part in todo:
+            if experiment.is_timed(part):
+                measure(experiment, part)
     store.add_facts("run", finished=now())
 
 
 @contextlib.contextmanager
 def _workers(bench: Bench) -> Iterator[None]:
-    """A process a core for what is not timed; they are gone when timing begins."""
+    """A process a core, for what is not timed."""
     pools: list[ProcessPoolExecutor] = []
 
     def started() -> Executor:
         if not pools:
-            cores = psutil.cpu_count(logical=False) or 1
+            cores = torch.get_num_threads()
             context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
             pools.append(
                 ProcessPoolExecutor(cores, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))

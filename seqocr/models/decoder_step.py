@@ -163,7 +163,8 @@ class StepGraph(Graph):
             present.extend(new)
             return new
 
-        logits = self.step(token, position, list(zip(cross[::2], cross[1::2], strict=True)), append)
+        # As (1,): an index without axes would break the graph that is compiled.
+        logits = self.step(token, position.reshape(1), list(zip(cross[::2], cross[1::2], strict=True)), append)
         return [logits, *present]
 
     def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
