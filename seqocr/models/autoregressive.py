@@ -108,9 +108,7 @@ class AutoregressiveHead(Head):
         result = self._vision_encoder_decoder().generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=features), generation_config=settings
         )
-        tokens = result.sequences[:, 1:]
-        scores = torch.stack(result.logits, dim=1).float().log_softmax(dim=2)
-        return self._decoded(tokens, scores.gather(2, tokens[:, :, None])[:, :, 0], length)
+        return self._decoded(result.sequences[:, 1:], lambda: torch.stack(result.logits, dim=1), length)
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once a token, with
@@ -191,19 +189,25 @@ class AutoregressiveHead(Head):
             ended |= tokens[:, passes] == self.end
             if ended.all():
                 break
-        written = tokens[:, 1 : passes + 1]
-        scores = logits[:, :passes].log_softmax(dim=2).gather(2, written[:, :, None])[:, :, 0]
-        return self._decoded(written, scores, length)
+        return self._decoded(tokens[:, 1 : passes + 1], lambda: logits[:, :passes], length)
 
-    def _decoded(self, tokens: torch.Tensor, scores: torch.Tensor, length: int | None) -> Decoded:
-        """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it."""
-        after_end = (tokens == self.end).cumsum(dim=1) - (tokens == self.end).long()
-        confidences = scores.masked_fill(after_end > 0, 0).sum(dim=1).exp()
+    def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> Decoded:
+        """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it.
+
+        Args:
+            logits: gives those that the tokens were chosen by, (B, passes, vocabulary).
+        """
         limit = self.max_length if length is None else length
         texts = []
         for row in tokens.tolist():
             symbols = row[: row.index(self.end)] if self.end in row else row
             texts.append(self.text_of(symbols[:limit]))
+
+        def confidences() -> torch.Tensor:
+            scores = logits().log_softmax(dim=2, dtype=torch.float32).gather(2, tokens[:, :, None])[:, :, 0]
+            ends = (tokens == self.end).long()
+            return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp()
+
         return Decoded(texts, confidences, passes=tokens.shape[1])
 
     def _vision_encoder_decoder(self) -> VisionEncoderDecoderModel:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Way
+
+# Reductions of ctc_loss: one loss a text, or the mean over texts of nats a symbol, as the other heads' losses are.
+_A_TEXT, _A_SYMBOL = 0, 1
 
 
 class CTCHead(OnePassHead):
@@ -44,16 +45,14 @@ class CTCHead(OnePassHead):
         return self.classify(features)
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
-        # reduction "mean" divides each string's loss by its length: nats a symbol, as the other heads' losses are.
-        return self._nats(self.log_probs(features), [self._checked(text) for text in texts], reduction="mean")
+        return self._nats(self.log_probs(features), [self._checked(text) for text in texts], _A_SYMBOL)
 
-    def _nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: str) -> torch.Tensor:
+    def _nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: int) -> torch.Tensor:
         """Minus the log probability of texts, as ids, summed over their paths (Graves et al. 2006, section 4.1)."""
-        flat = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=log_probs.device)
-        # Lists, which ctc_loss's annotations do not know: as tensors they would cost a single line a third more.
-        frames: Any = [log_probs.shape[1]] * len(texts)
-        lengths: Any = [len(ids) for ids in texts]
-        return F.ctc_loss(log_probs.transpose(0, 1), flat, frames, lengths, blank=self.blank, reduction=reduction)
+        targets = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=log_probs.device)
+        # What torch.nn.functional.ctc_loss calls after its checks. Lengths as tensors would cost a line a third more.
+        frames, lengths = [log_probs.shape[1]] * len(texts), [len(ids) for ids in texts]
+        return torch.ctc_loss(log_probs.transpose(0, 1), targets, frames, lengths, self.blank, reduction)
 
     def _checked(self, text: str) -> list[int]:
         ids = self.encode_text(text)
@@ -68,8 +67,8 @@ class CTCHead(OnePassHead):
         texts = [self._spelled(path) for path in logits.argmax(dim=2).tolist()]
 
         def confidences() -> torch.Tensor:
-            ids = [[self._ids[symbol] for symbol in text] for text in texts]
-            nats = self._nats(logits.log_softmax(dim=2, dtype=torch.float32), ids, reduction="none")
+            log_probs = logits.log_softmax(dim=2, dtype=torch.float32)
+            nats = self._nats(log_probs, [[self._ids[symbol] for symbol in text] for text in texts], _A_TEXT)
             return torch.tensor([min(1.0, math.exp(-n)) for n in nats.tolist()])
 
         return Decoded(texts, confidences, passes=1)

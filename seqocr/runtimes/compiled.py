@@ -39,6 +39,4 @@ def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
     # none, one and more alone make as many.
     torch._dynamo.config.recompile_limit = 64
     built = graphs(recognizer.eval())
-    return {
-        name: head.exported(lambda graph: CompiledSession(built[graph])) for name, head in recognizer.heads.items()
-    }
+    return {name: head.exported(lambda graph: CompiledSession(built[graph])) for name, head in recognizer.heads.items()}

@@ -165,7 +165,7 @@ def _joined(parts: Callable[..., list[Decoded]], pixel_values: torch.Tensor, len
     read = parts(pixel_values, length=length)
     return Decoded(
         [text for part in read for text in part.texts],
-        torch.cat([part.confidences for part in read]),
+        lambda: torch.cat([part.confidences for part in read]),
         max(part.passes for part in read),
     )
 
