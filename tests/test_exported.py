@@ -14,12 +14,15 @@ import pytest
 import torch
 from conftest import lively, same_decoded, small_recognizer
 from PIL import Image
+from torch import nn
 
 import seqocr
 from seqocr.checkpoints import SHIPPED, load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
+from seqocr.models import heads
+from seqocr.models.base import FeatureMap, OnePassHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.export import export
 from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session
@@ -84,6 +87,55 @@ def test_a_forced_length_takes_that_many_passes(recognizer: Recognizer, director
         ours = reader.variants()["ar"](reader.encode(images), length=length)
         assert same_decoded(ours, recognizer.variants()["ar"](recognizer.encode(images), length=length))
         assert ours.passes == length + 1
+
+
+@pytest.mark.parametrize("engine", engines())
+@every_head
+def test_confidences_asked_for_late_are_those_of_the_moment(directory: Path, head: str, engine: str) -> None:
+    """An engine may write the next call's numbers where this one's were."""
+    decode, pixel_values = (
+        ExportedRecognizer(directory, engine, threads=1).variants()[head],
+        torch.rand(6, 3, 28, 84),
+    )
+    early = decode(pixel_values).confidences.clone()
+    late = decode(pixel_values)
+    decode(pixel_values.flip(0))
+    decode(1 - pixel_values)
+    assert torch.equal(late.confidences, early)
+
+
+class Stripes(OnePassHead):
+    """A head that reads a symbol from each third of a line's tokens: all that a file of one needs to hold."""
+
+    name = "stripes"
+
+    def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
+        super().__init__(features, charset, max_length)
+        self.classify = nn.Linear(features.dim, len(charset))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return self.classify(torch.stack([part.mean(dim=1) for part in features[:, :6].split(2, dim=1)], dim=1))
+
+    def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        targets = torch.tensor([self.encode_text(text) for text in texts])
+        return nn.functional.cross_entropy(self.logits(features).flatten(0, 1), targets.flatten())
+
+
+def test_a_one_pass_head_needs_no_code_but_its_loss_and_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(heads.HEADS, "stripes", Stripes)
+    recognizer = lively(small_recognizer(("stripes",)), scale=0.4)
+    features, texts = recognizer.encode(lines(8)).clone(), ["123", "456", "789", "012"] * 2
+    head = recognizer.heads["stripes"]
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.01)
+    before = head.loss(features, texts)
+    before.backward()
+    optimizer.step()
+    assert head.loss(features, texts) < before
+    theirs = recognizer.read(lines(40), "stripes")
+    assert theirs.passes == 1
+    assert len(set(theirs.texts)) > 5
+    export(recognizer, tmp_path)
+    assert same_decoded(ExportedRecognizer(tmp_path).read(lines(40), "stripes"), theirs)
 
 
 @pytest.mark.parametrize("count", [3, 4, 37])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SMALL_DECODER, lively
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
 
 from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
-from seqocr.models.base import FeatureMap, Head
+from seqocr.models.base import Decoded, FeatureMap, Head, Way
 from seqocr.models.ctc import CTCHead
 from seqocr.models.heads import HEADS
 from seqocr.models.parallel import ParallelHead
@@ -117,6 +121,97 @@ def test_any_charset_can_be_learnt_and_read(name: str) -> None:
 def test_the_variant_of_its_name_is_the_head_itself(name: str) -> None:
     head, features = lively(make(name)), random_features(5)
     assert head.variants()[name](features).texts == head.decode(features).texts
+
+
+def eager_confidences(head: Head, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+    """Of a one-pass head's texts, without the head's own way of computing them."""
+    log_probs = head.log_probs(features)  # type: ignore[operator]
+    if not isinstance(head, CTCHead):
+        return log_probs.max(dim=2).values.sum(dim=1).exp()
+    nats = [
+        F.ctc_loss(
+            line, torch.tensor(head.encode_text(text)), (len(line),), (len(text),), blank=head.blank, reduction="sum"
+        )
+        for line, text in zip(log_probs, texts, strict=True)
+    ]
+    return torch.stack(nats).neg().exp()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(list(HEADS)), batch=st.integers(1, 6), max_length=st.integers(1, 8), seed=st.integers(0, 99)
+)
+def test_confidences_asked_for_late_are_those_of_the_moment(name: str, batch: int, max_length: int, seed: int) -> None:
+    head = lively(make(name, max_length=max_length), scale=0.4, seed=seed)
+    head.max_length = 3 * FEATURES.columns if name == "ctc" else max_length  # what greedy decoding may write
+    features = random_features(batch, seed=seed)
+    expected = head.decode(features)
+    early = expected.confidences.clone()
+    if name != "ar":  # whose confidences test_autoregressive.py compares with those of teacher forcing
+        torch.testing.assert_close(early, eager_confidences(head, features, expected.texts), atol=1e-5, rtol=1e-4)
+    with torch.inference_mode():
+        late, sent = head.decode(features), pickle.loads(pickle.dumps(head.decode(features)))
+    head.decode(features.flip(0))
+    lively(head, seed=seed + 1)
+    features.zero_()
+    assert late.texts == sent.texts == expected.texts
+    assert torch.equal(late.confidences, early)
+    assert torch.equal(sent.confidences, early)
+
+
+def test_confidences_are_computed_once_and_only_if_asked_for() -> None:
+    asked: list[int] = []
+
+    def confidences() -> torch.Tensor:
+        asked.append(1)
+        return torch.ones(2)
+
+    decoded = Decoded(["1", "2"], confidences, passes=1)
+    assert decoded.texts == ["1", "2"]
+    assert asked == []
+    assert decoded.confidences is decoded.confidences
+    assert asked == [1]
+
+
+# What a head says of itself.
+
+
+def test_ways_have_names_of_their_own_and_each_is_a_way_to_decode() -> None:
+    ways = [way for head in HEADS.values() for way in head.ways]
+    assert len({way.name for way in ways}) == len({way.label for way in ways}) == len(ways)
+    for name, head in HEADS.items():
+        made = make(name)
+        assert list(made.variants()) == [way.name for way in head.ways]
+        deployed = [way for way in head.ways if way.deployed]
+        assert deployed
+        assert name in [way.name for way in deployed]
+        for way in head.ways:
+            passes = {made.variants()[way.name](random_features(1), length=n).passes for n in (1, 3)}
+            assert (passes == {1}) == way.one_pass, way
+
+
+@every_head
+def test_a_head_that_says_so_writes_exactly_so_many_symbols(name: str) -> None:
+    head, features = lively(make(name)), random_features(5)
+    written = {len(text) for n in (1, 3) for text in head.decode(features, length=n).texts}
+    assert (written == {1, 3}) == head.imposes_length
+
+
+class Silence(Head):
+    """A head that is no one-pass head, and says nothing of itself but its name."""
+
+    name = "silence"
+
+    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+        return Decoded([""] * len(features), torch.ones(len(features)), passes=1)
+
+
+def test_a_head_that_declares_nothing_is_decoded_one_way_and_not_exported() -> None:
+    head = Silence(FEATURES, DIGITS, 4)
+    assert Silence.ways == (Way("silence", "silence"),)
+    assert head.variants()["silence"](random_features(2)).texts == ["", ""]
+    with pytest.raises(InputError, match="the silence head cannot be exported"):
+        head.graphs(nn.Identity())
 
 
 def test_text_of_leaves_out_what_is_no_symbol() -> None:
