@@ -1,19 +1,26 @@
-"""The harness under load: LoadGen's summary, the search for Server's rate, resuming; LoadGen itself if installed."""
+"""The harness under load: LoadGen's summary, the search for Server's rate, parts; LoadGen itself if installed."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from declared import measured
+from synthetic import finished_run
 
-from bench import load, statistics
-from bench.plan import TINY, Cell
+from bench import ways
+from bench.experiment import Bench, Part
+from bench.experiments import load
+from bench.experiments.load import driver
+from bench.report import write_report
 from bench.store import Store
+from seqocr.models.heads import HEADS
 
+EXPERIMENT = load.EXPERIMENT
 SUMMARY = """================================================
 MLPerf Results Summary
 ================================================
@@ -27,80 +34,148 @@ Result is : INVALID
 Recommendations:
 50.00 percentile latency (ns)   : 17566589
 """
-CELL = Cell("load", TINY, (), rounds=0, warmup=0, runtimes=("eager",), seconds=1, bound=0.05)
-
-
-class Silent:
-    def advance(self, note: str = "", steps: int = 1) -> None: ...
+QUIET = {"others": 0.0, "stolen": 0.0, "disturbed": False}
 
 
 def test_a_summary_is_read_as_loadgen_wrote_it() -> None:
-    found = load.summary(SUMMARY)
+    found = driver.summary(SUMMARY)
     assert found["valid"] is False
     assert found["Completed samples per second"] == 57.78
     assert found["50.00 percentile latency (ns)"] == 17566589
     assert found["Early stopping satisfied"] == "NO"
-    assert load.summary(SUMMARY.replace("INVALID", "VALID"))["valid"] is True
+    assert driver.summary(SUMMARY.replace("INVALID", "VALID"))["valid"] is True
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """In LoadGen's place, one that reads 2,500 lines a second and keeps the bound up to 600; what it was asked."""
+    """In LoadGen's place, one that reads 2,500 lines a second (1,250 with `ar`) and keeps the bound up to a quarter of
+    that; what it was asked. Nothing else runs on it."""
     asked: list[dict[str, Any]] = []
 
-    def row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
-        valid = {"SingleStream": True, "Offline": rate >= 2500, "Server": rate <= 600}[scenario]
-        value = {"SingleStream": 3.0, "Offline": 2500.0, "Server": min(rate, 2500)}[scenario]
-        asked.append({"runtime": request["runtime"], "head": request["head"], "scenario": scenario, "rate": rate})
+    def test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
+        fast = 2500.0 if request["way"] != "ar" else 1250.0
+        valid = {"SingleStream": True, "Offline": rate >= fast, "Server": rate <= fast / 4}[scenario]
+        value = {"SingleStream": 3.0, "Offline": fast, "Server": min(rate, fast)}[scenario]
+        asked.append({"runtime": request["runtime"], "head": request["way"], "scenario": scenario, "rate": rate})
         return {**asked[-1], "bound_ms": 50, "valid": valid, "chosen": True, "value": value, "p99_ms": 40.0}
 
-    monkeypatch.setattr(load, "_row", row)
+    monkeypatch.setattr(load, "_test", test)
+    monkeypatch.setattr(load, "disturbance", lambda *_: QUIET)
+    monkeypatch.setattr(load, "find_spec", lambda name: True)
     return asked
 
 
-def test_the_highest_rate_that_keeps_the_bound_is_found(tmp_path: Path, machine: list[dict[str, Any]]) -> None:
-    store = Store(tmp_path)
-    load.measure_load(CELL, store, None, Silent())  # type: ignore[arg-type]
-    assert load.measured(store, CELL) == len(load.LOAD_HEADS)
-    chosen = statistics.load(store)
-    assert chosen["valid"].all()
-    assert chosen.groupby("head")["scenario"].apply(sorted).tolist() == [sorted(load.SCENARIOS)] * len(load.LOAD_HEADS)
-    rates = chosen[chosen["scenario"] == "Server"]["rate"]
-    assert ((rates > 600 / 1.06) & (rates <= 600)).all()  # six halvings of five octaves
-    everything = store.read(CELL.name)
-    assert not everything[(everything["scenario"] == "Offline") & (everything["rate"] < 2500)]["chosen"].any()
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(Store(tmp_path / "raw" / "run"))
 
 
-def test_what_is_measured_is_not_measured_again(tmp_path: Path, machine: list[dict[str, Any]]) -> None:
-    store = Store(tmp_path)
-    load.measure_load(CELL, store, None, Silent())  # type: ignore[arg-type]
-    table = store.read(CELL.name)
-    store.write(CELL.name, table[table["head"] != "ctc"])  # killed before the last
-    machine.clear()
-    load.measure_load(CELL, store, None, Silent())  # type: ignore[arg-type]
-    assert {row["head"] for row in machine} == {"ctc"}
-    assert load.measured(store, CELL) == len(load.LOAD_HEADS)
+def parts(bench: Bench, *names: str) -> list[Part]:
+    return [part for part in EXPERIMENT.parts("full", bench) if part.name in names]
+
+
+def test_a_part_is_a_head_in_a_runtime_and_depends_on_no_other(bench: Bench, machine: list[dict[str, Any]]) -> None:
+    assert EXPERIMENT.parts("default", bench) == []
+    found = {part.name: part for part in EXPERIMENT.parts("full", bench)}
+    assert [name for name in found if name.startswith("load-eager")] == [f"load-eager-{way}" for way in ways.deployed()]
+    assert {f"load-onnxruntime-{head}" for head in HEADS} <= found.keys()
+    code = {name: EXPERIMENT.depends(part)["code"] for name, part in found.items()}
+    assert {name for name in code if "seqocr/models/ctc.py" in code[name]} == {"load-eager-ctc", "load-onnxruntime-ctc"}
+    assert "seqocr/models/autoregressive.py" in code["load-eager-ar-generate"]
+    assert "seqocr/runtimes/exported.py" in code["load-onnxruntime-ctc"]
+    assert "seqocr/runtimes/exported.py" not in code["load-eager-ctc"]
+    # What runs in LoadGen's process.
+    assert {"bench/experiments/load/driver.py", "seqocr/batching.py"} <= code["load-eager-ctc"].keys()
+
+
+def test_without_loadgen_there_is_no_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "find_spec", lambda name: None)
+    assert EXPERIMENT.parts("full", bench) == []
+
+
+def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: list[dict[str, Any]]) -> None:
+    assert EXPERIMENT.results(bench.store) is None
+    for part in parts(bench, "load-eager-ar", "load-eager-ctc", "load-onnxruntime-ctc"):
+        measured(EXPERIMENT, part, bench)
+    found = EXPERIMENT.results(bench.store)
+    assert found is not None
+    assert found.readers == [("eager", "ar"), ("eager", "ctc"), ("onnxruntime", "ctc")]
+    assert found.tests["valid"].all()
+    for (runtime, way), bound in zip(found.readers, (1250 / 4, 625, 625), strict=True):
+        by = found.of(runtime, way)
+        assert set(by) == set(load.SCENARIOS)
+        assert bound / 1.06 < by["Server"]["rate"] <= bound  # six halvings of five octaves
+    everything = bench.store.read("load-eager-ctc")
+    too_slow = everything[(everything["scenario"] == "Offline") & (everything["rate"] < 2500)]
+    assert len(too_slow)
+    assert not too_slow["chosen"].any()
+
+
+def test_a_disturbed_test_is_made_again_once_it_is_quiet(
+    bench: Bench, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([True, False, True, True])
+    monkeypatch.setattr(load, "disturbance", lambda *_: {**QUIET, "disturbed": next(states, False)})
+    monkeypatch.setattr(load, "quiet_within", lambda seconds: True)
+    measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
+    rows = bench.store.read("load-eager-ctc")
+    assert rows["attempts"].tolist() == [2, 2] + [1] * (len(rows) - 2)
+    assert rows["disturbed"].tolist() == [False, True] + [False] * (len(rows) - 2)
+    # A machine that stays busy is not waited for again and again.
+    monkeypatch.setattr(load, "disturbance", lambda *_: {**QUIET, "disturbed": True})
+    monkeypatch.setattr(load, "quiet_within", lambda seconds: False)
+    measured(EXPERIMENT, parts(bench, "load-eager-ar")[0], bench)
+    assert set(bench.store.read("load-eager-ar")["attempts"]) == {1}
 
 
 def test_no_rate_that_keeps_the_bound_is_said(
+    bench: Bench, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = load._test
+    monkeypatch.setattr(
+        load, "_test", lambda request, scenario, rate: {**test(request, scenario, rate), "valid": scenario != "Server"}
+    )
+    measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
+    found = EXPERIMENT.results(bench.store)
+    assert found is not None
+    by = found.of("eager", "ctc")
+    assert not by["Server"]["valid"]
+    assert by["Offline"]["valid"]
+    (section,) = EXPERIMENT.sections(found, {})
+    assert section.table is not None
+    assert section.table["Server, lines/s"].iloc[0].endswith(" (not valid)")
+
+
+def test_the_report_shows_it_and_marks_what_was_disturbed(
     tmp_path: Path, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = load._row
-    monkeypatch.setattr(
-        load, "_row", lambda request, scenario, rate: {**row(request, scenario, rate), "valid": scenario != "Server"}
-    )
-    store = Store(tmp_path)
-    load.measure_load(CELL, store, None, Silent())  # type: ignore[arg-type]
-    chosen = statistics.load(store).set_index(["head", "scenario"])["valid"]
-    assert not chosen["ctc", "Server"]
-    assert chosen["ctc", "Offline"]
+    store = finished_run(tmp_path)
+    assert "Under load" not in write_report(store, tmp_path).read_text()
+    bench = Bench(store)
+    for part in parts(bench, "load-eager-ar", "load-eager-ctc"):
+        measured(EXPERIMENT, part, bench)
+    table = store.read("load-eager-ctc")
+    store.write("load-eager-ctc", table.assign(disturbed=table["scenario"] == "Offline"))
+    section = write_report(store, tmp_path).read_text().split("## Under load")[1].split("\n## ")[0]
+    assert "| eager | `ctc` | 3 | 2,500 ≈ | " in section
+    assert "| eager | `ar` | 3 | 1,250 | " in section
+    assert "A service then reads 2.0 times as many with `ctc` as with `ar` (eager)." in section
+    assert (tmp_path / "tables" / "load.csv").exists()
+
+
+def test_a_process_that_fails_is_told_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "no such thing")
+    monkeypatch.setattr(load.subprocess, "run", lambda *_, **__: failed)
+    request = {"seconds": 1, "bound": 0.1, "runtime": "eager", "way": "ctc"}
+    with pytest.raises(RuntimeError, match="no such thing"):
+        load._test(request, "Offline", 100.0)
 
 
 DRIVE = """
 import json, sys
 from pathlib import Path
 import torch
-from bench.load import drive
+from bench.experiments.load.driver import drive
 from seqocr.models.base import Decoded
 
 read = lambda images: Decoded(["1"] * len(images), torch.ones(len(images)), 1)
@@ -115,7 +190,39 @@ def test_loadgen_calls_a_fast_reader_valid(scenario: str, rate: float, tmp_path:
     command = [sys.executable, "-c", DRIVE, scenario, str(tmp_path), str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = driver.json.loads(done.stdout.splitlines()[-1])
     assert found["Scenario"] == scenario
     assert found["valid"], found
     assert found[load._VALUES[scenario]] > 0
+
+
+SERVE = """
+import json, sys
+from bench import strings
+from bench.experiments.load.driver import served
+from seqocr.data.sources import embedded_digits
+
+strings.held_out_digits = embedded_digits
+print(json.dumps(served(json.loads(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("name", ["load-eager-ctc", "load-onnxruntime-ctc"])
+def test_loadgens_process_reads_the_tasks_strings(
+    name: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the bench runs it, but on digits that come with a package, and as short as LoadGen allows."""
+    pytest.importorskip("mlperf_loadgen")
+    (part,) = parts(bench, name)
+    settings = replace(part.settings, seconds=0.2)
+    request = {"weights": str(part.weights[0]), "head": part.heads[0], "folder": str(tmp_path), **vars(settings)}
+    run = subprocess.run
+
+    def on_embedded_digits(command: list[str], **more: Any) -> Any:
+        assert command[1:3] == ["-m", driver.__name__]
+        return run([sys.executable, "-c", SERVE, command[3]], **more)
+
+    monkeypatch.setattr(load.subprocess, "run", on_embedded_digits)
+    row = load._test(request, "SingleStream", 1e4)
+    assert (row["runtime"], row["head"], row["scenario"]) == (settings.runtime, "ctc", "SingleStream")
+    assert 0 < row["p50_ms"] <= row["value"] <= row["p99_ms"]

@@ -1,7 +1,10 @@
-"""Other readers and decoder depths in the harness: what is measured, and statistics on rows whose answer is known."""
+"""Other readers in the harness: what is declared, read and timed, and results on rows whose answer is known."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,193 +12,270 @@ import pandas as pd
 import pytest
 import torch
 from conftest import barred, lively, small_recognizer
-from test_bench import store as finished  # noqa: F401, a finished run
+from declared import measured, undeclared
+from synthetic import finished_run
 
-from bench import depth, peers, plots, rounds, statistics
-from bench.plan import LENGTHS, TINY, Cell, Plan
+import bench.peers
+from bench import peers, runtimes, strings, ways
+from bench.experiment import LONGEST_TABLE, Bench, Part
+from bench.experiments import peers as experiment
+from bench.formatting import not_run
+from bench.peer import Declared, Peer
+from bench.peers import doctr, rapidocr, tesseract
 from bench.report import write_report
 from bench.store import Store
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.sources import Digits
-from seqocr.errors import InputError
+from seqocr.checkpoints import SHIPPED, load_recognizer, save
+from seqocr.models.heads import HEADS
 
-CPU = torch.device("cpu")
-PEER_BATCH = 16
-PEERS = Cell("peers", TINY, (), rounds=2, repeats=2, batch=PEER_BATCH)
-DEPTH = Cell("depth", TINY, (1, 2), rounds=2, steps=4)
-
-
-class Silent:
-    def advance(self, note: str = "", steps: int = 1) -> None: ...
+EXPERIMENT = experiment.EXPERIMENT
+STRINGS, BATCH = 40, 16
+LOADED: list[tuple[str, bool]] = []
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    recognizer = small_recognizer(max_length=5)
-    save(lively(recognizer, scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
+    save(lively(small_recognizer(("parallel",), max_length=5), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
     return tmp_path / "weights"
 
 
+def read_bars(lines: torch.Tensor) -> list[str]:
+    """All but the last line of a batch: the first row of each bar says which digit it is, see `barred`."""
+    first = lines.unflatten(2, (-1, 28)).amax(dim=3).argmax(dim=1)
+    texts = ["".join(str((row - 2) // 2) for row in line) for line in first.tolist()]
+    return [*texts[:-1], "?"]
+
+
+def declared(name: str, read: Any, **more: Any) -> Declared:
+    def load(recognizer: Any, folder: Path, inverted: bool) -> Peer:
+        LOADED.append((name, inverted))
+        return Peer(read, f"version of {name}")
+
+    return Declared(name, load, **more)
+
+
 @pytest.fixture
-def two_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that reads all but the last line of a batch, one without weights, one that is not installed."""
+def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path) -> Bench:
+    """One that reads, one without weights, one that is not installed, a head that the weights hold and one not."""
     digits = barred(400, split="test")
-    monkeypatch.setattr(rounds, "load_digits_or_validation", lambda split: digits)
+    monkeypatch.setattr(strings, "held_out_digits", lambda: digits)
+    own = {peer.name: peer for peer in bench.peers.own.PEERS if peer.name in ("ar", "parallel")}
+    made = [
+        *own.values(),
+        declared("good", read_bars),
+        declared("bare", lambda lines: ["x"] * len(lines), trained=False),
+        declared("absent", None, missing=lambda: "it is not here"),
+    ]
+    for module in (peers, experiment):
+        monkeypatch.setattr(module, "peers", lambda: {peer.name: peer for peer in made})
+    LOADED.clear()
+    return Bench(Store(tmp_path / "raw" / "run"), task=weights)
 
-    def read(lines: torch.Tensor) -> list[str]:
-        """The first row of each bar says which digit it is, see `barred`."""
-        first = lines.unflatten(2, (-1, 28)).amax(dim=3).argmax(dim=1)
-        texts = ["".join(str((row - 2) // 2) for row in line) for line in first.tolist()]
-        return [*texts[:-1], "?"]
 
-    made = {
-        "good": peers.Peer(read, True, "version 1"),
-        "bare": peers.Peer(lambda lines: ["x"] * len(lines), False, "random weights"),
+def small(few: Bench) -> list[Part]:
+    """The parts of the full preset, of fewer strings and rounds."""
+    reading, timing = EXPERIMENT.parts("full", few)
+    return [
+        replace(reading, settings=replace(reading.settings, strings=STRINGS)),
+        replace(timing, settings=replace(timing.settings, rounds=2, repeats=2, batch=BATCH)),
+    ]
+
+
+def test_only_the_full_preset_has_peers_and_readings_are_not_timed(few: Bench) -> None:
+    assert EXPERIMENT.parts("default", few) == EXPERIMENT.parts("smoke", few) == []
+    reading, timing = EXPERIMENT.parts("full", few)
+    assert not EXPERIMENT.is_timed(reading)
+    assert EXPERIMENT.is_timed(timing)
+    assert "bare" in timing.settings.peers
+    assert "bare" not in reading.settings.peers
+
+
+def test_peers_read_the_accuracy_strings_and_are_timed_in_rounds(few: Bench) -> None:
+    for part in small(few):
+        measured(EXPERIMENT, part, few)
+    assert all(inverted for _, inverted in LOADED)
+    rows = few.store.read("peers-timing")
+    calls = rows[rows["attempt"] == 0].groupby(["peer", "batch"]).size().to_dict()
+    assert calls == {
+        (name, batch): 3 * repeats for name in ("parallel", "good", "bare") for batch, repeats in ((1, 2), (BATCH, 1))
     }
-    monkeypatch.setattr(peers, "names", lambda: [*made, "absent"])
-    monkeypatch.setattr(peers, "missing", lambda name: "" if name in made else "not here")
-    monkeypatch.setattr(peers, "load", lambda name, *_: made[name])
+    found = EXPERIMENT.results(few.store)
+    assert found is not None
+    assert found.not_run == {"absent": "it is not here"}
+    by = {reader.name: reader for reader in found.readers}
+    assert list(by) == ["parallel", "good", "bare"]
+    assert (found.strings, found.batch) == (STRINGS, BATCH)
+    assert (by["good"].exact.estimate, by["good"].cer) == (39 / 40, 5 / 200)
+    assert by["good"].exact.low < 39 / 40 < by["good"].exact.high
+    assert (by["parallel"].own, by["good"].own) == (True, False)
+    assert (by["good"].trained, by["bare"].trained) == (True, False)
+    assert all(reader.ms.n == 2 and reader.ms.low > 0 for reader in found.readers)
 
 
-def test_peers_are_timed_and_read_the_accuracy_strings(
-    tmp_path: Path, weights: Path, two_peers: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(tmp_path / "run")
-    store.write_facts({})
-    peers.measure_readings(Plan("smoke", 40, 2, (PEERS,)), store, weights)
-    peers.measure_peers(PEERS, store, weights, Silent())  # type: ignore[arg-type]
-    assert store.facts()["peers_not_run"] == {"absent": "not here"}
-    timed = store.read(PEERS.name)
-    assert timed.groupby(["peer", "batch"]).size().to_dict() == {
-        ("good", 1): 6,
-        ("good", PEER_BATCH): 3,
-        ("bare", 1): 6,
-        ("bare", PEER_BATCH): 3,
-    }
-    table = statistics.peers(store).set_index("peer")
-    assert table.loc["good", "exact"] == pytest.approx(39 / 40)
-    assert table.loc["good", "exact_low"] < 39 / 40 < table.loc["good", "exact_high"]
-    assert table.loc["good", "cer"] == pytest.approx(5 / 200)
+def test_all_code_that_measuring_runs_is_declared(few: Bench) -> None:
+    for part in small(few):
+        assert undeclared(EXPERIMENT, part, few) == []
+
+
+def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, _ = small(few)
+    read, seen = experiment.readings, []
+
+    def killed(call: Any, lines: Any, texts: Any, peer: str) -> pd.DataFrame:
+        seen.append(peer)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return read(call, lines, texts, peer=peer)
+
+    monkeypatch.setattr(experiment, "readings", killed)
+    with pytest.raises(KeyboardInterrupt):
+        measured(EXPERIMENT, part, few)
+    measured(EXPERIMENT, part, few)
+    assert seen == ["parallel", "good", "good"]
+    assert few.store.read(part.name)["peer"].value_counts().to_dict() == {"parallel": STRINGS, "good": STRINGS}
+
+
+def written(store: Store, names: dict[str, tuple[bool, bool]]) -> None:
+    """A finished run: a line takes 2 ms, a batch 8 ms, and 2 in 40 strings are read wrong; in round 0, a warm-up, all
+    takes ten times as long.
+
+    Args:
+        names: whether a peer is trained, and our own.
+    """
+    rows = [
+        {
+            **{"round": number, "warmup": number == 0, "visit": f"{name} {batch}", "attempt": 0, "counts": True},
+            **{"others": 0.0, "stolen": 0.0, "disturbed": False, "peer": name, "batch": batch, "repeat": 0},
+            "seconds": seconds * (10 if number == 0 else 1 + number / 100),
+        }
+        for number in range(8)
+        for name in names
+        for batch, seconds in ((1, 2e-3), (BATCH, 8e-3))
+    ]
+    read = [
+        {"index": i, "peer": name, "text": "12345", "prediction": "12345" if i > 1 else "1234"}
+        for name, (trained, _) in names.items()
+        if trained
+        for i in range(40)
+    ]
+    about = {name: {"about": f"about {name}", "trained": t, "own": own} for name, (t, own) in names.items()}
+    for part, table in (("peers-timing", rows), ("peers-readings", read)):
+        store.write(part, pd.DataFrame(table))
+        store.write_facts(part, {"about": about, "not_run": {"Absent": "gone", "Far": "gone"}, "finished": "now"})
+
+
+def test_times_are_of_a_line_and_rates_of_a_batch(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert EXPERIMENT.results(store) is None
+    written(store, {"ours": (True, True), "theirs": (True, False), "bare": (False, False)})
+    found = EXPERIMENT.results(store)
+    assert found is not None
+    reader = found.readers[1]
+    assert reader.ms.estimate == pytest.approx(2 * 1.04)
+    assert reader.rate.estimate == pytest.approx(BATCH / (8e-3 * 1.04))
+    assert reader.rate.low < reader.rate.estimate < reader.rate.high
+    table = EXPERIMENT.tables(found)["peers"].set_index("peer")
+    assert table["trained"].tolist() == [True, True, False]
+    assert table.loc["theirs", "exact"] == 38 / 40
     assert pd.isna(table.loc["bare", "exact"])
-    assert (table["rounds"] == 2).all()
-    monkeypatch.setattr(peers, "clock", lambda *_: pytest.fail("measured again"))
-    peers.measure_peers(PEERS, store, weights, Silent())  # type: ignore[arg-type]
+    figure = EXPERIMENT.plots(found, {})["peers"]()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "theirs", "bare"]
 
 
-def test_peers_times_are_of_a_line_and_rates_of_a_batch(tmp_path: Path) -> None:
-    store, rows = Store(tmp_path), []
-    for number in range(4):
-        slow = 10 if number == 0 else 1 + number / 10
-        for batch, seconds in ((1, 2e-3), (PEER_BATCH, 8e-3)):
-            facts = {"subject": TINY.name, "round": number, "warmup": number == 0, "peer": "p", "batch": batch}
-            rows.append({**facts, "repeat": 0, "seconds": seconds * slow})
-    store.write(PEERS.name, pd.DataFrame(rows))
-    store.write("peer-predictions", pd.DataFrame({"index": [0], "peer": "p", "text": "12345", "prediction": "12345"}))
-    store.write_facts({"peers": {"p": {"about": "made up", "trained": True}}})
-    row = statistics.peers(store).iloc[0]
-    assert row["ms"] == pytest.approx(2 * 1.2)
-    assert row["rate"] == pytest.approx(PEER_BATCH / 8e-3 / (1.1 * 1.2 * 1.3) ** (1 / 3))
-
-    class Only:
-        peers = statistics.peers(store)
-
-    figure = plots.peers(Only())  # type: ignore[arg-type]
-    assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["p"]
+def test_a_peer_that_came_after_the_readings_is_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    written(store, {"ours": (True, True), "late": (True, False)})
+    read = store.read("peers-readings")
+    store.write("peers-readings", read[read["peer"] == "ours"])
+    found = EXPERIMENT.results(store)
+    assert found is not None
+    assert [reader.name for reader in found.readers] == ["ours"]
 
 
-def test_every_peer_is_known_and_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    monkeypatch.setattr(peers.shutil, "which", lambda name: None)
-    said = {name: peers.missing(name) for name in peers.names()}
+def test_the_section_folds_what_has_no_weights_and_says_what_was_not_run(tmp_path: Path) -> None:
+    store = finished_run(tmp_path)
+    assert "Beside what people" not in write_report(store, tmp_path).read_text()
+    names = {"ours": (True, True), "theirs": (True, False), "bare": (False, False)}
+    written(store, names | {f"more {i}": (True, False) for i in range(LONGEST_TABLE)})
+    text = write_report(store, tmp_path).read_text()
+    section = text.split("## Beside what people would use instead")[1].split("\n## ")[0]
+    table, *details = section.split("<details>")
+    assert "| `ours` | 95.0 %" in table
+    assert "| theirs | 95.0 %" in table
+    assert "bare" not in table.replace("has no", "")
+    assert table.count("\n| ") == 1 + LONGEST_TABLE
+    assert "Of the others, theirs reads best: 95.0 %" in table
+    assert "Not run: Absent and Far (gone)." in table
+    assert "| bare |" in details[0]
+    assert "theirs: about theirs." in details[-1]
+    assert (tmp_path / "plots" / "peers.png").exists()
+
+
+def test_what_was_not_run_is_grouped_by_reason() -> None:
+    assert not_run({"a": "gone", "b": "far", "c": "gone"}) == "Not run: a and c (gone); b (far)."
+    assert not_run({}) == ""
+
+
+def test_every_peer_is_declared_our_own_heads_first() -> None:
+    found = peers.peers()
+    names = list(found)
+    ours = [*ways.deployed(), *(f"{head}, onnxruntime" for head in HEADS)]
+    assert names[: len(ours)] == ours
+    assert names[len(ours) : len(ours) + 2] == ["RapidOCR", "Tesseract"]
+    assert names[-1] == "TrOCR-small"
+    assert {name for name in names if not found[name].trained} == {
+        *(f"docTR {arch}" for arch in ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")),
+        "TrOCR-small",
+    }
+    assert all(found[name].way == name.split(",")[0] for name in ours)
+    assert all(peer.code for peer in found.values())
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rapidocr, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctr, "find_spec", lambda name: None)
+    monkeypatch.setattr(tesseract.shutil, "which", lambda name: None)
+    said = peers.missing(peers.peers())
     for name, package in {"RapidOCR": "rapidocr", "Tesseract": "tesseract", "docTR parseq": "doctr"}.items():
         assert package in said[name]
-    assert said["parallel"] == said["TrOCR-small"] == ""
+    assert not {"parallel", "TrOCR-small"} & said.keys()
 
 
-@pytest.mark.parametrize("name", ["ar", "parallel", *(n for n in peers.names() if n[0].isupper() or n[0] == "d")])
+MODULE = """
+from bench.peer import Declared, Peer
+
+PEERS = [Declared("Toy", lambda recognizer, folder, inverted: Peer(lambda lines: ["1"] * len(lines), "toy"), order=15)]
+"""
+
+
+def test_a_toy_peer_is_one_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.py").write_text(MODULE)
+    monkeypatch.setattr(peers, "__path__", [*peers.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    try:
+        names = list(peers.peers())
+        assert names.index("RapidOCR") < names.index("Toy") < names.index("Tesseract")
+        parts = EXPERIMENT.parts("full", Bench(Store(tmp_path)))
+        assert all("Toy" in part.settings.peers for part in parts)
+    finally:
+        sys.modules.pop("bench.peers.toy", None)
+
+
+OTHERS = [name for name, peer in peers.peers().items() if not peer.way and name != "TrOCR-small"]
+
+
+@pytest.mark.parametrize("name", ["ar", "parallel", "parallel, onnxruntime", *OTHERS])
 def test_peers_read_lines(name: str, tmp_path: Path) -> None:
     """Those that are installed; TrOCR at its real size is for the bench."""
-    if (why := peers.missing(name)) or name == "TrOCR-small":
-        pytest.skip(why or "large")
+    peer = peers.peers()[name]
+    if why := peer.missing():
+        pytest.skip(why)
     lines: Any = torch.zeros(2, 28, 140, dtype=torch.uint8)
     lines[:, 4:24, 10:13] = 255
-    peer = peers.load(name, load_recognizer(peers.SHIPPED), tmp_path)
-    texts = peer.read(lines)
+    loaded = peer.load(load_recognizer(SHIPPED), tmp_path, True)
+    texts = loaded.read(lines)
     assert len(texts) == 2
-    assert texts[0] == texts[1] == peer.read(lines[:1])[0]
-
-
-def test_heads_of_each_depth_are_trained_read_and_timed(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = {split: barred(400, split=split) for split in ("train", "validation", "test")}
-    monkeypatch.setattr(depth, "load_digits", made.__getitem__)
-    monkeypatch.setattr(rounds, "load_digits_or_validation", made.__getitem__)
-    before = (weights / "model.safetensors").read_bytes()
-    store = Store(tmp_path / "run")
-    depth.measure_accuracy(Plan("smoke", 20, 2, (DEPTH,)), DEPTH, store, weights)
-    assert store.read("depth-predictions").groupby("layers")["index"].nunique().to_dict() == {1: 20, 2: 20}
-    assert not list(store.folder.glob("depth-[0-9]*")), "weights are not measurements"
-    assert (weights / "model.safetensors").read_bytes() == before
-    depth.measure_depth(DEPTH, store, CPU, Silent())  # type: ignore[arg-type]
-    timed = store.read(DEPTH.name)
-    assert (timed["passes"] == timed["length"] + 1).all()
-    assert timed.groupby("layers")["length"].nunique().to_dict() == {1: len(LENGTHS), 2: len(LENGTHS)}
-    table = statistics.depth(store)
-    assert table["layers"].tolist() == [1, 2]
-    assert (table["strings"] == 20).all()
-    assert (table["b_ms"] > 0).all()
-
-
-def test_the_encoder_is_the_same_whatever_the_depth(weights: Path) -> None:
-    recognizer = load_recognizer(weights)
-    for layers in (1, 3):
-        other = depth._with_layers(recognizer, layers, 5)
-        assert other.encoder is recognizer.encoder
-        assert len(other.heads["ar"].decoder.model.decoder.layers) == layers
-
-
-def test_without_training_digits_depth_is_timed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(split: str) -> Digits:
-        raise InputError("no digits")
-
-    monkeypatch.setattr(depth, "load_digits", nothing)
-    store = Store(tmp_path)
-    store.write_facts({})
-    depth.measure_accuracy(Plan("smoke", 20, 2, (DEPTH,)), DEPTH, store, None)
-    depth.measure_depth(DEPTH, store, CPU, Silent())  # type: ignore[arg-type]
-    table = statistics.depth(store)
-    assert table["exact"].isna().all()
-    assert (table["decode_ms"] > 0).all()
-    assert "training digits" in store.facts()["depth_not_run"]
-
-
-def test_the_report_shows_readers_and_depths_where_they_were_measured(finished: Store, tmp_path: Path) -> None:  # noqa: F811
-    plain = write_report(finished, tmp_path).read_text()
-    assert "Decoder depth" not in plain
-    assert "Beside what people" not in plain
-    readings = pd.DataFrame({"index": range(4), "text": "12345", "prediction": ["12345"] * 3 + ["1234"]})
-    rounds_of = [{"subject": TINY.name, "round": n, "warmup": n == 0, "repeat": 0} for n in range(4)]
-    finished.write("peer-predictions", readings.assign(peer="Reader"))
-    timed = [
-        {**r, "peer": p, "batch": b, "seconds": 0.01 * b}
-        for r in rounds_of
-        for p in ("Reader", "Bare")
-        for b in (1, 16)
-    ]
-    finished.write(PEERS.name, pd.DataFrame(timed))
-    finished.write("depth-predictions", readings.assign(layers=2))
-    written = [
-        {**r, "layers": 2, "length": n, "seconds": 0.001 * n, "passes": n + 1} for r in rounds_of for n in (1, 5)
-    ]
-    finished.write(DEPTH.name, pd.DataFrame(written))
-    about = {"Reader": {"about": "version 7", "trained": True}, "Bare": {"about": "random", "trained": False}}
-    finished.write_facts({**finished.facts(), "peers": about, "peers_not_run": {"Absent": "it is not installed"}})
-    text = write_report(finished, tmp_path).read_text()
-    assert "| Reader | 75.00 % (30.06 to 95.44)".replace(" to ", " % to ").replace("44)", "44 %)") in text
-    assert "| Bare | no weights here |" in text
-    assert "Absent was not run: it is not installed." in text
-    assert "| 2 | 75.00 %" in text
-    assert "1 (1 to 1)" in text  # ms a symbol
-    assert (tmp_path / "plots" / "peers.png").exists()
+    assert texts[0] == texts[1] == loaded.read(lines[:1])[0]
+    assert loaded.about
+    if peer.way:
+        assert texts[0] == load_recognizer(SHIPPED).read(lines, peer.way).texts[0]
+        assert runtimes.EAGER in loaded.about or "onnxruntime" in loaded.about

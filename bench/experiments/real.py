@@ -116,7 +116,8 @@ class Real(Experiment):
     code = (
         *("bench.peer", "bench.timer", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
         *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.augment"),
-        *("seqocr.data.material", "seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
+        *("seqocr.data.material", "seqocr.data.sequences"),  # of the latter, what seeds augmentation
+        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
     )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -22,7 +22,7 @@ def _declared(runtime: str, way: str) -> Declared:
         partial(runtimes.missing, runtime),
         order=0,
         way=way,
-        code=(__name__, *runtimes.runtimes()[runtime].code),
+        code=(__name__, "bench.runtime", *runtimes.runtimes()[runtime].code),
     )
 
 

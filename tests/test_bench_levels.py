@@ -1,0 +1,204 @@
+"""Every length at every level: what is read, that a killed run goes on, and results whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import barred, lively, small_recognizer
+from declared import measured, undeclared
+from synthetic import finished_run
+
+from bench import readings, strings
+from bench.experiment import LONGEST_TABLE, Bench
+from bench.experiments import levels
+from bench.formatting import points
+from bench.report import write_report
+from bench.store import Store
+from seqocr.checkpoints import save
+from seqocr.data.levels import LEVELS
+from seqocr.data.levels.layout import Layout
+from seqocr.models.heads import HEADS
+
+EACH = 3
+EXPERIMENT = levels.EXPERIMENT
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A reader of up to three digits; few digits to read."""
+    save(lively(small_recognizer(max_length=3), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
+    monkeypatch.setattr(levels, "held_out_digits", lambda: barred(120, split="test"))
+    monkeypatch.setitem(levels._EACH, "smoke", EACH)
+    monkeypatch.setattr(levels, "_AT_ONCE", 2)
+    return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights")
+
+
+def all_measured(bench: Bench) -> levels.Results:
+    for part in EXPERIMENT.parts("smoke", bench):
+        measured(EXPERIMENT, part, bench)
+    found = EXPERIMENT.results(bench.store)
+    assert found is not None
+    return found
+
+
+def test_every_length_of_every_level_is_read_by_every_head(bench: Bench) -> None:
+    assert EXPERIMENT.results(bench.store) is None
+    found = all_measured(bench)
+    assert (found.levels, found.lengths, found.heads) == (list(LEVELS), [1, 2, 3], list(HEADS))
+    sizes = found.read.groupby(["level", "length", "head"]).size()
+    assert len(sizes) == len(LEVELS) * 3 * len(HEADS)
+    assert set(sizes) == {EACH}
+    assert (found.read["text"].str.len() == found.read["length"]).all()
+    # The same digits at every level.
+    assert found.read.groupby(["length", "index"])["text"].nunique().max() == 1
+    assert EXPERIMENT.pictures(bench.store).keys() == LEVELS.keys()
+    assert all(path.stat().st_size > 100 for path in EXPERIMENT.pictures(bench.store).values())
+
+
+def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = EXPERIMENT.parts("smoke", bench)[0]
+    read, pieces = strings._read, []
+
+    def killed(lines, indices, folder, heads, device, facts):
+        pieces.append((facts["length"], indices.start))
+        if len(pieces) == 4:
+            raise KeyboardInterrupt
+        return read(lines, indices, folder, heads, device, facts)
+
+    monkeypatch.setattr(strings, "_read", killed)
+    with pytest.raises(KeyboardInterrupt):
+        measured(EXPERIMENT, part, bench)
+    kept = bench.store.read(part.name)
+    assert set(zip(kept["length"], kept["index"], strict=True)) == {(1, 0), (1, 1), (1, 2), (2, 0), (2, 1)}
+    assert not bench.store.finished(part.name, EXPERIMENT.depends(part))
+    measured(EXPERIMENT, part, bench)
+    assert pieces == [(1, 0), (1, 2), (2, 0), (2, 2), (2, 2), (3, 0), (3, 2)]
+    ordered = kept.sort_values(["length", "index"], kind="stable", ignore_index=True)
+    pd.testing.assert_frame_equal(bench.store.read(part.name).head(len(kept)), ordered)
+
+
+def test_several_workers_read_the_same(bench: Bench, tmp_path: Path) -> None:
+    alone = all_measured(bench).read
+    with ThreadPoolExecutor(2) as pool:
+        together = all_measured(replace(bench, store=Store(tmp_path / "other"), workers=lambda: pool)).read
+    pd.testing.assert_frame_equal(together, alone, check_exact=False, rtol=1e-4)
+
+
+def test_all_code_that_measuring_runs_is_declared(bench: Bench) -> None:
+    for part in EXPERIMENT.parts("smoke", bench):
+        assert undeclared(EXPERIMENT, part, bench) == []
+
+
+def test_a_level_depends_on_its_own_layout_and_on_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def depends() -> dict[str, str]:
+        return {part.name: json.dumps(EXPERIMENT.depends(part)) for part in EXPERIMENT.parts("smoke", bench)}
+
+    before = depends()
+    monkeypatch.setitem(LEVELS, "wild", replace(LEVELS["wild"], slant=0.5))
+    after = depends()
+    assert {name for name in before if before[name] != after[name]} == {"levels-wild"}
+    assert "seqocr/data/levels/layout.py" not in before["levels-grid"]
+
+
+def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("toy", "toyer"):
+        monkeypatch.setitem(LEVELS, name, Layout(height=32))
+    found = all_measured(bench)
+    assert found.levels == list(LEVELS)
+    assert {claim.name.split(":")[0] for claim in EXPERIMENT.claims(found)} >= {"`toy`", "`toyer`"}
+    (section,) = EXPERIMENT.sections(found, {})
+    assert section.table is not None
+    assert len(section.table) == LONGEST_TABLE
+    assert len(section.details["Every level and head"]) == len(LEVELS) * len(HEADS) > LONGEST_TABLE
+    assert "![toy](plots/toy.png)" in section.details.values()
+    assert "toy" in EXPERIMENT.pictures(bench.store)
+    axes = EXPERIMENT.plots(found, {})["lengths"]().axes
+    assert [axis.get_title() for axis in axes] == [*LEVELS, "all lengths"]
+
+
+def rows(wrong: dict[str, int], level: str, of: int = 400) -> pd.DataFrame:
+    """Of so many strings of two digits and as many of one, each head reads its first ones wrong."""
+    found = [
+        (length, index, head, "12"[:length], "9" if index < count else "12"[:length], 0.9)
+        for head, count in wrong.items()
+        for length in (1, 2)
+        for index in range(of // 2)
+    ]
+    columns = ["length", "index", "head", "text", "prediction", "confidence"]
+    return pd.DataFrame(found, columns=columns).assign(level=level)
+
+
+@pytest.fixture
+def known() -> levels.Results:
+    read = [
+        rows({"ar": 0, "parallel": 20, "ctc": 10}, "grid"),
+        rows({"ar": 20, "parallel": 0, "ctc": 10}, "jitter"),
+        rows({"ar": 10, "parallel": 12, "ctc": 10}, "wild"),
+    ]
+    about = {"source": "made up", "split": "test", "each": 200, "reader": "toy"}
+    return levels.Results(about, pd.concat(read, ignore_index=True))
+
+
+def test_results_pair_heads_by_string(known: levels.Results) -> None:
+    assert known.exact("grid", "parallel").estimate == pytest.approx(1 - 40 / 400)
+    assert known.exact("grid", "parallel", 2).estimate == pytest.approx(1 - 20 / 200)
+    assert known.exact("grid", "parallel").n == 400
+    assert known.exact("grid", "ar").estimate == 1
+    assert [known.best(level) for level in known.levels] == ["ctc", "parallel", "ctc"]
+    gap = known.gap("grid", "ar", "ctc")
+    assert (gap.only_first, gap.only_second, gap.difference.estimate) == (20, 0, pytest.approx(0.05))
+    assert [known.verdict(level) for level in known.levels] == ["better", "worse", "no measurable difference"]
+    claims = EXPERIMENT.claims(known)
+    assert [claim.verdict for claim in claims] == ["better", "worse", "no measurable difference"]
+    assert claims[0].value == gap.difference
+    # Alike on every string, and still no interval without width.
+    assert claims[2].value.low < 0 < claims[2].value.high
+
+
+def test_words_follow_the_numbers(known: levels.Results) -> None:
+    (section,) = EXPERIMENT.sections(known, {})
+    better, worse = known.gap("grid", "ar", "ctc").difference, known.gap("jitter", "ar", "parallel").difference
+    assert f"`grid` {points(better)} against `ctc`, better" in section.text
+    assert f"`jitter` {points(worse)} against `parallel`, worse" in section.text
+    assert points(better).startswith("+5.00 (+")
+    assert points(worse).startswith("-10.00 (-")
+    assert "from 1 to 2 digits, goes from 100 % to 100 % at `grid`, 90 % to 90 % at `jitter`" in section.text
+    assert section.table is not None
+    assert section.table["exact match"].tolist()[:3] == [
+        "100.0 % (99.0 to 100.0)",
+        "90.0 % (86.7 to 92.6)",
+        "95.0 % (92.4 to 96.7)",
+    ]
+    tables = EXPERIMENT.tables(known)
+    assert {name: len(table) for name, table in tables.items()} == {"levels": 9, "lengths": 18, "pairs": 9}
+    # Of three digits in two strings, one is substituted and one missed where "12" is read as "9".
+    row = tables["levels"].set_index(["level", "head"]).loc[("grid", "parallel")]
+    assert (row["substituted"], row["missed"], row["invented"]) == pytest.approx((40 / 600, 20 / 600, 0))
+    assert row["cer"] == pytest.approx(0.1)
+
+
+def test_the_report_has_them_and_its_first_screen_too(bench: Bench, tmp_path: Path) -> None:
+    store = finished_run(tmp_path)
+    all_measured(replace(bench, store=store))
+    text = write_report(store, tmp_path).read_text()
+    first, *_ = text.split("\n## ")
+    assert "| `ctc` |" in first
+    assert "`wild`" in first
+    assert "plots/lengths.png" in first
+    assert "## Any length, any spacing\n\n![Any length, any spacing](plots/lengths.png)" in text
+    assert "## How far to trust the confidence" in text
+    for name in ("lengths", *LEVELS):
+        assert (tmp_path / "plots" / f"{name}.png").stat().st_size > 1000
+    assert len(pd.read_csv(tmp_path / "tables" / "lengths.csv")) == 27
+
+
+def test_edits_are_counted_by_kind() -> None:
+    read = pd.DataFrame(
+        {"text": ["123", "55", "90", "4"], "prediction": ["128", "5", "9901", "4"]}
+    )  # one substituted, one missed, two invented, of eight
+    assert readings.edit_rates(read) == {"substituted": 1 / 8, "missed": 1 / 8, "invented": 2 / 8}
