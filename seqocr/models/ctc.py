@@ -69,7 +69,7 @@ class CTCHead(OnePassHead):
         def confidences() -> torch.Tensor:
             log_probs = logits.log_softmax(dim=2, dtype=torch.float32)
             nats = self._nats(log_probs, [[self._ids[symbol] for symbol in text] for text in texts], _A_TEXT)
-            return torch.tensor([min(1.0, math.exp(-n)) for n in nats.tolist()])
+            return torch.tensor([min(math.exp(-n), 1.0) for n in nats.tolist()])  # in this order NaN stays NaN
 
         return Decoded(texts, confidences, passes=1)
 

@@ -15,7 +15,7 @@ class ParallelHead(OnePassHead):
     Slot i holds symbol i, slots past the end of a string hold "empty" (the last class), so a five-slot head also
     reads shorter strings. Slots do not see each other: the symbols are taken as independent given the image.
 
-    We omit projections that the encoder's last layer can learn. Queries are free parameters, so projected keys would only
+    We omit projections that the encoder's last layer can learn. Queries are free parameters: projected keys would only
     multiply them by another matrix. The classifier is linear, so a frame may be classified before it is attended to,
     which costs the same however many slots there are. Both are one product then: of each frame with the slots' queries,
     and with the classes. There are at least as many frames as slots, so that each can have its own.
