@@ -173,6 +173,16 @@ def test_confidences_are_computed_once_and_only_if_asked_for() -> None:
     assert asked == [1]
 
 
+@every_head
+def test_weights_that_are_no_numbers_give_no_confidence(name: str) -> None:
+    head = make(name)
+    with torch.no_grad():
+        for p in head.parameters():
+            p.fill_(torch.nan)
+    for variant, decode in head.variants().items():
+        assert decode(random_features(3)).confidences.isnan().all(), variant
+
+
 # What a head says of itself.
 
 
