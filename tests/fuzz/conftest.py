@@ -1,6 +1,7 @@
 """Commands run in this process, each checked, and cases counted by kind.
 
-Cases are the same every time. FUZZ=10 in the environment tries ten times as many, and others every time.
+Cases are the same every time. FUZZ=10 in the environment tries ten times as many, others every time, and looks for the
+smallest that fails, which takes long.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from unittest import mock
 
 import pytest
 from conftest import own_lines, small_recognizer
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from PIL import Image
 
 from seqocr import cli
@@ -34,6 +35,7 @@ def examples(count: int) -> Callable[..., Any]:
         deadline=None,
         derandomize=TIMES == 1,
         database=None,
+        phases=[Phase.generate, *([Phase.shrink] if TIMES > 1 else [])],
         suppress_health_check=list(HealthCheck),
     )
 
