@@ -65,7 +65,7 @@ def load_recognizer(directory: Path | str) -> Recognizer:
             raise ValueError(f"{odd[0]} has what is no number (NaN or infinite)")
     except InputError:
         raise
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         reason = shown(" ".join(str(error).split())[:300])
         raise InputError(f"{shown(weights)} cannot be used ({reason}): train or copy it again") from error
     return recognizer.eval()

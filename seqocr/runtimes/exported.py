@@ -227,5 +227,9 @@ def _check(directory: Path, names: Sequence[str]) -> None:
         path = directory / file
         if not path.is_file():
             raise InputError(f"{shown(path)} is missing: {again}")
-        if not isinstance(sums, dict) or sums.get(file) != file_sum(path):
+        try:
+            found = file_sum(path)
+        except OSError as error:
+            raise InputError(f"{shown(path)} cannot be read ({error.strerror}): {again}") from error
+        if not isinstance(sums, dict) or sums.get(file) != found:
             raise InputError(f"{shown(path)} is not the graph that was written there: {again}")

@@ -100,7 +100,7 @@ def load_state(
         return Progress(**json.loads(metadata["facts"]))
     except InputError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # not written by `save_state`
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # not `save_state`'s
         raise InputError(f"{path} cannot be read ({error}): delete it to start again") from error
 
 
