@@ -23,6 +23,7 @@ from seqocr.data.material import Material
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
+from seqocr.models.base import Decoded
 from seqocr.models.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
@@ -165,7 +166,8 @@ def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
 
     def scripted(self: Recognizer, images: Any, head: str, **more: Any) -> Any:
         right = round(next(scores) * 10)
-        return dataclasses.replace(read(self, images, head, **more), texts=truth[:right] + ["wrong"] * (10 - right))
+        found = read(self, images, head, **more)
+        return Decoded(truth[:right] + ["wrong"] * (10 - right), found.confidences, found.passes)
 
     truth = SequenceMNIST(barred(30, "validation"), 1).batch(range(10))[1]
     monkeypatch.setattr(Recognizer, "read", scripted)
