@@ -70,18 +70,18 @@ def test_first_screen_fits_and_comes_first(store):
 
 
 def test_the_verdict_follows_the_numbers(store):
-    assert "its cost does not grow with the string" in page(store, everything(store))
+    assert "Decoding 50 symbols takes it 1.0 times as long as 1, `ar` 34 times" in page(store, everything(store))
     predictions = store.read("accuracy")
     wrong = predictions["head"].isin(["parallel", "ctc", "ctc-beam"]) & (predictions["index"] < 20)
     predictions.loc[wrong, "prediction"] = "99999"
     store.write("accuracy", predictions)
     rows = timed_rows()
-    slow = (rows["variant"] == "ctc") & (rows["length"] == 50)
+    slow = rows["variant"].isin(["ctc", "parallel"]) & (rows["length"] == 50)
     rows.loc[slow, "seconds"] *= 3
     store.write(f"latency-{TINY.name}", rows)
     text = page(store, everything(store))
     assert "**Autoregression buys accuracy on five clean digits" in text
-    assert "its cost does not grow with the string" not in text
+    assert "Decoding 50 symbols takes it 3.0 times as long as 1" in text
 
 
 def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
