@@ -110,8 +110,9 @@ class Throughput(Experiment):
                     {
                         "model": SUBJECTS[subject].label,
                         "way to decode": f"`{way}`",
-                        "strings/s, batch 1": time(rates[1]),
-                        f"strings/s, batch {largest}": time(rates[largest]),
+                        "strings/s, one by one": time(rates[1]),
+                        "in batches of": str(largest),
+                        "strings/s": time(rates[largest]),
                     }
                 )
         shares = []
