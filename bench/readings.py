@@ -12,6 +12,7 @@ from seqocr import evaluation
 from seqocr.statistics import Paired, Value, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
+SAME = "no measurable difference"
 EDITS = (
     "Substituted, missed (merged with a neighbour, or overlooked) and invented (doubled, or read from a mark) digits "
     "are shares of the digits there are."
@@ -44,7 +45,7 @@ def verdict(found: Paired) -> str:
     """How the first of two readers does beside the second."""
     if found.difference.low > 0:
         return "better"
-    return "worse" if found.difference.high < 0 else "no measurable difference"
+    return "worse" if found.difference.high < 0 else SAME
 
 
 def columns(row: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from seqocr.data.augment import Augmentation
+from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 
@@ -92,3 +92,13 @@ def test_half_the_strength_is_half_of_every_change() -> None:
     assert Augmentation().scaled(0) == NOTHING
     with pytest.raises(InputError, match=r"strength -0\.1"):
         Augmentation().scaled(-0.1)
+
+
+@pytest.mark.parametrize("size", [(10_000, 4), (10_000, 49), (4, 10_000), (4, 4), (300, 50)])
+def test_lines_of_any_shape_are_changed(size: tuple[int, int]) -> None:
+    augmentation = LineAugmentation()
+    for seed in range(5):
+        (drawn,) = noise(augmentation, 1, seed)  # type: ignore[arg-type]
+        height, width = augmentation(torch.full(size, 99, dtype=torch.uint8), drawn).shape
+        assert 1 <= height <= 64 or width <= 2
+        assert width >= 1

@@ -172,13 +172,16 @@ def test_a_process_that_fails_is_told_of(bench: Bench, monkeypatch: pytest.Monke
 
 
 DRIVE = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 import torch
 from bench.experiments.load.driver import drive
 from seqocr.models.base import Decoded
 
-read = lambda images: Decoded(["1"] * len(images), torch.ones(len(images)), 1)
+def read(images):
+    time.sleep(0.001)  # 64 lines at most: Offline's 100,000 then last longer than the second it asks for
+    return Decoded(["1"] * len(images), torch.ones(len(images)), 1)
+
 lines = torch.zeros(50, 28, 140, dtype=torch.uint8)
 print(json.dumps(drive(read, lines, sys.argv[1], Path(sys.argv[2]), seconds=1, rate=float(sys.argv[3]))))
 """

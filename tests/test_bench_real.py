@@ -189,7 +189,7 @@ def test_the_section_says_who_read_what_after_learning_what() -> None:
     assert table[table["reader"] == "Seven"][""].tolist() == ["as it comes"]
     assert "after 500 steps on the other 399 lines, 4 minutes here" in section.text
     assert "Not run: Absent (gone)." in section.text
-    assert section.details["Versions and settings"] == "Seven: it says 7."
+    assert "Others: Seven: it says 7." in section.text
 
 
 def test_trust_is_what_keeping_only_the_sure_gains() -> None:

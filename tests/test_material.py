@@ -33,9 +33,19 @@ def test_every_batch_is_mixed_as_asked_for(tmp_path: Path) -> None:
         # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40.
         assert [len(image) for image in images] == [28] * 4 + [20] * 2 + [40] * 2
         assert len(texts) == 8
-    assert {image.height for image in material.held_out(8)[0]} == {20}  # lines of one's own alone
-    assert [len(image) for image in made("grid,jitter,grid").held_out(9)[0]] == [28] * 6 + [40] * 3
+    assert {image.height for image in material.held_out(8).batch(range(8))[0]} == {20}  # lines of one's own alone
+    assert [len(image) for image in made("grid,jitter,grid").held_out(9).batch(range(9))[0]] == [28] * 6 + [40] * 3
     assert [part["weight"] for part in material.about] == [2, 1, 1]
+
+
+def test_held_out_lines_can_be_had_a_few_at_a_time() -> None:
+    held_out = made("grid,jitter,grid").held_out(9)
+    assert len(held_out) == 9
+    images, texts = held_out.batch(range(9))
+    pieces = [held_out.batch(range(start, min(9, start + 4))) for start in range(0, 9, 4)]
+    assert [len(image) for image in pieces[1][0]] == [28, 28, 40, 40]  # from both parts
+    assert [text for _, part in pieces for text in part] == texts
+    assert all(a.equal(b) for a, b in zip((i for part, _ in pieces for i in part), images, strict=True))
 
 
 def test_levels_have_strings_of_their_own() -> None:

@@ -67,7 +67,7 @@ def test_a_toy_head_is_trained_read_with_and_exported(toy, tmp_path):
     config = TrainConfig(length=3, steps=60, batch_size=16, warmup=5, learning_rate=1e-2, validate_every=60)
     trained = fit(recognizer, material, config, tmp_path / "trained")
     assert trained.provenance["validation"][-1]["exact"].keys() == {"parallel", "toy"}
-    images = torch.stack(list(material.held_out(20)[0]))
+    images = torch.stack(list(material.held_out(20).batch(range(20))[0]))
     expected = load_recognizer(tmp_path / "trained").read(images, "toy")
     assert expected.passes == 1
     export(trained, tmp_path / "exported")

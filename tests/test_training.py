@@ -13,17 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from conftest import barred, coded, small_recognizer
 from safetensors.torch import save_file
 
+from seqocr import evaluation
 from seqocr.checkpoints import load_recognizer
 from seqocr.data.material import Material
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded
 from seqocr.models.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
@@ -162,15 +163,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted
 
 def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
     """Have the validations of a run with one head, of ten strings each, come out so."""
-    scores, read = iter(exact), Recognizer.read
+    scores, predict = iter(exact), evaluation.predict
 
-    def scripted(self: Recognizer, images: Any, head: str, **more: Any) -> Any:
-        right = round(next(scores) * 10)
-        found = read(self, images, head, **more)
-        return Decoded(truth[:right] + ["wrong"] * (10 - right), found.confidences, found.passes)
+    def scripted(*arguments: Any, **more: Any) -> pd.DataFrame:
+        found, right = predict(*arguments, **more), round(next(scores) * 10)
+        assert len(found) == 10
+        return found.assign(prediction=[*found["text"][:right], *["wrong"] * (10 - right)])
 
-    truth = SequenceMNIST(barred(30, "validation"), 1).batch(range(10))[1]
-    monkeypatch.setattr(Recognizer, "read", scripted)
+    monkeypatch.setattr(evaluation, "predict", scripted)
 
 
 def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

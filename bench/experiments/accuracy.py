@@ -161,11 +161,11 @@ class Accuracy(Experiment):
             }
             for row in results.summary.to_dict("records")
         )
-        details: dict[str, Any] = {"What was read: the first strings": "![Sample strings](plots/samples.png)"}
+        pictures, said = "![Sample strings](plots/samples.png)", "The first strings"
         if _chosen(results, mistakes=True):
-            details["The worst mistakes"] = (
-                "Strings that most heads read wrong, the most confident first.\n\n![Worst mistakes](plots/mistakes.png)"
-            )
+            pictures += " ![Worst mistakes](plots/mistakes.png)"
+            said += ", and those that most heads read wrong, the most confident first"
+        details = {said: pictures}
         return [Section("Accuracy on the task", text, "accuracy", shown, details)]
 
     def claims(self, results: Results) -> list[Claim]:

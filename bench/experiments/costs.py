@@ -12,7 +12,8 @@ from bench import ways
 from bench.counting import costs, machine_rates
 from bench.experiment import Bench, Experiment, Part, Section, stored
 from bench.experiments import latency
-from bench.formatting import digits, markdown_table, percent, si
+from bench.experiments.latency.numbers import Timed
+from bench.formatting import percent, si
 from bench.store import Store
 from bench.subjects import CODE, SUBJECTS, TASK_LENGTH, Subject, bind
 from seqocr.progress import Reporter
@@ -75,11 +76,11 @@ class Costs(Experiment):
         return Results(pd.concat(tables, ignore_index=True), parts["rates"].max())
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        return {"costs": results.costs}
+        return {"costs": results.costs.assign(**_limits(results))}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rows = []
-        for subject, part in results.costs.groupby("subject", sort=False):
+        rows, timed = [], everything.get("latency")
+        for subject, part in results.costs.assign(**_limits(results)).groupby("subject", sort=False):
             if SUBJECTS[subject].grows:
                 continue
             for variant in ("encoder", *ways.heads()):
@@ -94,45 +95,38 @@ class Costs(Experiment):
                         f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
                         f"FLOPs, n = {far['length']}": si(far["flops"]),
                         "peak memory": f"{si(here['peak_bytes'])}B",
+                        **({"of the limit": _share_of_limit(here, timed.subjects[subject])} if timed else {}),
                     }
                 )
         text = (
             "Exact counts at batch 1: FLOPs of matrix products, convolutions and attention; memory in tensors beyond "
             "weights and input. Passes and FLOPs are the same on any machine."
         )
-        details = {}
-        if timed := everything.get("latency"):
-            details["How near the machine's limits (roofline)"] = _limits(results, timed)
-        return [Section("Work, memory and passes", text, None, pd.DataFrame(rows), details)]
+        if timed:
+            best = results.rates
+            text += (
+                " The last column is the roofline model (Williams et al. 2009): the least time that the work or the "
+                "bytes it moves could take, as a share of the time measured. The best rates seen are "
+                f"{best['flops_per_second'] / 1e9:.0f} GFLOP/s and {best['bytes_per_second'] / 1e9:.1f} GB/s; more "
+                "than 100 % means that weights were read from a cache."
+            )
+        return [Section("Work, memory and passes", text, None, pd.DataFrame(rows))]
 
 
 EXPERIMENT = Costs()
 
 
-def _limits(results: Results, timed: latency.Results) -> str:
-    """The roofline model (Williams et al. 2009) at batch 1: the least time that the work, or the bytes that it moves,
-    could take at the machine's best rates."""
-    best, rows = results.rates, []
-    for t in timed.fixed:
-        for variant in ("encoder", *ways.heads()):
-            part = results.costs[(results.costs["subject"] == t.subject.name) & (results.costs["variant"] == variant)]
-            here = part[part["length"] == TASK_LENGTH].iloc[0]
-            compute = here["flops"] / best["flops_per_second"] * 1e3
-            memory = here["bytes"] / best["bytes_per_second"] * 1e3
-            measured = t.encode(TASK_LENGTH) if variant == "encoder" else t.decode(variant, TASK_LENGTH)
-            bound = max(compute, memory)
-            rows.append(
-                {
-                    "model": t.subject.label,
-                    "": f"`{variant}`",
-                    "bound, ms": f"{digits(bound)} ({'work' if compute > memory else 'memory'})",
-                    "measured, ms": digits(measured.estimate),
-                    "share of the limit": percent(bound / measured.estimate),
-                }
-            )
-    return (
-        f"The best rates seen in this run are {best['flops_per_second'] / 1e9:.0f} GFLOP/s for a large matrix product "
-        f"and {best['bytes_per_second'] / 1e9:.1f} GB/s for reading memory. Decoding alone, n = {TASK_LENGTH}; for the "
-        "encoder, its own. A share above 100 % means that weights were read from a cache.\n\n"
-        + markdown_table(pd.DataFrame(rows))
-    )
+def _limits(results: Results) -> dict[str, pd.Series]:
+    """Milliseconds that the work, and the bytes that it moves, take at the least: at the machine's best rates."""
+    best = results.rates
+    return {
+        "work_ms": results.costs["flops"] / best["flops_per_second"] * 1e3,
+        "memory_ms": results.costs["bytes"] / best["bytes_per_second"] * 1e3,
+    }
+
+
+def _share_of_limit(row: pd.Series, timed: Timed) -> str:
+    """Of the encoder alone, or of decoding alone."""
+    encoder = row["variant"] == "encoder"
+    measured = timed.encode(TASK_LENGTH) if encoder else timed.decode(row["variant"], TASK_LENGTH)
+    return percent(max(row["work_ms"], row["memory_ms"]) / measured.estimate, 0 if encoder else 1)

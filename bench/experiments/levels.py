@@ -155,22 +155,23 @@ class Levels(Experiment):
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         about = results.about
+        # Rows of heads that no measurement tells apart say nothing that the first screen does not.
+        apart = [level for level in results.levels if results.verdict(level) != readings.SAME] or results.levels[-1:]
         whole = pd.DataFrame(
             {"level": f"`{row['level']}`", "head": f"`{row['head']}`", **readings.columns(row)}
             for row in readings.summary(results.read, ["level", "head"]).to_dict("records")
+            if row["level"] in apart
         )
         compared = "; ".join(_compared(results, level) for level in results.levels)
         text = (
             f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
             f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
             "weights. `ar` minus the best one-pass head, in points of exact match on the same strings (Tango's "
-            f"interval): {compared}. {_with_length(results)} {readings.EDITS} Every length is in `tables/lengths.csv`."
+            f"interval): {compared}. {_with_length(results)} {readings.EDITS} "
+            "Every level and length: `tables/levels.csv` and `tables/lengths.csv`."
         )
-        details: dict[str, Any] = {
-            f"Lines of level {level}": f"![{level}](plots/{level}.png)" for level in results.levels
-        }
-        if len(whole) > LONGEST_TABLE:
-            details["Every level and head"] = whole
+        pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
+        details: dict[str, Any] = {f"Lines of each level: {', '.join(results.levels)}": pictures}
         return [Section("Any length, any spacing", text, "lengths", whole.head(LONGEST_TABLE), details)]
 
     def claims(self, results: Results) -> list[Claim]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from bench import plots
 from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section, stored
-from bench.formatting import not_run, percent, share, time
+from bench.formatting import listed, not_run, percent, share, time
 from bench.palette import numbered
 from bench.peer import Peer
 from bench.peers import missing, peers
@@ -194,26 +194,22 @@ class Peers(Experiment):
         return {"peers": partial(peers_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        shown, bare = (pd.DataFrame(_row(r, results.batch) for r in part) for part in (results.trained, results.bare))
+        shown = pd.DataFrame(_row(reader, results.batch) for reader in results.trained)
         text = (
             f"The {results.strings:,} strings of the accuracy table, from a line in memory to its text, preparation of "
             f"the image included. {_beside(results)} Peers get dark digits on light ground, scaled as their "
             "documentation advises; what they read that is no digit is dropped. They were trained for other tasks, "
             "general ones: their accuracy is that of using them as they come."
         )
-        details: dict[str, Any] = {}
-        if len(bare):
-            details["Readers without weights here"] = bare
+        if results.bare:
+            times = [f"{reader.name} takes {time(reader.ms, ' ms')}" for reader in results.bare]
             text += (
                 f" Readers without weights here are timed with random ones, made to write {TASK_LENGTH} symbols where "
-                "they write one by one."
+                f"they write one by one: {listed(times)}."
             )
-        if len(shown) > LONGEST_TABLE:
-            details["Every reader with weights"] = shown
+        text += " Versions, settings and all rates are in `tables/peers.csv`."
         text += f" {not_run(results.not_run)}".rstrip()
-        versions = [f"{reader.name}: {reader.about}." for reader in results.readers if not reader.own]
-        details["Versions and settings"] = "\n\n".join(versions)
-        return [Section("Beside what people would use instead", text, "peers", shown.head(LONGEST_TABLE), details)]
+        return [Section("Beside what people would use instead", text, "peers", shown.head(LONGEST_TABLE))]
 
 
 EXPERIMENT = Peers()

@@ -117,7 +117,7 @@ class Real(Experiment):
         *("bench.peer", "bench.timer", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
         *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.augment"),
         *("seqocr.data.material", "seqocr.data.sequences"),  # of the latter, what seeds augmentation
-        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
+        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers", "seqocr.evaluation"),
     )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
@@ -199,7 +199,7 @@ class Real(Experiment):
         if len(table) > LONGEST_TABLE:
             details["Every reader"] = table
         if about["others"]:
-            details["Versions and settings"] = "\n\n".join(f"{name}: {what}." for name, what in about["others"].items())
+            text += " Others: " + "; ".join(f"{name}: {what}" for name, what in about["others"].items()) + "."
         return [Section("Real lines", text, None, table.head(LONGEST_TABLE), details)]
 
     def claims(self, results: Results) -> list[Claim]:

@@ -31,7 +31,7 @@ class Settings:
 
 PRESETS = {
     "smoke": (Settings(TINY, (1, 8), 2),),
-    "default": (Settings(TINY, (1, 8, 64), 6), Settings(SMALL_NATIVE, (1, 8), 6)),
+    "default": (Settings(TINY, (1, 8, 64), 8), Settings(SMALL_NATIVE, (1, 8), 8)),
     "full": (
         Settings(TINY, (1, 8, 64), 10),
         Settings(SMALL_NATIVE, (1, 8, 64), 8),

@@ -168,11 +168,12 @@ class LineAugmentation:
             noise: (noise_size,) float32 uniform in [0, 1); what noise is added is drawn from it, too.
 
         Returns:
-            (h', w') uint8, h' at most 64.
+            (h', w') uint8, h' at most 64, or w' at most 2.
         """
         signed = (noise * 2 - 1).tolist()
         x = image[None, None].float() / 255
-        if (share := self._TALLEST / x.shape[2]) < 1:
+        share = max(self._TALLEST / x.shape[2], 1.01 / x.shape[3])  # of a pillar, one column stays
+        if share < 1:
             x = F.interpolate(x, scale_factor=share, mode="bilinear", antialias=True)
         height, width = x.shape[2], max(1, round(x.shape[3] * (1 + self.stretch) ** signed[0]))
         x = F.grid_sample(x, self._grid(signed, noise[16:], height, width), padding_mode="border", align_corners=False)[

@@ -73,12 +73,30 @@ class Material:
         streams = [_stream(part.train, share, step) for part, share in zip(self.parts, shares, strict=True)]
         return map(_joined, zip(*streams, strict=True))
 
-    def held_out(self, count: int) -> Batch:
+    def held_out(self, count: int) -> Lines:
         """About `count` held-out lines, as mixed as those to learn from, or as many as there are."""
         chosen_by = [(part.held_out, part.weight) for part in self.parts if part.held_out is not None]
         parts = sum(weight for _, weight in chosen_by)
         wanted = [(lines, min(-(-count * weight // parts), len(lines))) for lines, weight in chosen_by]
-        return _joined([lines.batch(range(n)) for lines, n in wanted])
+        return _InTurn(wanted)
+
+
+class _InTurn:
+    """The first lines of several, one after another. None is kept in memory: lines of one's own can be large."""
+
+    def __init__(self, parts: list[tuple[Lines, int]]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(count for _, count in self.parts)
+
+    def batch(self, indices: range) -> Batch:
+        found, start = [], 0
+        for lines, count in self.parts:
+            here = range(max(0, indices.start - start), min(count, indices.stop - start))
+            found += [lines.batch(here)] if here else []
+            start += count
+        return _joined(found)
 
 
 def mixture(

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from seqocr import __version__, environment
+from seqocr import __version__, environment, evaluation
 from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.material import Material
 from seqocr.errors import InputError
@@ -151,11 +151,9 @@ class _Run:
     def _validate(self, reporter: Reporter) -> None:
         """Read the held-out strings with the averaged weights; keep them if they read best so far."""
         recognizer = self.averaged
-        images, texts = self.held_out
-        exact = {
-            name: sum(a == b for a, b in zip(recognizer.read(images, name).texts, texts, strict=True)) / len(texts)
-            for name in recognizer.heads
-        }
+        read = evaluation.predict(recognizer, self.held_out, quiet=True)
+        right = read["prediction"] == read["text"]
+        exact = {head: float(share) for head, share in right.groupby(read["head"], sort=False).mean().items()}
         so_far = self.progress
         so_far.history.append({"step": so_far.step, "seconds": round(so_far.seconds, 1), "exact": exact})
         if (mean := _mean_exact(so_far.history[-1])) >= so_far.best:
@@ -163,7 +161,7 @@ class _Run:
             recognizer.provenance = self._provenance()
             save(recognizer, self.out)
         shown = ", ".join(f"{name} {value:.2%}" for name, value in exact.items())
-        reporter.say(f"step {so_far.step}: exact match on {len(texts):,} validation strings: {shown}")
+        reporter.say(f"step {so_far.step}: exact match on {len(self.held_out):,} validation strings: {shown}")
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -171,7 +169,7 @@ class _Run:
             "init": self.origin if "step" in self.origin else None,  # of a recognizer that was itself trained
             "command": self.command,
             "data": self.material.about,
-            "held_out": len(self.held_out[1]),
+            "held_out": len(self.held_out),
             "strings_seen": self.progress.step * self.config.batch_size,
             "step": self.progress.step,
             "seconds": round(self.progress.seconds, 1),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from bench import plots, ways
 from bench.experiment import LONGEST_TABLE, Section
 from bench.experiments.runtimes.numbers import Results, Timed
-from bench.experiments.runtimes.timing import BATCH, LENGTHS
+from bench.experiments.runtimes.timing import LENGTHS
 from bench.formatting import listed, not_run, points, ratio, time
 from bench.palette import look
 from bench.runtimes import EAGER
@@ -18,11 +18,9 @@ from seqocr.statistics import Value
 
 def section(results: Results) -> Section:
     absent = not_run({f"`{name}`": why for name, why in results.not_run.items()})
-    said = [_gap(results.main), _same(results.agreement), absent]
-    details = {f"Runtimes, {t.subject.label}": _table(t) for t in results.subjects.values() if t is not results.main}
-    details["Strings a second in batches, by runtime"] = _rates(results)
-    text = " ".join(filter(None, said))
-    return Section("Runtimes", text, "runtimes", _table(results.main).head(LONGEST_TABLE), details)
+    rest = "Other models, and batches, are in `tables/runtime_speed.csv`."
+    text = " ".join(filter(None, [_gap(results.main), _same(results.agreement), rest, absent]))
+    return Section("Runtimes", text, "runtimes", _table(results.main).head(LONGEST_TABLE))
 
 
 def _gap(t: Timed) -> str:
@@ -76,16 +74,6 @@ def _table(t: Timed) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _rates(results: Results) -> pd.DataFrame:
-    shown, rows = ("encoder", *ways.heads()), []
-    for t in results.subjects.values():
-        for runtime in t.runtimes:
-            rates = {way: time(t.rate(runtime, way)) for way in t.variants(runtime, BATCH) if way in shown}
-            row = {"model": t.subject.label, "runtime": runtime, "batch": t.batch, "encoder": rates.pop("encoder")}
-            rows.append({**row, **{f"`{way}`": rate for way, rate in rates.items()}})
-    return pd.DataFrame(rows).fillna("")
 
 
 def runtimes_plot(results: Results) -> Figure:
