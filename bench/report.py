@@ -77,9 +77,9 @@ def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
     said = (
         f"Measured {facts['finished'][:10]} at {listed(commits)} on {machine['cpu']}, {machine['threads']} threads "
         f"({machine['vector_instructions']}), {machine['gpu'] or 'no GPU'}, torch {machine['torch']}, float32, preset "
-        f"`{facts['preset']}`. Intervals are 95 %; ≈ marks a time known to no better than 10 %. "
-        f"Of {made['visits']:,} timed visits {made['again']:,} were made again because something else ran; "
-        f"{made['disturbed']:,} that count were disturbed."
+        f"`{facts['preset']}`. Intervals are 95 %; ≈ marks a value whose interval is wider than ±10 %. "
+        f"The clock ran in {made['visits']:,} short visits; {made['again']:,} of them were repeats, because something else "
+        f"ran; {made['disturbed']:,} disturbed ones count all the same."
     )
     return f"{said} {repeated.sentence()}" if repeated else said
 

@@ -297,10 +297,11 @@ def test_the_report_says_what_a_layer_costs_and_buys(tmp_path: Path) -> None:
     saved(store, "depth-accuracy", readings({1: {3}, 2: {4}}))
     text = write_report(store, tmp_path).read_text().split("## Decoder depth")[1].split("\n## ")[0]
     assert "With 2 layers a symbol costs 1.50 (1.50 to 1.50) times what it costs with 1." in text
-    assert "2 layers read no measurably different number of the 100 strings right than 1: +0.00 (" in text
+    assert "exact match with 2 layers minus that with 1, on 100 strings, is +0.00 (" in text
+    assert "points: no measurable difference." in text
     assert "| 2 | 99.00 % (" in text
     assert (tmp_path / "tables" / "depth.csv").exists()
     saved(store, "depth-accuracy", readings({1: set(range(20)), 2: {4}}))
-    assert "2 layers read more of the 100 strings right" in page(store, everything(store))
+    assert "points: better." in page(store, everything(store)).split("## Decoder depth")[1]
     saved(store, "depth-accuracy", readings({2: set(range(20)), 1: {4}}))
-    assert "2 layers read fewer of the 100 strings right" in page(store, everything(store))
+    assert "points: worse." in page(store, everything(store)).split("## Decoder depth")[1]

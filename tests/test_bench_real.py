@@ -227,7 +227,7 @@ def test_trust_shows_the_head_that_reads_each_kind_of_lines_best() -> None:
     assert section.table is not None
     assert section.table["head"].tolist() == ["`ctc`", "`ar`", "`ar`"]
     assert section.table["right of those"].tolist()[2] == ""
-    assert "98.0 % are right (`grid`), but 80.0 % where it is least so (real, as shipped)" in section.text
+    assert "98.0 % are right (`grid`) at best, and 80.0 % at worst (real, as shipped)" in section.text
     assert "within 0.050 of it" in section.text
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from declared import Silent, undeclared
 
 import bench.run as loop
 import bench.strings as strings
@@ -26,7 +27,6 @@ from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
-ROOT = Path(loop.__file__).parent.parent
 SMALL = {
     accuracy.EXPERIMENT: accuracy.Settings(8),
     latency.EXPERIMENT: latency.Settings(TINY, (1, 5), rounds=1),
@@ -90,40 +90,9 @@ def test_what_is_stored_is_not_measured_again_and_other_code_is(small, monkeypat
 
 @pytest.mark.parametrize("experiment", SMALL, ids=lambda e: e.name)
 def test_all_code_that_measuring_runs_is_declared(experiment, small):
-    """Every module of ours whose functions run while measuring is among what the part depends on.
-
-    Left out is what decides where rows are kept and what is said meanwhile, but no number.
-    """
-    around = ("bench/experiment.py", "bench/store.py", "bench/ways.py", "bench/run.py", "seqocr/progress.py")
-    around += ("seqocr/files.py", "seqocr/errors.py", "seqocr/checkpoints.py", "seqocr/environment.py")
-    around += ("seqocr/models/heads.py", "seqocr/models/hugging_face.py", "seqocr/__init__.py")
-    around += ("seqocr/data/processor.py",)  # a timed recognizer has one and does not use it
-    around += ("seqocr/models/limits.py",)  # what is checked before it is built
-    around += ("bench/experiments/__init__.py", "bench/dependencies.py")
     part = experiment.parts("smoke", small)[0]
-    declared = set(experiment.depends(part)["code"])
-    ran: set[str] = set()
-
-    def note(frame, event, _):
-        path = frame.f_code.co_filename
-        ours = path.startswith((str(ROOT / "seqocr"), str(ROOT / "bench")))
-        if event == "call" and ours and not frame.f_code.co_name.startswith("<module"):
-            ran.add(str(Path(path).relative_to(ROOT)))
-
-    small.store.begin(part.name, {})
-    sys.setprofile(note)
-    try:
-        experiment.measure(part, small, Silent())
-    finally:
-        sys.setprofile(None)
-    assert "seqocr/models/encoder.py" in ran
-    assert sorted(ran - declared - set(around)) == []
-
-
-class Silent:
-    done = 0
-
-    def advance(self, note: str = "", steps: int = 1) -> None: ...
+    unused = ["seqocr/data/processor.py"]  # a timed recognizer has one and does not use it
+    assert [path for path in undeclared(experiment, part, small) if path not in unused] == []
 
 
 def test_two_benches_at_once_are_refused(small, monkeypatch, tmp_path):

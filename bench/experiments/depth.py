@@ -263,8 +263,8 @@ def _words(results: Results) -> str:
     if results.right.empty:
         return f"{said} What a layer buys is not known here: {results.not_trained or 'no head was trained'}."
     gained = results.gained.difference
-    verdict = "more" if gained.low > 0 else "fewer" if gained.high < 0 else "no measurably different number"
+    verdict = "better" if gained.low > 0 else "worse" if gained.high < 0 else "no measurable difference"
     return (
-        f"{said} Trained alike on the frozen encoder of the evaluated recognizer, {many} layers read {verdict} of the "
-        f"{len(results.right):,} strings right than {few}: {points(gained)} points."
+        f"{said} Trained alike on the frozen encoder of the evaluated recognizer, exact match with {many} layers "
+        f"minus that with {few}, on {len(results.right):,} strings, is {points(gained)} points: {verdict}."
     )

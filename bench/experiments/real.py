@@ -189,10 +189,10 @@ class Real(Experiment):
         )
         text = (
             f"{about['lines']:,} labelled lines of the folder `{about['folder']}`, split by a hash of their file "
-            f"names. {about['held_out']} are read here; none of ours was trained on them. As shipped: trained on "
+            f"names. {about['held_out']} are read here; none of our weights was trained on them. As shipped: trained on "
             f"synthetic strings only. Adapted: after {about['step']} steps on the other {about['learned']} lines, "
-            f"{about['seconds'] / 60:.0f} minutes here. `ar` minus the best one-pass head, in points of exact match on "
-            f"the same lines: {compared}. What others read that is no digit is dropped. The time is from the file to "
+            f"{about['seconds'] / 60:.0f} minutes here. How `ar` does beside the best one-pass head, in points of exact match on "
+            f"the same lines: {compared}. What other readers return beside digits is dropped. The time is from the file to "
             f"the text, one line after another (median). {not_run(about['not_run'])}"
         ).rstrip()
         details: dict[str, Any] = {}

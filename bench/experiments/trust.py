@@ -58,8 +58,8 @@ class Trust(Experiment):
         )
         spread = results.groupby("lines")["ece"].agg(lambda each: each.max() - each.min()).max()
         text = (
-            "A head's confidence is its probability of the whole text. ECE, the expected calibration error, is how far "
-            "it is from the share that is right, on average. With "
+            "A head's confidence is its probability of the whole text. ECE, the expected calibration error, is the "
+            "average gap between the confidence and the share of texts that are right. With "
             f"`--min-confidence {SURE}`, texts below it are left empty, for people to read. {_extremes(rows)} The rows "
             "are of the head that reads such lines best; the ECE of the others is within "
             f"{spread:.3f} of it (`tables/trust.csv`)."
@@ -96,6 +96,6 @@ def _extremes(rows: list[dict[str, Any]]) -> str:
     if least["lines"] == most["lines"]:
         return f"{said}."
     return (
-        f"{said}, but {percent(least['sure_exact'])} where it is least so ({least['lines']}): choose a limit on lines "
+        f"{said} at best, and {percent(least['sure_exact'])} at worst ({least['lines']}). So choose the limit on lines "
         "of your own."
     )

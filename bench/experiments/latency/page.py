@@ -64,15 +64,16 @@ def growth(results: Results) -> Section:
                 }
             )
     text = (
-        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head does the same work whatever "
-        f"the text: decoding the longest string takes it {worst:.2f} times as long as the shortest, at most. "
+        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head needs one pass whatever the "
+        f"text. Built for the longest string, it decodes in at most {worst:.2f} times the time of one built for the "
+        "shortest. "
         "The table is of decoding alone; the encoder comes on top, for every head alike."
     )
     for t in results.subjects.values():
         if t.subject.grows:
             text += (
-                f" Where the image grows with the string ({t.subject.label}), no head is O(1): the encoder alone then "
-                f"takes {time(t.slope('encoder'), ' ms')} a symbol."
+                f" Where the image grows with the string ({t.subject.label}), every head takes longer for a longer "
+                f"string: the encoder alone takes {time(t.slope('encoder'), ' ms')} a symbol."
             )
     return Section("Cost against length", text, "latency", pd.DataFrame(rows))
 
@@ -94,7 +95,8 @@ def whole(results: Results) -> Section:
             }
         )
     text = (
-        f"From image to text, n = {TASK_LENGTH}, batch 1, confidence included; the faster one-pass head. The encoder "
+        f"Image to text, n = {TASK_LENGTH}, batch 1, confidence included. \"Times as fast\" is of the faster one-pass head. "
+        "The encoder "
         "is the floor for every head: the larger the image, the less there is to save by decoding at once."
     )
     found = results.subjects
@@ -105,8 +107,9 @@ def whole(results: Results) -> Section:
         image = start / small.total(ways.autoregressive()[0], TASK_LENGTH).estimate
         both = start / small.total(fastest(small), TASK_LENGTH).estimate
         text += (
-            f" From `{ways.autoregressive()[0]}` at 384×384, a one-pass head alone is {one_pass:.2f} times as fast, a "
-            f"32×160 image alone {image:.1f} times, both together {both:.1f} times."
+            f" Start from `{ways.autoregressive()[0]}` at 384×384. A one-pass head makes it {one_pass:.2f} times as fast, a "
+            f"32×160 image {image:.1f} times, both together {both:.1f} times. What the smaller image costs in accuracy "
+            "is not measured."
         )
     return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
 
