@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import ways
+from bench import readings, ways
 from bench.experiment import Claim
 from bench.experiments import experiments
 from bench.experiments.latency.numbers import fastest
@@ -41,13 +41,14 @@ def verdict(everything: Mapping[str, Any]) -> str:
     faster = [
         f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
     ]
-    gained = [
-        f"`{level}`, by {points(found.difference)} points of exact match"
-        for level, found in _gaps(everything).items()
-        if found.difference.low > 0
-    ]
     said = f"Autoregression {accuracy.verdict} on five clean digits"
-    said += f"; of the harder levels, it reads better at {listed(gained)}" if gained else ""
+    for verdict in ("better", "worse"):
+        where = [
+            f"`{level}`, by {points(found.difference)} points of exact match"
+            for level, found in _gaps(everything).items()
+            if readings.verdict(found) == verdict
+        ]
+        said += f"; on lines of any length, it reads {verdict} at {listed(where)}" if where else ""
     long, short = max(subject.lengths), min(subject.lengths)
     grown, own_grown = subject.flatness(head).estimate, subject.flatness(own).estimate
     return (

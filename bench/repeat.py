@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import time
@@ -28,12 +29,12 @@ _SECONDS = (1.0, 6.0)  # the load is on, and off, for so long, drawn uniformly
 
 
 def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
-    """Run a preset `times` times into OUT/repeat/NN, and write OUT/repeat.csv: one row a run and claim.
+    """Run a preset `times` times into OUT/repeat/quiet/NN, or OUT/repeat/disturbed/NN, and write OUT/repeat.csv: one
+    row a run and claim that rests on times.
 
     A run that is finished is not made again, so what was killed goes on. What is not timed gives the same every time:
     later runs take it from the first.
     """
-    from bench.first_screen import claims
     from bench.report import everything  # which shows what is written here
 
     if preset not in PRESETS:
@@ -42,16 +43,18 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     first: Store | None = None
     with progress("repeat", times) as reporter, _load() if disturb else contextlib.nullcontext():
         for number in range(times):
-            bench = prepared(preset, out / "repeat" / f"{number:02}", "cpu")
+            bench = prepared(preset, out / "repeat" / ("disturbed" if disturb else "quiet") / f"{number:02}", "cpu")
             if first is not None:
                 _untimed(first, bench.store, _timed_parts(preset, bench))
             run(preset, bench)
             first = first or bench.store
-            for claim in claims(everything(bench.store)):
-                value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
-                rows.append(
-                    {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value}
-                )
+            found = everything(bench.store)
+            for each in (each for each in experiments() if each.timed and each.name in found):
+                for claim in each.claims(found[each.name]):
+                    value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
+                    rows.append(
+                        {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value}
+                    )
             reporter.advance(f"run {number + 1}")
     with replacing(out / _TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
@@ -65,16 +68,18 @@ def _timed_parts(preset: str, bench: Bench) -> set[str]:
 
 
 def _untimed(first: Store, store: Store, timed: set[str]) -> None:
-    """Copy what is not timed, with the facts that say what it depends on."""
-    for path in first.folder.iterdir():
-        if path.name.split(".")[0] not in {*timed, "run"} and not (store.folder / path.name).exists():
-            shutil.copy2(path, store.folder / path.name)
+    """Copy what is not timed and not there, the facts that say what it depends on last."""
+    for part in (part for part in first.parts() if part not in timed and store.facts(part) != first.facts(part)):
+        store.delete(part)
+        for path in sorted(first.folder.glob(f"{part}.*"), key=lambda path: path.suffix == ".json"):
+            with replacing(store.folder / path.name) as temporary:
+                shutil.copyfile(path, temporary)
 
 
 @contextlib.contextmanager
 def _load() -> Iterator[None]:
     """One or two cores kept busy by other processes, on and off for random seconds."""
-    process = multiprocessing.get_context("spawn").Process(target=disturb, daemon=False)
+    process = multiprocessing.get_context("spawn").Process(target=disturb, args=(os.getpid(),), daemon=False)
     process.start()
     try:
         yield
@@ -83,22 +88,22 @@ def _load() -> Iterator[None]:
         process.join()
 
 
-def disturb(seed: int = 0) -> None:
-    """Load the machine on and off until this process is ended."""
-    draw = random.Random(seed)
-    while True:
+def disturb(parent: int, seed: int = 0) -> None:
+    """Load the machine on and off until this process is ended, or the one that started it is no more."""
+    draw, context = random.Random(seed), multiprocessing.get_context("fork")
+    while os.getppid() == parent:
         time.sleep(draw.uniform(*_SECONDS))
         until = time.monotonic() + draw.uniform(*_SECONDS)
-        context = multiprocessing.get_context("fork")
-        busy = [context.Process(target=_spin, args=(until,), daemon=True) for _ in range(draw.choice((1, 2)))]
+        own = os.getpid()
+        busy = [context.Process(target=_spin, args=(until, own), daemon=True) for _ in range(draw.choice((1, 2)))]
         for each in busy:
             each.start()
         for each in busy:
             each.join()
 
 
-def _spin(until: float) -> None:
-    while time.monotonic() < until:
+def _spin(until: float, parent: int) -> None:
+    while time.monotonic() < until and os.getppid() == parent:
         sum(range(10_000))
 
 
@@ -142,7 +147,7 @@ class Summary:
         load = " under a load that came and went" if self.about["disturb"] else ""
         return (
             f"In {self.about['times']} runs of preset `{self.about['preset']}`{load}, {self.flipped} of "
-            f"{len(self.rows)} verdicts flipped; headline ratios moved by {self.moved:.0%} at most."
+            f"{len(self.rows)} verdicts that rest on times flipped; headline ratios moved by {self.moved:.0%} at most."
         )
 
     def table(self) -> pd.DataFrame:
@@ -160,7 +165,10 @@ class Summary:
         )
 
     def words(self) -> str:
-        return f"{self.sentence()} The ones that moved most; all are in `{_TABLE}`."
+        return (
+            f"{self.sentence()} The table has the ones that moved most; all are in `{_TABLE}`. Measured at commit "
+            f"{self.about['commit']}."
+        )
 
 
 def summary(results: Path) -> Summary | None:

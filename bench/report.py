@@ -78,8 +78,8 @@ def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
         f"Measured {facts['finished'][:10]} at {listed(commits)} on {machine['cpu']}, {machine['threads']} threads "
         f"({machine['vector_instructions']}), {machine['gpu'] or 'no GPU'}, torch {machine['torch']}, float32, preset "
         f"`{facts['preset']}`. Intervals are 95 %; ≈ marks a value whose interval is wider than ±10 %. "
-        f"The clock ran in {made['visits']:,} short visits; {made['again']:,} of them were repeats, because something else "
-        f"ran; {made['disturbed']:,} disturbed ones count all the same."
+        f"The clock ran in {made['visits']:,} short visits; {made['again']:,} of them were repeats, because something "
+        f"else ran; {made['disturbed']:,} disturbed ones count all the same."
     )
     return f"{said} {repeated.sentence()}" if repeated else said
 

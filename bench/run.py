@@ -51,33 +51,39 @@ def prepared(
 
 def run(preset: str, bench: Bench, again: bool = False) -> None:
     """Measure what a preset wants and the store has not, and say why anything is measured a second time."""
+    with _alone():  # before anything that another bench measures is deleted
+        _measure_missing(preset, bench, again)
+
+
+def _measure_missing(preset: str, bench: Bench, again: bool) -> None:
     store = bench.store
     todo: list[tuple[Experiment, Part]] = []
     parts = [(experiment, part) for experiment in experiments() for part in experiment.parts(preset, bench)]
     for experiment, part in sorted(parts, key=lambda each: each[0].is_timed(each[1])):
         depends = experiment.depends(part)
         if again or not store.finished(part.name, depends):
+            store.add_facts("run", finished=None)
             if changed := store.begin(part.name, depends, again):
                 print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
             todo.append((experiment, part))
-    if not todo:
-        return
-    with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter, _alone():
+    if todo:
+        with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter:
 
-        def measure(experiment: Experiment, part: Part) -> None:
-            before = reporter.done
-            experiment.measure(part, bench, reporter)
-            reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
-            store.finish(part.name)
+            def measure(experiment: Experiment, part: Part) -> None:
+                before = reporter.done
+                experiment.measure(part, bench, reporter)
+                reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
+                store.finish(part.name)
 
-        with _workers(bench):
+            with _workers(bench):
+                for experiment, part in todo:
+                    if not experiment.is_timed(part):
+                        measure(experiment, part)
             for experiment, part in todo:
-                if not experiment.is_timed(part):
+                if experiment.is_timed(part):
                     measure(experiment, part)
-        for experiment, part in todo:
-            if experiment.is_timed(part):
-                measure(experiment, part)
-    store.add_facts("run", finished=now())
+    if todo or not store.facts("run")["finished"]:
+        store.add_facts("run", finished=now())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import pandas as pd
 import psutil
 import pytest
@@ -34,7 +37,7 @@ def test_flips_and_movements_are_counted_against_what_is_usual():
     assert pd.isna(table.loc["c", "moved"])  # no ratio
     assert summary().flipped == 1
     assert summary().moved == pytest.approx(0.1)
-    assert "1 of 9 verdicts flipped; headline ratios moved by 10% at most" in summary().sentence()
+    assert "1 of 9 verdicts that rest on times flipped; headline ratios moved by 10% at most" in summary().sentence()
     assert summary().table()["claim"].tolist() == ["b", "a"]
 
 
@@ -61,17 +64,20 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
     path = repeat.repeat("smoke", 3, False, out)
     assert measured == [False, True, True]
     rows = pd.read_csv(path)
+    assert not rows["claim"].str.contains("accuracy").any()  # which is copied, and cannot flip
     assert rows.groupby("claim").size().unique().tolist() == [3]
     again = repeat.summary(out)
     assert again.flipped == 0
     assert again.about["times"] == 3
     repeat.repeat("smoke", 4, False, out)
     assert len(measured) == 4  # the first three stand
+    repeat.repeat("smoke", 2, True, out)
+    assert len(measured) == 6  # runs under a load are others
     with pytest.raises(InputError, match="unknown bench preset 'huge'"):
         repeat.repeat("huge", 2, False, out)
     assert "smoke" in PRESETS
     assert repeat.summary(tmp_path / "nothing") is None
-    assert Store.latest(out / "repeat" / "00").facts("run")["finished"]
+    assert Store.latest(out / "repeat" / "quiet" / "00").facts("run")["finished"]
 
 
 def test_the_load_comes_goes_and_ends_with_the_runs():
@@ -79,3 +85,16 @@ def test_the_load_comes_goes_and_ends_with_the_runs():
         (child,) = [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())]
         assert child.is_running()
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_load_ends_with_the_process_that_started_it_even_if_that_is_killed():
+    script = "import time\nfrom bench import repeat\nrepeat._SECONDS = (0.0, 0.1)\nwith repeat._load(): time.sleep(60)"
+    parent = psutil.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not (load := [p for p in parent.children() if "resource_tracker" not in " ".join(p.cmdline())]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(load, timeout=30)
+    assert alive == []

@@ -70,7 +70,9 @@ def test_first_screen_fits_and_comes_first(store):
 
 
 def test_the_verdict_follows_the_numbers(store):
-    assert "Without the encoder, 50 symbols take `ctc` 1.0 times as long as 1, and `ar` 34 times" in page(store, everything(store))
+    assert "Without the encoder, 50 symbols take `ctc` 1.0 times as long as 1, and `ar` 34 times" in page(
+        store, everything(store)
+    )
     predictions = store.read("accuracy")
     wrong = predictions["head"].isin(["parallel", "ctc", "ctc-beam"]) & (predictions["index"] < 20)
     predictions.loc[wrong, "prediction"] = "99999"

@@ -40,11 +40,6 @@ class Results:
     costs: pd.DataFrame
     rates: pd.Series
 
-    def passes(self, way: str) -> int:
-        """At the task's length."""
-        at = self.costs[(self.costs["variant"] == way) & (self.costs["length"] == TASK_LENGTH)]
-        return int(at["passes"].iloc[0])
-
 
 class Costs(Experiment):
     name = "costs"

@@ -166,8 +166,8 @@ class Levels(Experiment):
         text = (
             f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
             f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
-            "weights. How `ar` does beside the best one-pass head, in points of exact match on the same strings (Tango's "
-            f"interval): {compared}. {_with_length(results)} {readings.EDITS} "
+            "weights. How `ar` does beside the best one-pass head, in points of exact match on the same strings "
+            f"(Tango's interval): {compared}. {_with_length(results)} {readings.EDITS} "
             "Every level and length: `tables/levels.csv` and `tables/lengths.csv`."
         )
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)

@@ -189,11 +189,12 @@ class Real(Experiment):
         )
         text = (
             f"{about['lines']:,} labelled lines of the folder `{about['folder']}`, split by a hash of their file "
-            f"names. {about['held_out']} are read here; none of our weights was trained on them. As shipped: trained on "
-            f"synthetic strings only. Adapted: after {about['step']} steps on the other {about['learned']} lines, "
-            f"{about['seconds'] / 60:.0f} minutes here. How `ar` does beside the best one-pass head, in points of exact match on "
-            f"the same lines: {compared}. What other readers return beside digits is dropped. The time is from the file to "
-            f"the text, one line after another (median). {not_run(about['not_run'])}"
+            f"names. {about['held_out']} are read here; none of our weights was trained on them. As shipped: trained "
+            f"on synthetic strings only. Adapted: after {about['step']} steps on the other {about['learned']} lines, "
+            f"{about['seconds'] / 60:.0f} minutes here. How `ar` does beside the best one-pass head, in points of "
+            f"exact match on the same lines: {compared}. What other readers return beside digits is dropped. The time "
+            "is from the file to the text, one line after another (median; what else ran is not looked for). "
+            f"{not_run(about['not_run'])}"
         ).rstrip()
         details: dict[str, Any] = {}
         if len(table) > LONGEST_TABLE:

@@ -61,8 +61,8 @@ PRESETS = {
     ),
     "full": (
         Settings(TINY, LENGTHS, 24, repeats=3, more=2, warmup=2, study=True),
-        Settings(SMALL_NATIVE, LENGTHS, 16, more=3, warmup=2, study=True),
-        Settings(SMALL_SQUARE, (1, 5, 20, 50), 10, more=2),
+        Settings(SMALL_NATIVE, LENGTHS, 32, more=3, warmup=2, study=True),
+        Settings(SMALL_SQUARE, (1, 5, 20, 50), 16, more=2),
         Settings(TINY_GROWING, LENGTHS, 10),
     ),
 }
@@ -79,7 +79,7 @@ class Latency(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A visit is one length. There, every way to decode is timed in random order, each after an encoder run that is
         timed too, as in use; drift of the machine hits all alike, and ratios within a round are what is compared.
-        `more` repeats are visits of their own: a short visit is more often left undisturbed."""
+        `more` repeats are visits of their own: a short visit is disturbed less often."""
         settings: Settings = part.settings
         bound = bind(settings.subject, settings.lengths, bench.device)
         inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench import ways
 from bench.subjects import TASK_LENGTH, Subject
-from bench.timer import ByRound, effort
+from bench.timer import ByRound
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of
 
@@ -19,15 +19,16 @@ class Timed:
     """One subject's times.
 
     Attributes:
-        by: seconds by round, of (variant, length, phase).
-        effort: see `bench.timer.effort`.
+        by: seconds by round, of (variant, length, phase), in visits where every way takes its turn: only these can be
+            compared with each other.
+        more: the same, of all visits: for what compares a way with itself.
     """
 
     subject: Subject
     variants: tuple[str, ...]
     lengths: tuple[int, ...]
     by: ByRound
-    effort: dict[str, int]
+    more: ByRound
 
     def total(self, variant: str, length: int) -> Value:
         """Milliseconds from image to text, confidence included; of the encoder alone, its own."""
@@ -44,13 +45,13 @@ class Timed:
         return location(self.by(("encoder", length, "encode"))[0]).times(1e3)
 
     def over_encoder(self, variant: str, length: int) -> Value:
-        """Image to text, confidence included, over the encoder alone: of the very call that decoding followed."""
-        parts = self.by(*((variant, length, phase) for phase in ("encode", "decode", "confidence")))
+        """Image to text, confidence included, over the encoder alone: of the calls that decoding followed."""
+        parts = self.more(*((variant, length, phase) for phase in ("encode", "decode", "confidence")))
         return ratio_of(sum(parts), parts[0])
 
     def flatness(self, variant: str) -> Value:
         """Decoding the longest string over the shortest."""
-        long, short = self.by((variant, max(self.lengths), "decode"), (variant, min(self.lengths), "decode"))
+        long, short = self.more((variant, max(self.lengths), "decode"), (variant, min(self.lengths), "decode"))
         return ratio_of(long, short)
 
     def speedup(self, variant: str, over: str, length: int) -> Value:
@@ -63,7 +64,7 @@ class Timed:
     def slope(self, variant: str) -> Value:
         """Milliseconds a symbol: of decoding, and of the encoder its own where the image grows."""
         phase = "encode" if variant == "encoder" else "decode"
-        seconds = self.by(*((variant, length, phase) for length in self.lengths))
+        seconds = self.more(*((variant, length, phase) for length in self.lengths))
         return location(slopes(self.lengths, list(zip(*seconds, strict=True)))).times(1e3)
 
 
@@ -76,19 +77,16 @@ class Results:
         """Those whose image does not grow."""
         return [timed for timed in self.subjects.values() if not timed.subject.grows]
 
-    def effort(self) -> dict[str, int]:
-        return {
-            name: sum(timed.effort[name] for timed in self.subjects.values())
-            for name in ("visits", "again", "disturbed")
-        }
-
 
 def timed(subject: Subject, rows: pd.DataFrame) -> Timed:
     present = set(rows["variant"])
     lengths = tuple(sorted(int(n) for n in rows["length"].unique()))
     encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")  # whatever was decoded after
-    by = ByRound(pd.concat([rows, encoder]), ["variant", "length", "phase"])
-    return Timed(subject, tuple(n for n in ways.ways() if n in present), lengths, by, effort(rows))
+    everything = pd.concat([rows, encoder])
+    # Those that are named by their length alone; in others only heads that need one pass take turns.
+    together = everything[everything["visit"].astype(str) == everything["length"].astype(str)]
+    by, more = (ByRound(part, ["variant", "length", "phase"]) for part in (together, everything))
+    return Timed(subject, tuple(n for n in ways.ways() if n in present), lengths, by, more)
 
 
 def fastest(timed: Timed) -> str:

@@ -31,10 +31,9 @@ def _gap(t: Timed) -> str:
     return (
         f"{t.subject.label}, batch 1, image to text, confidence included. In eager mode a symbol costs `{own}` "
         f"{ratio(t.over_generate(EAGER, own))} of what it costs `{generate}`; in `{best}`, the best runtime, "
-        f"{ratio(t.over_generate(best, own))}. That is the cost of a symbol. One-pass heads gain from a good runtime, too. "
-        f"At n = {TASK_LENGTH} in eager mode, "
-        f"`{generate}` takes {ratio(t.over(EAGER, generate, before))} times and `{own}` "
-        f"{ratio(t.over(EAGER, own, before))} times as long as `{before}`. In `{best}`, `{own}` takes "
+        f"{ratio(t.over_generate(best, own))}. That is the cost of a symbol. One-pass heads gain from a good runtime, "
+        f"too. At n = {TASK_LENGTH} in eager mode, `{generate}` takes {ratio(t.over(EAGER, generate, before))} times "
+        f"and `{own}` {ratio(t.over(EAGER, own, before))} times as long as `{before}`. In `{best}`, `{own}` takes "
         f"{ratio(t.over(best, own, after))} times as long as `{after}`."
     )
 
