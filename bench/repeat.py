@@ -17,9 +17,9 @@ import pandas as pd
 
 from bench.experiment import PRESETS, Bench
 from bench.experiments import experiments
+from bench.formatting import listed
 from bench.run import prepared, run
 from bench.store import Store
-from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 from seqocr.progress import progress
@@ -40,6 +40,7 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
     rows = []
+    commits: dict[str, None] = {}  # that the clock ran at, in order
     first: Store | None = None
     with progress("repeat", times) as reporter, _load() if disturb else contextlib.nullcontext():
         for number in range(times):
@@ -48,6 +49,8 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
                 _untimed(first, bench.store, _timed_parts(preset, bench))
             run(preset, bench)
             first = first or bench.store
+            timed = sorted(_timed_parts(preset, bench))
+            commits |= dict.fromkeys(str(bench.store.facts(part).get("commit")) for part in timed)
             found = everything(bench.store)
             for each in (each for each in experiments() if each.timed and each.name in found):
                 for claim in each.claims(found[each.name]):
@@ -58,8 +61,7 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
             reporter.advance(f"run {number + 1}")
     with replacing(out / _TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
-    commit = environment.commit()
-    write_json(out / _ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": commit})
+    write_json(out / _ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))})
     return out / _TABLE
 
 
