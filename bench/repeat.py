@@ -45,12 +45,12 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     with progress("repeat", times) as reporter, _load() if disturb else contextlib.nullcontext():
         for number in range(times):
             bench = prepared(preset, out / "repeat" / ("disturbed" if disturb else "quiet") / f"{number:02}", "cpu")
+            timed = _timed_parts(preset, bench)
             if first is not None:
-                _untimed(first, bench.store, _timed_parts(preset, bench))
+                _untimed(first, bench.store, timed)
             run(preset, bench)
             first = first or bench.store
-            timed = sorted(_timed_parts(preset, bench))
-            commits |= dict.fromkeys(str(bench.store.facts(part).get("commit")) for part in timed)
+            commits |= dict.fromkeys(str(bench.store.facts(part).get("commit")) for part in sorted(timed))
             found = everything(bench.store)
             for each in (each for each in experiments() if each.timed and each.name in found):
                 for claim in each.claims(found[each.name]):

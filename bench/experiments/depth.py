@@ -21,6 +21,7 @@ import torch
 from bench import dependencies, strings, subjects
 from bench.experiment import Bench, Experiment, Part, Section, stored
 from bench.formatting import points, ratio, share, time
+from bench.readings import verdict
 from bench.store import Store
 from bench.strings import readings, task_strings
 from bench.subjects import LENGTHS, TASK_LENGTH, TINY, Subject, bind
@@ -263,8 +264,8 @@ def _words(results: Results) -> str:
     if results.right.empty:
         return f"{said} What a layer buys is not known here: {results.not_trained or 'no head was trained'}."
     gained = results.gained.difference
-    verdict = "better" if gained.low > 0 else "worse" if gained.high < 0 else "no measurable difference"
     return (
         f"{said} Trained alike on the frozen encoder of the evaluated recognizer, exact match with {many} layers "
-        f"minus that with {few}, on {len(results.right):,} strings, is {points(gained)} points: {verdict}."
+        f"minus that with {few}, on {len(results.right):,} strings, is {points(gained)} points: "
+        f"{verdict(results.gained)}."
     )
