@@ -17,7 +17,7 @@ MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
 JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wild
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check train train-strings report lint
+.PHONY: help setup extras test bench bench-check study train train-strings report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -44,6 +44,9 @@ bench: $(VENV)/.setup ## measure every head and write the report to OUT
 
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
+
+study: $(VENV)/.setup ## when does autoregression pay: train and read every law of labels (PRESET=smoke or full)
+	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
 	$(VENV)/bin/seqocr train --out runs/tiny-1 --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \

@@ -72,6 +72,21 @@ def repeat(
 
 
 @app.command()
+def study(
+    preset: Annotated[str, typer.Option(help="smoke (a minute) or full (an hour and a half).")] = "full",
+    out: Out = Path("results"),
+    runs: Annotated[
+        Path | None, typer.Option(help="Where recognizers are kept.", show_default="runs/study-PRESET")
+    ] = None,
+) -> None:
+    """When does autoregression pay? Train and read every law of labels under every damage. Killed, the same command
+    goes on where it was."""
+    from bench.experiments.dependence.study import run
+
+    print(f"study: {run(preset, out, runs or Path('runs') / f'study-{preset}')}")
+
+
+@app.command()
 def baseline() -> None:
     """Write the baseline of the regression checks anew, after an intended change of passes, FLOPs or speed."""
     from bench.gates import BASELINE, write_baseline

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 _LEVEL = 0.95
@@ -176,3 +177,57 @@ def _tango(b: int, c: int, n: int) -> Value:
         return float(brentq(lambda delta: score(delta) + sign * _Z, estimate, sign * (1 - 1e-12), xtol=1e-10))
 
     return Value(estimate, end(-1), end(1), n)
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """A difference that several replications of an experiment found, each of them one value.
+
+    Attributes:
+        difference: the mean, with Student's interval.
+        p_value: of the t test against no difference.
+        within: whether it lies within ± the margin that was asked for: both one-sided t tests at 5 % say so (TOST,
+            Schuirmann 1987).
+    """
+
+    difference: Value
+    p_value: float
+    within: bool
+
+
+def replicated(values: Any, margin: float) -> Replicated:
+    """Differences (replications,), at least two, against none, and against a margin of what does not matter."""
+    values = np.asarray(values, dtype=float)
+    n, mean = len(values), float(values.mean())
+    error = float(values.std(ddof=1)) / n**0.5
+    half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1)) * error
+    if error == 0:  # all alike: no test is needed to see a difference, nor that there is none
+        p_value, beyond = (1.0 if mean == 0 else 0.0), 0.0
+    else:
+        p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+        beyond = float(stats.t.ppf(0.95, n - 1)) * error
+    return Replicated(Value(mean, mean - half, mean + half, n), p_value, abs(mean) + beyond < margin)
+
+
+def holm(p_values: Any) -> np.ndarray:
+    """(tests,) p-values of a family, adjusted so that 5 % is the chance of any false alarm in it (Holm 1979)."""
+    adjusted: np.ndarray = multipletests(np.asarray(p_values, dtype=float), method="holm")[1]
+    return adjusted
+
+
+def smallest_seen(values: Any, level: float, power: float = 0.8) -> float:
+    """The smallest true difference that a t test of so scattered replications would have found with this power.
+
+    Args:
+        values: (replications,) differences.
+        level: of the two-sided test: after Holm, 5 % over the number of tests is on the safe side.
+    """
+    values = np.asarray(values, dtype=float)
+    spread = float(values.std(ddof=1))
+    if spread == 0:
+        return 0.0
+    n = len(values)
+    beyond = float(stats.t.isf(level / 2, n - 1))
+    # The test statistic of a true difference is a non-central t.
+    shift = brentq(lambda shift: float(stats.nct.sf(beyond, n - 1, shift)) - power, 0, 10 * beyond)
+    return spread / n**0.5 * float(shift)

@@ -1,0 +1,115 @@
+"""When does autoregression pay? One encoder, laws of labels that are known exactly, damage by known amounts.
+
+The study itself is made by `make study`, which takes an hour and more (see `study`); its table is in results/study. The
+bench shows it, and measures one cell again, in small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiments.dependence import page, study
+from bench.experiments.dependence.design import Size
+from bench.experiments.dependence.numbers import Again, Results
+from bench.store import Store
+from seqocr.progress import Reporter
+
+_COMMITTED = Path(__file__).parents[3] / "results" / "study"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The cell that is measured again: `ar` and `parallel`, straight from the shipped weights.
+
+    Attributes:
+        steps, batch: of the training.
+        strings: that are read.
+    """
+
+    law: str
+    damage: str
+    steps: int
+    batch: int
+    strings: int
+
+
+_AGAIN = {
+    "smoke": Settings("lexicon-100", "erased 60%", 2, 8, 20),
+    "default": Settings("lexicon-100", "erased 60%", 200, 32, 500),
+    "full": Settings("lexicon-100", "erased 60%", 200, 32, 500),
+}
+
+
+class Dependence(Experiment):
+    name = "dependence"
+    order = 1
+    timed = False
+    code = study.CODE
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if study_of(bench.store) is None:
+            return []  # there is nothing to compare it with
+        return [Part("dependence-cell", _AGAIN[preset], heads=("ar", "parallel"), weights=(bench.task,))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        settings: Settings = part.settings
+        with TemporaryDirectory() as folder:
+            rows = study.cell(
+                settings.law, settings.damage, settings.steps, settings.batch, settings.strings, Path(folder)
+            )
+        bench.store.write(part.name, rows)
+        bench.store.add_facts(part.name, about=vars(settings))
+
+    def results(self, store: Store) -> Results | None:
+        found = study_of(store)
+        if found is None:
+            return None
+        again = None
+        if stored(store, self.name):
+            rows, about = store.read("dependence-cell"), store.facts("dependence-cell")["about"]
+            again = Again(about["law"], about["damage"], about["steps"], rows)
+        facts = found.facts("study")
+        return Results(found.read(study.READINGS), size_of(facts), facts, again)
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return {
+            "dependence": page.table_of(results),
+            "dependence_claims": results.family,
+            "dependence_likelihoods": results.likelihoods(),
+            "dependence_ablations": results.ablations(),
+        }
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {
+            "dependence": partial(page.dependence_plot, results),
+            "likelihoods": partial(page.likelihoods_plot, results),
+        }
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        return [page.answer(results), page.gains(results), page.shift(results)]
+
+
+EXPERIMENT = Dependence()
+
+
+def study_of(store: Store) -> Store | None:
+    """The study beside a run's measurements, or else the committed one; None where there is neither."""
+    for folder in (store.folder.parent.parent / "study", _COMMITTED):
+        if (folder / "study.json").exists():
+            return Store(folder)
+    return None
+
+
+def size_of(facts: dict[str, Any]) -> Size:
+    """Of a study, as its facts say."""
+    said: dict[str, Any] = facts["depends"]["size"]
+    return Size(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})  # type: ignore[arg-type]

@@ -1,0 +1,183 @@
+"""Statistics of the study. The unit of replication is the seed: a training, with strings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.experiments.dependence.design import BASE_LAW, HEADS, LENGTH, Size, Training
+from seqocr.data.labels import LAWS
+from seqocr.statistics import Replicated, Value, holm, replicated, smallest_seen
+
+MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
+AR, ONE_PASS = "ar", "parallel"
+MARGINAL, JOINT = "ideal marginal", "ideal joint"
+SEEN = 0.02  # of exact match: where the joint reader is ahead by less, shares of it say nothing
+Cell = tuple[str, str, str]  # law learned, law read, damage
+
+
+@dataclass(frozen=True)
+class Again:
+    """One cell, trained and read again in small. `rows` are as the study's."""
+
+    law: str
+    damage: str
+    steps: int
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    rows: one a training, cell and way (see `reading.read`).
+    size: of the study.
+    facts: preset, environment, commit, seconds.
+    again: the cell that was measured again, if one was.
+    """
+
+    rows: pd.DataFrame
+    size: Size
+    facts: dict[str, Any]
+    again: Again | None = None
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """Of trainings that are no ablation, by cell, way and seed."""
+        names = {Training(law, seed).name for law, seeds in self.size.seeds.items() for seed in range(seeds)}
+        rows = self.rows[self.rows["training"].isin(names)]
+        return rows.set_index(["law", "read", "damage", "way", "seed"]).sort_index()
+
+    @property
+    def laws(self) -> list[str]:
+        """By what their symbols tell of each other, from nothing on."""
+        return sorted(self.size.seeds, key=lambda law: (LAWS[law](LENGTH).total_correlation, law))
+
+    @property
+    def ways(self) -> list[str]:
+        return list(self.rows["way"].unique())
+
+    @property
+    def own(self) -> list[Cell]:
+        """Every law under every damage, read by what learned it."""
+        return [(law, law, damage) for law in self.laws for damage in self.size.damages]
+
+    @property
+    def shifted(self) -> list[Cell]:
+        return [(law, BASE_LAW, damage) for law in self.laws if law != BASE_LAW for damage in self.size.shifted]
+
+    def exact(self, cell: Cell, way: str) -> np.ndarray:
+        """(seeds,) shares read right."""
+        return self._column(cell, way, "exact")
+
+    def mean(self, cell: Cell, column: str, way: str = AR) -> float:
+        return float(self._column(cell, way, column).mean())
+
+    def _column(self, cell: Cell, way: str, column: str) -> np.ndarray:
+        found: np.ndarray = self.main.loc[(*cell, way), column].to_numpy(dtype=float)
+        return found
+
+    def gap(self, cell: Cell, way: str = AR, other: str = ONE_PASS) -> Replicated:
+        """Exact match of one way minus another's, on the same strings of each seed."""
+        return replicated(self.exact(cell, way) - self.exact(cell, other), MARGIN)
+
+    @cached_property
+    def family(self) -> pd.DataFrame:
+        """The claims: `ar` minus `parallel` in every cell of the laws that have the most seeds. One row a cell, with
+        Holm's adjusted p-value, the verdict, and the smallest difference that the claim could have seen."""
+        most = max(self.size.seeds.values())
+        cells = [cell for cell in (*self.own, *self.shifted) if self.size.seeds[cell[0]] == most]
+        gaps = [self.gap(cell) for cell in cells]
+        rows = []
+        for cell, gap, p_value in zip(cells, gaps, holm([gap.p_value for gap in gaps]), strict=True):
+            scattered = self.exact(cell, AR) - self.exact(cell, ONE_PASS)
+            rows.append(
+                {
+                    **dict(zip(("law", "read", "damage"), cell, strict=True)),
+                    "seeds": gap.difference.n,
+                    **gap.difference.columns("difference"),
+                    "p_holm": p_value,
+                    "verdict": _verdict(gap, p_value),
+                    "smallest_seen": smallest_seen(scattered, 0.05 / len(cells)),
+                    "C": self.mean(cell, "C") if cell[0] == cell[1] else None,
+                    "G": self.mean(cell, "G") if cell[0] == cell[1] else None,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def verdict(self, cell: Cell) -> str:
+        """Of a cell of the family; empty for others."""
+        rows = self.family
+        found = rows[(rows["law"] == cell[0]) & (rows["read"] == cell[1]) & (rows["damage"] == cell[2])]
+        return "" if found.empty else str(found["verdict"].iloc[0])
+
+    def captured(self, way: str, cells: Iterable[Cell] | None = None) -> Value:
+        """Share of what a joint reader gains over one that takes each symbol by itself: 0 is that one's exact match,
+        1 the joint reader's, both ideal. Over the cells where it is worth `SEEN` at least; replications are seeds."""
+        chosen = list(self.worthwhile if cells is None else cells)
+        least = min(self.size.seeds[cell[0]] for cell in chosen)
+        got, there = np.zeros(least), np.zeros(least)
+        for cell in chosen:
+            floor = self.exact(cell, MARGINAL)[:least]
+            got += self.exact(cell, way)[:least] - floor
+            there += self.exact(cell, JOINT)[:least] - floor
+        return replicated(got / there, MARGIN).difference
+
+    @cached_property
+    def worthwhile(self) -> list[Cell]:
+        return [c for c in self.own if float((self.exact(c, JOINT) - self.exact(c, MARGINAL)).mean()) >= SEEN]
+
+    def price(self, law: str, way: str, damage: str) -> Value:
+        """What having learned a law costs a way on independent digits, against having learned those."""
+        seeds = min(self.size.seeds[law], self.size.seeds[BASE_LAW])
+        there = self.exact((law, BASE_LAW, damage), way)[:seeds]
+        here = self.exact((BASE_LAW, BASE_LAW, damage), way)[:seeds]
+        return replicated(there - here, MARGIN).difference
+
+    def passes(self, way: str) -> float:
+        """Decoder passes a string, over all cells of its own law."""
+        return float(np.mean([self.mean(cell, "passes", way) for cell in self.own]))
+
+    def likelihoods(self) -> pd.DataFrame:
+        """One row a cell: C, and what `parallel` and `ar` give the truth, in nats a string."""
+        rows = []
+        for cell in self.own:
+            gap = self._column(cell, ONE_PASS, "nats") - self._column(cell, AR, "nats")
+            found = replicated(gap, MARGIN).difference
+            row = {"law": cell[0], "damage": cell[2], "C": self.mean(cell, "C"), "G": self.mean(cell, "G")}
+            rows.append({**row, **found.columns("nats_lost")})
+        return pd.DataFrame(rows)
+
+    def ablations(self) -> pd.DataFrame:
+        """One row a way to train, damage and head: exact match of the ablated law's strings."""
+        law = self.size.ablated
+        if law is None:
+            return pd.DataFrame()
+        rows, named = [], {Training(law, seed).name: "as all" for seed in range(self.size.seeds[law])}
+        for each in self.size.trainings():
+            if each.law == law and each.name not in named:
+                named[each.name] = _ablation(each)
+        chosen = self.rows[(self.rows["read"] == law) & self.rows["training"].isin(named)]
+        chosen = chosen[chosen["way"].isin((AR, ONE_PASS, "ctc"))].assign(trained=chosen["training"].map(named))
+        for (trained, damage, way), table in chosen.groupby(["trained", "damage", "way"], sort=False):
+            found = replicated(table["exact"], MARGIN).difference
+            rows.append({"trained": trained, "damage": damage, "way": way, "seeds": found.n, **found.columns("exact")})
+        return pd.DataFrame(rows)
+
+
+def _ablation(training: Training) -> str:
+    if training.frozen:
+        return "encoder frozen"
+    if training.heads != HEADS:
+        return "each head alone"
+    return f"{training.share:.0%} of the digits"
+
+
+def _verdict(gap: Replicated, p_value: float) -> str:
+    if p_value < 0.05:
+        return "better" if gap.difference.estimate > 0 else "worse"
+    return "the same" if gap.within else "open"

@@ -1,0 +1,287 @@
+"""What the report says and draws of the study."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from bench import plots
+from bench.experiment import Section
+from bench.experiments.dependence.design import BASE_LAW, LENGTH
+from bench.experiments.dependence.numbers import AR, JOINT, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
+from bench.formatting import listed, percent, points
+from bench.palette import numbered
+from seqocr.data.labels import LAWS
+from seqocr.statistics import Value
+
+FORM = f"{ONE_PASS} + form"
+_SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
+# Of the ways in the table of shares, and what a pass of each is.
+_WAYS = {
+    "ar": "a pass a symbol",
+    "ar-1layer": "a pass a symbol, of one layer",
+    "ar-verified": "fewer where the draft is right",
+    "parallel": "",
+    "ctc": "",
+    "refine": "",
+    "refine-2": "",
+    "parallel + form": "and exact decoding",
+    "ctc + form": "and exact decoding",
+}
+
+
+def answer(results: Results) -> Section:
+    """The map, and one table: which head for which strings."""
+    text = " ".join([_setting(results), _found(results), _map_words(), "Every cell: `tables/dependence.csv`."])
+    return Section("When does autoregression pay?", text, "dependence", decisions(results))
+
+
+def gains(results: Results) -> Section:
+    """What each way makes of what there is to gain, and the check of the axis."""
+    text = (
+        f"C, the conditional total correlation, is what a head that takes symbols one by one must lose in likelihood. "
+        f"The picture has C against what `{ONE_PASS}` really loses to `{AR}`, a point a law and damage. "
+        f"{_axis_words(results)} G is what exact match can gain: the joint reader, which takes the likeliest string, "
+        f"minus the marginal reader, which takes each symbol's likeliest value. The table has the share of this gain "
+        f"that each way makes, over {len(results.worthwhile)} cells where it is {percent(SEEN, 0)} or more. Below 0 a "
+        "way does not even reach the marginal reader. The ideal readers know the law exactly; what each image says by "
+        f"itself they take from a `{ONE_PASS}` head that learned independent digits."
+    )
+    return Section("What there is to gain, and who gains it", text, "likelihoods", _shares(results))
+
+
+def shift(results: Results) -> Section:
+    """What a learned law costs where it does not hold."""
+    rows = []
+    for law in results.laws:
+        if law == BASE_LAW:
+            continue
+        for damage in _ends(results.size.shifted):
+            row = {"learned": f"`{law}`", "damage": damage}
+            row |= {f"`{way}`": points(results.price(law, way, damage)) for way in _heads(results)}
+            rows.append(row)
+    text = (
+        "Points of exact match that are lost on independent digits by having learned strings of another law instead, "
+        f"on the same images. {_backfire(results)}"
+    )
+    table = pd.DataFrame(rows)
+    return Section("What a learned law costs where it does not hold", text, None, table.head(12))
+
+
+def decisions(results: Results) -> pd.DataFrame:
+    """Strings like these: use this, because of that, at this cost."""
+    clean, hard = results.size.damages[0], _hardest(results)
+    base: Cell = (BASE_LAW, BASE_LAW, clean)
+    rows = [
+        {
+            "strings": "independent digits, such as meter readings",
+            "use": f"`{ONE_PASS}` or `ctc`",
+            "because": f"`{AR}` minus `{ONE_PASS}`: {points(results.gap(base).difference)} points; nothing to gain",
+            "passes": "1",
+        }
+    ]
+    if results.worthwhile:
+        best = max(
+            results.worthwhile, key=lambda c: results.mean(c, "exact", JOINT) - results.mean(c, "exact", MARGINAL)
+        )
+        rows.append(
+            {
+                "strings": f"of a form that you know, hard to read (`{best[0]}`, {best[2]})",
+                "use": f"`{ONE_PASS}` and exact decoding under the form",
+                "because": f"{points(results.gap(best, FORM, ONE_PASS).difference)} points over the head alone",
+                "passes": "1",
+            }
+        )
+        rows.append(
+            {
+                "strings": f"of a form that only the data know, hard to read (`{best[0]}`, {best[2]})",
+                "use": f"`{AR}`, verified",
+                "because": f"{points(results.gap(best).difference)} points over `{ONE_PASS}`",
+                "passes": f"{results.passes(_verified(results)):.2f}",
+            }
+        )
+    law = results.laws[-1]
+    rows.append(
+        {
+            "strings": "of a form that may change after training",
+            "use": "a head trained on independent digits",
+            "because": (
+                f"`{AR}` that learned `{law}` loses {points(results.price(law, AR, hard))} points on independent "
+                f"digits ({hard})"
+            ),
+            "passes": "1",
+        }
+    )
+    return pd.DataFrame(rows)
+
+
+def _verified(results: Results) -> str:
+    return "ar-verified" if "ar-verified" in results.ways else AR
+
+
+def _heads(results: Results) -> list[str]:
+    return [way for way in (AR, "ar-1layer", ONE_PASS, "ctc", "refine") if way in results.ways]
+
+
+def _ends(names: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys((names[0], names[-1])))
+
+
+def _hardest(results: Results) -> str:
+    """Of the damages in which a learned law was read where it does not hold, the one that `parallel` reads worst."""
+    return min(
+        results.size.shifted, key=lambda damage: float(results.exact((BASE_LAW, BASE_LAW, damage), ONE_PASS).mean())
+    )
+
+
+def _setting(results: Results) -> str:
+    size, seeds = results.size, results.size.seeds
+    return (
+        f"Strings of {LENGTH} MNIST digits drawn from {len(seeds)} laws, from independent to nearly determined, under "
+        f"{len(size.damages)} kinds of damage. Each law was learned {min(seeds.values())} to {max(seeds.values())} "
+        f"times from the same start (`tiny`), all heads on one encoder; {size.strings:,} test strings a cell and seed."
+    )
+
+
+def _found(results: Results) -> str:
+    """How many cells have which verdict, and the equivalence on clean independent digits."""
+    family = results.family
+    counts = family["verdict"].value_counts()
+    said = [
+        f"{what} in {counts.get(verdict, 0)}"
+        for verdict, what in (
+            ("better", "better"),
+            ("worse", "worse"),
+            ("the same", f"within {MARGIN:.0%}"),
+            ("open", "not decided"),
+        )
+    ]
+    median = family["smallest_seen"].median()
+    clean: Cell = (BASE_LAW, BASE_LAW, results.size.damages[0])
+    gap = results.gap(clean)
+    equal = "equivalent within 1 point (TOST)" if gap.within else "not shown to be equivalent within 1 point"
+    return (
+        f"On clean independent digits, `{AR}` minus `{ONE_PASS}` is {points(gap.difference)} points over "
+        f"{gap.difference.n} seeds: {equal}. Of {len(family)} cells of the laws with most seeds, `{AR}` is "
+        f"{listed(said)} (t tests over seeds, Holm over all; half of the tests would have seen {median * 100:.1f} "
+        "points)."
+    )
+
+
+def _map_words() -> str:
+    return (
+        f"Colour: points of exact match by which `{AR}` is ahead. Contours: G, all that there is to gain. "
+        "▲ better, ▼ worse, = within 1 point; unmarked: not decided."
+    )
+
+
+def _axis_words(results: Results) -> str:
+    table = results.likelihoods()
+    if len(table) < 3:
+        return ""
+    correlation = np.corrcoef(table["C"], table["nats_lost"])[0, 1]
+    slope = float(table["C"] @ table["nats_lost"] / (table["C"] @ table["C"]))
+    return f"Their correlation is {correlation:.2f}; `{AR}` realises {slope:.0%} of C."
+
+
+def _shares(results: Results) -> pd.DataFrame:
+    rows = []
+    for way, note in _WAYS.items():
+        if way not in results.ways or not results.worthwhile:
+            continue
+        passes = f"{results.passes(way):.2f}"
+        cell = max(
+            results.worthwhile, key=lambda c: results.mean(c, "exact", JOINT) - results.mean(c, "exact", MARGINAL)
+        )
+        rows.append(
+            {
+                "way to decode": f"`{way}`",
+                "share of the gain": _percent(results.captured(way)),
+                f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", way)),
+                "passes": f"{passes}, {note}" if note else passes,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _percent(value: Value) -> str:
+    return f"{value.estimate:.0%} ({value.low:.0%} to {value.high:.0%})"
+
+
+def _backfire(results: Results) -> str:
+    """For which head, and by how much, a learned law backfires most."""
+    prices = {
+        (law, way, damage): results.price(law, way, damage)
+        for law in results.laws
+        if law != BASE_LAW
+        for way in _heads(results)
+        for damage in results.size.shifted
+    }
+    law, way, damage = min(prices, key=lambda key: prices[key].estimate)
+    worst = prices[law, way, damage]
+    other = prices[law, ONE_PASS, damage]
+    return (
+        f"It costs most with `{way}` after `{law}`, {damage}: {points(worst)} points, where `{ONE_PASS}` loses "
+        f"{points(other)}."
+    )
+
+
+def dependence_plot(results: Results) -> Figure:
+    """`ar` minus `parallel`, laws by total correlation (up) against damages (across), with contours of G."""
+    laws, damages = results.laws, list(results.size.damages)
+    cells = [[(law, law, damage) for damage in damages] for law in laws]
+    gaps = np.array([[results.gap(cell).difference.estimate for cell in row] for row in cells]) * 100
+    worth = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
+    figure = Figure(figsize=(10.5, 0.62 * len(laws) + 2.3), layout="constrained")
+    axis = figure.add_subplot()
+    most = max(1.0, float(np.abs(gaps).max()))
+    image = axis.imshow(gaps, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
+    for y, row in enumerate(cells):
+        for x, cell in enumerate(row):
+            colour = "white" if abs(gaps[y, x]) > 0.6 * most else "black"
+            shown = f"{gaps[y, x]:+.1f}{_SIGNS[results.verdict(cell)]}"
+            axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
+    if min(worth.shape) > 1 and worth.max() > 1:
+        lines = axis.contour(worth, levels=[v for v in (1, 5, 20) if v < worth.max()], colors="#222222", linewidths=0.8)
+        axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
+    axis.set_xticks(range(len(damages)), damages, rotation=30, ha="right")
+    axis.set_yticks(range(len(laws)), [f"{law} ({LAWS[law](LENGTH).total_correlation:.1f})" for law in laws])
+    axis.set_ylabel("law of the strings (total correlation, nats)")
+    axis.grid(visible=False)
+    axis.set_title(f"Exact match of {AR} minus {ONE_PASS}, points", fontsize=11)
+    figure.colorbar(image, ax=axis, shrink=0.8, pad=0.01)
+    return figure
+
+
+def likelihoods_plot(results: Results) -> Figure:
+    """What `parallel` really loses to `ar`, in nats a string, against C; a look a law."""
+    table = results.likelihoods()
+    figure, (axis,) = plots.panels(1, 6.4, 4.4)
+    for place, law in enumerate(results.laws):
+        style = numbered(place)
+        for row in table[table["law"] == law].to_dict("records"):
+            plots.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
+        axis.plot([], [], style.marker, color=style.colour, label=law)
+    top = max(float(table["C"].max()), 0.1)
+    axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
+    axis.set_xlabel("C: conditional total correlation, nats a string")
+    axis.set_ylabel(f"nats that {ONE_PASS} loses to {AR}")
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def table_of(results: Results) -> pd.DataFrame:
+    """One row a cell and way: exact match over seeds, passes, C and G."""
+    rows = []
+    for cell in (*results.own, *results.shifted):
+        for way in results.ways:
+            if (*cell, way) not in results.main.index.droplevel("seed"):
+                continue
+            exact = results.exact(cell, way)
+            spread = float(exact.std(ddof=1)) if len(exact) > 1 else float("nan")
+            row = {**dict(zip(("law", "read", "damage"), cell, strict=True)), "way": way, "seeds": len(exact)}
+            row |= {"exact": exact.mean(), "sd_over_seeds": spread, "passes": results.mean(cell, "passes", way)}
+            rows.append({**row, "C": results.mean(cell, "C", way), "G": results.mean(cell, "G", way)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,77 @@
+"""Training the study's recognizers: one base for all, then one for every law and seed from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bench.experiments.dependence.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
+from seqocr.checkpoints import SHIPPED, load_recognizer
+from seqocr.data.augment import Augmentation
+from seqocr.data.labels import LAWS
+from seqocr.data.lawful import LawStrings
+from seqocr.data.material import Material, Part
+from seqocr.data.sources import load_digits
+from seqocr.models.recognizer import Recognizer
+from seqocr.train.config import TrainConfig
+from seqocr.train.loop import fit
+from seqocr.train.state import is_finished
+
+BASE = "base"
+_EPOCH = 6400  # strings drawn at once
+_BASE_SEED = 1000  # apart from those of replications
+_HELD_OUT = 400
+
+
+def base(size: Size, folder: Path, heads: tuple[str, ...] = HEADS) -> Recognizer:
+    """All heads on damaged strings of independent digits, from the shipped weights; heads that those lack are new."""
+    torch.manual_seed(_BASE_SEED)
+    start = load_recognizer(SHIPPED).adapted(heads)
+    return _trained(start, Training(BASE_LAW, _BASE_SEED, heads), size.base_steps, 1e-3, size.base_batch, folder / BASE)
+
+
+def trained(training: Training, size: Size, folder: Path) -> Recognizer:
+    """A training, or what came of it if it was finished before. Goes on where it was cut short.
+
+    The encoder is the base's. Heads are new: one that has learned that symbols are independent is slower to unlearn it
+    than a new one is to learn a law.
+    """
+    start = load_recognizer(folder / BASE).adapted(training.heads)
+    torch.manual_seed(training.seed)
+    new = Recognizer.build("tiny", training.heads, max_length=LENGTH)
+    start.heads = new.heads
+    return _trained(start, training, size.steps, 2e-3, size.batch, folder / training.name)
+
+
+def finished(training: Training, folder: Path) -> bool:
+    return is_finished(folder / training.name)
+
+
+def _trained(
+    start: Recognizer, training: Training, steps: int, learning_rate: float, batch: int, out: Path
+) -> Recognizer:
+    if is_finished(out):
+        return load_recognizer(out)
+    config = TrainConfig(
+        augment=0.5,
+        protocol="frozen" if training.frozen else "joint",
+        steps=steps,
+        batch_size=batch,
+        learning_rate=learning_rate,
+        warmup=min(50, steps),
+        seed=training.seed,
+        validate_every=steps,
+        validation_strings=_HELD_OUT,
+        save_every=200,
+    )
+    return fit(start, _material(training), config, out)
+
+
+def _material(training: Training) -> Material:
+    law = LAWS[training.law](LENGTH)
+    learned, held_out = load_digits("train"), load_digits("validation")
+    learned = learned[: round(training.share * len(learned))]
+    augmentation = Augmentation().scaled(0.5)
+    train = LawStrings(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
+    return Material([Part(train, LawStrings(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])
