@@ -24,7 +24,9 @@ def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
         features = encoder(pixel_values)
         work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, lambda: encoder(pixel_values))}
         for name, decode in bound.variants().items():
-            head = bound.recognizer.heads[ways.head_of(name)]
+            pair = bound.recognizer.pairs().get(name)
+            used = [bound.recognizer.heads[head] for head in ways.heads_of(name)]
+            head = nn.ModuleList([pair.head, pair.drafter] if pair else used)
             work[name] = head, lambda decode=decode: decode(features, length=length)  # type: ignore[misc]
         return [
             {

@@ -16,8 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from seqocr.models.base import Head
-from seqocr.models.heads import HEADS
+from seqocr.models.heads import HEADS, PAIRS, STUDIED
 
 _ROOT = Path(__file__).parent.parent
 
@@ -61,15 +60,17 @@ def _path(name: str) -> Path:
 
 
 def of_heads(names: Iterable[str]) -> dict[str, str]:
-    """The modules of heads, and what those import of `seqocr.models`, by head name."""
+    """The modules of heads and pairs, and what those import of `seqocr.models`, by name of what is in `HEADS`, `PAIRS`
+    or `STUDIED`."""
+    known: dict[str, type] = {**HEADS, **PAIRS, **STUDIED}
     found: dict[str, str] = {}
     for name in names:
-        for module in _modules_of(HEADS[name]):
+        for module in _modules_of(known[name]):
             found |= of_module(module)
     return found
 
 
-def _modules_of(head: type[Head]) -> list[str]:
+def _modules_of(head: type) -> list[str]:
     """The modules of a head's classes, and those of this package that they import."""
     todo = [each.__module__ for each in head.__mro__ if each.__module__.split(".")[0] not in ("torch", "builtins")]
     found: list[str] = []

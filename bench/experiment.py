@@ -22,7 +22,7 @@ from bench import dependencies
 from bench.store import Store
 from seqocr.checkpoints import READER, SHIPPED
 from seqocr.data.folder import LineFolder
-from seqocr.models.heads import HEADS
+from seqocr.models.heads import HEADS, PAIRS
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
@@ -37,7 +37,7 @@ class Part:
         name: of its tables; begins with the experiment's name.
         settings: a frozen dataclass: all that the measurement depends on besides code and weights.
         steps: for the progress bar.
-        heads: that it runs.
+        heads: that it runs, and pairs of them.
         weights: folders of the recognizers that it runs; none where weights are random.
         timed: nothing else may run while it is measured; None: as its experiment says.
         code: modules that measuring it runs, besides its experiment's.
@@ -46,7 +46,7 @@ class Part:
     name: str
     settings: Any
     steps: int = 1
-    heads: tuple[str, ...] = field(default_factory=lambda: tuple(HEADS))
+    heads: tuple[str, ...] = field(default_factory=lambda: (*HEADS, *PAIRS))
     weights: tuple[Path, ...] = ()
     timed: bool | None = None
     code: tuple[str, ...] = ()

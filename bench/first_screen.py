@@ -14,6 +14,7 @@ from bench.experiments import experiments
 from bench.experiments.latency.numbers import fastest
 from bench.formatting import listed, markdown_table, points, ratio, share, time
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
+from seqocr.models.base import Way
 
 _PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
 
@@ -73,7 +74,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     grown = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
     for way in ways.deployed():
         row = {
-            "head": f"`{way}`, {'1 pass' if found[way].one_pass else 'n + 1 passes'}",
+            "head": f"`{way}`, {_passes(found[way])}",
             f"exact match, {TASK_LENGTH} digits": share(exact) if (exact := accuracy.exact(way)) else "not trained",
         }
         for t in latency.fixed:
@@ -81,6 +82,12 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
         row[f"decoding n = {max(grown.lengths)} over n = {min(grown.lengths)}"] = ratio(grown.flatness(way))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _passes(way: Way) -> str:
+    if way.drafted:
+        return "1 pass where the draft is right"
+    return "1 pass" if way.one_pass else "n + 1 passes"
 
 
 def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:

@@ -27,7 +27,6 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.models.heads import HEADS
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)
@@ -69,7 +68,7 @@ def through_runtimes() -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         for runtime in RUNTIMES:
             heads = runtimes.prepare(runtime, recognizer, Path(folder)).heads
-            for name in HEADS:
+            for name in ways.heads():
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
                 found["runtime_passes"][f"{runtime}, {name}"] = read.passes
                 differ = sum(a != b for a, b in zip(read.texts, expected.texts, strict=True))
@@ -92,8 +91,8 @@ def timed_ratios(rounds: int = _ROUNDS) -> dict[str, dict[str, float]]:
 
 
 def _over_encoder(rounds: int = _ROUNDS) -> dict[str, float]:
-    over = _timed(TINY, (TASK_LENGTH,), tuple(HEADS), rounds)
-    return {name: _median(over[name, TASK_LENGTH][1] / over[name, TASK_LENGTH][0]) for name in HEADS}
+    over = _timed(TINY, (TASK_LENGTH,), ways.heads(), rounds)
+    return {name: _median(over[name, TASK_LENGTH][1] / over[name, TASK_LENGTH][0]) for name in ways.heads()}
 
 
 def _median(ratios: np.ndarray) -> float:
@@ -117,7 +116,7 @@ def _timed(
 
 def code() -> dict[str, dict[str, str]]:
     """The digests of each head's modules."""
-    return {name: dependencies.of_heads([name]) for name in HEADS}
+    return {name: dependencies.of_heads([name]) for name in ways.heads()}
 
 
 def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
@@ -137,7 +136,9 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
 def write_baseline(path: Path = BASELINE) -> None:
     runs = [_over_encoder() for _ in range(_BASELINE_RUNS)]
     exact = {"code": code(), **counts(), **through_runtimes()}
-    write_json(path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in HEADS}})
+    write_json(
+        path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in ways.heads()}}
+    )
 
 
 def outdated(baseline: dict[str, Any]) -> list[str]:

@@ -61,8 +61,9 @@ SUBJECTS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_SQUA
 class Bound:
     """A recognizer bound to a length: every head is one that could read that many symbols.
 
-    Weights are random. The clock does not see them, since heads that decide for themselves when to stop are made to
-    write exactly `length` symbols. One-pass heads have slots or frames enough for the worst case.
+    Weights are random, and heads that can write the first symbol everywhere: so a draft is always right, as nearly all
+    are in use. The clock does not see weights, since heads that decide for themselves when to stop are made to write
+    exactly `length` symbols. One-pass heads have slots or frames enough for the worst case.
     """
 
     recognizer: Recognizer
@@ -96,6 +97,8 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
                 recognizer.heads[name] = shared.setdefault(name, recognizer.heads[name])
                 able = head.able_to_write(max(lengths), recognizer.head_settings[name])
                 recognizer.head_settings[name] = able
+        for head in recognizer.heads.values():
+            head.write_first_symbol()
         bound[length] = Bound(recognizer.to(device).eval(), length, device)
     return bound
 

@@ -1,14 +1,25 @@
-"""The ways to decode that the bench compares, as the heads declare them (`seqocr.models.base.Way`)."""
+"""The ways to decode that the bench compares, as heads and pairs of them declare (`seqocr.models.base.Way`)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from seqocr.models.base import Head, Way
-from seqocr.models.heads import HEADS
+from seqocr.models.heads import HEADS, PAIRS
+
+
+def _declaring() -> dict[str, Any]:
+    """Heads in the order of the registry, after each of them the pairs that it writes for."""
+    found: dict[str, Any] = {}
+    for name, head in HEADS.items():
+        found[name] = head
+        found |= {pair.name: pair for pair in PAIRS.values() if pair.writer == name}
+    return found
 
 
 def ways() -> dict[str, Way]:
     """All, by name, in the order of the registry."""
-    return {way.name: way for head in HEADS.values() for way in head.ways}
+    return {way.name: way for each in _declaring().values() for way in each.ways}
 
 
 def timed(deployed: bool = False) -> tuple[str, ...]:
@@ -27,13 +38,13 @@ def deployed() -> tuple[str, ...]:
 
 
 def heads() -> tuple[str, ...]:
-    """Every head by the way that bears its name: other ways to decode it read the same."""
-    return tuple(HEADS)
+    """Every head, and pair of heads, by the way that bears its name: other ways to decode it read the same."""
+    return tuple(_declaring())
 
 
 def exportable() -> tuple[str, ...]:
-    """The heads that say which graphs they are, so that other runtimes can run them."""
-    return tuple(name for name, head in HEADS.items() if head.exported is not Head.exported)
+    """The heads, and pairs, that say which graphs they are, so that other runtimes can run them."""
+    return tuple(name for name, each in _declaring().items() if each.exported is not Head.exported)
 
 
 def one_pass() -> tuple[str, ...]:
@@ -44,9 +55,20 @@ def one_pass() -> tuple[str, ...]:
 
 def autoregressive() -> tuple[str, ...]:
     """The deployed ways that need a pass a symbol."""
-    return tuple(name for name, way in ways().items() if way.deployed and not way.one_pass)
+    return tuple(name for name, way in ways().items() if way.deployed and not way.one_pass and not way.drafted)
 
 
-def head_of(way: str) -> str:
-    """The head that a way decodes."""
-    return next(name for name, head in HEADS.items() if way in {each.name for each in head.ways})
+def verified() -> tuple[str, ...]:
+    """The ways that verify a draft."""
+    return tuple(name for name, way in ways().items() if way.drafted)
+
+
+def heads_of(way: str) -> tuple[str, ...]:
+    """The head that a way decodes, or those that a pair may be made of."""
+    name = next(name for name, each in _declaring().items() if way in {known.name for known in each.ways})
+    return tuple(HEADS) if name in PAIRS else (name,)
+
+
+def code_of(way: str) -> tuple[str, ...]:
+    """The head, or pair and heads, whose code a way runs."""
+    return (way, *HEADS) if way in PAIRS else heads_of(way)

@@ -1,7 +1,7 @@
 """From predictions to metrics.
 
 Everything here is a function of a table of predictions with one row a string and head: `index`, `head`, `text` (the
-truth), `prediction`, `confidence`. The table is what is saved; metrics can always be made from it again.
+truth), `prediction`, `confidence`, `passes`. The table is what is saved; metrics can always be made from it again.
 """
 
 from __future__ import annotations
@@ -45,13 +45,12 @@ def predict(
                 decoded = variants[head](features)
                 if not decoded.confidences.isfinite().all():
                     raise InputError(f"head {head!r} gives what is no number (NaN) with these weights: take others")
-                readings = zip(indices, texts, decoded.texts, decoded.confidences.tolist(), strict=True)
-                rows += [
-                    (index, head, text, prediction, confidence) for index, text, prediction, confidence in readings
-                ]
+                confidences = decoded.confidences.tolist()
+                readings = zip(indices, texts, decoded.texts, confidences, decoded.line_passes, strict=True)
+                rows += [(index, head, *reading) for index, *reading in readings]
             if reporter:
                 reporter.advance(steps=len(indices))
-    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
+    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence", "passes"])
 
 
 def summary(predictions: pd.DataFrame) -> pd.DataFrame:

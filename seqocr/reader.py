@@ -58,4 +58,5 @@ class Reader:
             return Decoded([], torch.empty(0), passes=0)
         texts = [text for part in parts for text in part.texts]
         confidences = torch.cat([part.confidences for part in parts]).cpu()
-        return Decoded(texts, confidences, passes=max(part.passes for part in parts))
+        line_passes = [passes for part in parts for passes in part.line_passes]
+        return Decoded(texts, confidences, max(part.passes for part in parts), line_passes)

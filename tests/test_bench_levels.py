@@ -13,7 +13,7 @@ from conftest import barred, lively, small_recognizer
 from declared import measured, undeclared
 from synthetic import finished_run
 
-from bench import readings, strings
+from bench import readings, strings, ways
 from bench.experiment import Bench
 from bench.experiments import levels
 from bench.formatting import points
@@ -22,7 +22,6 @@ from bench.store import Store
 from seqocr.checkpoints import save
 from seqocr.data.levels import LEVELS
 from seqocr.data.levels.layout import Layout
-from seqocr.models.heads import HEADS
 
 EACH = 3
 EXPERIMENT = levels.EXPERIMENT
@@ -49,9 +48,9 @@ def all_measured(bench: Bench) -> levels.Results:
 def test_every_length_of_every_level_is_read_by_every_head(bench: Bench) -> None:
     assert EXPERIMENT.results(bench.store) is None
     found = all_measured(bench)
-    assert (found.levels, found.lengths, found.heads) == (list(LEVELS), [1, 2, 3], list(HEADS))
+    assert (found.levels, found.lengths, found.heads) == (list(LEVELS), [1, 2, 3], list(ways.heads()))
     sizes = found.read.groupby(["level", "length", "head"]).size()
-    assert len(sizes) == len(LEVELS) * 3 * len(HEADS)
+    assert len(sizes) == len(LEVELS) * 3 * len(ways.heads())
     assert set(sizes) == {EACH}
     assert (found.read["text"].str.len() == found.read["length"]).all()
     # The same digits at every level.
@@ -114,7 +113,7 @@ def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table is not None
     assert set(section.table["level"]) == {"`toyer`"}  # no level tells heads apart here: the hardest stands for all
-    assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(HEADS)
+    assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(ways.heads())
     (pictures,) = section.details.values()
     assert "![toy](plots/toy.png)" in pictures
     assert "toy" in EXPERIMENT.pictures(bench.store)
@@ -195,7 +194,7 @@ def test_the_report_has_them_and_its_first_screen_too(bench: Bench, tmp_path: Pa
     assert "## How far to trust the confidence" in text
     for name in ("lengths", *LEVELS):
         assert (tmp_path / "plots" / f"{name}.png").stat().st_size > 1000
-    assert len(pd.read_csv(tmp_path / "tables" / "lengths.csv")) == 27
+    assert len(pd.read_csv(tmp_path / "tables" / "lengths.csv")) == 36
 
 
 def test_edits_are_counted_by_kind() -> None:

@@ -25,7 +25,6 @@ from bench.peers import doctr, rapidocr, tesseract
 from bench.report import write_report
 from bench.store import Store
 from seqocr.checkpoints import SHIPPED, load_recognizer, save
-from seqocr.models.heads import HEADS
 
 EXPERIMENT = experiment.EXPERIMENT
 STRINGS, BATCH = 40, 16
@@ -219,7 +218,7 @@ def test_what_was_not_run_is_grouped_by_reason() -> None:
 def test_every_peer_is_declared_our_own_heads_first() -> None:
     found = peers.peers()
     names = list(found)
-    ours = [*ways.deployed(), *(f"{head}, onnxruntime" for head in HEADS)]
+    ours = [*ways.deployed(), *(f"{head}, onnxruntime" for head in ways.heads())]
     assert names[: len(ours)] == ours
     assert names[len(ours) : len(ours) + 2] == ["RapidOCR", "Tesseract"]
     assert names[-1] == "TrOCR-small"

@@ -14,7 +14,7 @@ from declared import Silent, measured, undeclared
 from PIL import Image
 from synthetic import finished_run
 
-from bench import peers
+from bench import peers, ways
 from bench.experiment import Bench
 from bench.experiments import levels, real, trust
 from bench.peer import Declared, Peer
@@ -22,13 +22,12 @@ from bench.report import write_report
 from bench.store import Store
 from seqocr.checkpoints import save
 from seqocr.data.folder import LineFolder
-from seqocr.models.heads import HEADS
 from seqocr.statistics import proportion
 from seqocr.train import recipe
 
 EXPERIMENT = real.EXPERIMENT
 SCHEDULE = {"steps": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "patience": 0, "batch_size": 4}
-OWN = {(head, phase) for head in HEADS for phase in ("zero-shot", "fine-tuned")}
+OWN = {(head, phase) for head in ways.heads() for phase in ("zero-shot", "fine-tuned")}
 
 
 @pytest.fixture
@@ -243,7 +242,7 @@ def test_the_report_shows_real_lines_and_trust(bench: Bench, tmp_path: Path) -> 
     trusted = text.split("## How far to trust the confidence")[1].split("\n## ")[0]
     assert "| real, as shipped |" in trusted
     assert "| real, adapted |" in trusted
-    assert len(pd.read_csv(tmp_path / "tables" / "trust.csv")) == 2 * len(HEADS)
+    assert len(pd.read_csv(tmp_path / "tables" / "trust.csv")) == 2 * len(ways.heads())
     assert len(pd.read_csv(tmp_path / "tables" / "real.csv")) == len(OWN) + 1
 
 
@@ -251,7 +250,7 @@ def test_the_plot_of_levels_has_real_lines_beside_them() -> None:
     read = pd.DataFrame(
         [
             {"level": "grid", "length": n, "index": i, "head": head, "text": "1", "prediction": "1"}
-            for head in HEADS
+            for head in ways.heads()
             for n in (1, 2)
             for i in range(3)
         ]

@@ -404,7 +404,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
         assert prepared == list(chosen[1:])
     found = agreement(bench_.store.read(part.name))
-    assert set(zip(found["runtime"], found["head"], strict=True)) == {(r, h) for r in chosen for h in HEADS}
+    assert set(zip(found["runtime"], found["head"], strict=True)) == {(r, h) for r in chosen for h in ways.heads()}
     assert (found["disagreements"] == 0).all()
     assert (found["strings"] == 20).all()
     assert bench_.store.facts(part.name)["not_run"] == absent

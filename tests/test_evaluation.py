@@ -128,7 +128,7 @@ def test_predictions_are_a_row_a_string_and_head() -> None:
     lively(recognizer)
     strings = SequenceMNIST(coded(260, "test"), (1, 3))
     found = evaluation.predict(recognizer, strings)
-    assert list(found.columns) == ["index", "head", "text", "prediction", "confidence"]
+    assert list(found.columns) == ["index", "head", "text", "prediction", "confidence", "passes"]
     assert len(strings) > 100  # more than one batch
     assert len(found) == 3 * len(strings)
     for head, part in found.groupby("head"):

@@ -30,7 +30,7 @@ from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-HEADS = ("ar", "parallel", "ctc")
+HEADS = ("ar", "ar-verified", "parallel", "ctc")
 every_head = pytest.mark.parametrize("head", HEADS)
 
 
@@ -45,7 +45,8 @@ def recognizer() -> Recognizer:
 def directory(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("exported")
     written = export(recognizer, directory)
-    assert sorted(path.name for path in written) == ["ar-step.onnx", "ar.onnx", "ctc.onnx", "parallel.onnx"]
+    pair = ["ar-verified-pass.onnx", "ar-verified.onnx"]
+    assert sorted(path.name for path in written) == ["ar-step.onnx", *pair, "ar.onnx", "ctc.onnx", "parallel.onnx"]
     assert {path.name for path in directory.iterdir()} == {"config.json", *(path.name for path in written)}
     return directory
 
@@ -87,6 +88,9 @@ def test_a_forced_length_takes_that_many_passes(recognizer: Recognizer, director
         ours = reader.variants()["ar"](reader.encode(images), length=length)
         assert same_decoded(ours, recognizer.variants()["ar"](recognizer.encode(images), length=length))
         assert ours.passes == length + 1
+        verified = reader.variants()["ar-verified"](reader.encode(images), length=length)
+        assert verified.texts == ours.texts
+        assert 1 <= verified.passes <= length + 1
 
 
 @pytest.mark.parametrize("engine", engines())

@@ -17,17 +17,17 @@ from seqocr.data.sources import DIGITS
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Head, Way
 from seqocr.models.ctc import CTCHead
-from seqocr.models.heads import HEADS
+from seqocr.models.heads import HEADS, STUDIED, head_class
 from seqocr.models.parallel import ParallelHead
 
 FEATURES = FeatureMap(dim=16, rows=2, columns=6, prefix=2)
-every_head = pytest.mark.parametrize("name", list(HEADS))
+every_head = pytest.mark.parametrize("name", [*HEADS, *STUDIED])
 
 
 def make(name: str, charset: str = DIGITS, max_length: int = 4, features: FeatureMap = FEATURES, **more: Any) -> Head:
     torch.manual_seed(0)
-    more = {**SMALL_DECODER, **more} if name == "ar" else more
-    return HEADS[name](features, charset, max_length, **more).eval()
+    more = {**head_class(name).settings_of(SMALL_DECODER), **more}
+    return head_class(name)(features, charset, max_length, **more).eval()
 
 
 def random_features(batch: int, features: FeatureMap = FEATURES, seed: int = 0) -> torch.Tensor:
@@ -107,7 +107,7 @@ def test_any_charset_can_be_learnt_and_read(name: str) -> None:
     features = random_features(len(texts))
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     before = head.loss(features, texts).item()
-    for _ in range(80):
+    for _ in range(120):
         optimizer.zero_grad()
         loss = head.loss(features, texts)
         loss.backward()

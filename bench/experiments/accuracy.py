@@ -23,7 +23,6 @@ from bench.subjects import TASK_LENGTH
 from seqocr import evaluation
 from seqocr.checkpoints import load_recognizer
 from seqocr.files import replacing
-from seqocr.models.heads import HEADS
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference
 
@@ -81,7 +80,7 @@ class Accuracy(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = PRESETS[preset]
         steps = -(-settings.strings // _AT_ONCE)
-        return [Part("accuracy", settings, steps, tuple(HEADS), (bench.task,))]
+        return [Part("accuracy", settings, steps, weights=(bench.task,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Readings, images of the first strings and of the worst mistakes, and where the digits came from."""

@@ -229,7 +229,7 @@ def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:
         decoded = recognizer.read([line], head)
         return decoded.texts[0], decoded.confidences.item()
 
-    for head in recognizer.heads:
+    for head in (*recognizer.heads, *recognizer.pairs()):
         yield RealReader(head, phase, partial(read, head))
 
 

@@ -102,19 +102,12 @@ class Throughput(Experiment):
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = []
-        for subject in results.subjects:
-            largest = max(results.of(subject, "encoder"))
-            for way in ways.deployed():
-                rates = results.of(subject, way)
-                rows.append(
-                    {
-                        "model": SUBJECTS[subject].label,
-                        "way to decode": f"`{way}`",
-                        "strings/s, one by one": time(rates[1]),
-                        "in batches of": str(largest),
-                        "strings/s": time(rates[largest]),
-                    }
-                )
+        for way in ways.deployed():
+            row = {"way to decode": f"`{way}`"}
+            for subject in results.subjects:
+                label, rates = SUBJECTS[subject].label, results.of(subject, way)
+                row |= {f"{label}, batch {size}": time(rates[size]) for size in (1, max(rates))}
+            rows.append(row)
         shares = []
         for subject in results.subjects:
             largest = max(results.of(subject, "encoder"))
@@ -124,9 +117,9 @@ class Throughput(Experiment):
             )
             shares.append(f"{fast / slow:.2f} times at batch {largest} ({SUBJECTS[subject].label})")
         text = (
-            "In a batch, a decoder pass is shared by all strings, so autoregression costs less a string. Strings a "
-            f"second of the best one-pass head over those of the best other: {'; '.join(shares)}. Strings of "
-            f"{TASK_LENGTH}, image to text."
+            f"Strings of {TASK_LENGTH} a second, image to text. In a batch, a decoder pass is shared by all strings, "
+            "so autoregression costs less a string. The rate of the best one-pass head over that of the best "
+            f"autoregressive one: {'; '.join(shares)}."
         )
         return [Section("Throughput", text, "throughput", pd.DataFrame(rows))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, FeatureMap, Head, Variant, Way
-from seqocr.models.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, weights_of
+from seqocr.models.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
 from seqocr.models.limits import DECODER_SETTINGS, within_bounds
 from seqocr.runtimes.graph import Graph, Sessions
 
@@ -29,7 +29,7 @@ class AutoregressiveHead(Head):
 
     name = "ar"
     imposes_length = True
-    ways = (
+    ways: ClassVar[tuple[Way, ...]] = (
         Way("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
         Way("ar", "ar (KV cache)"),
         Way("ar-nocache", "ar without cache", "decode_without_cache", deployed=False, read=False),
@@ -58,6 +58,14 @@ class AutoregressiveHead(Head):
     def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "max_position_embeddings": max(length + 1, settings.get("max_position_embeddings", 0))}
 
+    @classmethod
+    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+        return dict(decoder)
+
+    @torch.no_grad()
+    def write_first_symbol(self) -> None:
+        self.decoder.output_projection.weight.zero_()  # of equals, the first is the likeliest
+
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
         rows = [self.encode_text(text) for text in texts]
@@ -76,7 +84,7 @@ class AutoregressiveHead(Head):
     def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
         """Greedy, one pass a token, keys and values of both attentions cached (`DecoderStep`)."""
         step = self.step()
-        cross, append = step.cross(features), preallocated(step, len(features), self._budget(length))
+        cross, append = step.cross(features), preallocated(step, len(features), self.budget(length))
         return self.greedy(
             lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append), len(features), length
         )
@@ -94,7 +102,7 @@ class AutoregressiveHead(Head):
     def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> Decoded:
         """Hugging Face `generate`, as most people run TrOCR today."""
         settings = GenerationConfig(
-            max_new_tokens=self._budget(length),
+            max_new_tokens=self.budget(length),
             min_new_tokens=length,
             do_sample=False,
             num_beams=1,
@@ -143,7 +151,7 @@ class AutoregressiveHead(Head):
 
         return decode
 
-    def _budget(self, length: int | None) -> int:
+    def budget(self, length: int | None) -> int:
         """Tokens to write at most: the symbols and the end."""
         budget = (self.max_length if length is None else length) + 1
         if budget > (positions := self.decoder.config.max_position_embeddings):
@@ -152,10 +160,10 @@ class AutoregressiveHead(Head):
 
     def step(self) -> DecoderStep:
         """The decoder arranged for decoding; made anew when its weights have changed."""
-        weights = weights_of(self.decoder)
-        if not self._step or self._step[0] != weights:
-            self._step[:] = weights, DecoderStep(self.decoder).eval()
-        return self._step[1]
+        if not self._step or self._step[0] is not self.decoder or self._step[1]() != self._step[2]:
+            weights = watched(self.decoder)
+            self._step[:] = self.decoder, weights, weights(), DecoderStep(self.decoder).eval()
+        return self._step[3]
 
     @torch.inference_mode()
     def greedy(
@@ -173,7 +181,7 @@ class AutoregressiveHead(Head):
             length: symbols before which the end may not come, and after which nothing does.
             device: of the logits, where it is not the head's own.
         """
-        budget, device = self._budget(length), device or self.device
+        budget, device = self.budget(length), device or self.device
         tokens = torch.full((batch, budget + 1), self.pad, device=device)
         tokens[:, 0] = self.begin
         logits = torch.empty(batch, budget, self.end + 2, device=device)
@@ -197,18 +205,23 @@ class AutoregressiveHead(Head):
         Args:
             logits: gives those that the tokens were chosen by, (B, passes, vocabulary).
         """
-        limit = self.max_length if length is None else length
-        texts = []
+        texts, line_passes = [], []
         for row in tokens.tolist():
-            symbols = row[: row.index(self.end)] if self.end in row else row
-            texts.append(self.text_of(symbols[:limit]))
+            written = row[: row.index(self.end) + 1] if self.end in row else row
+            texts.append(self.text_written(written, length))
+            line_passes.append(len(written))
 
         def confidences() -> torch.Tensor:
             scores = logits().log_softmax(dim=2, dtype=torch.float32).gather(2, tokens[:, :, None])[:, :, 0]
             ends = (tokens == self.end).long()
             return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp()
 
-        return Decoded(texts, confidences, passes=tokens.shape[1])
+        return Decoded(texts, confidences, tokens.shape[1], line_passes)
+
+    def text_written(self, tokens: list[int], length: int | None = None) -> str:
+        """The text of tokens up to the end, or of as many as may be written."""
+        symbols = tokens[: self.max_length if length is None else length]
+        return self.text_of(symbols[: symbols.index(self.end)] if self.end in symbols else symbols)
 
     def _vision_encoder_decoder(self) -> VisionEncoderDecoderModel:
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""

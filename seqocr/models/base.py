@@ -20,13 +20,22 @@ class Decoded:
     Attributes:
         texts: B strings.
         passes: sequential decoder calls made: n+1 for autoregressive, 1 for parallel and CTC. Exact on any machine.
+        line_passes: B counts: how many of them each line needed, which may be fewer than its batch made.
 
     Args:
         confidences: or a function that gives them, for whoever asks.
+        line_passes: default: as many as were made.
     """
 
-    def __init__(self, texts: list[str], confidences: torch.Tensor | Callable[[], torch.Tensor], passes: int) -> None:
+    def __init__(
+        self,
+        texts: list[str],
+        confidences: torch.Tensor | Callable[[], torch.Tensor],
+        passes: int,
+        line_passes: list[int] | None = None,
+    ) -> None:
         self.texts, self.passes, self._confidences = texts, passes, confidences
+        self._line_passes = line_passes
 
     @property
     def confidences(self) -> torch.Tensor:
@@ -35,8 +44,12 @@ class Decoded:
             self._confidences = self._confidences()
         return self._confidences
 
+    @property
+    def line_passes(self) -> list[int]:
+        return [self.passes] * len(self.texts) if self._line_passes is None else self._line_passes
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"texts": self.texts, "passes": self.passes, "_confidences": self.confidences}
+        return {**vars(self), "_confidences": self.confidences}
 
     def __repr__(self) -> str:
         return f"Decoded({self.texts}, {self.confidences}, passes={self.passes})"
@@ -54,6 +67,7 @@ class Way:
         label: in legends of plots.
         method: of the head's class.
         one_pass: takes one decoder pass, whatever the text.
+        drafted: what is drafted at once is verified: one pass where the draft is right.
         deployed: is shown on the report's first screen; other ways are for study.
         timed: is part of the latency experiments.
         read: is part of the accuracy experiments.
@@ -64,6 +78,7 @@ class Way:
     label: str
     method: str = "decode"
     one_pass: bool = False
+    drafted: bool = False
     deployed: bool = True
     timed: bool = True
     read: bool = True
@@ -141,10 +156,20 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
+    def write_first_symbol(self) -> None:
+        """Give up what was learned: write the charset's first symbol, whatever the line. Heads that cannot stay as they
+        are. The work stays the same, so that a clock can be put to drafts that are always right."""
+
     @classmethod
     def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of a head that can be made to write so many symbols, whatever its `max_length`."""
         return settings
+
+    @classmethod
+    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of this class for a model whose autoregressive decoder has these settings."""
+        return {}
 
     def variants(self) -> dict[str, Variant]:
         """The ways this head can be decoded, by name; the head's own name is `decode`."""
@@ -174,9 +199,13 @@ class Head(nn.Module):
                 "build it with a larger max_length"
             )
         try:
-            return [self._ids[symbol] for symbol in text]
+            return self.ids_of(text)
         except KeyError as error:
             raise InputError(f"{text!r} has {error.args[0]!r}, which is not in the charset {self.charset!r}") from None
+
+    def ids_of(self, text: str) -> list[int]:
+        """Symbol ids of a text of the charset's symbols, however long."""
+        return [self._ids[symbol] for symbol in text]
 
     def text_of(self, ids: Iterable[int]) -> str:
         """The text of symbol ids; ids past the charset (blank, empty, end) are left out."""

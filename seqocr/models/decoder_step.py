@@ -24,7 +24,7 @@ class DecoderStep(nn.Module):
     layers; the embedding's scale and the positions' offset are in their tables. At batch 1 a step is reading the
     weights once, plus the overhead of its operations, so both are what is saved on.
 
-    Fused weights are copies: build the step anew when the decoder's weights have changed (`weights_of`).
+    Fused weights are copies: build the step anew when the decoder's weights have changed (`watched`).
     """
 
     embedding: torch.Tensor
@@ -64,6 +64,36 @@ class DecoderStep(nn.Module):
             x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
         return self.project(x)
 
+    def several(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        known: torch.Tensor | None,
+        cross: list[KeysValues],
+        append: Append,
+    ) -> torch.Tensor:
+        """Logits (B, t, vocabulary) after each of several tokens (B, t) int64 at once, each of which sees those before.
+
+        Args:
+            positions: (B, t) or (t,) int64.
+            known: (B, p) bool: which of the earlier keys and values count; None: there are none.
+            append: gives all keys and values so far, (B, heads, p + t, d_head), those of these tokens last.
+        """
+        mask = None if known is None else _mask(known, tokens.shape[1])
+        x = self.norm(self.embedding[tokens] + self.positions[positions])
+        for i, layer in enumerate(self.layers):
+            parts = layer.query_key_value(x).unflatten(2, (3, self.heads, -1))
+            query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+            attended = F.scaled_dot_product_attention(
+                query, *append(i, key, value), attn_mask=mask, is_causal=mask is None
+            )
+            x = layer.norm(x + layer.out(attended.transpose(1, 2).flatten(2)))
+            query = layer.cross_query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            attended = F.scaled_dot_product_attention(query, *cross[i])
+            x = layer.cross_norm(x + layer.cross_out(attended.transpose(1, 2).flatten(2)))
+            x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
+        return self.project(x)
+
 
 class _Layer(nn.Module):
     """A decoder layer's modules: the fused ones are copies, the others its own."""
@@ -79,9 +109,19 @@ class _Layer(nn.Module):
         )  # fmt: skip
 
 
-def weights_of(decoder: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Changes whenever a weight of the decoder is moved or written to, other than through `.data`."""
-    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in decoder.parameters())
+def watched(decoder: nn.Module) -> Callable[[], tuple[Any, ...]]:
+    """A function whose value changes whenever a weight of this decoder is moved, replaced or written to, other than
+    through `.data`. It goes through the modules once: to do so every time takes longer than to look at the weights."""
+    modules = list(decoder.modules())
+    own = [module._parameters for module in modules if module._parameters]
+    below = [module._modules for module in modules if module._modules]
+
+    def weights() -> tuple[Any, ...]:
+        found = [p for parameters in own for p in parameters.values() if p is not None]
+        children = [id(child) for each in below for child in each.values()]
+        return (*children, *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in found))
+
+    return weights
 
 
 def preallocated(step: DecoderStep, batch: int, capacity: int) -> Append:
@@ -107,6 +147,13 @@ def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> to
     return F.scaled_dot_product_attention(query, keys, values).flatten(1)
 
 
+def _mask(known: torch.Tensor, t: int) -> torch.Tensor:
+    """(B, 1, t, p + t) bool: a token sees the (B, p) earlier ones that count, those before it, and itself."""
+    among = torch.ones(t, t, dtype=torch.bool, device=known.device).tril()
+    batch, p = known.shape
+    return torch.cat([known[:, None, None].expand(batch, 1, t, p), among.expand(batch, 1, t, t)], dim=3)
+
+
 def _fused(projections: list[nn.Linear]) -> nn.Linear:
     """One product that gives the outputs of all, side by side."""
     weight = torch.cat([p.weight.detach() for p in projections])
@@ -130,7 +177,7 @@ class CrossGraph(OfPixels):
     """To the cross-attention's keys and values, a pair a layer."""
 
     def __init__(self, encoder: nn.Module, step: DecoderStep) -> None:
-        super().__init__(encoder, _names("cross", step))
+        super().__init__(encoder, cache_names("cross", step))
         self.step = step
 
     def then(self, features: torch.Tensor) -> Any:
@@ -144,14 +191,14 @@ class StepGraph(Graph):
         tokens: T of the features.
     """
 
-    is_step = True
+    is_step = any_sizes = True
 
     def __init__(self, step: DecoderStep, tokens: int) -> None:
         super().__init__()
         self.step, self.tokens = step, tokens
-        self.cross, self.past = _names("cross", step), _names("past", step)
+        self.cross, self.past = cache_names("cross", step), cache_names("past", step)
         self.inputs = ["token", "position", *self.cross, *self.past]
-        self.outputs = ["logits", *_names("present", step)]
+        self.outputs = ["logits", *cache_names("present", step)]
 
     def forward(
         self, token: torch.Tensor, position: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
@@ -185,6 +232,6 @@ class StepGraph(Graph):
         return {0: batch}, {}, [{0: batch}] * many, [{0: batch, 2: past}] * many
 
 
-def _names(kind: str, step: DecoderStep) -> list[str]:
+def cache_names(kind: str, step: DecoderStep) -> list[str]:
     """Of the tensors of a cache, in their order."""
     return [f"{kind}_{what}_{layer}" for layer in range(len(step.layers)) for what in ("keys", "values")]

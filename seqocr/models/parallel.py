@@ -30,6 +30,11 @@ class ParallelHead(OnePassHead):
         queries = self.queries_and_classes.weight[:max_length]
         nn.init.normal_(queries, std=queries.shape[1] ** -0.5)
 
+    @torch.no_grad()
+    def write_first_symbol(self) -> None:
+        for classes in (self.queries_and_classes.weight, self.queries_and_classes.bias):
+            classes[self.max_length :].zero_()
+
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
         products = self.queries_and_classes(features)

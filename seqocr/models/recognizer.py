@@ -18,10 +18,11 @@ from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.models.base import Variant
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads import HEADS
+from seqocr.models.heads import HEADS, head_class, pairs_of
 from seqocr.models.limits import check_task, within_bounds
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
+from seqocr.models.verified import Verified
 from seqocr.reader import Reader
 
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
@@ -62,13 +63,11 @@ class Recognizer(nn.Module, Reader):
     ) -> None:
         super().__init__()
         check_task(charset, max_length)
-        if unknown := [name for name in heads if name not in HEADS]:
-            raise InputError(f"unknown head {unknown[0]!r}: choose from {', '.join(HEADS)}")
         self.encoder, self.processor = encoder, processor
         self.charset, self.max_length = charset, max_length
         self.head_settings = heads
         self.heads = nn.ModuleDict(
-            {name: HEADS[name](encoder.features, charset, max_length, **more) for name, more in heads.items()}
+            {name: head_class(name)(encoder.features, charset, max_length, **more) for name, more in heads.items()}
         )
         self.provenance = provenance or {}
 
@@ -108,7 +107,7 @@ class Recognizer(nn.Module, Reader):
         processor = Processor(
             *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
         )
-        settings = {name: dict(decoder) if name == "ar" else {} for name in (HEADS if heads is None else heads)}
+        settings = {name: head_class(name).settings_of(decoder) for name in (HEADS if heads is None else heads)}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         if weights and "ar" in recognizer.heads:
             _load_what_fits(recognizer.heads["ar"].decoder, weights)
@@ -144,7 +143,7 @@ class Recognizer(nn.Module, Reader):
             encoder = encoder.deepened(layers)
         height, width = encoder.image_size
         preset = PRESETS.get(str(self.provenance.get("encoder")), PRESETS["tiny"])
-        new = {name: dict(preset.decoder) if name == "ar" else {} for name in heads}
+        new = {name: head_class(name).settings_of(preset.decoder) for name in heads}
         adapted = Recognizer(
             encoder,
             replace(self.processor, height=height, width=width),
@@ -163,7 +162,12 @@ class Recognizer(nn.Module, Reader):
         return next(self.parameters()).device
 
     def variants(self) -> dict[str, Variant]:
-        return {name: decode for head in self.heads.values() for name, decode in head.variants().items()}
+        both = (*self.heads.values(), *self.pairs().values())
+        return {name: decode for each in both for name, decode in each.variants().items()}
+
+    def pairs(self) -> dict[str, Verified]:
+        """Its heads that read together, by name."""
+        return pairs_of(self.heads)
 
     @torch.inference_mode()
     def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:

@@ -18,8 +18,8 @@ class CompiledSession:
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.inputs = graph.eval(), graph.inputs
-        # Caches grow with every token, so the step is compiled once for any size; pixels keep theirs.
-        self._call = torch.compile(self.graph, dynamic=True if graph.is_step else None)
+        # Caches grow with every pass, so what uses them is compiled once for any size; pixels keep theirs.
+        self._call = torch.compile(self.graph, dynamic=True if graph.any_sizes else None)
 
     @torch.inference_mode()
     def __call__(self, values: dict[str, Any]) -> list[Any]:
@@ -39,4 +39,5 @@ def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
     # none, one and more alone make as many.
     torch._dynamo.config.recompile_limit = 64
     built = graphs(recognizer.eval())
-    return {name: head.exported(lambda graph: CompiledSession(built[graph])) for name, head in recognizer.heads.items()}
+    both = {**recognizer.heads, **recognizer.pairs()}
+    return {name: each.exported(lambda graph: CompiledSession(built[graph])) for name, each in both.items()}

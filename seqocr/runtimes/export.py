@@ -2,7 +2,7 @@
 
 A one-pass head is one graph with its encoder, from pixels to classes. The autoregressive head is two: encoder and
 cross-attention keys and values, run once; and the decoder's step, run once a token, with the self-attention's keys and
-values as inputs and outputs.
+values as inputs and outputs. So is the pair that drafts and verifies, whose decoder takes several tokens at once.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def _check_packages() -> None:
 
 def graphs(recognizer: Recognizer) -> dict[str, Graph]:
     """By file name without ending; "encoder", for measuring what every head pays, is not among them."""
-    return {name: x for head in recognizer.heads.values() for name, x in head.graphs(recognizer.encoder).items()}
+    both = (*recognizer.heads.values(), *recognizer.pairs().values())
+    return {name: graph for each in both for name, graph in each.graphs(recognizer.encoder).items()}
 
 
 def write_graph(graph: Graph, path: Path) -> None:

@@ -104,10 +104,11 @@ class ExportedRecognizer(Reader):
             return head.exported(lambda name: session(name, 1 if name in steps else threads))
 
         threads = threads or torch.get_num_threads()
-        self._variants = {name: variant(head, threads) for name, head in self.heads.items()}
+        both = {**self.heads, **skeleton.pairs()}
+        self._variants = {name: variant(head, threads) for name, head in both.items()}
         if shares_out(engine, threads):
             self._variants = {
-                name: partial(_joined, SharedOut(whole, partial(variant, self.heads[name], 1), threads))
+                name: partial(_joined, SharedOut(whole, partial(variant, both[name], 1), threads))
                 for name, whole in self._variants.items()
             }
 
@@ -167,6 +168,7 @@ def _joined(parts: Callable[..., list[Decoded]], pixel_values: torch.Tensor, len
         [text for part in read for text in part.texts],
         lambda: torch.cat([part.confidences for part in read]),
         max(part.passes for part in read),
+        [passes for part in read for passes in part.line_passes],
     )
 
 

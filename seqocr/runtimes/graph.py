@@ -35,7 +35,8 @@ class Graph(nn.Module):
 
     inputs: list[str]
     outputs: list[str]
-    is_step: ClassVar[bool] = False  # run once a token: on one thread, and its sizes change from call to call
+    is_step: ClassVar[bool] = False  # run once a token: too little work to be shared by threads
+    any_sizes: ClassVar[bool] = False  # its sizes change from call to call
 
     def example(self) -> tuple[Any, ...]:
         """Inputs to trace with."""

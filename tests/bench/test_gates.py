@@ -38,12 +38,12 @@ def test_an_older_baseline_is_refused_by_the_head_it_no_longer_describes(baselin
     assert [line.split("`")[1] for line in gates.outdated(baseline)] == ["ctc"]
 
 
-def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others():
+def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others_and_for_right_drafts():
     passes = gates.counts()["passes"]
     for n in gates.LENGTHS:
         for name, way in ways.ways().items():
             if way.timed:
-                assert passes[f"{name}, n = {n}"] == (1 if way.one_pass else n + 1)
+                assert passes[f"{name}, n = {n}"] == (1 if way.one_pass or way.drafted else n + 1)
 
 
 def test_passes_and_flops_are_the_baselines(baseline):
@@ -72,10 +72,10 @@ def test_a_ctc_decode_that_loops_over_symbols_is_caught(timed, monkeypatch):
 
 
 def test_an_extra_decoder_pass_is_caught(baseline, monkeypatch):
-    budget = AutoregressiveHead._budget
+    budget = AutoregressiveHead.budget
     # Not at the longest, which the decoder's positions are just enough for.
     monkeypatch.setattr(
-        AutoregressiveHead, "_budget", lambda self, length: budget(self, length) + (length < max(gates.LENGTHS))
+        AutoregressiveHead, "budget", lambda self, length: budget(self, length) + (length < max(gates.LENGTHS))
     )
     caught = gates.changed_counts(gates.counts(), baseline)
     assert "passes of ar, n = 5: 7, baseline 6" in caught

@@ -54,6 +54,10 @@ class Timed:
         long, short = self.more((variant, max(self.lengths), "decode"), (variant, min(self.lengths), "decode"))
         return ratio_of(long, short)
 
+    def decodes(self, variant: str, over: str, length: int) -> Value:
+        """Decoding alone, over that of another way."""
+        return ratio_of(*self.by((variant, length, "decode"), (over, length, "decode")))
+
     def speedup(self, variant: str, over: str, length: int) -> Value:
         """How many times faster a variant is from image to text."""
         phases = ("encode", "decode", "confidence")

@@ -90,7 +90,7 @@ class Load(Experiment):
             Part(
                 f"load-{runtime}-{way}",
                 Settings(runtime, way),
-                heads=(ways.head_of(way),),
+                heads=ways.code_of(way),
                 weights=(bench.task,),
                 code=found[runtime].code,
             )
@@ -104,7 +104,12 @@ class Load(Experiment):
         """Every scenario, a row a LoadGen test; saved at the end."""
         settings: Settings = part.settings
         with TemporaryDirectory() as folder:
-            request = {"weights": str(part.weights[0]), "head": part.heads[0], "folder": folder, **vars(settings)}
+            request = {
+                "weights": str(part.weights[0]),
+                "heads": ways.heads_of(settings.way),
+                "folder": folder,
+                **vars(settings),
+            }
             rows = list(_scenarios(request))
         bench.store.write(part.name, pd.DataFrame(rows))
 

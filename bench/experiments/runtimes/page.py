@@ -70,6 +70,10 @@ def _table(t: Timed) -> pd.DataFrame:
                 f"over eager `{generate}`": ratio(t.over_generate(runtime, way)),
                 f"n = {TASK_LENGTH}, ms": time(t.seconds(runtime, way).times(1e3)),
                 "over one pass": ratio(t.over(runtime, way, head)),
+                **{
+                    f"`{name}` over one pass": ratio(t.over(runtime, name, head)) if name in t.variants(runtime) else ""
+                    for name in ways.verified()
+                },
                 "one pass over encoder": ratio(t.over(runtime, head, "encoder")),
             }
         )

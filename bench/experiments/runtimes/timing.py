@@ -92,5 +92,6 @@ def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor)
 
 
 def _growing(names: dict[str, None], prepared: Prepared) -> list[str]:
+    """Ways that pay a pass a symbol: what drafts has slots for the task's length only."""
     found = ways.ways()
-    return [way for way in names if way in prepared.heads and not found[way].one_pass]
+    return [way for way in names if way in prepared.heads and not found[way].one_pass and not found[way].drafted]

@@ -1,0 +1,218 @@
+"""What does it save to verify a draft instead of writing token by token? Trained weights, on lines that people read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from bench import plots, ways
+from bench.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.experiments.levels import Results as Readings
+from bench.formatting import percent, ratio, time
+from bench.palette import look
+from bench.store import Store
+from bench.strings import CODE, held_out_digits, level_strings, rested
+from bench.subjects import TASK_LENGTH
+from bench.timer import ByRound, Rounds, clock
+from seqocr.checkpoints import load_recognizer
+from seqocr.data.levels import LEVELS
+from seqocr.models.base import Decoded, Variant
+from seqocr.progress import Reporter
+from seqocr.statistics import Value, location
+from seqocr.statistics import ratio as ratio_of
+
+_WRITER = "ar"
+_ROUNDS = {"smoke": 2, "default": 10, "full": 24}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    length: symbols of every string.
+    each: strings that a visit reads, one by one: other ones every round.
+    """
+
+    rounds: int
+    length: int = TASK_LENGTH
+    each: int = 16
+    warmup: int = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    length, each: as measured.
+    by: seconds that a visit's strings take together, by round, of (level, variant).
+    passes: mean a string, by (level, variant).
+    """
+
+    length: int
+    each: int
+    by: ByRound
+    passes: dict[tuple[str, str], float]
+
+    @property
+    def levels(self) -> list[str]:
+        return list(dict.fromkeys(level for level, _ in self.passes))
+
+    @property
+    def variants(self) -> list[str]:
+        return list(dict.fromkeys(variant for _, variant in self.passes))
+
+    def milliseconds(self, level: str, variant: str) -> Value:
+        """Of a string, image to text, confidence included."""
+        return location(self.by((level, variant))[0]).times(1e3 / self.each)
+
+    def over(self, level: str, variant: str, other: str) -> Value:
+        """How many times as long a way takes as another."""
+        keys = dict.fromkeys([(level, variant), (level, other)])  # of a way over itself, one
+        seconds = self.by(*keys)
+        return ratio_of(seconds[0], seconds[-1])
+
+
+class Drafts(Experiment):
+    name = "drafts"
+    order = 15
+    code = (*CODE, "bench.timer")
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        settings = Settings(_ROUNDS[preset])
+        code = tuple(type(layout).__module__ for layout in LEVELS.values() if layout)
+        steps = settings.rounds + settings.warmup
+        return [Part("drafts", settings, steps, weights=(bench.reader,), code=tuple(dict.fromkeys(code)))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """A visit is one level. There, every way to decode reads the same strings, one by one, in random order."""
+        settings: Settings = part.settings
+        recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
+        variants = {name: decode for name, decode in recognizer.variants().items() if name in ways.heads()}
+        count = settings.each * (settings.rounds + settings.warmup)
+        lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
+        turns = dict.fromkeys(LEVELS, 0)
+
+        def visit(level: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            start = turns[level] * settings.each % (len(lines[level]) - settings.each + 1)
+            turns[level] += 1
+            images = lines[level].batch(range(start, start + settings.each))[0]
+            inputs = [recognizer.processor([image]).to(bench.device) for image in images]
+            for name in shuffle.sample(list(variants), len(variants)):
+                work = partial(_read, recognizer.encoder, variants[name])
+                rested(partial(work, inputs[:1]))
+                passes, sample = clock(partial(work, inputs), bench.device)
+                yield {"level": level, "variant": name, "strings": len(inputs), "passes": passes, **sample}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(list(LEVELS), visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        if self.name not in stored(store, self.name):
+            return None
+        rows = store.read(self.name)
+        settings = store.facts(self.name)["depends"]["settings"]
+        passes = rows.groupby(["level", "variant"])[["passes", "strings"]].sum()
+        mean = (passes["passes"] / passes["strings"]).to_dict()
+        ordered = [(level, name) for level in LEVELS for name in ways.heads() if (level, name) in mean]
+        by = ByRound(rows, ["level", "variant"])
+        return Results(settings["length"], settings["each"], by, {key: mean[key] for key in ordered})
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = []
+        for (level, name), passes in results.passes.items():
+            row = {"level": level, "variant": name, "passes": passes, **results.milliseconds(level, name).columns("ms")}
+            for other in (*(name for name in (_WRITER,) if (level, name) in results.passes), _fastest(results, level)):
+                row |= results.over(level, name, other).columns(f"over_{'one_pass' if other != _WRITER else other}")
+            rows.append(row)
+        return {"drafts": pd.DataFrame(rows)}
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        read = everything.get("levels")
+        return {"drafts": partial(passes_plot, read)} if read is not None and "passes" in read.read else {}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        read = everything.get("levels")
+        rows = []
+        for level in results.levels:
+            one_pass = _fastest(results, level)
+            for name in ways.verified():
+                row = {
+                    "level": f"`{level}`",
+                    "passes": f"{results.passes[level, name]:.2f}",
+                    f"`{name}`, ms": time(results.milliseconds(level, name)),
+                    f"over `{_WRITER}`": ratio(results.over(level, name, _WRITER)),
+                    f"over `{one_pass}`": ratio(results.over(level, name, one_pass)),
+                }
+                if read is not None:
+                    row |= {"read as `ar` does": _agreement(read, level, name)}
+                rows.append(row)
+        text = (
+            f"Trained weights (`strings`), {results.length} digits, batch 1, image to text, confidence included. A "
+            f"one-pass head drafts the text, and the decoder of `{_WRITER}` reads the draft in one pass. It keeps what "
+            "it would have written itself, and writes on from there: text and confidence are its own. A pass more is "
+            "needed for each disagreement."
+        )
+        shown = self.plots(results, everything)
+        return [Section("Draft and verify", text, "drafts" if shown else None, pd.DataFrame(rows))]
+
+    def claims(self, results: Results) -> list[Claim]:
+        found = []
+        for level in results.levels:
+            for name in ways.verified():
+                value = results.over(level, name, _WRITER)
+                said = "faster" if value.estimate < 1 else "slower"
+                found.append(Claim(f"`{level}`: `{name}` beside `{_WRITER}`", said, value))
+        return found
+
+
+EXPERIMENT = Drafts()
+
+
+@torch.inference_mode()
+def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: Variant, inputs: list[torch.Tensor]) -> int:
+    """Lines one by one; how many passes it took."""
+    passes = 0
+    for pixel_values in inputs:
+        decoded: Decoded = decode(encoder(pixel_values))
+        passes, _ = passes + decoded.passes, decoded.confidences
+    return passes
+
+
+def _fastest(results: Results, level: str) -> str:
+    present = [name for name in ways.one_pass() if (level, name) in results.passes]
+    return min(present, key=lambda name: results.milliseconds(level, name).estimate)
+
+
+def _agreement(read: Readings, level: str, name: str) -> str:
+    """Of all lengths."""
+    rows = read.read[read.read["level"] == level]
+    wide = rows.pivot(index=["length", "index"], columns="head", values="prediction")
+    if name not in wide:
+        return ""
+    same = int((wide[name] == wide[_WRITER]).sum())
+    return f"{same:,} of {len(wide):,} ({percent(same / len(wide), 0)})"
+
+
+def passes_plot(read: Readings) -> Figure:
+    """Mean decoder passes a string against its length, a panel a level."""
+    figure, axes = plots.panels(len(read.levels), 3.6, 2.9, columns=3)
+    shown = [name for name in (_WRITER, *ways.verified()) if name in read.heads]
+    for axis, level in zip(axes, read.levels, strict=True):
+        for name in shown:
+            rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]
+            mean = rows.groupby("length")["passes"].mean()
+            style = look(name)
+            axis.plot(mean.index, mean, style.line, color=style.colour, marker=style.marker, ms=4)
+        axis.set_title(level, fontsize=10)
+        axis.set_xticks(read.lengths)
+        axis.set_xlabel("digits in the string")
+        axis.set_ylim(0, None)
+    axes[0].set_ylabel("decoder passes a string")
+    figure.suptitle("Passes of writing token by token, and of verifying a draft", fontsize=11)
+    plots.legend(figure, shown)
+    return figure

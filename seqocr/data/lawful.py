@@ -1,0 +1,120 @@
+"""Strings of a law, as lines of damaged digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.damage import NUMBERS, Damage, damaged
+from seqocr.data.labels import Law
+from seqocr.data.sequences import mixed
+from seqocr.data.sources import Digits
+from seqocr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Kinds of damage in equal shares, each line's amount drawn uniformly up to a most.
+
+    Attributes:
+        kinds: by name, with the most of each.
+    """
+
+    kinds: tuple[tuple[str, float], ...]
+
+
+class LawStrings:
+    """Strings drawn from a law, each digit any image of its class, with damage: lines (28, 28·n) uint8 and texts.
+
+    An epoch is drawn whole, and a line is the same whether asked for alone or in a batch.
+
+    Args:
+        digits: images to draw from, with replacement.
+        law: of symbols that are the digits' labels.
+        count: strings.
+        damage: the same for every line, or a mixture.
+        seed, epoch: seed the draw; another epoch has other strings.
+        augmentation: distorts each digit before it is damaged. Refused on the test and validation splits.
+
+    Raises:
+        InputError: the law has symbols that there are no digits of, or held-out digits are to be augmented.
+    """
+
+    def __init__(
+        self,
+        digits: Digits,
+        law: Law,
+        count: int,
+        damage: Damage | Mixture,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        if augmentation is not None and digits.split != "train":
+            raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
+        if law.k != len(digits.symbols) or not set(range(law.k)) <= set(digits.labels.tolist()):
+            raise InputError(f"a law of {law.k} symbols cannot be drawn from {digits.source}: give one of its symbols")
+        self.digits, self.law, self.damage, self.augmentation = digits, law, damage, augmentation
+        self._arguments = {"count": count, "seed": seed}
+        self._key = mixed(mixed(seed) ^ epoch)
+        self.strings = law.sample(count, seed=self._key)
+        generator = np.random.default_rng(self._key)
+        self._members = _members(digits.labels.numpy(), self.strings, generator)
+        self._kinds, self._amounts = _damages(damage, count, generator)
+
+    def at_epoch(self, epoch: int) -> LawStrings:
+        return LawStrings(
+            self.digits, self.law, damage=self.damage, epoch=epoch, augmentation=self.augmentation, **self._arguments
+        )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they are made of, for the provenance of weights."""
+        return {"source": self.digits.source, "split": self.digits.split, "digits": len(self.digits)}
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def batch(self, indices: range | Sequence[int]) -> tuple[torch.Tensor, list[str]]:
+        """Images (B, 28, 28·n) uint8 and B texts."""
+        chosen = list(indices)
+        members = self._members[chosen]
+        batch, n = members.shape
+        cells = self.digits.images[torch.from_numpy(members).flatten()].float() / 255
+        noise = self.augmentation.noise_size if self.augmentation else 0
+        numbers = torch.stack([self._numbers(index, n, noise + NUMBERS) for index in chosen])
+        if self.augmentation is not None:
+            cells = self.augmentation(cells, numbers[:, :, NUMBERS:].flatten(0, 1))
+        amounts = torch.from_numpy(self._amounts[chosen]).float()
+        kinds = [self._kinds[index] for index in chosen]
+        cells = damaged(cells.view(batch, n, CELL, CELL), kinds, amounts, numbers[:, :, :NUMBERS])
+        images = cells.mul(255).round().to(torch.uint8).transpose(1, 2).reshape(batch, CELL, n * CELL)
+        return images, ["".join(map(self.digits.symbols.__getitem__, row)) for row in self.strings[chosen].tolist()]
+
+    def _numbers(self, index: int, n: int, count: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(mixed(self._key ^ (index + 1)))
+        return torch.rand(n, count, generator=generator)
+
+
+def _members(labels: np.ndarray, strings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(count, n) int64: for each symbol, any image of its class."""
+    by_class, counts = labels.argsort(kind="stable"), np.bincount(labels)
+    first = counts.cumsum() - counts
+    picks = (generator.random(strings.shape) * counts[strings]).astype(np.int64)
+    found: np.ndarray = by_class[first[strings] + picks]
+    return found
+
+
+def _damages(damage: Damage | Mixture, count: int, generator: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    """Each line's kind and amount."""
+    if isinstance(damage, Damage):
+        return [damage.name] * count, np.full(count, damage.amount)
+    which = generator.integers(len(damage.kinds), size=count)
+    most = np.array([most for _, most in damage.kinds])
+    return [damage.kinds[i][0] for i in which], generator.random(count) * most[which]

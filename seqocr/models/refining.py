@@ -1,0 +1,94 @@
+"""Parallel decoding with refinement: mask-predict (Ghazvininejad et al. 2019, "Mask-Predict: Parallel Decoding of
+Conditional Masked Language Models")."""
+
+from __future__ import annotations
+
+from functools import partialmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seqocr.models.base import Decoded, FeatureMap, Head, Way
+
+
+class RefiningHead(Head):
+    """A transformer decoder over slots that sees all of them, before and after: each is a symbol, "empty" or masked.
+
+    The first pass reads every slot with all of them masked, as `parallel` does. A refinement masks the slots that it is
+    least sure of and reads these again, the others known. It takes a pass a refinement, whatever the text's length.
+
+    Args:
+        width, layers, attention_heads, inner: of the decoder.
+    """
+
+    name = "refine"
+    ways = (
+        Way("refine", "parallel, one refinement", deployed=False),
+        Way("refine-2", "parallel, two refinements", "decode_twice", deployed=False),
+    )
+
+    def __init__(
+        self,
+        features: FeatureMap,
+        charset: str,
+        max_length: int,
+        width: int = 128,
+        layers: int = 2,
+        attention_heads: int = 4,
+        inner: int = 512,
+    ) -> None:
+        super().__init__(features, charset, max_length)
+        self.empty, self.mask = len(charset), len(charset) + 1
+        self.embedding = nn.Embedding(len(charset) + 2, width)
+        self.positions = nn.Parameter(torch.randn(max_length, width) * 0.02)
+        self.bring = nn.Linear(features.dim, width)  # the encoder's features to the decoder's width
+        layer = nn.TransformerDecoderLayer(width, attention_heads, inner, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoder(layer, layers)
+        self.classify = nn.Linear(width, self.empty + 1)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    @classmethod
+    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+        names = {
+            "width": "d_model",
+            "layers": "decoder_layers",
+            "attention_heads": "decoder_attention_heads",
+            "inner": "decoder_ffn_dim",
+        }
+        return {own: decoder[theirs] for own, theirs in names.items()}
+
+    def logits(self, slots: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Slots (B, max_length) int64 and features of the decoder's width to (B, max_length, classes)."""
+        return self.classify(self.decoder(self.embedding(slots) + self.positions, memory))
+
+    def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        """Cross-entropy of masked slots; how many are masked is drawn uniformly for each line, from one to all."""
+        rows = [self.encode_text(text) for text in texts]
+        slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
+        targets = torch.tensor(slots, device=features.device)
+        masked_count = torch.randint(1, self.max_length + 1, (len(texts), 1), device=features.device)
+        rank = torch.rand(targets.shape, device=features.device).argsort(dim=1).argsort(dim=1)
+        masked = rank < masked_count
+        logits = self.logits(targets.masked_fill(masked, self.mask), self.bring(features)).float()
+        return F.cross_entropy(logits[masked], targets[masked])
+
+    @torch.inference_mode()
+    def decode(self, features: torch.Tensor, length: int | None = None, *, refinements: int = 1) -> Decoded:
+        """Mask-predict. Of n slots, refinement r of R masks the n · (R + 1 - r) / (R + 1) that are least sure."""
+        memory, batch, n = self.bring(features), len(features), self.max_length
+        slots = torch.full((batch, n), self.mask, device=features.device)
+        sure = torch.zeros(batch, n, device=features.device)
+        masked = torch.ones(batch, n, dtype=torch.bool, device=features.device)
+        for r in range(refinements + 1):
+            if r:
+                again = n * (refinements + 1 - r) // (refinements + 1)
+                masked = torch.zeros_like(masked).scatter(1, sure.topk(again, dim=1, largest=False).indices, True)
+            read = self.logits(slots.masked_fill(masked, self.mask), memory).softmax(dim=2, dtype=torch.float32)
+            probability, symbols = read.max(dim=2)
+            slots, sure = torch.where(masked, symbols, slots), torch.where(masked, probability, sure)
+        texts = [self.text_of(row) for row in slots.tolist()]
+        return Decoded(texts, sure.prod(dim=1), passes=refinements + 1)
+
+    decode_twice = partialmethod(decode, refinements=2)

@@ -1,0 +1,19 @@
+"""`ar` with a decoder of one layer: deep encoder, shallow decoder (Kasai et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.base import Way
+
+
+class ShallowHead(AutoregressiveHead):
+    """As many passes as `ar` makes, each of one layer."""
+
+    name = "ar-1layer"
+    ways = (Way("ar-1layer", "ar, one layer"),)
+
+    @classmethod
+    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+        return {**decoder, "decoder_layers": 1}
