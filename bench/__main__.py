@@ -47,14 +47,18 @@ def report(
 ) -> None:
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench import repeat as repeated
+    from bench.experiments.dependence.shipped import write_study
     from bench.report import everything, measured, write_readme, write_report
     from bench.store import Store
 
     store = Store.latest(out)
     print(f"report: {write_report(store, out)}")
     if readme is not None:
-        write_readme(everything(store), measured(store, repeated.summary(out)), readme)
+        found = everything(store)
+        write_readme(found, measured(store, repeated.summary(out)), readme)
         print(f"numbers: {readme}")
+        if "dependence" in found:
+            print(f"study: {write_study(found)}")
 
 
 @app.command()

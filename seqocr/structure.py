@@ -20,7 +20,8 @@ from scipy.stats import binomtest
 _SHUFFLES = 200
 _MATTERS = 0.2  # nats a string: less than that gains no exact match that anyone would see
 _VALID = 0.98  # share of strings that must be of a form; the others may be mislabelled
-_COVERED = 0.8  # chance that the next string is one that was seen, from which strings count as a list
+# Chance that the next string is one that was seen, from which their entropy can be told, and they count as a list.
+_COVERED, _LISTED = 0.8, 0.95
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Structure:
     @property
     def is_list(self) -> bool:
         """Whether the strings are few, and nearly all of them are known."""
-        return self.covered >= _COVERED
+        return self.covered >= _LISTED
 
     @property
     def depends(self) -> bool:

@@ -14,7 +14,19 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 
 from seqocr import statistics
-from seqocr.statistics import Value, location, median, paired_difference, proportion, quotient, ratio, slopes
+from seqocr.statistics import (
+    Value,
+    holm,
+    location,
+    median,
+    paired_difference,
+    proportion,
+    quotient,
+    ratio,
+    replicated,
+    slopes,
+    smallest_seen,
+)
 
 Z = 1.959964  # of a normal distribution, 2.5 % lie beyond it
 
@@ -367,3 +379,50 @@ def test_intervals_of_differences_cover_as_often_as_they_say() -> None:
         if (b, c) not in found:
             found[b, c] = paired_difference(*readers(same, b, c, 0)).difference
     assert share_covered([found[b, c] for b, c, _ in counts.tolist()], 0.02) == pytest.approx(0.95, abs=0.015)
+
+
+# Replications of an experiment.
+
+
+def test_replications_have_student_s_interval_and_test() -> None:
+    values = [0.01, 0.02, 0.015, 0.01, 0.03]
+    found = replicated(values, margin=0.01)
+    theirs = stats.ttest_1samp(values, 0)
+    assert found.p_value == pytest.approx(theirs.pvalue)
+    interval = theirs.confidence_interval(0.95)
+    assert ends(found.difference) == pytest.approx((interval.low, interval.high))
+    assert found.difference.n == 5
+    assert not found.within
+
+
+@given(st.lists(st.floats(-0.02, 0.02), min_size=2, max_size=8).filter(lambda v: np.std(v) > 1e-6))
+@settings(max_examples=60, deadline=None)
+def test_equivalence_is_what_two_one_sided_tests_say(values: list[float]) -> None:
+    margin = 0.01
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    assume(abs(max(above, below) - 0.05) > 1e-9)
+    assert replicated(values, margin).within == (max(above, below) < 0.05)
+
+
+def test_replications_without_scatter_need_no_test() -> None:
+    assert replicated([0.0, 0.0, 0.0], 0.01).within
+    assert replicated([0.0, 0.0, 0.0], 0.01).p_value == 1
+    assert replicated([0.5, 0.5], 0.01).p_value == 0
+    assert not replicated([0.5, 0.5], 0.01).within
+
+
+def test_holm_s_adjustment_of_a_published_example() -> None:
+    """Holm 1979: the smallest p-value counts as often as there are tests, the next once less, never falling."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@pytest.mark.parametrize(("n", "level"), [(3, 0.05), (5, 0.05), (5, 0.001), (10, 0.01)])
+def test_the_smallest_difference_seen_is_found_with_that_power(n: int, level: float) -> None:
+    """Simulated: of samples around it, as scattered, four fifths are significant."""
+    values = np.linspace(-1, 1, n) * 0.01
+    values *= 0.01 / values.std(ddof=1)
+    least = smallest_seen(values, level)
+    draws = np.random.default_rng(0).normal(least, 0.01, (20_000, n))
+    significant = stats.ttest_1samp(draws, 0, axis=1).pvalue < level
+    assert significant.mean() == pytest.approx(0.8, abs=0.015)

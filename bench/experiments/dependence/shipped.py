@@ -1,0 +1,58 @@
+"""What of the study the package carries, for `seqocr advise`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import ways
+from bench.experiments.dependence.design import LENGTH
+from bench.experiments.dependence.numbers import AR, MARGIN, ONE_PASS, Results
+from bench.experiments.dependence.page import FORM
+from bench.subjects import SMALL_NATIVE, TASK_LENGTH
+from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json
+from seqocr.data.labels import LAWS
+from seqocr.files import write_json
+from seqocr.statistics import Value, replicated
+
+_WAYS = (AR, "ar-verified", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
+_PLACES = 6  # decimals: beyond them are a machine's own
+
+
+def study_of(everything: Mapping[str, Any]) -> Study:
+    """From the results of the study, and of latency for what a way costs."""
+    results: Results = everything["dependence"]
+    there = [way for way in _WAYS if way in results.ways]
+    cells = []
+    for cell in results.own:
+        alone = float(results.exact(cell, "ideal local").mean())
+        exact = {way: _rounded(replicated(results.exact(cell, way), MARGIN).difference) for way in there}
+        cells.append(
+            Cell(
+                cell[0],
+                cell[2],
+                round(LAWS[cell[0]](LENGTH).total_correlation, _PLACES),
+                round(results.mean(cell, "C"), _PLACES),
+                round(results.mean(cell, "G"), _PLACES),
+                round(alone ** (1 / LENGTH), _PLACES),
+                exact,
+                _rounded(results.gap(cell).difference),
+            )
+        )
+    timed = everything["latency"].subjects.get(SMALL_NATIVE.name) or everything["latency"].fixed[-1]
+    cost = {
+        way: _rounded(timed.speedup(ONE_PASS, way, TASK_LENGTH))
+        for way in there
+        if way in timed.variants and way in ways.heads()
+    }
+    return Study(tuple(cells), {way: round(results.passes(way), _PLACES) for way in there}, cost)
+
+
+def write_study(everything: Mapping[str, Any], path: Path = SHIPPED_STUDY) -> Path:
+    write_json(path, as_json(study_of(everything)))
+    return path
+
+
+def _rounded(value: Value) -> Value:
+    return Value(round(value.estimate, _PLACES), round(value.low, _PLACES), round(value.high, _PLACES), value.n)

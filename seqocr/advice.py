@@ -1,0 +1,190 @@
+"""Which head for which labels: what labels and images are like, held against the study of when autoregression pays.
+
+The study's cells are shipped with the package (`study.json`, written by `make report`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqocr.errors import InputError
+from seqocr.statistics import Value
+from seqocr.structure import Structure, structure_of
+
+SHIPPED_STUDY = Path(__file__).parent / "study.json"
+LEAST = 30  # strings of one length, below which nothing is estimated
+_WAYS = ("ar", "ar-verified", "parallel", "parallel + form")  # that are advised, and compared in the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A law under a damage, as the study measured it.
+
+    Attributes:
+        law, damage: by name.
+        total_correlation: of the law, nats a string; C: the same given the images; G: what the joint reader gains.
+        symbols: share of single symbols that their own images tell.
+        exact: exact match of every way to decode, over seeds.
+        gap: of `ar` minus `parallel`.
+    """
+
+    law: str
+    damage: str
+    total_correlation: float
+    C: float
+    G: float
+    symbols: float
+    exact: dict[str, Value]
+    gap: Value
+
+
+@dataclass(frozen=True)
+class Study:
+    """Attributes:
+    passes: decoder passes a string, by way; cost: time from image to text over that of `parallel`.
+    """
+
+    cells: tuple[Cell, ...]
+    passes: dict[str, float]
+    cost: dict[str, Value]
+
+    @classmethod
+    def load(cls, path: Path = SHIPPED_STUDY) -> Study:
+        """
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            cells = tuple(
+                Cell(
+                    **{name: cell[name] for name in ("law", "damage", "total_correlation", "C", "G", "symbols")},
+                    exact={way: Value(*value) for way, value in cell["exact"].items()},
+                    gap=Value(*cell["gap"]),
+                )
+                for cell in found["cells"]
+            )
+            return cls(cells, found["passes"], {way: Value(*value) for way, value in found["cost"].items()})
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{path} cannot be read ({error}): install seqocr again") from error
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Attributes:
+    head: the way to decode to use; None: there is not enough data to say.
+    because: a sentence.
+    cell: of the study, the nearest one.
+    structures: of every length that has strings enough.
+    """
+
+    head: str | None
+    because: str
+    cell: Cell | None
+    structures: tuple[Structure, ...]
+
+
+def structures_of(texts: Sequence[str], charset: str) -> tuple[Structure, ...]:
+    """Of the texts of every length of which there are `LEAST`, the most frequent length first."""
+    counts = Counter(map(len, texts))
+    lengths = [length for length, count in counts.most_common() if count >= LEAST]
+    return tuple(structure_of([text for text in texts if len(text) == length], charset) for length in lengths)
+
+
+def advise(texts: Sequence[str], charset: str, symbols: float, study: Study) -> Advice:
+    """
+    Args:
+        texts: labels.
+        symbols: share of single symbols that a reader which knows nothing of the law reads right.
+    """
+    found = structures_of(texts, charset)
+    if not found:
+        most = Counter(map(len, texts)).most_common(1)[0][1]
+        return Advice(None, f"Not enough data: {most} labels of one length are too few; {LEAST} are a start.", None, ())
+    main = found[0]
+    if not main.enough:
+        because = (
+            f"Not enough data: {main.strings} labels of {main.length} symbols would not show a dependence that "
+            f"matters. About {main.needed:,} would."
+        )
+        return Advice(None, because, None, found)
+    cell = nearest(main, symbols, study)
+    return Advice(*_chosen(main, cell), cell, found)
+
+
+def nearest(structure: Structure, symbols: float, study: Study) -> Cell:
+    """The cell whose law is most like the labels, and of those the one whose images are as hard to read."""
+    kinds = {cell.law for cell in study.cells}
+    law = _law(structure, kinds, study)
+    return min((cell for cell in study.cells if cell.law == law), key=lambda cell: abs(cell.symbols - symbols))
+
+
+def _law(structure: Structure, known: set[str], study: Study) -> str:
+    """By kind first: a list of strings, a check digit, a date; or else by how much symbols tell of each other."""
+    if structure.is_list and (lists := sorted(law for law in known if law.startswith("lexicon"))):
+        return min(lists, key=lambda law: abs(int(law.split("-")[1]) - structure.distinct))
+    for form in structure.forms:
+        kind = "luhn" if "check" in form else "dates"
+        if kind in known:
+            return kind
+    nats = {cell.law: cell.total_correlation for cell in study.cells}
+    plain = [law for law in nats if not law.startswith("lexicon") and law not in ("luhn", "dates")]
+    return min(plain, key=lambda law: (abs(nats[law] - structure.total_correlation), law))
+
+
+def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
+    """The head, and why."""
+    gap = cell.gap
+    known = structure.forms or structure.is_list
+    at = f"In the study's nearest cell (`{cell.law}`, {cell.damage}),"
+    if not structure.depends:
+        return "parallel", (
+            f"The symbols tell nothing of each other, as far as {structure.strings:,} labels show. {at} `ar` is "
+            f"{_points(gap)} points of exact match ahead: it does not pay for its passes."
+        )
+    if known and "parallel + form" in cell.exact:
+        what = " and ".join(structure.forms) or f"a list of {structure.distinct:,} strings"
+        ahead = cell.exact["parallel + form"].estimate - cell.exact["parallel"].estimate
+        return "parallel + form", (
+            f"The labels are of a known form ({what}). {at} a one-pass head whose readings are decoded under the form "
+            f"is {ahead * 100:+.1f} points ahead of the head alone, in one pass."
+        )
+    if gap.low > 0:
+        return (
+            "ar-verified",
+            f"The symbols depend on each other. {at} `ar` is {_points(gap)} points ahead of `parallel`.",
+        )
+    return (
+        "parallel",
+        f"The symbols depend on each other, but the images say enough. {at} `ar` is {_points(gap)} ahead.",
+    )
+
+
+def _points(value: Value) -> str:
+    return f"{value.estimate * 100:+.1f} ({value.low * 100:+.1f} to {value.high * 100:+.1f})"
+
+
+def shown_ways(cell: Cell) -> tuple[str, ...]:
+    return tuple(way for way in _WAYS if way in cell.exact)
+
+
+def as_json(study: Study) -> dict[str, Any]:
+    """As `Study.load` reads it."""
+
+    def numbers(value: Value) -> list[float]:
+        return [value.estimate, value.low, value.high, value.n]
+
+    cells = [
+        {
+            **{name: getattr(cell, name) for name in ("law", "damage", "total_correlation", "C", "G", "symbols")},
+            "exact": {way: numbers(value) for way, value in cell.exact.items()},
+            "gap": numbers(cell.gap),
+        }
+        for cell in study.cells
+    ]
+    return {"cells": cells, "passes": study.passes, "cost": {way: numbers(v) for way, v in study.cost.items()}}

@@ -1,0 +1,105 @@
+"""seqocr advise"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from seqocr.cli.options import Device, Engine, Skip, Weights, load_reader
+
+if TYPE_CHECKING:
+    from seqocr.advice import Advice, Study
+    from seqocr.statistics import Value
+
+_MOST = 1000  # lines whose images are read: more say no more
+
+
+def advise(
+    data: Annotated[Path, typer.Option(help="Labelled lines: a folder with metadata.csv, labels.json or gt.txt.")],
+    weights: Weights = None,
+    device: Device = "auto",
+    engine: Engine = "onnxruntime",
+    skip: Skip = False,
+) -> None:
+    """Say which head your labels ask for: what their symbols tell of each other, how hard the images are to read, and
+    what the study of when autoregression pays found for such strings."""
+    from seqocr import advice, evaluation
+    from seqocr.data.folder import LineFolder
+    from seqocr.files import shown
+
+    study, reader = advice.Study.load(), load_reader(weights, device, engine)
+    lines = LineFolder(data, charset=reader.charset, skip=skip)
+    read = evaluation.predict(reader, _First(lines, _MOST), ["ctc" if "ctc" in reader.variants() else "parallel"])
+    symbols = 1 - min(1.0, evaluation.character_error_rate(read))
+    found = advice.advise([line.text for line in lines.lines], reader.charset, symbols, study)
+    console = Console()
+    console.print(_labels(found, shown(data)))
+    right = (read["text"] == read["prediction"]).mean()
+    console.print(
+        f"Images: of {len(read):,} lines {right:.1%} are read right with these weights, {symbols:.1%} of the symbols; "
+        f"mean confidence {read['confidence'].mean():.2f}."
+    )
+    if found.cell is not None:
+        console.print(_heads(found, study))
+    console.print(Text(f"{found.head or 'No advice'}: {found.because}", style="bold"))
+
+
+class _First:
+    """The first lines of a folder."""
+
+    def __init__(self, lines: object, most: int) -> None:
+        self.lines, self.most = lines, most
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.lines))  # type: ignore[arg-type]
+
+    def batch(self, indices: range) -> tuple[list[object], list[str]]:
+        return self.lines.batch(indices)  # type: ignore[attr-defined]
+
+
+def _labels(found: Advice, folder: str) -> Table:
+    """One row a length."""
+    table = Table(title=Text(f"Labels of {folder}"))
+    for column in ("symbols", "labels", "different", "entropy, nats", "dependence, nats", "p", "form", "alphabets"):
+        table.add_column(column, justify="left" if column in ("form", "alphabets") else "right")
+    for each in found.structures:
+        table.add_row(
+            str(each.length),
+            f"{each.strings:,}",
+            f"{each.distinct:,}",
+            f"≤ {each.places:.2f}" if each.entropy is None else f"{each.entropy:.2f}",
+            f"{each.total_correlation:.2f}",
+            f"{each.p_value:.3f}",
+            ", ".join(each.forms) or ("a list" if each.is_list else ""),
+            ", ".join(f"{place}: {symbols}" for place, symbols in each.alphabets.items()),
+        )
+    return table
+
+
+def _heads(found: Advice, study: Study) -> Table:
+    """What the study found for strings like these."""
+    from seqocr.advice import shown_ways
+
+    assert found.cell is not None
+    table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}"))
+    for column in ("way to decode", "exact match", "passes", "time over parallel"):
+        table.add_column(column, justify="left" if column == "way to decode" else "right")
+    for way in shown_ways(found.cell):
+        cost = study.cost.get(way)
+        table.add_row(
+            way, _share(found.cell.exact[way]), f"{study.passes[way]:.2f}", "" if cost is None else _times(cost)
+        )
+    return table
+
+
+def _share(value: Value) -> str:
+    return f"{value.estimate:.1%} ({max(0.0, value.low):.1%} to {min(1.0, value.high):.1%})"
+
+
+def _times(value: Value) -> str:
+    return f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"

@@ -1,0 +1,108 @@
+"""Advice: from labels of known laws and a made-up study, the head that the study says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seqocr.advice import Advice, Cell, Study, advise, as_json, structures_of
+from seqocr.data.labels import Independent, Law, Lexicon, Luhn, Markov
+from seqocr.errors import InputError
+from seqocr.files import write_json
+from seqocr.statistics import Value
+
+DIGITS = "0123456789"
+
+
+def value(estimate: float, half: float = 0.01) -> Value:
+    return Value(estimate, estimate - half, estimate + half, 5)
+
+
+def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
+    exact = {
+        "ar": value(0.5 + ar),
+        "ar-verified": value(0.5 + ar),
+        "parallel": value(0.5),
+        "parallel + form": value(0.7),
+    }
+    return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, exact, value(ar))
+
+
+LAWS = {"uniform": 0.0, "markov-0.9": 7.2, "luhn": 2.3, "dates": 0.5, "lexicon-20": 8.3, "lexicon-100": 6.7}
+
+
+@pytest.fixture
+def study() -> Study:
+    cells = tuple(
+        cell(law, nats, symbols, 0.0 if law == "uniform" else 0.2)
+        for law, nats in LAWS.items()
+        for symbols in (0.9, 0.99)
+    )
+    passes = {"ar": 6.0, "ar-verified": 1.5, "parallel": 1.0, "parallel + form": 1.0}
+    return Study(cells, passes, {"ar": value(2.2), "parallel": value(1.0, 0)})
+
+
+def given(law: Law, count: int, study: Study, symbols: float = 0.985) -> Advice:
+    texts = ["".join(map(str, row)) for row in law.sample(count, 3).tolist()]
+    return advise(texts, DIGITS, symbols, study)
+
+
+def test_independent_digits_need_one_pass(study: Study) -> None:
+    found = given(Independent(5), 2000, study)
+    assert found.head == "parallel"
+    assert found.cell is not None
+    assert (found.cell.law, found.cell.symbols) == ("uniform", 0.99)
+    assert "tell nothing of each other" in found.because
+
+
+@pytest.mark.parametrize(
+    ("law", "count", "nearest", "says"),
+    [
+        (Luhn(8), 400, "luhn", "Luhn check digit"),
+        (Lexicon.dates(6), 800, "dates", "date DDMMYY"),
+        (Lexicon.drawn(5, 25), 500, "lexicon-20", "a list of 25 strings"),
+        (Lexicon.drawn(5, 90), 1500, "lexicon-100", "a list of 90 strings"),
+    ],
+)
+def test_a_known_form_is_decoded_under(study: Study, law: Law, count: int, nearest: str, says: str) -> None:
+    found = given(law, count, study)
+    assert found.head == "parallel + form"
+    assert found.cell is not None
+    assert found.cell.law == nearest
+    assert says in found.because
+
+
+def test_a_dependence_without_a_form_asks_for_a_verified_draft(study: Study) -> None:
+    found = given(Markov(5, 0.9), 1500, study, symbols=0.9)
+    assert found.head == "ar-verified"
+    assert found.cell is not None
+    assert (found.cell.law, found.cell.symbols) == ("markov-0.9", 0.9)
+
+
+@pytest.mark.parametrize("count", [3, 31])
+def test_too_few_labels_are_said_to_be_too_few(study: Study, count: int) -> None:
+    found = given(Independent(5), count, study)
+    assert (found.head, found.cell) == (None, None)
+    assert found.because.startswith("Not enough data")
+
+
+def test_lengths_are_looked_at_one_by_one_the_most_frequent_first() -> None:
+    texts = [
+        "".join(map(str, row)) for n, count in ((4, 40), (6, 90), (3, 5)) for row in Independent(n).sample(count, 1)
+    ]
+    assert [(each.length, each.strings) for each in structures_of(texts, DIGITS)] == [(6, 90), (4, 40)]
+
+
+def test_a_study_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:
+    write_json(tmp_path / "study.json", as_json(study))
+    assert Study.load(tmp_path / "study.json") == study
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"cells": [{}]}', "[]"])
+def test_a_study_that_cannot_be_read_is_said_to_be_so(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        Study.load(path)
