@@ -21,7 +21,7 @@ _PLACES = 6  # decimals: beyond them are a machine's own
 
 
 def study_of(everything: Mapping[str, Any]) -> Study:
-    """From the results of the study, and of latency for what a way costs."""
+    """From the results of the study, and of latency for what a way costs beside `parallel`."""
     results: Results = everything["dependence"]
     there = [way for way in _WAYS if way in results.ways]
     cells = []
@@ -44,7 +44,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
     cost = {
         way: _rounded(timed.speedup(ONE_PASS, way, TASK_LENGTH))
         for way in there
-        if way in timed.variants and way in ways.heads()
+        if way in timed.variants and way in ways.heads() and way != ONE_PASS
     }
     return Study(tuple(cells), {way: round(results.passes(way), _PLACES) for way in there}, cost)
 
