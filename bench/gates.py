@@ -70,7 +70,8 @@ def through_runtimes() -> dict[str, Any]:
             heads = runtimes.prepare(runtime, recognizer, Path(folder)).heads
             for name in ways.heads():
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
-                found["runtime_passes"][f"{runtime}, {name}"] = read.passes
+                if name not in ways.verified():  # theirs depend on what the draft misreads, which rounding changes
+                    found["runtime_passes"][f"{runtime}, {name}"] = read.passes
                 differ = sum(a != b for a, b in zip(read.texts, expected.texts, strict=True))
                 found["disagreements"][f"{runtime}, {name}"] = differ
     return found

@@ -99,7 +99,8 @@ def test_a_difference_is_found_where_it_was_planted_and_nowhere_else(results: Re
 
 
 def test_shares_of_what_there_is_to_gain(results: Results) -> None:
-    assert results.worthwhile == [("lexicon-20", "lexicon-20", HARD)]
+    assert results.worthwhile() == [("lexicon-20", "lexicon-20", HARD)]
+    assert results.worthwhile("ideal local") == []
     assert results.captured(AR).estimate == pytest.approx(0.5, abs=0.05)  # 0.7, between 0.6 and 0.8
     assert results.captured(ONE_PASS).estimate == pytest.approx(-1, abs=0.1)
     assert results.captured(JOINT).estimate == pytest.approx(1)

@@ -95,7 +95,7 @@ class Dependence(Experiment):
         }
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        return [page.answer(results), page.gains(results), page.shift(results)]
+        return [page.answer(results, everything), page.gains(results), page.shift(results)]
 
 
 EXPERIMENT = Dependence()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from seqocr.statistics import Replicated, Value, holm, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
 AR, ONE_PASS = "ar", "parallel"
-MARGINAL, JOINT = "ideal marginal", "ideal joint"
+LOCAL, MARGINAL, JOINT = "ideal local", "ideal marginal", "ideal joint"
 SEEN = 0.02  # of exact match: where the joint reader is ahead by less, shares of it say nothing
 Cell = tuple[str, str, str]  # law learned, law read, damage
 
@@ -115,21 +114,26 @@ class Results:
         found = rows[(rows["law"] == cell[0]) & (rows["read"] == cell[1]) & (rows["damage"] == cell[2])]
         return "" if found.empty else str(found["verdict"].iloc[0])
 
-    def captured(self, way: str, cells: Iterable[Cell] | None = None) -> Value:
-        """Share of what a joint reader gains over one that takes each symbol by itself: 0 is that one's exact match,
-        1 the joint reader's, both ideal. Over the cells where it is worth `SEEN` at least; replications are seeds."""
-        chosen = list(self.worthwhile if cells is None else cells)
+    def captured(self, way: str, floor: str = MARGINAL) -> Value:
+        """Share of the joint reader's lead over another ideal reader that a way makes: 0 is that one's exact match, 1
+        the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
+
+        Args:
+            floor: `MARGINAL`, and the lead is G; `LOCAL`, and it is all that knowing the law is worth.
+        """
+        chosen = self.worthwhile(floor)
         least = min(self.size.seeds[cell[0]] for cell in chosen)
         got, there = np.zeros(least), np.zeros(least)
         for cell in chosen:
-            floor = self.exact(cell, MARGINAL)[:least]
-            got += self.exact(cell, way)[:least] - floor
-            there += self.exact(cell, JOINT)[:least] - floor
+            below = self.exact(cell, floor)[:least]
+            got += self.exact(cell, way)[:least] - below
+            there += self.exact(cell, JOINT)[:least] - below
         return replicated(got / there, MARGIN).difference
 
-    @cached_property
-    def worthwhile(self) -> list[Cell]:
-        return [c for c in self.own if float((self.exact(c, JOINT) - self.exact(c, MARGINAL)).mean()) >= SEEN]
+    def worthwhile(self, floor: str = MARGINAL) -> list[Cell]:
+        """The cells where the joint reader leads by `SEEN` at least, the largest lead first."""
+        leads = {cell: self.mean(cell, "exact", JOINT) - self.mean(cell, "exact", floor) for cell in self.own}
+        return sorted((cell for cell in self.own if leads[cell] >= SEEN), key=lambda cell: -leads[cell])
 
     def price(self, law: str, way: str, damage: str) -> Value:
         """What having learned a law costs a way on independent digits, against having learned those."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
@@ -10,9 +14,10 @@ from matplotlib.figure import Figure
 from bench import plots
 from bench.experiment import Section
 from bench.experiments.dependence.design import BASE_LAW, LENGTH
-from bench.experiments.dependence.numbers import AR, JOINT, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
+from bench.experiments.dependence.numbers import AR, LOCAL, MARGIN, ONE_PASS, SEEN, Cell, Results
 from bench.formatting import listed, percent, points
 from bench.palette import numbered
+from bench.subjects import SMALL_NATIVE, TASK_LENGTH
 from seqocr.data.labels import LAWS
 from seqocr.statistics import Value
 
@@ -32,9 +37,10 @@ _WAYS = {
 }
 
 
-def answer(results: Results) -> Section:
+def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     """The map, and one table: which head for which strings."""
-    text = " ".join([_setting(results), _found(results), _map_words(), "Every cell: `tables/dependence.csv`."])
+    words = [_setting(results), _found(results), _map_words(), _caveats(results, everything), _again(results)]
+    text = " ".join(filter(None, [*words, "Every cell: `tables/dependence.csv`."]))
     return Section("When does autoregression pay?", text, "dependence", decisions(results))
 
 
@@ -43,12 +49,14 @@ def gains(results: Results) -> Section:
     text = (
         f"C, the conditional total correlation, is what a head that takes symbols one by one must lose in likelihood. "
         f"The picture has C against what `{ONE_PASS}` really loses to `{AR}`, a point a law and damage. "
-        f"{_axis_words(results)} G is what exact match can gain: the joint reader, which takes the likeliest string, "
-        f"minus the marginal reader, which takes each symbol's likeliest value. The table has the share of this gain "
-        f"that each way makes, over {len(results.worthwhile)} cells where it is {percent(SEEN, 0)} or more. Below 0 a "
-        "way does not even reach the marginal reader. The ideal readers know the law exactly; what each image says by "
-        f"itself they take from a `{ONE_PASS}` head that learned independent digits."
-    )
+        f"{_axis_words(results)} Three ideal readers know the law exactly: the local one reads each symbol by its own "
+        "image, the marginal one takes each symbol's likeliest value given the whole line, the joint one the likeliest "
+        "string. G, joint minus marginal, is all that writing symbols one after another can gain; joint minus local is "
+        f"all that the law is worth. The table has each way's shares of both, over the {len(results.worthwhile())} and "
+        f"{len(results.worthwhile(LOCAL))} cells where they are {percent(SEEN, 0)} or more. Below 0 a way reads less "
+        f"than the lower reader. What each image says by itself, the ideal readers take from a `{ONE_PASS}` head that "
+        f"learned independent digits. {_ablations(results)}"
+    ).rstrip()
     return Section("What there is to gain, and who gains it", text, "likelihoods", _shares(results))
 
 
@@ -72,8 +80,7 @@ def shift(results: Results) -> Section:
 
 def decisions(results: Results) -> pd.DataFrame:
     """Strings like these: use this, because of that, at this cost."""
-    clean, hard = results.size.damages[0], _hardest(results)
-    base: Cell = (BASE_LAW, BASE_LAW, clean)
+    base: Cell = (BASE_LAW, BASE_LAW, results.size.damages[0])
     rows = [
         {
             "strings": "independent digits, such as meter readings",
@@ -82,10 +89,8 @@ def decisions(results: Results) -> pd.DataFrame:
             "passes": "1",
         }
     ]
-    if results.worthwhile:
-        best = max(
-            results.worthwhile, key=lambda c: results.mean(c, "exact", JOINT) - results.mean(c, "exact", MARGINAL)
-        )
+    if there := results.worthwhile(LOCAL) or results.worthwhile():
+        best = max(there, key=lambda cell: results.gap(cell).difference.estimate)
         rows.append(
             {
                 "strings": f"of a form that you know, hard to read (`{best[0]}`, {best[2]})",
@@ -102,14 +107,17 @@ def decisions(results: Results) -> pd.DataFrame:
                 "passes": f"{results.passes(_verified(results)):.2f}",
             }
         )
-    law = results.laws[-1]
+    law, damage = min(
+        ((law, damage) for law in results.laws if law != BASE_LAW for damage in results.size.shifted),
+        key=lambda key: results.price(key[0], AR, key[1]).estimate,
+    )
     rows.append(
         {
             "strings": "of a form that may change after training",
             "use": "a head trained on independent digits",
             "because": (
-                f"`{AR}` that learned `{law}` loses {points(results.price(law, AR, hard))} points on independent "
-                f"digits ({hard})"
+                f"`{AR}` that learned `{law}` reads {points(results.price(law, AR, damage))} points of independent "
+                f"digits ({damage})"
             ),
             "passes": "1",
         }
@@ -177,6 +185,52 @@ def _map_words() -> str:
     )
 
 
+def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
+    """The caveats of the project that this one comes from, measured."""
+    said = []
+    if "frequencies" in results.size.seeds:
+        hard = _hardest(results)
+        gap = results.gap(("frequencies", "frequencies", hard)).difference
+        said.append(f"digits as frequent as MNIST's, {points(gap)} points for `{AR}` ({hard})")
+    pool = LAWS["pool"](LENGTH).total_correlation
+    most = 100 * math.sqrt(pool / 2)  # Pinsker: no reader's exact match can change by more
+    said.append(f"digits drawn without replacement, {pool:.0e} nats, which are worth {most:.2f} points at most")
+    if latency := everything.get("latency"):
+        timed = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+        ends = [(n, timed.speedup(ONE_PASS, AR, n).estimate) for n in (TASK_LENGTH, max(timed.lengths))]
+        taken = " and ".join(f"{times:.1f} times as long at n = {n}" for n, times in ends)
+        said.append(f"short strings, for which `{AR}` takes {taken}")
+    return f"Three caveats, measured: {'; '.join(said)}."
+
+
+def _again(results: Results) -> str:
+    """The cell that the bench measured again."""
+    again = results.again
+    if again is None:
+        return ""
+    exact = again.rows.set_index("way")["exact"]
+    return (
+        f"Measured again here, in small ({again.steps} steps; `{again.law}`, {again.damage}): `{AR}` "
+        f"{percent(exact[AR])}, `{ONE_PASS}` {percent(exact[ONE_PASS])}."
+    )
+
+
+def _ablations(results: Results) -> str:
+    """How `ar` and `parallel` read when training differs, in the cell where most is to gain of the law."""
+    table = results.ablations()
+    there = [cell for cell in results.worthwhile(LOCAL) if cell[0] == results.size.ablated]
+    if table.empty or not there:
+        return ""
+    law, _, damage = max(there, key=lambda cell: results.gap(cell).difference.estimate)
+    here = table[table["damage"] == damage].set_index(["trained", "way"])["exact"]
+    said = [
+        f"{trained}, {percent(here[trained, AR])} and {percent(here[trained, ONE_PASS])}"
+        for trained in dict.fromkeys(table["trained"])
+        if {(trained, AR), (trained, ONE_PASS)} <= set(here.index)
+    ]
+    return f"Exact match of `{AR}` and `{ONE_PASS}` by how they were trained (`{law}`, {damage}): {'; '.join(said)}."
+
+
 def _axis_words(results: Results) -> str:
     table = results.likelihoods()
     if len(table) < 3:
@@ -187,18 +241,23 @@ def _axis_words(results: Results) -> str:
 
 
 def _shares(results: Results) -> pd.DataFrame:
-    rows = []
+    rows, there = [], results.worthwhile()
+    if not there:
+        return pd.DataFrame()
+    cell = there[0]
     for way, note in _WAYS.items():
-        if way not in results.ways or not results.worthwhile:
+        if way not in results.ways:
             continue
         passes = f"{results.passes(way):.2f}"
-        cell = max(
-            results.worthwhile, key=lambda c: results.mean(c, "exact", JOINT) - results.mean(c, "exact", MARGINAL)
-        )
         rows.append(
             {
                 "way to decode": f"`{way}`",
-                "share of the gain": _percent(results.captured(way)),
+                **(
+                    {"share of the law's worth": _percent(results.captured(way, LOCAL))}
+                    if results.worthwhile(LOCAL)
+                    else {}
+                ),
+                "share of G": _percent(results.captured(way)),
                 f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", way)),
                 "passes": f"{passes}, {note}" if note else passes,
             }
@@ -223,8 +282,7 @@ def _backfire(results: Results) -> str:
     worst = prices[law, way, damage]
     other = prices[law, ONE_PASS, damage]
     return (
-        f"It costs most with `{way}` after `{law}`, {damage}: {points(worst)} points, where `{ONE_PASS}` loses "
-        f"{points(other)}."
+        f"It costs most with `{way}` after `{law}`, {damage}: {points(worst)} points, and `{ONE_PASS}` {points(other)}."
     )
 
 
