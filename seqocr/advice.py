@@ -18,6 +18,7 @@ from seqocr.structure import Structure, structure_of
 
 SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
+_PLAIN = ("law", "damage", "total_correlation", "C", "G", "symbols", "passes")  # fields of a cell that JSON has, too
 _WAYS = ("ar", "ar-verified", "parallel", "parallel + form")  # that are advised, and compared in the table
 
 
@@ -29,7 +30,7 @@ class Cell:
         law, damage: by name.
         total_correlation: of the law, nats a string; C: the same given the images; G: what the joint reader gains.
         symbols: share of single symbols that their own images tell.
-        exact: exact match of every way to decode, over seeds.
+        exact: exact match of every way to decode, over seeds; passes: of the decoder, a string.
         gap: of `ar` minus `parallel`.
     """
 
@@ -40,17 +41,17 @@ class Cell:
     G: float
     symbols: float
     exact: dict[str, Value]
+    passes: dict[str, float]
     gap: Value
 
 
 @dataclass(frozen=True)
 class Study:
     """Attributes:
-    passes: decoder passes a string, by way; cost: time from image to text over that of `parallel`.
+    cost: time from image to text over that of `parallel`, by way; where drafts are right.
     """
 
     cells: tuple[Cell, ...]
-    passes: dict[str, float]
     cost: dict[str, Value]
 
     @classmethod
@@ -63,13 +64,13 @@ class Study:
             found = json.loads(path.read_text(encoding="utf-8"))
             cells = tuple(
                 Cell(
-                    **{name: cell[name] for name in ("law", "damage", "total_correlation", "C", "G", "symbols")},
+                    **{name: cell[name] for name in _PLAIN},
                     exact={way: Value(*value) for way, value in cell["exact"].items()},
                     gap=Value(*cell["gap"]),
                 )
                 for cell in found["cells"]
             )
-            return cls(cells, found["passes"], {way: Value(*value) for way, value in found["cost"].items()})
+            return cls(cells, {way: Value(*value) for way, value in found["cost"].items()})
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path} cannot be read ({error}): install seqocr again") from error
 
@@ -134,7 +135,8 @@ def _law(structure: Structure, known: set[str], study: Study) -> str:
             return kind
     nats = {cell.law: cell.total_correlation for cell in study.cells}
     plain = [law for law in nats if not law.startswith("lexicon") and law not in ("luhn", "dates")]
-    return min(plain, key=lambda law: (abs(nats[law] - structure.total_correlation), law))
+    # Of laws as near, the one with the fewest claims of its own: independent digits.
+    return min(plain, key=lambda law: (abs(nats[law] - structure.total_correlation), law != "uniform", law))
 
 
 def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
@@ -152,7 +154,7 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
         ahead = cell.exact["parallel + form"].estimate - cell.exact["parallel"].estimate
         return "parallel + form", (
             f"The labels are of a known form ({what}). {at} a one-pass head whose readings are decoded under the form "
-            f"is {ahead * 100:+.1f} points ahead of the head alone, in one pass."
+            f"(`seqocr.constraints`, `seqocr.exact`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass."
         )
     if gap.low > 0:
         return (
@@ -181,10 +183,10 @@ def as_json(study: Study) -> dict[str, Any]:
 
     cells = [
         {
-            **{name: getattr(cell, name) for name in ("law", "damage", "total_correlation", "C", "G", "symbols")},
+            **{name: getattr(cell, name) for name in _PLAIN},
             "exact": {way: numbers(value) for way, value in cell.exact.items()},
             "gap": numbers(cell.gap),
         }
         for cell in study.cells
     ]
-    return {"cells": cells, "passes": study.passes, "cost": {way: numbers(v) for way, v in study.cost.items()}}
+    return {"cells": cells, "cost": {way: numbers(v) for way, v in study.cost.items()}}

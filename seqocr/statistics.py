@@ -195,11 +195,16 @@ class Replicated:
     within: bool
 
 
-def replicated(values: Any, margin: float) -> Replicated:
-    """Differences (replications,), at least two, against none, and against a margin of what does not matter."""
+def replicated(values: Any, margin: float, least_error: float = 0.0) -> Replicated:
+    """Differences (replications,), at least two, against none, and against a margin of what does not matter.
+
+    Args:
+        least_error: standard error of the mean that is known to be there, whatever the replications show: a few of them
+            can be alike by chance.
+    """
     values = np.asarray(values, dtype=float)
     n, mean = len(values), float(values.mean())
-    error = float(values.std(ddof=1)) / n**0.5
+    error = max(float(values.std(ddof=1)) / n**0.5, least_error)
     half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1)) * error
     if error == 0:  # all alike: no test is needed to see a difference, nor that there is none
         p_value, beyond = (1.0 if mean == 0 else 0.0), 0.0

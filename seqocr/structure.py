@@ -60,8 +60,8 @@ class Structure:
 
     @property
     def is_list(self) -> bool:
-        """Whether the strings are few, and nearly all of them are known."""
-        return self.covered >= _LISTED
+        """Whether the strings are few of those that their symbols could make, and nearly all of them are known."""
+        return self.covered >= _LISTED and self.entropy is not None and self.places - self.entropy >= _MATTERS
 
     @property
     def depends(self) -> bool:

@@ -60,6 +60,14 @@ def test_a_short_list_of_strings_is_seen_as_one() -> None:
     assert found.total_correlation == pytest.approx(Lexicon.drawn(5, 100).total_correlation, abs=0.2)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_short_strings_that_are_all_seen_are_no_list(n: int) -> None:
+    found = structure_of(texts(Independent(n), 2000), DIGITS)
+    assert found.covered == 1
+    assert not found.is_list
+    assert not found.depends
+
+
 def test_places_that_do_not_have_every_symbol_are_named() -> None:
     found = structure_of(texts(Lexicon.dates(6), 800), DIGITS)
     assert found.alphabets == {1: "0123", 3: "01"}

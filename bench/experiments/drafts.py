@@ -154,8 +154,8 @@ class Drafts(Experiment):
         text = (
             f"Trained weights (`strings`), {results.length} digits, batch 1, image to text, confidence included. A "
             f"one-pass head drafts the text, and the decoder of `{_WRITER}` reads the draft in one pass. It keeps what "
-            "it would have written itself, and writes on from there: text and confidence are its own. A pass more is "
-            "needed for each disagreement."
+            "it would have written itself, and writes on from there: text and confidence are its own. A disagreement "
+            "takes a pass more, or a few where the draft misses a symbol."
         )
         shown = self.plots(results, everything)
         return [Section("Draft and verify", text, "drafts" if shown else None, pd.DataFrame(rows))]

@@ -86,13 +86,13 @@ def _heads(found: Advice, study: Study) -> Table:
     from seqocr.advice import shown_ways
 
     assert found.cell is not None
-    table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}"))
+    table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))
     for column in ("way to decode", "exact match", "passes", "time over parallel"):
         table.add_column(column, justify="left" if column == "way to decode" else "right")
     for way in shown_ways(found.cell):
         cost = study.cost.get(way)
         table.add_row(
-            way, _share(found.cell.exact[way]), f"{study.passes[way]:.2f}", "" if cost is None else _times(cost)
+            way, _share(found.cell.exact[way]), f"{found.cell.passes[way]:.2f}", "" if cost is None else _times(cost)
         )
     return table
 

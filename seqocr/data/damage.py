@@ -1,7 +1,8 @@
 """Damage to digits on a line: some are gone, or all are hard to read, by a known amount.
 
 A damage is applied to the digits of a string, before they are laid side by side. Its amount runs from 0, clean, to 1,
-nothing left. What is random is decided by numbers that come with each digit, so a line is the same every time.
+where little or nothing can be read. What is random is decided by numbers that come with each digit, so a line is the
+same every time.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def erased_first(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tenso
 
 
 def erased_last(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """The last share of the digits, rounded."""
     return erased_first(cells.flip(1), amount, numbers).flip(1)
 
 

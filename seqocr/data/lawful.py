@@ -64,7 +64,7 @@ class LawStrings:
         self._arguments = {"count": count, "seed": seed}
         self._key = mixed(mixed(seed) ^ epoch)
         self.strings = law.sample(count, seed=self._key)
-        generator = np.random.default_rng(self._key)
+        generator = np.random.default_rng([self._key, 1])  # apart from the one that drew the strings
         self._members = _members(digits.labels.numpy(), self.strings, generator)
         self._kinds, self._amounts = _damages(damage, count, generator)
 

@@ -18,6 +18,7 @@ class RefiningHead(Head):
 
     The first pass reads every slot with all of them masked, as `parallel` does. A refinement masks the slots that it is
     least sure of and reads these again, the others known. It takes a pass a refinement, whatever the text's length.
+    Without any it is what `parallel` would be with a decoder as deep as that of `ar`.
 
     Args:
         width, layers, attention_heads, inner: of the decoder.
@@ -25,6 +26,7 @@ class RefiningHead(Head):
 
     name = "refine"
     ways = (
+        Way("refine-0", "decoder of slots, one pass", "decode_at_once", one_pass=True, deployed=False),
         Way("refine", "parallel, one refinement", deployed=False),
         Way("refine-2", "parallel, two refinements", "decode_twice", deployed=False),
     )
@@ -63,6 +65,11 @@ class RefiningHead(Head):
         """Slots (B, max_length) int64 and features of the decoder's width to (B, max_length, classes)."""
         return self.classify(self.decoder(self.embedding(slots) + self.positions, memory))
 
+    def log_probs(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, max_length, classes) float32: of the first pass, which takes the slots as independent."""
+        slots = torch.full((len(features), self.max_length), self.mask, device=features.device)
+        return self.logits(slots, self.bring(features)).float().log_softmax(dim=2)
+
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Cross-entropy of masked slots; how many are masked is drawn uniformly for each line, from one to all."""
         rows = [self.encode_text(text) for text in texts]
@@ -91,4 +98,4 @@ class RefiningHead(Head):
         texts = [self.text_of(row) for row in slots.tolist()]
         return Decoded(texts, sure.prod(dim=1), passes=refinements + 1)
 
-    decode_twice = partialmethod(decode, refinements=2)
+    decode_at_once, decode_twice = partialmethod(decode, refinements=0), partialmethod(decode, refinements=2)

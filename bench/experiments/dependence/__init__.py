@@ -28,7 +28,7 @@ _COMMITTED = Path(__file__).parents[3] / "results" / "study"
 
 @dataclass(frozen=True)
 class Settings:
-    """The cell that is measured again: `ar` and `parallel`, straight from the shipped weights.
+    """The cell that is measured again (see `study.cell`).
 
     Attributes:
         steps, batch: of the training.
@@ -111,5 +111,5 @@ def study_of(store: Store) -> Store | None:
 
 def size_of(facts: dict[str, Any]) -> Size:
     """Of a study, as its facts say."""
-    said: dict[str, Any] = facts["depends"]["size"]
+    said: dict[str, Any] = facts["size"]
     return Size(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})  # type: ignore[arg-type]

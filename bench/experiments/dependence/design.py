@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seqocr.data.damage import Damage
 from seqocr.data.lawful import Mixture
@@ -41,6 +41,7 @@ DAMAGES = {
     )
 }
 BASE_LAW = "uniform"
+ABLATED = 3  # seeds of each ablation
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Size:
         strings: that each cell reads, a seed.
         ablated: the law whose trainings are repeated with the encoder frozen, each head alone, and fewer digits;
             none: nothing is.
-        shifted: damages in which every training also reads strings of the other laws.
+        shifted: damages in which every training also reads independent digits.
     """
 
     seeds: dict[str, int]
@@ -94,14 +95,18 @@ class Size:
     base_batch: int
     batch: int
 
+    def first(self, seeds: int) -> Size:
+        """The study of so many replications."""
+        return replace(self, seeds={law: min(count, seeds) for law, count in self.seeds.items()})
+
     def trainings(self) -> list[Training]:
-        """All, the base law's first: the others' evidence comes from these; seeds in turn, so that a study that is cut
-        short has whole replications."""
+        """All: seed by seed, so that a study that is cut short has whole replications, and of each seed the base law's
+        first, since the others' evidence comes from it."""
         found = []
         for seed in range(max(self.seeds.values())):
             laws = [law for law, seeds in self.seeds.items() if seed < seeds]
             found += [Training(law, seed) for law in sorted(laws, key=lambda law: law != BASE_LAW)]
-            if self.ablated and seed < 3:
+            if self.ablated and seed < ABLATED:
                 law = self.ablated
                 found += [
                     Training(law, seed, frozen=True),
@@ -131,6 +136,7 @@ SIZES = {
             "uniform": _CLAIMED,
             "lexicon-20": _CLAIMED,
             "lexicon-100": _CLAIMED,
+            "markov-0.5": _OTHERS,
             "markov-0.9": _OTHERS,
             "luhn": _OTHERS,
             "dates": _OTHERS,

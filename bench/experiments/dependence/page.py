@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from bench import plots
 from bench.experiment import Section
 from bench.experiments.dependence.design import BASE_LAW, LENGTH
-from bench.experiments.dependence.numbers import AR, LOCAL, MARGIN, ONE_PASS, SEEN, Cell, Results
+from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, SEEN, Cell, Results
+from bench.experiments.dependence.reading import SLOTS
 from bench.formatting import listed, percent, points
 from bench.palette import numbered
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
@@ -22,6 +23,7 @@ from seqocr.data.labels import LAWS
 from seqocr.statistics import Value
 
 FORM = f"{ONE_PASS} + form"
+_VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}
 _SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
 # Of the ways in the table of shares, and what a pass of each is.
 _WAYS = {
@@ -30,10 +32,12 @@ _WAYS = {
     "ar-verified": "fewer where the draft is right",
     "parallel": "",
     "ctc": "",
+    "refine-0": "",
     "refine": "",
     "refine-2": "",
     "parallel + form": "and exact decoding",
     "ctc + form": "and exact decoding",
+    "ideal joint": "and exact decoding; learned independent digits, knows the law",
 }
 
 
@@ -48,7 +52,7 @@ def gains(results: Results) -> Section:
     """What each way makes of what there is to gain, and the check of the axis."""
     text = (
         f"C, the conditional total correlation, is what a head that takes symbols one by one must lose in likelihood. "
-        f"The picture has C against what `{ONE_PASS}` really loses to `{AR}`, a point a law and damage. "
+        f"The picture has C against what such heads really lose to `{AR}`, a point a law and damage. "
         f"{_axis_words(results)} Three ideal readers know the law exactly: the local one reads each symbol by its own "
         "image, the marginal one takes each symbol's likeliest value given the whole line, the joint one the likeliest "
         "string. G, joint minus marginal, is all that writing symbols one after another can gain; joint minus local is "
@@ -71,8 +75,8 @@ def shift(results: Results) -> Section:
             row |= {f"`{way}`": points(results.price(law, way, damage)) for way in _heads(results)}
             rows.append(row)
     text = (
-        "Points of exact match that are lost on independent digits by having learned strings of another law instead, "
-        f"on the same images. {_backfire(results)}"
+        "Exact match on independent digits after learning strings of another law, minus that after learning "
+        f"independent digits, on the same images, in points. {_backfire(results)}"
     )
     table = pd.DataFrame(rows)
     return Section("What a learned law costs where it does not hold", text, None, table.head(12))
@@ -103,8 +107,11 @@ def decisions(results: Results) -> pd.DataFrame:
             {
                 "strings": f"of a form that only the data know, hard to read (`{best[0]}`, {best[2]})",
                 "use": f"`{AR}`, verified",
-                "because": f"{points(results.gap(best).difference)} points over `{ONE_PASS}`",
-                "passes": f"{results.passes(_verified(results)):.2f}",
+                "because": " and ".join(
+                    f"{points(results.gap(best, AR, other).difference)} points over `{other}`"
+                    for other in results.others
+                ),
+                "passes": f"{results.mean(best, 'passes', _verified(results)):.2f}",
             }
         )
     law, damage = min(
@@ -148,40 +155,41 @@ def _setting(results: Results) -> str:
     size, seeds = results.size, results.size.seeds
     return (
         f"Strings of {LENGTH} MNIST digits drawn from {len(seeds)} laws, from independent to nearly determined, under "
-        f"{len(size.damages)} kinds of damage. Each law was learned {min(seeds.values())} to {max(seeds.values())} "
-        f"times from the same start (`tiny`), all heads on one encoder; {size.strings:,} test strings a cell and seed."
+        f"{len(size.damages)} damages, clean included. Each law was learned {min(seeds.values())} to "
+        f"{max(seeds.values())} times from one base (`tiny`, trained further on damaged independent digits), with new "
+        f"heads, all on one encoder; {size.strings:,} test strings a cell and seed. The study took "
+        f"{results.facts.get('seconds', 0) / 3600:.1f} hours."
     )
 
 
 def _found(results: Results) -> str:
     """How many cells have which verdict, and the equivalence on clean independent digits."""
-    family = results.family
-    counts = family["verdict"].value_counts()
-    said = [
-        f"{what} in {counts.get(verdict, 0)}"
-        for verdict, what in (
-            ("better", "better"),
-            ("worse", "worse"),
-            ("the same", f"within {MARGIN:.0%}"),
-            ("open", "not decided"),
-        )
-    ]
+    family, said = results.family, []
+    for other in results.others:
+        counts = family[family["other"] == other]["verdict"].value_counts()
+        found = [f"{what} in {counts.get(verdict, 0)}" for verdict, what in _VERDICTS.items()]
+        said.append(f"beside `{other}`, {listed(found)}")
     median = family["smallest_seen"].median()
     clean: Cell = (BASE_LAW, BASE_LAW, results.size.damages[0])
     gap = results.gap(clean)
     equal = "equivalent within 1 point (TOST)" if gap.within else "not shown to be equivalent within 1 point"
+    slots = (
+        f"`{SLOTS}` has a decoder as deep as that of `{AR}`, and takes symbols as independent. "
+        if SLOTS in results.others
+        else ""
+    )
     return (
         f"On clean independent digits, `{AR}` minus `{ONE_PASS}` is {points(gap.difference)} points over "
-        f"{gap.difference.n} seeds: {equal}. Of {len(family)} cells of the laws with most seeds, `{AR}` is "
-        f"{listed(said)} (t tests over seeds, Holm over all; half of the tests would have seen {median * 100:.1f} "
-        "points)."
+        f"{gap.difference.n} seeds: {equal}. {slots}Of the {len(family) // len(results.others)} cells of the laws with "
+        f"most seeds, `{AR}` is: {'; '.join(said)} (t tests over seeds, Holm over all of them; half of the tests would "
+        f"have seen {median * 100:.1f} points)."
     )
 
 
 def _map_words() -> str:
     return (
         f"Colour: points of exact match by which `{AR}` is ahead. Contours: G, all that there is to gain. "
-        "▲ better, ▼ worse, = within 1 point; unmarked: not decided."
+        "▲ better, ▼ worse, = within 1 point; unmarked: not decided, or a law with too few seeds for a claim."
     )
 
 
@@ -193,7 +201,7 @@ def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
         gap = results.gap(("frequencies", "frequencies", hard)).difference
         said.append(f"digits as frequent as MNIST's, {points(gap)} points for `{AR}` ({hard})")
     pool = LAWS["pool"](LENGTH).total_correlation
-    most = 100 * math.sqrt(pool / 2)  # Pinsker: no reader's exact match can change by more
+    most = 100 * math.sqrt(2 * pool)  # Pinsker: of two readers, each one's exact match changes by half of it at most
     said.append(f"digits drawn without replacement, {pool:.0e} nats, which are worth {most:.2f} points at most")
     if latency := everything.get("latency"):
         timed = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
@@ -232,12 +240,14 @@ def _ablations(results: Results) -> str:
 
 
 def _axis_words(results: Results) -> str:
-    table = results.likelihoods()
-    if len(table) < 3:
-        return ""
-    correlation = np.corrcoef(table["C"], table["nats_lost"])[0, 1]
-    slope = float(table["C"] @ table["nats_lost"] / (table["C"] @ table["C"]))
-    return f"Their correlation is {correlation:.2f}; `{AR}` realises {slope:.0%} of C."
+    said = []
+    for other, table in results.likelihoods().groupby("other", sort=False):
+        lost, c = table["nats_lost"].to_numpy(), table["C"].to_numpy()
+        if len(table) > 2 and c.any() and lost.any():
+            said.append(
+                f"`{other}` loses {lost @ c / (c @ c):.2f} times C (correlation {np.corrcoef(c, lost)[0, 1]:.2f})"
+            )
+    return f"Over all cells, {' and '.join(said)}." if said else ""
 
 
 def _shares(results: Results) -> pd.DataFrame:
@@ -287,46 +297,52 @@ def _backfire(results: Results) -> str:
 
 
 def dependence_plot(results: Results) -> Figure:
-    """`ar` minus `parallel`, laws by total correlation (up) against damages (across), with contours of G."""
+    """`ar` minus each of the others, laws by total correlation (up) against damages (across), with contours of G."""
     laws, damages = results.laws, list(results.size.damages)
     cells = [[(law, law, damage) for damage in damages] for law in laws]
-    gaps = np.array([[results.gap(cell).difference.estimate for cell in row] for row in cells]) * 100
     worth = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
-    figure = Figure(figsize=(10.5, 0.62 * len(laws) + 2.3), layout="constrained")
-    axis = figure.add_subplot()
-    most = max(1.0, float(np.abs(gaps).max()))
-    image = axis.imshow(gaps, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
-    for y, row in enumerate(cells):
-        for x, cell in enumerate(row):
-            colour = "white" if abs(gaps[y, x]) > 0.6 * most else "black"
-            shown = f"{gaps[y, x]:+.1f}{_SIGNS[results.verdict(cell)]}"
-            axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
-    if min(worth.shape) > 1 and worth.max() > 1:
-        lines = axis.contour(worth, levels=[v for v in (1, 5, 20) if v < worth.max()], colors="#222222", linewidths=0.8)
-        axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
-    axis.set_xticks(range(len(damages)), damages, rotation=30, ha="right")
-    axis.set_yticks(range(len(laws)), [f"{law} ({LAWS[law](LENGTH).total_correlation:.1f})" for law in laws])
-    axis.set_ylabel("law of the strings (total correlation, nats)")
-    axis.grid(visible=False)
-    axis.set_title(f"Exact match of {AR} minus {ONE_PASS}, points", fontsize=11)
-    figure.colorbar(image, ax=axis, shrink=0.8, pad=0.01)
+    figure = Figure(figsize=(10.5, (0.5 * len(laws) + 1.3) * len(results.others) + 0.9), layout="constrained")
+    axes = figure.subplots(len(results.others), squeeze=False, sharex=True)[:, 0]
+    gaps = {
+        other: np.array([[results.gap(cell, AR, other).difference.estimate for cell in row] for row in cells]) * 100
+        for other in results.others
+    }
+    most = max(1.0, *(float(np.abs(each).max()) for each in gaps.values()))
+    for axis, (other, found) in zip(axes, gaps.items(), strict=True):
+        image = axis.imshow(found, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
+        for y, row in enumerate(cells):
+            for x, cell in enumerate(row):
+                colour = "white" if abs(found[y, x]) > 0.6 * most else "black"
+                shown = f"{found[y, x]:+.1f}{_SIGNS[results.verdict(cell, other)]}"
+                axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
+        if min(worth.shape) > 1 and worth.max() > 1:
+            levels = [level for level in (1, 5, 20) if level < worth.max()]
+            lines = axis.contour(worth, levels=levels, colors="#222222", linewidths=0.8)
+            axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
+        axis.set_yticks(range(len(laws)), [f"{law} ({LAWS[law](LENGTH).total_correlation:.1f})" for law in laws])
+        axis.grid(visible=False)
+        axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
+    axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")
+    figure.supylabel("law of the strings (total correlation, nats)", fontsize=10)
+    figure.colorbar(image, ax=list(axes), shrink=0.6, pad=0.01)
     return figure
 
 
 def likelihoods_plot(results: Results) -> Figure:
-    """What `parallel` really loses to `ar`, in nats a string, against C; a look a law."""
+    """What ways that take symbols as independent really lose to `ar`, in nats a string, against C; a look a law."""
     table = results.likelihoods()
-    figure, (axis,) = plots.panels(1, 6.4, 4.4)
-    for place, law in enumerate(results.laws):
-        style = numbered(place)
-        for row in table[table["law"] == law].to_dict("records"):
-            plots.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
-        axis.plot([], [], style.marker, color=style.colour, label=law)
+    figure, axes = plots.panels(len(results.others), 4.8, 4.0)
     top = max(float(table["C"].max()), 0.1)
-    axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
-    axis.set_xlabel("C: conditional total correlation, nats a string")
-    axis.set_ylabel(f"nats that {ONE_PASS} loses to {AR}")
-    axis.legend(frameon=False, fontsize=8)
+    for axis, other in zip(axes, results.others, strict=True):
+        for place, law in enumerate(results.laws):
+            style = numbered(place)
+            for row in table[(table["law"] == law) & (table["other"] == other)].to_dict("records"):
+                plots.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
+            axis.plot([], [], style.marker, color=style.colour, label=law)
+        axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
+        axis.set_xlabel("C, nats a string")
+        axis.set_ylabel(f"nats that {other} loses to {AR}")
+    axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from seqocr.checkpoints import load_recognizer
 from seqocr.data.labels import LAWS, Law
 from seqocr.data.lawful import LawStrings
 from seqocr.data.sources import Digits, load_digits_or_validation
+from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.heads import HEADS as DEPLOYED
 from seqocr.models.recognizer import Recognizer
+from seqocr.models.refining import RefiningHead
 
 _SEED = 5000  # apart from those of training
 _AT_ONCE = 250
 SYMBOLS = 10
+SLOTS = "refine-0"  # the way to decode that takes slots as independent, with a decoder as deep as that of `ar`
+# Other ways to decode a head that read as it does.
+_ALIKE = {way.name for head in DEPLOYED.values() for way in head.ways} - set(DEPLOYED)
 
 
 def cells(training: Training, size: Size) -> list[tuple[str, str]]:
@@ -47,8 +54,10 @@ def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
     """One row a cell and way to decode.
 
     Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `way`, `strings`, `exact` share read
-    right, `right` (which ones: a bit a string, packed, in hexadecimal), mean `passes`, mean `nats` that the truth is
-    given (minus its log probability, where the way gives one), and mean `C` and `G` of the cell (see `seqocr.ideal`).
+    right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at their
+    place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where the way gives one). Of
+    the cell, where ideal readers read it: mean `C` and `G` (see `seqocr.ideal`), and `worth`, the joint reader's
+    expected exact match minus the local one's.
     """
     own = load_recognizer(folder / training.name).eval()
     replicates = training.heads == HEADS and not training.frozen and training.share == 1.0
@@ -57,45 +66,48 @@ def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
     for law, damage in cells(training, size):
         strings = lines(law, damage, training.seed, size.strings)
         of = {"training": training.name, "law": training.law, "read": law, "damage": damage, "seed": training.seed}
-        rows += [{**of, **row} for row in _cell(own, reference, strings)]
+        rows += [{**of, **row} for row in _cell(own, reference, strings, LAWS[training.law](LENGTH))]
     return pd.DataFrame(rows)
 
 
-def _cell(own: Recognizer, reference: Recognizer | None, strings: LawStrings) -> Iterator[dict[str, Any]]:
-    texts, found, nats = [], _Found(), _Found()
-    evidence, own_evidence, frames = [], [], []
+def _cell(own: Recognizer, reference: Recognizer | None, strings: LawStrings, learned: Law) -> Iterator[dict[str, Any]]:
+    truth: list[str] = []
+    found, nats = _Found(), _Found()
+    evidence, slots, frames = [], [], []
     for start in range(0, len(strings), _AT_ONCE):
-        images, some = strings.batch(range(start, min(start + _AT_ONCE, len(strings))))
-        texts += some
+        images, texts = strings.batch(range(start, min(start + _AT_ONCE, len(strings))))
+        truth += texts
         pixels = own.processor(images)
         features = own.encoder(pixels)
         for name, decode in own.variants().items():
-            if name in ("ar-generate", "ar-nocache", "ctc-beam"):  # which read as others do
-                continue
-            decoded = decode(features)
-            found.add(name, decoded.texts, decoded.line_passes)
+            if name not in _ALIKE:
+                decoded = decode(features)
+                found.add(name, decoded.texts, decoded.line_passes)
         for name, head in own.heads.items():
-            if name != "refine":  # which gives texts no probability
-                nats.add(name, [float(head.loss(features, some)) * _symbols(name)] * len(some))
+            if isinstance(head, RefiningHead):
+                nats.add(SLOTS, _lost(head, features, texts))
+            else:
+                nats.add(name, [float(head.loss(features, texts)) * _terms(name)] * len(texts))
         if reference is not None:
             evidence.append(_slots(reference, reference.encoder(pixels)))
-            own_evidence.append(_slots(own, features))
+            slots.append(_slots(own, features))
             frames.append(own.heads["ctc"].log_probs(features).double().numpy())
+    axes = {}
     if reference is not None:
-        law = strings.law
-        axes, ideals = _ideal(law, np.concatenate(evidence))
-        for name, read in (*ideals, *_structured(law, np.concatenate(own_evidence), np.concatenate(frames))):
+        axes, ideals = _ideal(strings.law, np.concatenate(evidence))
+        for name, read in (*ideals, *_structured(learned, np.concatenate(slots), np.concatenate(frames))):
             found.add(name, read, [1] * len(read))
-    else:
-        axes = {}
-    truth = np.array(texts)
     for name, (read, passes) in found.by_name.items():
-        right = np.array(read) == truth
+        right = np.array([a == b for a, b in zip(read, truth, strict=True)])
+        symbols = [
+            a == b for text, other in zip(truth, read, strict=True) for a, b in zip_longest(text, other[:LENGTH])
+        ]
         yield {
             "way": name,
             "strings": len(truth),
             "exact": right.mean(),
             "right": np.packbits(right).tobytes().hex(),
+            "symbols": np.mean(symbols),
             "passes": np.mean(passes),
             "nats": np.mean(nats.by_name[name][0]) if name in nats.by_name else None,
             **axes,
@@ -114,9 +126,16 @@ class _Found:
             all_of.extend(piece)
 
 
-def _symbols(head: str) -> int:
+def _terms(head: str) -> int:
     """What a head's loss is a mean over: a text's symbols, and of autoregressive heads the end, too."""
-    return LENGTH + head.startswith("ar")
+    return LENGTH + head.startswith(AutoregressiveHead.name)
+
+
+def _lost(head: RefiningHead, features: torch.Tensor, texts: list[str]) -> list[float]:
+    """Minus the log probability that its first pass gives each text."""
+    ids = torch.tensor([head.encode_text(text) for text in texts])
+    found: list[float] = (-head.log_probs(features)[:, :LENGTH].gather(2, ids[:, :, None]).sum(dim=(1, 2))).tolist()
+    return found
 
 
 def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
@@ -127,22 +146,31 @@ def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
 
 
 def _ideal(law: Law, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
-    """Mean C and G, and what the three ideal readers read.
+    """Mean C, G and worth, and what the three ideal readers read.
 
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
     probabilities are in proportion to likelihoods, since every symbol was equally likely.
     """
     found = ideal.read(law, evidence)
-    axes = {"C": float(found.total_correlation.mean()), "G": float(found.gap.mean())}
+    worth = found.joint_mode.probability - found.local.probability
+    axes = {"C": found.total_correlation, "G": found.gap, "worth": worth}
     readers = {"local": found.local, "marginal": found.marginal_mode, "joint": found.joint_mode}
-    return axes, [(f"ideal {name}", _texts(reading.ids)) for name, reading in readers.items()]
+    read = [(f"ideal {name}", _texts(reading.ids)) for name, reading in readers.items()]
+    return {name: float(values.mean()) for name, values in axes.items()}, read
 
 
-def _structured(law: Law, slots: np.ndarray, frames: np.ndarray) -> Iterator[tuple[str, list[str]]]:
-    """The one-pass heads that learned the law, decoded exactly among the strings that it allows."""
-    allowed = constraints.of_law(law).support
-    yield "parallel + form", _texts(exact.best(allowed, slots)[0])
-    yield "ctc + form", ["".join(map(str, ids)) for ids in exact.best_ctc(allowed, frames)[0]]
+def _structured(learned: Law, slots: np.ndarray, frames: np.ndarray) -> Iterator[tuple[str, list[str]]]:
+    """The one-pass heads, decoded exactly under the law that they learned.
+
+    Slots have learned how frequent symbols are, which the law says again: it is divided out. CTC's frames have blanks
+    as well; there, only what the law allows is kept.
+    """
+    automaton = constraints.of_law(learned)
+    with np.errstate(divide="ignore"):
+        frequent = np.log(learned.marginals)
+    evidence = np.where(np.isfinite(frequent), slots - np.where(np.isfinite(frequent), frequent, 0), -np.inf)
+    yield "parallel + form", _texts(exact.best(automaton, evidence)[0])
+    yield "ctc + form", ["".join(map(str, ids)) for ids in exact.best_ctc(automaton.support, frames)[0]]
 
 
 def _texts(ids: np.ndarray) -> list[str]:

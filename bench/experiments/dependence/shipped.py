@@ -8,11 +8,13 @@ from typing import Any
 
 from bench import ways
 from bench.experiments.dependence.design import LENGTH
-from bench.experiments.dependence.numbers import AR, MARGIN, ONE_PASS, Results
+from bench.experiments.dependence.numbers import AR, LOCAL, MARGIN, ONE_PASS, Results
 from bench.experiments.dependence.page import FORM
+from bench.experiments.dependence.study import SHOWN
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
 from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json
 from seqocr.data.labels import LAWS
+from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, replicated
 
@@ -26,7 +28,6 @@ def study_of(everything: Mapping[str, Any]) -> Study:
     there = [way for way in _WAYS if way in results.ways]
     cells = []
     for cell in results.own:
-        alone = float(results.exact(cell, "ideal local").mean())
         exact = {way: _rounded(replicated(results.exact(cell, way), MARGIN).difference) for way in there}
         cells.append(
             Cell(
@@ -35,8 +36,9 @@ def study_of(everything: Mapping[str, Any]) -> Study:
                 round(LAWS[cell[0]](LENGTH).total_correlation, _PLACES),
                 round(results.mean(cell, "C"), _PLACES),
                 round(results.mean(cell, "G"), _PLACES),
-                round(alone ** (1 / LENGTH), _PLACES),
+                round(results.mean(cell, "symbols", LOCAL), _PLACES),
                 exact,
+                {way: round(results.mean(cell, "passes", way), _PLACES) for way in there},
                 _rounded(results.gap(cell).difference),
             )
         )
@@ -46,10 +48,16 @@ def study_of(everything: Mapping[str, Any]) -> Study:
         for way in there
         if way in timed.variants and way in ways.heads() and way != ONE_PASS
     }
-    return Study(tuple(cells), {way: round(results.passes(way), _PLACES) for way in there}, cost)
+    return Study(tuple(cells), cost)
 
 
 def write_study(everything: Mapping[str, Any], path: Path = SHIPPED_STUDY) -> Path:
+    """
+    Raises:
+        InputError: the study is a small one, whose numbers say nothing.
+    """
+    if (preset := everything["dependence"].facts["preset"]) != SHOWN:
+        raise InputError(f"the study is of preset {preset!r}: make the whole with `make study`")
     write_json(path, as_json(study_of(everything)))
     return path
 

@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +19,61 @@ import torch
 from bench import dependencies
 from bench.experiments.dependence import reading, training
 from bench.experiments.dependence.design import HEADS, SIZES, Size, Training
+from bench.formatting import listed
 from bench.store import Store, changes, now
 from seqocr import environment
+from seqocr.checkpoints import SHIPPED
 from seqocr.errors import InputError
+from seqocr.models.heads import PAIRS
 from seqocr.progress import Reporter, progress
 
 READINGS = "readings"
-# What training and reading run, besides heads.
-CODE = (
-    *("bench.experiments.dependence.design", "bench.experiments.dependence.training"),
-    *("bench.experiments.dependence.reading", "seqocr.data.labels", "seqocr.data.lawful", "seqocr.data.damage"),
-    *("seqocr.constraints", "seqocr.exact", "seqocr.ideal"),
+SHOWN = "full"  # the preset that reports show
+# What training runs, besides heads.
+_TRAINING = (
+    *("bench.experiments.dependence.design", "bench.experiments.dependence.training", "seqocr.data.labels"),
+    *("seqocr.data.lawful", "seqocr.data.damage", "seqocr.data.augment", "seqocr.data.material", "seqocr.data.sources"),
+    *("seqocr.train.loop", "seqocr.train.optimizers", "seqocr.models.encoder", "seqocr.models.presets"),
 )
+# What reading runs besides that.
+_READING = ("bench.experiments.dependence.reading", "seqocr.constraints", "seqocr.exact", "seqocr.ideal")
+CODE = (*_TRAINING, *_READING)
 
 
 def run(preset: str, out: Path, runs: Path) -> Path:
-    """Make the study of a preset.
+    """Make the study of a preset, seed by seed. After each seed there is a study, of so many replications.
 
     Args:
-        out: results folder; the study's table and facts lie in its folder `study`.
-        runs: where recognizers are kept, and the readings of each, until the study is finished.
+        out: results folder; the study's table and facts lie in its folder `study`, of small ones in `study-PRESET`.
+        runs: where recognizers are kept, and the readings of each.
 
     Returns:
         the study's folder.
 
     Raises:
-        InputError: there is no such preset, or `runs` holds recognizers of another one.
+        InputError: there is no such preset, or `runs` holds recognizers of another size or other code.
     """
     if preset not in SIZES:
         raise InputError(f"unknown study preset {preset!r}: choose one of {', '.join(SIZES)}")
     size, kept = SIZES[preset], Store(runs)
-    began = time.monotonic()
-    _claim(kept, size)
-    trainings = size.trainings()
-    with progress(f"study {preset}", 1 + 2 * len(trainings)) as reporter, _processes() as pool:
-        training.base(size, runs)
+    study = Store(out / ("study" if preset == SHOWN else f"study-{preset}"))
+    _claim(kept, depends(size))
+    with progress(f"study {preset}", 1 + 2 * len(size.trainings())) as reporter, _processes() as pool:
+        _timed(kept, lambda: training.base(size, runs))
         reporter.advance(training.BASE)
-        for work, done in ((_train, _trained), (_read, _has_readings)):
-            todo = [each for each in trainings if not done(each, kept)]
-            reporter.advance(steps=len(trainings) - len(todo))
-            _all_of(pool, work, todo, size, runs, reporter)
-        kept.add_facts("study", seconds=kept.facts("study").get("seconds", 0) + time.monotonic() - began)
-    return _write(preset, kept, trainings, Store(out / "study"))
+        for seed in range(max(size.seeds.values())):
+            here = [each for each in size.trainings() if each.seed == seed]
+            for work, done in ((_train, _trained), (_read, _has_readings)):
+                todo = [each for each in here if not done(each, kept)]
+                reporter.advance(steps=len(here) - len(todo))
+                _timed(kept, partial(_all_of, pool, work, todo, size, runs, reporter))
+            _write(preset, kept, size.first(seed + 1), study)
+    return study.folder
 
 
 def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Path) -> pd.DataFrame:
-    """One cell in small: `ar` and `parallel` learn a law straight from the shipped weights, and read one damage."""
+    """One cell in small: an encoder, `ar` and `parallel` learn independent digits, from the shipped weights, and then a
+    law, with new heads; they read one damage."""
     alone = Training(law, seed=0, heads=("ar", "parallel"))
     size = Size({law: 1}, (damage,), steps, steps, strings, None, (), batch, batch)
     with contextlib.redirect_stderr(io.StringIO()):
@@ -73,19 +83,44 @@ def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Pa
 
 
 def depends(size: Size) -> dict[str, Any]:
-    """What a study depends on, as JSON."""
-    code = dependencies.of_heads(HEADS)
-    for module in CODE:
-        code |= dependencies.of_module(module)
-    return {"size": dataclasses.asdict(size), "code": dict(sorted(code.items()))}
+    """What a study depends on, as JSON: what its trainings do, and what reading does besides."""
+    trained = dependencies.of_heads(HEADS)
+    for module in _TRAINING:
+        trained |= dependencies.of_module(module)
+    read = dependencies.of_heads(PAIRS)
+    for module in _READING:
+        read |= dependencies.of_module(module)
+    found = {
+        "size": dataclasses.asdict(size),
+        "training": dict(sorted(trained.items())),
+        "reading": dict(sorted(read.items())),
+        "weights": dependencies.of_weights(SHIPPED),
+    }
+    return dict(_as_json(found))
 
 
-def _claim(kept: Store, size: Size) -> None:
-    """Recognizers of one size only lie in a folder."""
-    facts, asked = kept.facts("study"), dataclasses.asdict(size)
-    if facts and changes(facts["size"], _as_json(asked)):
-        raise InputError(f"{kept.folder} holds recognizers of another study: give another --runs, or delete it")
-    kept.add_facts("study", size=_as_json(asked))
+def _claim(kept: Store, asked: dict[str, Any]) -> None:
+    """Recognizers of one size and code only lie in a folder. Readings of other code are deleted."""
+    facts = kept.facts("study")
+    before = facts.get("depends", asked)
+    if changed := changes({**before, "reading": None}, {**asked, "reading": None}):
+        raise InputError(
+            f"{kept.folder} holds recognizers of another study (other {listed(changed)}): give another --runs, or "
+            "delete it"
+        )
+    if before["reading"] != asked["reading"]:
+        for path in kept.folder.glob(f"{READINGS}-*"):
+            path.unlink()
+    kept.add_facts("study", depends=asked)
+
+
+def _timed(kept: Store, work: Callable[[], object]) -> None:
+    """Adds to the study's wall time, also where the work is cut short."""
+    began = time.monotonic()
+    try:
+        work()
+    finally:
+        kept.add_facts("study", seconds=kept.facts("study").get("seconds", 0.0) + time.monotonic() - began)
 
 
 def _as_json(value: Any) -> Any:
@@ -142,10 +177,12 @@ def _table(each: Training) -> str:
     return f"{READINGS}-{each.name}"
 
 
-def _write(preset: str, kept: Store, trainings: Sequence[Training], study: Store) -> Path:
-    study.write(READINGS, pd.concat([kept.read(_table(each)) for each in trainings], ignore_index=True))
+def _write(preset: str, kept: Store, size: Size, study: Store) -> None:
+    tables = [kept.read(_table(each)) for each in size.trainings()]
+    study.write(READINGS, pd.concat(tables, ignore_index=True))
     facts = {
         "preset": preset,
+        "size": _as_json(dataclasses.asdict(size)),
         "depends": depends(SIZES[preset]),
         "commit": environment.commit(),
         "environment": environment.describe(),
@@ -153,4 +190,3 @@ def _write(preset: str, kept: Store, trainings: Sequence[Training], study: Store
         "finished": now(),
     }
     study.write_facts("study", facts)
-    return study.folder
