@@ -3,7 +3,7 @@
 A one-pass head drafts the text. TrOCR's decoder reads the whole draft in one pass, as in training, and keeps what it
 would have written itself. At the first disagreement it writes its own token and goes on from there (blockwise parallel
 decoding, Stern et al. 2018; speculative decoding, Leviathan et al. 2023). The draft is nearly free, since both heads
-read the same features.
+read the same features. With 8-bit weights it is the same up to rounding: activations are scaled anew in every pass.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ class Verified:
 
     @torch.inference_mode()
     def verify(self, features: torch.Tensor, drafts: list[list[int]], length: int | None = None) -> Decoded:
-        """As `decode`, from drafts given: tokens of each of the B lines, any number of them."""
+        """As `decode`, from drafts given: tokens of each of the B lines, any number of them.
+
+        Raises:
+            InputError: `length` is more than the decoder has positions for.
+        """
         step = self.head.step()
         return written(self.head, _Eager(step, step.cross(features)), drafts, length, features.device)
 
@@ -89,11 +93,16 @@ class Verified:
 def written(
     head: AutoregressiveHead, passing: Pass, drafts: list[list[int]], length: int | None, device: torch.device
 ) -> Decoded:
-    """What greedy decoding writes, however good the drafts are.
+    """What greedy decoding writes, however good the drafts are: texts, confidences, and the passes of each line.
 
     Args:
+        passing: makes a pass over the lines that go on.
         drafts: tokens of B lines, without begin and end; empty where nothing is drafted.
         length: as `AutoregressiveHead.greedy` has it.
+        device: that tokens are put on.
+
+    Raises:
+        InputError: `length` is more than the decoder has positions for.
     """
     budget = head.budget(length)
     lines = [_Line(head.begin, draft, budget) for draft in drafts]
