@@ -23,6 +23,7 @@ from bench.subjects import TASK_LENGTH
 from seqocr import evaluation
 from seqocr.checkpoints import load_recognizer
 from seqocr.files import replacing
+from seqocr.models.heads import HEADS
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference
 
@@ -184,7 +185,7 @@ def _samples(predictions: pd.DataFrame) -> list[int]:
 
 
 def _confusions(table: pd.DataFrame) -> str:
-    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(ways.heads())]
+    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]  # pairs read as one of them
     most = wrong.sort_values("count", ascending=False, kind="stable").head(_CONFUSIONS)
     return listed([f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records")])
 

@@ -15,7 +15,7 @@ from bench.experiments import latency
 from bench.experiments.latency.numbers import Timed
 from bench.formatting import percent, si
 from bench.store import Store
-from bench.subjects import CODE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, Subject, bind
+from bench.subjects import CODE, SMALL_NATIVE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
 from seqocr.progress import Reporter
 
 _TRIES = 20  # of the machine's best rates
@@ -74,8 +74,9 @@ class Costs(Experiment):
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows, timed = [], everything.get("latency")
+        shown = SMALL_NATIVE.name if SMALL_NATIVE.name in set(results.costs["subject"]) else TINY.name
         for subject, part in results.costs.assign(**_limits(results)).groupby("subject", sort=False):
-            if SUBJECTS[subject].grows or subject == SMALL_SQUARE.name:
+            if subject != shown:
                 continue
             for variant in ("encoder", *ways.heads()):
                 here = part[(part["variant"] == variant) & (part["length"] == TASK_LENGTH)].iloc[0]
