@@ -92,7 +92,7 @@ def _cell(own: Recognizer, reference: Recognizer | None, strings: LawStrings, le
             evidence.append(_slots(reference, reference.encoder(pixels)))
             slots.append(_slots(own, features))
             frames.append(own.heads["ctc"].log_probs(features).double().numpy())
-    axes = {}
+    axes: dict[str, float] = {}
     if reference is not None:
         axes, ideals = _ideal(strings.law, np.concatenate(evidence))
         for name, read in (*ideals, *_structured(learned, np.concatenate(slots), np.concatenate(frames))):
