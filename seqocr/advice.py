@@ -135,7 +135,7 @@ def _law(structure: Structure, known: set[str], study: Study) -> str:
             return kind
     nats = {cell.law: cell.total_correlation for cell in study.cells}
     plain = [law for law in nats if not law.startswith("lexicon") and law not in ("luhn", "dates")]
-    # Of laws as near, the one with the fewest claims of its own: independent digits.
+    # Of laws that are as near, independent digits.
     return min(plain, key=lambda law: (abs(nats[law] - structure.total_correlation), law != "uniform", law))
 
 

@@ -195,6 +195,23 @@ class Replicated:
     within: bool
 
 
+def mean(values: Any, least_error: float = 0.0) -> Value:
+    """The mean of replications (n,), at least two, with Student's interval.
+
+    Args:
+        least_error: as `replicated` has it.
+    """
+    values = np.asarray(values, dtype=float)
+    half = float(stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1)) * _error(values, least_error)
+    estimate = float(values.mean())
+    return Value(estimate, estimate - half, estimate + half, len(values))
+
+
+def _error(values: np.ndarray, least: float) -> float:
+    """The standard error of the mean."""
+    return max(float(values.std(ddof=1)) / len(values) ** 0.5, least)
+
+
 def replicated(values: Any, margin: float, least_error: float = 0.0) -> Replicated:
     """Differences (replications,), at least two, against none, and against a margin of what does not matter.
 
@@ -203,15 +220,14 @@ def replicated(values: Any, margin: float, least_error: float = 0.0) -> Replicat
             can be alike by chance.
     """
     values = np.asarray(values, dtype=float)
-    n, mean = len(values), float(values.mean())
-    error = max(float(values.std(ddof=1)) / n**0.5, least_error)
-    half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1)) * error
+    found, error, freedom = mean(values, least_error), _error(values, least_error), len(values) - 1
+    size = abs(found.estimate)
     if error == 0:  # all alike: no test is needed to see a difference, nor that there is none
-        p_value, beyond = (1.0 if mean == 0 else 0.0), 0.0
+        p_value, beyond = (1.0 if size == 0 else 0.0), 0.0
     else:
-        p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-        beyond = float(stats.t.ppf(0.95, n - 1)) * error
-    return Replicated(Value(mean, mean - half, mean + half, n), p_value, abs(mean) + beyond < margin)
+        p_value = 2 * float(stats.t.sf(size / error, freedom))
+        beyond = float(stats.t.ppf(0.95, freedom)) * error
+    return Replicated(found, p_value, size + beyond < margin)
 
 
 def holm(p_values: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.experiments.dependence.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
 from bench.experiments.dependence.reading import SLOTS
 from seqocr.data.labels import LAWS
-from seqocr.statistics import Replicated, Value, holm, replicated, smallest_seen
+from seqocr.statistics import Replicated, Value, holm, mean, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
 AR, ONE_PASS = "ar", "parallel"
@@ -150,7 +150,7 @@ class Results:
             below = self.exact(cell, floor)[:least]
             got += self.exact(cell, way)[:least] - below
             there += self.exact(cell, JOINT)[:least] - below
-        return replicated(got / there, MARGIN).difference
+        return mean(got / there)
 
     def worthwhile(self, floor: str = MARGINAL) -> list[Cell]:
         """The cells where the joint reader is expected to lead by `SEEN` at least, the largest lead first. What is
@@ -164,7 +164,7 @@ class Results:
         seeds = min(self.size.seeds[law], self.size.seeds[BASE_LAW])
         there = self.exact((law, BASE_LAW, damage), way)[:seeds]
         here = self.exact((BASE_LAW, BASE_LAW, damage), way)[:seeds]
-        return replicated(there - here, MARGIN).difference
+        return mean(there - here)
 
     def passes(self, way: str) -> float:
         """Decoder passes a string, over all cells of its own law."""
@@ -178,7 +178,7 @@ class Results:
             for cell in self.own:
                 gap = self._column(cell, other, "nats") - self._column(cell, AR, "nats")
                 row = {"other": other, "law": cell[0], "damage": cell[2], "C": self.mean(cell, "C")}
-                rows.append({**row, **replicated(gap, MARGIN).difference.columns("nats_lost")})
+                rows.append({**row, **mean(gap).columns("nats_lost")})
         return pd.DataFrame(rows)
 
     def ablations(self) -> pd.DataFrame:
@@ -193,7 +193,7 @@ class Results:
         chosen = self.rows[(self.rows["read"] == law) & self.rows["training"].isin(named)]
         chosen = chosen[chosen["way"].isin((AR, ONE_PASS, "ctc"))].assign(trained=chosen["training"].map(named))
         for (trained, damage, way), table in chosen.groupby(["trained", "damage", "way"], sort=False):
-            found = replicated(table["exact"], MARGIN).difference
+            found = mean(table["exact"])
             rows.append({"trained": trained, "damage": damage, "way": way, "seeds": found.n, **found.columns("exact")})
         return pd.DataFrame(rows)
 

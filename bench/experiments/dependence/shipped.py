@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import ways
 from bench.experiments.dependence.design import LENGTH
-from bench.experiments.dependence.numbers import AR, LOCAL, MARGIN, ONE_PASS, Results
+from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, Results
 from bench.experiments.dependence.page import FORM
 from bench.experiments.dependence.study import SHOWN
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
@@ -16,7 +16,7 @@ from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json
 from seqocr.data.labels import LAWS
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.statistics import Value, replicated
+from seqocr.statistics import Value, mean
 
 _WAYS = (AR, "ar-verified", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
 _PLACES = 6  # decimals: beyond them are a machine's own
@@ -28,7 +28,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
     there = [way for way in _WAYS if way in results.ways]
     cells = []
     for cell in results.own:
-        exact = {way: _rounded(replicated(results.exact(cell, way), MARGIN).difference) for way in there}
+        exact = {way: _rounded(mean(results.exact(cell, way))) for way in there}
         cells.append(
             Cell(
                 cell[0],
