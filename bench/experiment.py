@@ -27,6 +27,8 @@ from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
 PRESETS = ("smoke", "default", "full")
+# The page that answers which head to use, and the one that says what a head costs in use.
+REPORT, DEPLOYMENT = "report", "deployment"
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,13 @@ class Experiment:
 
     Attributes:
         name: short, for files.
-        order: place among the report's sections.
+        page: that has its sections, `REPORT` or `DEPLOYMENT`; order: its place there.
         timed: nothing else may run while it is measured; a part may say otherwise.
         code: modules that measuring runs, besides the heads' and what it reaches in its own.
     """
 
     name: ClassVar[str]
+    page: ClassVar[str] = REPORT
     order: ClassVar[int] = 100
     timed: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = ()

@@ -11,6 +11,7 @@ import pandas as pd
 from bench import readings, ways
 from bench.experiment import Claim
 from bench.experiments import experiments
+from bench.experiments.dependence.page import headline
 from bench.experiments.latency.numbers import fastest
 from bench.formatting import listed, markdown_table, points, ratio, share, time
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
@@ -25,7 +26,10 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     Args:
         plots: where the pictures are, seen from the page.
     """
-    blocks = [f"**{verdict(everything)}**", markdown_table(heads_table(everything))]
+    blocks = [f"**{verdict(everything)}**"]
+    if "dependence" in everything:
+        blocks.append(f"**{headline(everything['dependence'])}**")
+    blocks.append(markdown_table(heads_table(everything)))
     if "levels" in everything:
         blocks.append(markdown_table(accuracy_table(everything)))
         blocks.append(_accuracy_words(everything))

@@ -1,4 +1,4 @@
-"""results/report.md, plots and tables from saved measurements alone. Nothing here measures."""
+"""results/report.md and deployment.md, plots and tables from saved measurements alone. Nothing here measures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import plots, repeat
-from bench.experiment import LONGEST_TABLE, Section, stored
+from bench.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
 from bench.experiments import experiments
 from bench.first_screen import first_screen
 from bench.formatting import listed, markdown_table
 from bench.store import Store
-from bench.subjects import TASK_LENGTH
 from bench.timer import effort
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
@@ -39,17 +38,34 @@ def everything(store: Store) -> dict[str, Any]:
 
 
 def write_report(store: Store, folder: Path) -> Path:
-    """Write report.md, plots/ and tables/ into the results folder; returns the report's path."""
+    """Write report.md, deployment.md, plots/ and tables/ into the results folder; returns the report's path."""
     found = everything(store)
     _write_tables(found, folder / "tables")
     _draw(found, store, folder / "plots")
-    path = folder / "report.md"
-    write_text(path, page(store, found, repeat.summary(folder)))
-    return path
+    for name, text in pages(store, found, repeat.summary(folder)).items():
+        write_text(folder / f"{name}.md", text)
+    return folder / f"{REPORT}.md"
+
+
+def pages(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> dict[str, str]:
+    """The text of each page, by name."""
+    return {REPORT: page(store, found, repeated), DEPLOYMENT: _rendered(DEPLOYMENT, found, measured=measured(store))}
 
 
 def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> str:
     """The report's text."""
+    return _rendered(
+        REPORT,
+        found,
+        first_screen=first_screen(found),
+        measured=measured(store, repeated),
+        repeated=repeated,
+        run=store.folder.name,
+        studied="dependence" in found,
+    )
+
+
+def _rendered(name: str, found: dict[str, Any], **said: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         trim_blocks=True,
@@ -58,16 +74,7 @@ def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = 
         undefined=StrictUndefined,
     )
     environment.filters |= {"table": markdown_table}
-    return environment.get_template("report.md.j2").render(
-        first_screen=first_screen(found),
-        measured=measured(store, repeated),
-        sections=list(_sections(found)),
-        repeated=repeated,
-        facts=store.facts("run"),
-        about=found["accuracy"].about,
-        run=store.folder.name,
-        n=TASK_LENGTH,
-    )
+    return environment.get_template(f"{name}.md.j2").render(sections=list(_sections(name, found)), **said)
 
 
 def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
@@ -99,8 +106,8 @@ def timed_effort(store: Store) -> dict[str, int]:
     return found
 
 
-def _sections(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for experiment in (each for each in experiments() if each.name in found):
+def _sections(page: str, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for experiment in (each for each in experiments() if each.name in found and each.page == page):
         for section in experiment.sections(found[experiment.name], found):
             if section.table is not None and len(section.table) > LONGEST_TABLE:
                 raise ValueError(f"{section.title}: {len(section.table)} rows; the rest belongs in tables/ or details")

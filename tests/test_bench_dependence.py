@@ -13,8 +13,8 @@ from synthetic import finished_run
 
 from bench import plots
 from bench.experiment import LONGEST_TABLE
-from bench.experiments.dependence import EXPERIMENT, reading, size_of, study, training
-from bench.experiments.dependence.design import HEADS, SIZES, Size, Training
+from bench.experiments.dependence import EXPERIMENT, cost, reading, size_of, study, training
+from bench.experiments.dependence.design import HEADS, LENGTH, SIZES, Size, Training
 from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
 from bench.experiments.dependence.shipped import study_of, write_study
 from bench.report import everything, write_report
@@ -25,6 +25,7 @@ from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.models.base import FeatureMap
 from seqocr.models.refining import RefiningHead
+from seqocr.progress import progress
 from seqocr.train.state import is_finished
 
 CLEAN, HARD = "clean", "erased 60%"
@@ -42,11 +43,11 @@ SIZE = Size(
 # Exact match by (law, read, damage) and way: where nothing is said, 0.9.
 PLANTED = {
     ("lexicon-20", "lexicon-20", HARD): {
-        **{AR: 0.7, "ar-verified": 0.7, ONE_PASS: 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
+        **{AR: 0.7, "ar-verified": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
         **{LOCAL: 0.1, MARGINAL: 0.6, JOINT: 0.8},
     },
     ("lexicon-20", "uniform", CLEAN): {AR: 0.1, ONE_PASS: 0.7, SLOTS: 0.6},
-    ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5},
+    ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5, "ctc": 0.5, f"{ONE_PASS} + form": 0.5},
 }
 WAYS = (*HEADS, SLOTS, "ar-verified", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
 SCATTER = 0.002  # of exact match, between seeds
@@ -158,12 +159,57 @@ def test_the_page_says_what_was_planted(results: Results) -> None:
         assert "nan" not in section.text
     decided = sections[0].table
     assert decided is not None
-    rows = decided.set_index("strings")["because"]
-    ahead, changed = (
-        next(why for what, why in rows.items() if word in what) for word in ("only the data", "may change")
-    )
-    assert ahead.startswith(("+30", "+29"))
-    assert "reads -80" in changed or "reads -79" in changed
+    rows = {what.split(",")[0]: row for what, row in decided.set_index("strings").to_dict("index").items()}
+    assert decided["strings"][0].startswith("independent digits, damaged")
+    assert decided["use"][0] == f"`{ONE_PASS}` or `ctc`"
+    listed = rows["of a short list"]
+    known, unknown = listed["use"], listed["or, where only the data know the form"]
+    assert known.startswith((f"`{ONE_PASS} + form`, +40", f"`{ONE_PASS} + form`, +39"))
+    assert unknown.startswith(("`ar-verified`, +30", "`ar-verified`, +29"))
+    changed = decided.iloc[-1]
+    assert "learned another law" in changed["strings"]
+    assert changed["use"].startswith("`ctc`, +10")
+    assert changed["or, where only the data know the form"] == ""
+    first = sections[0].text
+    assert "reads up to 30." in first or "reads up to 29." in first
+    assert "reads up to 60." in first or "reads up to 59." in first
+
+
+def test_what_a_single_seed_would_have_shown(results: Results) -> None:
+    assert results.seen_by_one_seed() == (4, 4)  # two planted differences, beside two other ways
+
+
+def test_a_law_that_ar_does_not_learn_is_left_out_of_the_axis() -> None:
+    assert Results(rows_of(), SIZE, {}).unlearned() == []
+    rows = rows_of()
+    hard = (rows["law"] == "lexicon-20") & (rows["damage"] == HARD) & (rows["way"] == AR)
+    rows.loc[hard, "exact"] = 0.12  # of the 0.7 between the local and the joint reader, next to nothing
+    assert Results(rows, SIZE, {}).unlearned() == ["lexicon-20"]
+
+
+def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Path) -> None:
+    kept, settings = Store(tmp_path), cost.Settings(rounds=1, laws=("luhn",), repeats=1, warmup=0)
+    assert cost.of(kept) is None
+    with progress("times", 1) as reporter:
+        cost.measure(settings, kept, reporter)
+        rows = kept.read(cost.TABLE)
+        passes = rows.set_index("way")["passes"].to_dict()
+        assert {way: passes[way] for way in (AR, "ar-verified", ONE_PASS, "refine-2", f"{ONE_PASS} + luhn")} == {
+            **{AR: LENGTH + 1, "ar-verified": 1, ONE_PASS: 1, "refine-2": 3},
+            f"{ONE_PASS} + luhn": 1,
+        }
+        cost.measure(settings, kept, reporter)
+        pd.testing.assert_frame_equal(rows, kept.read(cost.TABLE))  # not measured again
+    timed = cost.of(kept)
+    assert timed is not None
+    assert timed.forms(ONE_PASS) == [f"{ONE_PASS} + luhn"]
+    assert timed.over(ONE_PASS, ONE_PASS).estimate == 1
+    assert set(timed.table(ONE_PASS)["way"]) == set(passes)
+    shown = Results(rows_of(), SIZE, {}, cost=timed)
+    table = EXPERIMENT.sections(shown, {})[1].table
+    assert table is not None
+    assert table.set_index("way to decode")[f"time over `{ONE_PASS}`"][f"`{ONE_PASS}`"].startswith("1.00")
+    assert "dependence_cost" in EXPERIMENT.tables(shown)
 
 
 def test_plots_are_drawn(results: Results, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import bench.repeat as repeat
 import bench.run as loop
 import bench.strings as strings
 import bench.timer as timer
-from bench.experiment import Bench, Part
+from bench.experiment import DEPLOYMENT, Bench, Part
 from bench.experiments import depth
 from bench.experiments.depth import EXPERIMENT, Timing, Training, with_layers
-from bench.report import everything, page, write_report
+from bench.report import everything, pages, write_report
 from bench.store import Store
 from bench.subjects import TINY
 from seqocr.checkpoints import load_recognizer, save
@@ -292,16 +292,22 @@ def test_each_part_depends_on_what_it_runs_alone(tmp_path: Path) -> None:
 
 def test_the_report_says_what_a_layer_costs_and_buys(tmp_path: Path) -> None:
     store = finished_run(tmp_path)
-    assert "## Decoder depth" not in page(store, everything(store))
+    assert "## Decoder depth" not in pages(store, everything(store))[DEPLOYMENT]
     saved(store, "depth-timing", rows())
     saved(store, "depth-accuracy", readings({1: {3}, 2: {4}}))
-    text = write_report(store, tmp_path).read_text().split("## Decoder depth")[1].split("\n## ")[0]
+    text = (
+        write_report(store, tmp_path)
+        .with_name("deployment.md")
+        .read_text()
+        .split("## Decoder depth")[1]
+        .split("\n## ")[0]
+    )
     assert "With 2 layers a symbol costs 1.50 (1.50 to 1.50) times what it costs with 1." in text
     assert "exact match with 2 layers minus that with 1, on 100 strings, is +0.00 (" in text
     assert "points: no measurable difference." in text
     assert "| 2 | 99.00 % (" in text
     assert (tmp_path / "tables" / "depth.csv").exists()
     saved(store, "depth-accuracy", readings({1: set(range(20)), 2: {4}}))
-    assert "points: better." in page(store, everything(store)).split("## Decoder depth")[1]
+    assert "points: better." in pages(store, everything(store))[DEPLOYMENT].split("## Decoder depth")[1]
     saved(store, "depth-accuracy", readings({2: set(range(20)), 1: {4}}))
-    assert "points: worse." in page(store, everything(store)).split("## Decoder depth")[1]
+    assert "points: worse." in pages(store, everything(store))[DEPLOYMENT].split("## Decoder depth")[1]

@@ -150,13 +150,15 @@ def test_the_report_shows_it_and_marks_what_was_disturbed(
     tmp_path: Path, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = finished_run(tmp_path)
-    assert "Under load" not in write_report(store, tmp_path).read_text()
+    assert "Under load" not in write_report(store, tmp_path).with_name("deployment.md").read_text()
     bench = Bench(store)
     for part in parts(bench, "load-eager-ar", "load-eager-ctc"):
         measured(EXPERIMENT, part, bench)
     table = store.read("load-eager-ctc")
     store.write("load-eager-ctc", table.assign(disturbed=table["scenario"] == "Offline"))
-    section = write_report(store, tmp_path).read_text().split("## Under load")[1].split("\n## ")[0]
+    section = (
+        write_report(store, tmp_path).with_name("deployment.md").read_text().split("## Under load")[1].split("\n## ")[0]
+    )
     assert "| eager | `ctc` | 3 | 2,500 ≈ | " in section
     assert "| eager | `ar` | 3 | 1,250 | " in section
     assert "A service then reads 2.0 times as many with `ctc` as with `ar` (eager)." in section

@@ -192,10 +192,10 @@ def test_a_peer_that_came_after_the_readings_is_left_out(tmp_path: Path) -> None
 
 def test_the_section_says_what_has_no_weights_and_what_was_not_run(tmp_path: Path) -> None:
     store = finished_run(tmp_path)
-    assert "Beside what people" not in write_report(store, tmp_path).read_text()
+    assert "Beside what people" not in write_report(store, tmp_path).with_name("deployment.md").read_text()
     names = {"ours": (True, True), "theirs": (True, False), "bare": (False, False)}
     written(store, names | {f"more {i}": (True, False) for i in range(LONGEST_TABLE)})
-    text = write_report(store, tmp_path).read_text()
+    text = write_report(store, tmp_path).with_name("deployment.md").read_text()
     section = text.split("## Beside what people would use instead")[1].split("\n## ")[0]
     assert "| `ours` | 95.0 %" in section
     assert "| theirs | 95.0 %" in section

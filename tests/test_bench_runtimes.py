@@ -20,11 +20,11 @@ import bench.runtimes
 import bench.strings as strings
 import bench.timer as timer
 from bench import ways
-from bench.experiment import LONGEST_TABLE, Bench, Part
+from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
 from bench.experiments.runtimes import EXPERIMENT, reading, timing
 from bench.experiments.runtimes.numbers import Results, agreement
 from bench.experiments.runtimes.timing import BATCH, LENGTHS, SINGLE
-from bench.report import everything, page, write_report
+from bench.report import everything, pages, write_report
 from bench.runtime import Prepared, exportable
 from bench.runtimes import compile as compiling
 from bench.runtimes import missing, prepare, runtimes
@@ -192,9 +192,9 @@ def test_the_section_says_how_far_the_gap_narrows(tmp_path: Path) -> None:
 
 def test_the_report_shows_runtimes_where_they_were_timed(tmp_path: Path) -> None:
     store = finished_run(tmp_path)
-    assert "## Runtimes" not in page(store, everything(store))
+    assert "## Runtimes" not in pages(store, everything(store))[DEPLOYMENT]
     saved(store, f"runtimes-{TINY.name}", rows())
-    text = write_report(store, tmp_path).read_text()
+    text = write_report(store, tmp_path).with_name("deployment.md").read_text()
     assert "## Runtimes\n\n![Runtimes](plots/runtimes.png)" in text
     assert (tmp_path / "plots" / "runtimes.png").stat().st_size > 10_000
     for name in ("slopes", "overhead", "speed", "agreement"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,11 @@ import pytest
 from bench import repeat
 from bench.experiment import Bench
 from bench.experiments import experiments
-from bench.report import _write_tables, everything, measured, page, with_numbers
+from bench.experiments.dependence import cost, study
+from bench.experiments.dependence.shipped import study_of
+from bench.report import _write_tables, everything, measured, pages, with_numbers
 from bench.store import Store, changes
+from seqocr.advice import SHIPPED_STUDY, as_json
 from seqocr.data.folder import LineFolder
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +49,17 @@ def test_committed_rows_are_of_this_code(store):
     assert older == {}, REMEDY
 
 
+def test_the_committed_study_is_of_this_code():
+    kept = Store(RESULTS / "study")
+    whole = study.SIZES[study.SHOWN]
+    assert changes(kept.facts("study")["depends"], study.depends(whole)) == [], "run `make study`"
+    assert kept.facts("study")["size"] == kept.facts("study")["depends"]["size"], "the study is not finished"
+    assert kept.finished(cost.TABLE, cost.depends(study.COST[study.SHOWN])), "run `make study`"
+    assert as_json(study_of(everything(Store.latest(RESULTS)))) == json.loads(SHIPPED_STUDY.read_text()), (
+        "run `make report`"
+    )
+
+
 class NoLines(LineFolder):
     """Stands for the real lines that were read, which nobody else has."""
 
@@ -59,9 +74,9 @@ class NoLines(LineFolder):
         return cls() if store.facts("real") else None
 
 
-def test_the_committed_report_is_what_the_committed_rows_say(store, found):
-    report = (RESULTS / "report.md").read_text(encoding="utf-8")
-    assert page(store, found, repeat.summary(RESULTS)) == report, "run `make report`"
+def test_the_committed_pages_are_what_the_committed_rows_say(store, found):
+    for name, text in pages(store, found, repeat.summary(RESULTS)).items():
+        assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == text, "run `make report`"
 
 
 def test_the_committed_tables_are_what_the_committed_rows_say(found, tmp_path):
@@ -81,8 +96,8 @@ def test_readmes_numbers_are_the_reports(store, found):
     assert with_numbers(text, found, line, path) == text, "run `make report`"
 
 
-def test_every_picture_of_the_report_is_committed():
-    report = (RESULTS / "report.md").read_text(encoding="utf-8")
-    names = {part.split(")")[0].split('"')[0] for part in report.split("plots/")[1:]}
+def test_every_picture_of_the_pages_is_committed():
+    text = "".join(path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md"))
+    names = {part.split(")")[0].split('"')[0] for part in text.split("plots/")[1:]}
     assert names
     assert [name for name in sorted(names) if not (RESULTS / "plots" / name).is_file()] == []

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench import ways
 from bench.counting import costs, machine_rates
-from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.experiments import latency
 from bench.experiments.latency.numbers import Timed
 from bench.formatting import percent, si
@@ -43,7 +43,7 @@ class Results:
 
 class Costs(Experiment):
     name = "costs"
-    order = 80
+    page, order = DEPLOYMENT, 80
     code = (*CODE, "bench.counting")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from bench import dependencies, strings, subjects
-from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.formatting import points, ratio, share, time
 from bench.readings import verdict
 from bench.store import Store
@@ -112,7 +112,7 @@ class Results:
 
 class Depth(Experiment):
     name = "depth"
-    order = 65
+    page, order = DEPLOYMENT, 65
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if preset != "full":

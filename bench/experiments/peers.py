@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from bench import plots
-from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
 from bench.formatting import listed, not_run, percent, share, time
 from bench.palette import numbered
 from bench.peer import Peer
@@ -104,7 +104,7 @@ class Results:
 
 class Peers(Experiment):
     name = "peers"
-    order = 70
+    page, order = DEPLOYMENT, 70
     code = ("bench.peer",)
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench import plots, ways
-from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.formatting import time
 from bench.store import Store
 from bench.subjects import CODE, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind, in_turn
@@ -58,7 +58,7 @@ class Results:
 
 class Throughput(Experiment):
     name = "throughput"
-    order = 50
+    page, order = DEPLOYMENT, 50
     code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

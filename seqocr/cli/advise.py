@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seqocr.advice import Advice, Study
     from seqocr.statistics import Value
 
-_MOST = 1000  # lines whose images are read: more say no more
+_MOST = 1000  # lines whose images are read, about: more say no more
 
 
 def advise(
@@ -34,7 +34,8 @@ def advise(
 
     study, reader = advice.Study.load(), load_reader(weights, device, engine)
     lines = LineFolder(data, charset=reader.charset, skip=skip)
-    read = evaluation.predict(reader, _First(lines, _MOST), ["ctc" if "ctc" in reader.variants() else "parallel"])
+    sample = lines if len(lines) <= _MOST else lines.split(_MOST / len(lines), "advise")[1]
+    read = evaluation.predict(reader, sample, ["ctc" if "ctc" in reader.variants() else "parallel"])
     symbols = 1 - min(1.0, evaluation.character_error_rate(read))
     found = advice.advise([line.text for line in lines.lines], reader.charset, symbols, study)
     console = Console()
@@ -47,19 +48,6 @@ def advise(
     if found.cell is not None:
         console.print(_heads(found, study))
     console.print(Text(f"{found.head or 'No advice'}: {found.because}", style="bold"))
-
-
-class _First:
-    """The first lines of a folder."""
-
-    def __init__(self, lines: object, most: int) -> None:
-        self.lines, self.most = lines, most
-
-    def __len__(self) -> int:
-        return min(self.most, len(self.lines))  # type: ignore[arg-type]
-
-    def batch(self, indices: range) -> tuple[list[object], list[str]]:
-        return self.lines.batch(indices)  # type: ignore[attr-defined]
 
 
 def _labels(found: Advice, folder: str) -> Table:

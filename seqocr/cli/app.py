@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 import seqocr
+from seqocr.cli.advise import advise
 from seqocr.cli.average import average
 from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
@@ -22,6 +23,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "read": read,
     "export": export,
+    "advise": advise,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

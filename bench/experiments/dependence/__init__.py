@@ -17,9 +17,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.experiments.dependence import page, study
+from bench.experiments.dependence import cost, page, pictures, study
 from bench.experiments.dependence.design import Size
-from bench.experiments.dependence.numbers import Again, Results
+from bench.experiments.dependence.numbers import ONE_PASS, Again, Results
 from bench.store import Store
 from seqocr.progress import Reporter
 
@@ -49,6 +49,9 @@ _AGAIN = {
 }
 
 
+_CELL = "dependence-cell"
+
+
 class Dependence(Experiment):
     name = "dependence"
     order = 1
@@ -58,7 +61,7 @@ class Dependence(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if study_of(bench.store) is None:
             return []  # there is nothing to compare it with
-        return [Part("dependence-cell", _AGAIN[preset], heads=("ar", "parallel"), weights=(bench.task,))]
+        return [Part(_CELL, _AGAIN[preset], heads=("ar", "parallel"), weights=(bench.task,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings: Settings = part.settings
@@ -74,14 +77,16 @@ class Dependence(Experiment):
         if found is None:
             return None
         again = None
-        if stored(store, self.name):
-            rows, about = store.read("dependence-cell"), store.facts("dependence-cell")["about"]
+        if _CELL in stored(store, self.name):
+            rows, about = store.read(_CELL), store.facts(_CELL)["about"]
             again = Again(about["law"], about["damage"], about["steps"], rows)
         facts = found.facts("study")
-        return Results(found.read(study.READINGS), size_of(facts), facts, again)
+        return Results(found.read(study.READINGS), size_of(facts), facts, again, cost.of(found))
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}
         return {
+            **timed,
             "dependence": page.table_of(results),
             "dependence_claims": results.family,
             "dependence_likelihoods": results.likelihoods(),
@@ -90,8 +95,8 @@ class Dependence(Experiment):
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         return {
-            "dependence": partial(page.dependence_plot, results),
-            "likelihoods": partial(page.likelihoods_plot, results),
+            "dependence": partial(pictures.dependence_plot, results),
+            "likelihoods": partial(pictures.likelihoods_plot, results),
         }
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:

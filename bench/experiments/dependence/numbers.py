@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
+from bench.experiments.dependence.cost import Cost
 from bench.experiments.dependence.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
 from bench.experiments.dependence.reading import SLOTS
 from seqocr.data.labels import LAWS
@@ -41,12 +44,14 @@ class Results:
     size: of the study.
     facts: preset, environment, commit, seconds.
     again: the cell that was measured again, if one was.
+    cost: what ways to decode take, if they were timed.
     """
 
     rows: pd.DataFrame
     size: Size
     facts: dict[str, Any]
     again: Again | None = None
+    cost: Cost | None = None
 
     @cached_property
     def main(self) -> pd.DataFrame:
@@ -88,16 +93,40 @@ class Results:
         """Exact match of one way minus another's, on the same strings of each seed."""
         return replicated(self.exact(cell, way) - self.exact(cell, other), MARGIN, self._sampled(cell, way, other))
 
+    def together(self, cells: Sequence[Cell], way: str) -> np.ndarray:
+        """(seeds,) exact match, the mean over cells, of the seeds that all of them have."""
+        count = min(self.size.seeds[cell[0]] for cell in cells)
+        found: np.ndarray = np.mean([self.exact(cell, way)[:count] for cell in cells], axis=0)
+        return found
+
+    def ahead(self, cells: Sequence[Cell], way: str, other: str) -> Value:
+        """Exact match of one way minus another's, the mean over cells."""
+        return mean(self.together(cells, way) - self.together(cells, other))
+
     def _sampled(self, cell: Cell, way: str, other: str) -> float:
         """The standard error of the mean difference that the choice of strings alone makes (McNemar's variance)."""
-        found = [self.main.loc[(*cell, name), ["right", "strings"]].to_dict("records") for name in (way, other)]
-        variances = []
-        for one, two in zip(*found, strict=True):
-            n = one["strings"]
-            a, b = (np.unpackbits(np.frombuffer(bytes.fromhex(x["right"]), np.uint8), count=n) for x in (one, two))
-            apart = a.astype(int) - b
-            variances.append(apart.var() / n)
+        variances = [(a - b).var() / len(a) for a, b in self._right(cell, way, other)]
         return float(np.sqrt(np.sum(variances)) / len(variances))
+
+    def _right(self, cell: Cell, way: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each seed, which strings each way read right: 1 or 0."""
+        found = [self.main.loc[(*cell, name), ["right", "strings"]].to_dict("records") for name in (way, other)]
+        return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
+
+    def seen_by_one_seed(self) -> tuple[int, int]:
+        """Of the differences that the claims found, how many one seed alone would have shown, the first, and how many
+        there are. Over the strings of one seed McNemar's test does not know that another training might differ."""
+        rows = self.family.to_dict("records")
+        gaps, p_values = [], []
+        for row in rows:
+            a, b = self._right((row["law"], row["read"], row["damage"]), AR, row["other"])[0]
+            gaps.append(float((a - b).mean()))
+            one, two = int(((a - b) > 0).sum()), int(((a - b) < 0).sum())
+            p_values.append(float(binomtest(one, one + two).pvalue) if one + two else 1.0)
+        adjusted = holm(p_values)
+        found = [row["verdict"] in ("better", "worse") for row in rows]
+        alike = [gap * row["difference"] > 0 for gap, row in zip(gaps, rows, strict=True)]
+        return int((np.array(found) & np.array(alike) & (adjusted < 0.05)).sum()), sum(found)
 
     @cached_property
     def family(self) -> pd.DataFrame:
@@ -136,21 +165,22 @@ class Results:
         found = rows[here & (rows["other"] == other)]
         return "" if found.empty else str(found["verdict"].iloc[0])
 
-    def captured(self, way: str, floor: str = MARGINAL) -> Value:
+    def captured(self, way: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
         """Share of the joint reader's lead over another ideal reader that a way makes: 0 is that one's exact match, 1
         the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
 
         Args:
             floor: `MARGINAL`, and the lead is G; `LOCAL`, and it is all that knowing the law is worth.
+            cells: of those; none: all of them.
         """
-        chosen = self.worthwhile(floor)
-        least = min(self.size.seeds[cell[0]] for cell in chosen)
-        got, there = np.zeros(least), np.zeros(least)
-        for cell in chosen:
-            below = self.exact(cell, floor)[:least]
-            got += self.exact(cell, way)[:least] - below
-            there += self.exact(cell, JOINT)[:least] - below
-        return mean(got / there)
+        chosen = self.worthwhile(floor) if cells is None else cells
+        below = self.together(chosen, floor)
+        return mean((self.together(chosen, way) - below) / (self.together(chosen, JOINT) - below))
+
+    def unlearned(self) -> list[str]:
+        """Laws of whose worth `ar` makes less than a tenth, where they are worth anything."""
+        cells = {law: [cell for cell in self.worthwhile(LOCAL) if cell[0] == law] for law in self.laws}
+        return [law for law, there in cells.items() if there and self.captured(AR, LOCAL, there).estimate < 0.1]
 
     def worthwhile(self, floor: str = MARGINAL) -> list[Cell]:
         """The cells where the joint reader is expected to lead by `SEEN` at least, the largest lead first. What is
@@ -196,6 +226,12 @@ class Results:
             found = mean(table["exact"])
             rows.append({"trained": trained, "damage": damage, "way": way, "seeds": found.n, **found.columns("exact")})
         return pd.DataFrame(rows)
+
+
+def _bits(row: dict[str, Any]) -> np.ndarray:
+    packed = np.frombuffer(bytes.fromhex(row["right"]), np.uint8)
+    found: np.ndarray = np.unpackbits(packed, count=row["strings"]).astype(int)
+    return found
 
 
 def _ablation(training: Training) -> str:

@@ -8,23 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import TwoSlopeNorm
-from matplotlib.figure import Figure
 
-from bench import plots
 from bench.experiment import Section
+from bench.experiments.dependence.cost import Cost
+from bench.experiments.dependence.decisions import CTC_FORM, FORM, decisions, verified
 from bench.experiments.dependence.design import BASE_LAW, LENGTH
-from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, SEEN, Cell, Results
+from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGIN, ONE_PASS, SEEN, Cell, Results
 from bench.experiments.dependence.reading import SLOTS
-from bench.formatting import listed, percent, points
-from bench.palette import numbered
+from bench.formatting import listed, percent, points, ratio
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
 from seqocr.data.labels import LAWS
 from seqocr.statistics import Value
 
-FORM = f"{ONE_PASS} + form"
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}
-_SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
 # Of the ways in the table of shares, and what a pass of each is.
 _WAYS = {
     "ar": "a pass a symbol",
@@ -35,17 +31,74 @@ _WAYS = {
     "refine-0": "",
     "refine": "",
     "refine-2": "",
-    "parallel + form": "and exact decoding",
-    "ctc + form": "and exact decoding",
-    "ideal joint": "and exact decoding; learned independent digits, knows the law",
+    FORM: "and exact decoding",
+    CTC_FORM: "and exact decoding",
+    JOINT: "and exact decoding; learned independent digits, knows the law",
 }
 
 
 def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     """The map, and one table: which head for which strings."""
-    words = [_setting(results), _found(results), _map_words(), _caveats(results, everything), _again(results)]
-    text = " ".join(filter(None, [*words, "Every cell: `tables/dependence.csv`."]))
+    paragraphs = [
+        [headline(results), _equal(results), _counts(results)],
+        [_reading_the_table(results, everything), _map_words()],
+        [_setting(results), _caveats(results, everything), _again(results), "Every cell: `tables/dependence.csv`."],
+    ]
+    text = "\n\n".join(" ".join(filter(None, words)) for words in paragraphs)
     return Section("When does autoregression pay?", text, "dependence", decisions(results))
+
+
+def headline(results: Results) -> str:
+    """Where `ar` is ahead the most, what is left of it beside a decoder as deep, and where it falls behind."""
+    family = results.family[results.family["other"] == ONE_PASS]
+    said = []
+    for row in family[family["verdict"] == "better"].nlargest(1, "difference").to_dict("records"):
+        cell: Cell = (row["law"], row["read"], row["damage"])
+        said.append(
+            f"Where symbols depend on each other and the image is damaged, `{AR}` reads up to {_gap(row)} points more "
+            f"than `{ONE_PASS}` (`{cell[0]}`, {cell[2]})."
+        )
+        beside = {
+            SLOTS: "which takes symbols as independent with a decoder as deep",
+            FORM: "one pass and exact decoding under the form",
+        }
+        ahead = [
+            f"{points(results.gap(cell, AR, other).difference)} beside `{other}`, {what}"
+            for other, what in beside.items()
+            if other in results.ways
+        ]
+        said.append(f"That is {listed(ahead)}." if ahead else "")
+    for row in family[family["verdict"] == "worse"].nsmallest(1, "difference").to_dict("records"):
+        where = f"`{row['law']}`, {row['damage']}"
+        if row["law"] != row["read"]:
+            where = f"independent digits, {row['damage']}, after learning `{row['law']}`"
+        said.append(f"Where the law has changed, it reads up to {_gap(row)} points fewer ({where}).")
+    return " ".join(filter(None, said)) or f"In no cell is `{AR}` shown to be better or worse than `{ONE_PASS}`."
+
+
+def _gap(row: Mapping[str, Any]) -> str:
+    return f"{abs(row['difference']) * 100:.1f}"
+
+
+def _reading_the_table(results: Results, everything: Mapping[str, Any]) -> str:
+    said = (
+        "The table has exact match over all damaged cells of a kind, or over all clean ones, and the cheapest way that "
+        f"reads within {percent(MARGIN, 0)} of the best, with the points by which it leads `{ONE_PASS}`. "
+        f"`{FORM}` is the readings of `{ONE_PASS}`, decoded exactly under the law that it learned."
+    )
+    if latency := everything.get("latency"):
+        timed = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+        own = verified(results)
+        costs = [
+            f"`{way}` {timed.speedup(ONE_PASS, way, TASK_LENGTH).estimate:.2f} times"
+            for way in dict.fromkeys((AR, own))
+            if way in timed.variants
+        ]
+        said += (
+            f" From image to text, {listed(costs)} as long as `{ONE_PASS}` ({timed.subject.label}, n = {TASK_LENGTH})"
+            + (", where drafts are right." if own != AR else ".")
+        )
+    return said
 
 
 def gains(results: Results) -> Section:
@@ -58,90 +111,56 @@ def gains(results: Results) -> Section:
         "string. G, joint minus marginal, is all that writing symbols one after another can gain; joint minus local is "
         f"all that the law is worth. The table has each way's shares of both, over the {len(results.worthwhile())} and "
         f"{len(results.worthwhile(LOCAL))} cells where they are {percent(SEEN, 0)} or more. Below 0 a way reads less "
-        f"than the lower reader. What each image says by itself, the ideal readers take from a `{ONE_PASS}` head that "
-        f"learned independent digits. {_ablations(results)}"
+        f"than the lower reader. {_none_of_g(results)} {_direction(results)} "
+        f"What each image says by itself, the ideal readers take from a `{ONE_PASS}` head that learned "
+        f"independent digits. {_ablations(results)}"
     ).rstrip()
     return Section("What there is to gain, and who gains it", text, "likelihoods", _shares(results))
 
 
+def _none_of_g(results: Results) -> str:
+    if not results.worthwhile() or results.captured(AR).high > 0:
+        return ""
+    return (
+        f"`{AR}` makes nothing of G: it does not reach the marginal reader. What it is ahead by is the law itself, "
+        "learned better."
+    )
+
+
+def _direction(results: Results) -> str:
+    """Whether writing from left to right shows."""
+    ends = [damage for damage in results.size.damages if damage.startswith(("erased first", "erased last"))]
+    there = [end for end in ends if any(cell[2] == end for cell in results.worthwhile(LOCAL))]
+    ways = [way for way in (AR, "refine-2", FORM) if way in results.ways]
+    if not there:
+        return ""
+    said = []
+    for end in there:
+        cells = [cell for cell in results.worthwhile(LOCAL) if cell[2] == end]
+        shares = [f"`{way}` {_percent(results.captured(way, LOCAL, cells))}" for way in ways]
+        said.append(f"{end}, {listed(shares)}")
+    return f"By where the damage is, of what the law is worth: {'; '.join(said)}."
+
+
 def shift(results: Results) -> Section:
-    """What a learned law costs where it does not hold."""
+    """What a learned law costs where it does not hold: one row a law, the damage that costs most."""
     rows = []
     for law in results.laws:
         if law == BASE_LAW:
             continue
-        for damage in _ends(results.size.shifted):
-            row = {"learned": f"`{law}`", "damage": damage}
-            row |= {f"`{way}`": points(results.price(law, way, damage)) for way in _heads(results)}
-            rows.append(row)
+        damage = min(results.size.shifted, key=lambda damage: results.price(law, AR, damage).estimate)
+        row = {"learned": f"`{law}`", "damage": damage}
+        rows.append(row | {f"`{way}`": points(results.price(law, way, damage)) for way in _heads(results)})
     text = (
         "Exact match on independent digits after learning strings of another law, minus that after learning "
-        f"independent digits, on the same images, in points. {_backfire(results)}"
+        "independent digits, on the same images, in points; of the damages that were tried, the one that costs "
+        f"`{AR}` most. {_backfire(results)}"
     )
-    table = pd.DataFrame(rows)
-    return Section("What a learned law costs where it does not hold", text, None, table.head(12))
-
-
-def decisions(results: Results) -> pd.DataFrame:
-    """Strings like these: use this, because of that, at this cost."""
-    base: Cell = (BASE_LAW, BASE_LAW, results.size.damages[0])
-    rows = [
-        {
-            "strings": "independent digits, such as meter readings",
-            "use": f"`{ONE_PASS}` or `ctc`",
-            "because": f"`{AR}` minus `{ONE_PASS}`: {points(results.gap(base).difference)} points; nothing to gain",
-            "passes": "1",
-        }
-    ]
-    if there := results.worthwhile(LOCAL) or results.worthwhile():
-        best = max(there, key=lambda cell: results.gap(cell).difference.estimate)
-        rows.append(
-            {
-                "strings": f"of a form that you know, hard to read (`{best[0]}`, {best[2]})",
-                "use": f"`{ONE_PASS}` and exact decoding under the form",
-                "because": f"{points(results.gap(best, FORM, ONE_PASS).difference)} points over the head alone",
-                "passes": "1",
-            }
-        )
-        rows.append(
-            {
-                "strings": f"of a form that only the data know, hard to read (`{best[0]}`, {best[2]})",
-                "use": f"`{AR}`, verified",
-                "because": " and ".join(
-                    f"{points(results.gap(best, AR, other).difference)} points over `{other}`"
-                    for other in results.others
-                ),
-                "passes": f"{results.mean(best, 'passes', _verified(results)):.2f}",
-            }
-        )
-    law, damage = min(
-        ((law, damage) for law in results.laws if law != BASE_LAW for damage in results.size.shifted),
-        key=lambda key: results.price(key[0], AR, key[1]).estimate,
-    )
-    rows.append(
-        {
-            "strings": "of a form that may change after training",
-            "use": "a head trained on independent digits",
-            "because": (
-                f"`{AR}` that learned `{law}` reads {points(results.price(law, AR, damage))} points of independent "
-                f"digits ({damage})"
-            ),
-            "passes": "1",
-        }
-    )
-    return pd.DataFrame(rows)
-
-
-def _verified(results: Results) -> str:
-    return "ar-verified" if "ar-verified" in results.ways else AR
+    return Section("What a learned law costs where it does not hold", text, None, pd.DataFrame(rows))
 
 
 def _heads(results: Results) -> list[str]:
-    return [way for way in (AR, "ar-1layer", ONE_PASS, "ctc", "refine") if way in results.ways]
-
-
-def _ends(names: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys((names[0], names[-1])))
+    return [way for way in (AR, "ar-1layer", ONE_PASS, "ctc", SLOTS, "refine") if way in results.ways]
 
 
 def _hardest(results: Results) -> str:
@@ -153,43 +172,48 @@ def _hardest(results: Results) -> str:
 
 def _setting(results: Results) -> str:
     size, seeds = results.size, results.size.seeds
+    shown, found = results.seen_by_one_seed()
     return (
         f"Strings of {LENGTH} MNIST digits drawn from {len(seeds)} laws, from independent to nearly determined, under "
         f"{len(size.damages)} damages, clean included. Each law was learned {min(seeds.values())} to "
         f"{max(seeds.values())} times from one base (`tiny`, trained further on damaged independent digits), with new "
         f"heads, all on one encoder; {size.strings:,} test strings a cell and seed. The study took "
-        f"{results.facts.get('seconds', 0) / 3600:.1f} hours."
+        f"{results.facts.get('seconds', 0) / 3600:.1f} hours. The first seed of these laws alone, "
+        f"{sum(count == max(seeds.values()) for count in seeds.values())} of its {len(size.trainings())} trainings, "
+        f"shows {shown} of the {found} differences (McNemar and Holm), and nothing of what another training would give."
     )
 
 
-def _found(results: Results) -> str:
-    """How many cells have which verdict, and the equivalence on clean independent digits."""
+def _equal(results: Results) -> str:
+    """On clean independent digits."""
+    gap = results.gap((BASE_LAW, BASE_LAW, results.size.damages[0]))
+    equal = "equivalent within 1 point (TOST)" if gap.within else "not shown to be equivalent within 1 point"
+    return (
+        f"On clean independent digits, `{AR}` minus `{ONE_PASS}` is {points(gap.difference)} points over "
+        f"{gap.difference.n} seeds: {equal}."
+    )
+
+
+def _counts(results: Results) -> str:
+    """How many cells have which verdict."""
     family, said = results.family, []
     for other in results.others:
         counts = family[family["other"] == other]["verdict"].value_counts()
         found = [f"{what} in {counts.get(verdict, 0)}" for verdict, what in _VERDICTS.items()]
         said.append(f"beside `{other}`, {listed(found)}")
-    median = family["smallest_seen"].median()
-    clean: Cell = (BASE_LAW, BASE_LAW, results.size.damages[0])
-    gap = results.gap(clean)
-    equal = "equivalent within 1 point (TOST)" if gap.within else "not shown to be equivalent within 1 point"
-    slots = (
-        f"`{SLOTS}` has a decoder as deep as that of `{AR}`, and takes symbols as independent. "
-        if SLOTS in results.others
-        else ""
-    )
+    seen = family["smallest_seen"]
     return (
-        f"On clean independent digits, `{AR}` minus `{ONE_PASS}` is {points(gap.difference)} points over "
-        f"{gap.difference.n} seeds: {equal}. {slots}Of the {len(family) // len(results.others)} cells of the laws with "
-        f"most seeds, `{AR}` is: {'; '.join(said)} (t tests over seeds, Holm over all of them; half of the tests would "
-        f"have seen {median * 100:.1f} points)."
+        f"Of the {len(family) // len(results.others)} cells of the laws with most seeds, `{AR}` is: "
+        f"{'; '.join(said)} (t tests over seeds, Holm over all of them; half of the tests would have seen "
+        f"{seen.median() * 100:.1f} points, nine in ten {seen.quantile(0.9) * 100:.1f})."
     )
 
 
 def _map_words() -> str:
     return (
-        f"Colour: points of exact match by which `{AR}` is ahead. Contours: G, all that there is to gain. "
-        "▲ better, ▼ worse, = within 1 point; unmarked: not decided, or a law with too few seeds for a claim."
+        f"In the map, colour is the points of exact match by which `{AR}` is ahead, and contours are G, all that "
+        "there is to gain by reading jointly. ▲ better, ▼ worse, = within 1 point; unmarked: not decided, or a law "
+        "with too few seeds for a claim."
     )
 
 
@@ -240,14 +264,20 @@ def _ablations(results: Results) -> str:
 
 
 def _axis_words(results: Results) -> str:
-    said = []
-    for other, table in results.likelihoods().groupby("other", sort=False):
+    said, unlearned = [], results.unlearned()
+    likelihoods = results.likelihoods()
+    learned = likelihoods[~likelihoods["law"].isin(unlearned)]
+    for other, table in learned.groupby("other", sort=False):
         lost, c = table["nats_lost"].to_numpy(), table["C"].to_numpy()
         if len(table) > 2 and c.any() and lost.any():
             said.append(
                 f"`{other}` loses {lost @ c / (c @ c):.2f} times C (correlation {np.corrcoef(c, lost)[0, 1]:.2f})"
             )
-    return f"Over all cells, {' and '.join(said)}." if said else ""
+    if not said:
+        return ""
+    without = listed([f"`{law}`" for law in unlearned])
+    but = f" but those of {without}, which `{AR}` itself does not learn" if unlearned else ""
+    return f"Over all cells{but}, {' and '.join(said)}. More than C is what a head has not learned of the law."
 
 
 def _shares(results: Results) -> pd.DataFrame:
@@ -259,20 +289,23 @@ def _shares(results: Results) -> pd.DataFrame:
         if way not in results.ways:
             continue
         passes = f"{results.passes(way):.2f}"
-        rows.append(
-            {
-                "way to decode": f"`{way}`",
-                **(
-                    {"share of the law's worth": _percent(results.captured(way, LOCAL))}
-                    if results.worthwhile(LOCAL)
-                    else {}
-                ),
-                "share of G": _percent(results.captured(way)),
-                f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", way)),
-                "passes": f"{passes}, {note}" if note else passes,
-            }
-        )
+        row = {"way to decode": f"`{way}`"}
+        if results.worthwhile(LOCAL):
+            row["share of the law's worth"] = _percent(results.captured(way, LOCAL))
+        row |= {
+            "share of G": _percent(results.captured(way)),
+            f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", way)),
+            "passes": f"{passes}, {note}" if note else passes,
+        }
+        rows.append(row | ({} if results.cost is None else {f"time over `{ONE_PASS}`": _cost(results.cost, way)}))
     return pd.DataFrame(rows)
+
+
+def _cost(cost: Cost, way: str) -> str:
+    """Of exact decoding, the dearest of the forms that were timed."""
+    timed = cost.forms(way.removesuffix(" + form")) if way in (FORM, CTC_FORM) else [way]
+    values = [cost.over(each, ONE_PASS) for each in timed if each in cost.ways]
+    return ratio(max(values, key=lambda value: value.estimate)) if values else ""
 
 
 def _percent(value: Value) -> str:
@@ -294,56 +327,6 @@ def _backfire(results: Results) -> str:
     return (
         f"It costs most with `{way}` after `{law}`, {damage}: {points(worst)} points, and `{ONE_PASS}` {points(other)}."
     )
-
-
-def dependence_plot(results: Results) -> Figure:
-    """`ar` minus each of the others, laws by total correlation (up) against damages (across), with contours of G."""
-    laws, damages = results.laws, list(results.size.damages)
-    cells = [[(law, law, damage) for damage in damages] for law in laws]
-    worth = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
-    figure = Figure(figsize=(10.5, (0.5 * len(laws) + 1.3) * len(results.others) + 0.9), layout="constrained")
-    axes = figure.subplots(len(results.others), squeeze=False, sharex=True)[:, 0]
-    gaps = {
-        other: np.array([[results.gap(cell, AR, other).difference.estimate for cell in row] for row in cells]) * 100
-        for other in results.others
-    }
-    most = max(1.0, *(float(np.abs(each).max()) for each in gaps.values()))
-    for axis, (other, found) in zip(axes, gaps.items(), strict=True):
-        image = axis.imshow(found, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
-        for y, row in enumerate(cells):
-            for x, cell in enumerate(row):
-                colour = "white" if abs(found[y, x]) > 0.6 * most else "black"
-                shown = f"{found[y, x]:+.1f}{_SIGNS[results.verdict(cell, other)]}"
-                axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
-        if min(worth.shape) > 1 and worth.max() > 1:
-            levels = [level for level in (1, 5, 20) if level < worth.max()]
-            lines = axis.contour(worth, levels=levels, colors="#222222", linewidths=0.8)
-            axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
-        axis.set_yticks(range(len(laws)), [f"{law} ({LAWS[law](LENGTH).total_correlation:.1f})" for law in laws])
-        axis.grid(visible=False)
-        axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
-    axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")
-    figure.supylabel("law of the strings (total correlation, nats)", fontsize=10)
-    figure.colorbar(image, ax=list(axes), shrink=0.6, pad=0.01)
-    return figure
-
-
-def likelihoods_plot(results: Results) -> Figure:
-    """What ways that take symbols as independent really lose to `ar`, in nats a string, against C; a look a law."""
-    table = results.likelihoods()
-    figure, axes = plots.panels(len(results.others), 4.8, 4.0)
-    top = max(float(table["C"].max()), 0.1)
-    for axis, other in zip(axes, results.others, strict=True):
-        for place, law in enumerate(results.laws):
-            style = numbered(place)
-            for row in table[(table["law"] == law) & (table["other"] == other)].to_dict("records"):
-                plots.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
-            axis.plot([], [], style.marker, color=style.colour, label=law)
-        axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
-        axis.set_xlabel("C, nats a string")
-        axis.set_ylabel(f"nats that {other} loses to {AR}")
-    axes[0].legend(frameon=False, fontsize=8)
-    return figure
 
 
 def table_of(results: Results) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import ways
+from bench.experiments.dependence.decisions import FORM
 from bench.experiments.dependence.design import LENGTH
 from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, Results
-from bench.experiments.dependence.page import FORM
 from bench.experiments.dependence.study import SHOWN
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
 from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json

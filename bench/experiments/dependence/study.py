@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from bench import dependencies
-from bench.experiments.dependence import reading, training
+from bench.experiments.dependence import cost, reading, training
 from bench.experiments.dependence.design import HEADS, SIZES, Size, Training
 from bench.formatting import listed
 from bench.store import Store, changes, now
@@ -29,6 +29,7 @@ from seqocr.progress import Reporter, progress
 
 READINGS = "readings"
 SHOWN = "full"  # the preset that reports show
+COST = {"smoke": cost.Settings(rounds=2), "full": cost.Settings(rounds=30)}
 # What training runs, besides heads.
 _TRAINING = (
     *("bench.experiments.dependence.design", "bench.experiments.dependence.training", "seqocr.data.labels"),
@@ -68,6 +69,9 @@ def run(preset: str, out: Path, runs: Path) -> Path:
                 reporter.advance(steps=len(here) - len(todo))
                 _timed(kept, partial(_all_of, pool, work, todo, size, runs, reporter))
             _write(preset, kept, size.first(seed + 1), study)
+    timing = COST[preset]
+    with progress(f"study {preset}, times", timing.rounds + timing.warmup) as reporter:  # nothing else runs any more
+        cost.measure(timing, study, reporter)
     return study.folder
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from bench import ways
-from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
 from bench.formatting import digits, listed
 from bench.runtimes import EAGER, runtimes
 from bench.store import Store
@@ -78,7 +78,7 @@ class Results:
 
 class Load(Experiment):
     name = "load"
-    order = 75
+    page, order = DEPLOYMENT, 75
     code = (*CODE, "bench.experiments.load.driver", "bench.runtime", "bench.timer", "seqocr.batching")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

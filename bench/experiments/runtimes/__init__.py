@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench import strings, subjects
-from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.experiments.runtimes import page, reading, timing
 from bench.experiments.runtimes.numbers import Results, agreement, timed
 from bench.runtimes import runtimes
@@ -21,7 +21,7 @@ from seqocr.progress import Reporter
 
 class Runtimes(Experiment):
     name = "runtimes"
-    order = 60
+    page, order = DEPLOYMENT, 60
     code = ("bench.runtime", "bench.runtimes", "bench.strings")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

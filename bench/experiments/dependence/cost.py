@@ -1,0 +1,144 @@
+"""What each way to decode of the study costs: the time from an image to its text, in interleaved rounds."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench import dependencies
+from bench.experiments.dependence.design import HEADS, LENGTH
+from bench.store import Store
+from bench.subjects import TINY, Subject
+from bench.timer import ByRound, Rounds, clock
+from seqocr import constraints, environment, exact
+from seqocr.data.labels import LAWS
+from seqocr.models.base import Decoded
+from seqocr.models.heads import PAIRS
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Value, location, quotient
+
+TABLE = "cost"
+_CODE = ("bench.experiments.dependence.cost", "bench.subjects", "bench.timer", "seqocr.exact", "seqocr.constraints")
+_SEED = 0
+_ONE_PASS = ("parallel", "ctc")  # whose slots, or frames, are decoded under a form
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    laws: under which slots are decoded exactly.
+    repeats: of each way, in a round.
+    """
+
+    rounds: int
+    laws: tuple[str, ...] = ("luhn", "lexicon-100", "markov-0.5")
+    subject: Subject = TINY
+    repeats: int = 3
+    warmup: int = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Attributes:
+    by: seconds by round, of ways to decode.
+    """
+
+    by: ByRound
+
+    @property
+    def ways(self) -> list[str]:
+        return list(self.by.keys)
+
+    def milliseconds(self, way: str) -> Value:
+        return location(self.by(way)[0]).times(1e3)
+
+    def over(self, way: str, other: str) -> Value:
+        both = self.by(way) * 2 if way == other else self.by(way, other)
+        return quotient(*both)
+
+    def forms(self, head: str) -> list[str]:
+        """The ways that decode a one-pass head under a form."""
+        return [way for way in self.ways if way.startswith(f"{head} + ")]
+
+    def table(self, other: str) -> pd.DataFrame:
+        """One row a way."""
+        return pd.DataFrame(
+            {"way": way, **self.milliseconds(way).columns("ms"), **self.over(way, other).columns("over")}
+            for way in self.ways
+        )
+
+
+def under(law: str, head: str) -> str:
+    """The way that decodes a one-pass head under a law."""
+    return f"{head} + {law}"
+
+
+def of(study: Store) -> Cost | None:
+    """What a study's ways to decode take, if they were timed."""
+    return Cost(ByRound(study.read(TABLE), ["way"])) if study.facts(TABLE).get("finished") else None
+
+
+def depends(settings: Settings) -> dict[str, Any]:
+    """What the times depend on, as JSON."""
+    code = dependencies.of_heads((*HEADS, *PAIRS))
+    for module in _CODE:
+        code |= dependencies.of_module(module)
+    return {"settings": json.loads(json.dumps(asdict(settings))), "code": dict(sorted(code.items()))}
+
+
+def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
+    """Time every way to decode, on the CPU, where that is missing or of other code. A visit is one way: it reads one
+    image a few times. Weights are random, and drafts right."""
+    if study.finished(TABLE, depends(settings)):
+        return
+    study.begin(TABLE, depends(settings))
+    device = torch.device("cpu")
+    torch.manual_seed(_SEED)
+    height, width = settings.subject.image_size
+    recognizer = Recognizer.build(settings.subject.preset, HEADS, image_size=(height, width), max_length=LENGTH)
+    recognizer.to(device).eval()
+    for head in recognizer.heads.values():
+        head.write_first_symbol()
+    pixel_values = torch.rand(1, 3, height, width).mul_(2).sub_(1).to(device)
+    works: dict[str, Callable[[torch.Tensor], Any]] = {
+        name: partial(_decoded, decode) for name, decode in recognizer.variants().items()
+    }
+    for law in settings.laws:
+        automaton = constraints.of_law(LAWS[law](LENGTH))
+        for name in _ONE_PASS:
+            allowed = automaton.support if name == "ctc" else automaton  # as the study decodes them
+            works[under(law, name)] = partial(_under_form, recognizer.heads[name], allowed)
+
+    def visit(way: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        with torch.inference_mode():
+            for _ in range(settings.repeats):
+                passes, sample = clock(lambda: works[way](recognizer.encoder(pixel_values)), device)
+                yield {"way": way, "passes": passes, **sample}
+
+    Rounds(study, TABLE, settings.rounds, settings.warmup).measure(list(works), visit, reporter, TABLE)
+    study.add_facts(TABLE, environment=environment.describe())
+    study.finish(TABLE)
+
+
+def _decoded(decode: Callable[..., Decoded], features: torch.Tensor) -> int:
+    found = decode(features, length=LENGTH)
+    _ = found.texts, found.confidences
+    return found.passes
+
+
+def _under_form(head: Any, automaton: constraints.Automaton, features: torch.Tensor) -> int:
+    found: np.ndarray = head.log_probs(features).double().cpu().numpy()
+    if head.name == "ctc":
+        exact.best_ctc(automaton, found)
+    else:
+        exact.best(automaton, found[:, :LENGTH, : automaton.k])
+    return 1

@@ -1,0 +1,67 @@
+"""Which head for which strings: one table, in words, from what was read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bench.experiments.dependence.numbers import AR, MARGIN, ONE_PASS, Cell, Results
+from bench.formatting import listed, percent, points
+
+FORM, CTC_FORM = f"{ONE_PASS} + form", "ctc + form"
+# Kinds of strings, as someone who has to choose a head would name them, and the laws that stand for each.
+_KINDS = {
+    "independent digits": ("uniform", "frequencies"),
+    "with a check digit": ("luhn",),
+    "dates": ("dates",),
+    "chains, where a digit tells of the next": ("markov-0.5", "markov-0.9"),
+    "of a short list": ("lexicon-20", "lexicon-100"),
+}
+# What is advised, in the order of what it costs: of these, the first group that is within the margin of the best.
+_ADVISED = ((ONE_PASS, "ctc"), (FORM, CTC_FORM), (AR,))
+
+
+def decisions(results: Results) -> pd.DataFrame:
+    """One row a kind of strings: what the heads read of damaged images, and what to use."""
+    clean, damaged = results.size.damages[0], results.size.damages[1:]
+    rows = []
+    for kind, laws in _KINDS.items():
+        there = [law for law in laws if law in results.size.seeds]
+        cells: list[Cell] = [(law, law, damage) for law in there for damage in damaged]
+        if cells:
+            rows.append(_decision(results, f"{kind}, damaged ({listed([f'`{law}`' for law in there])})", cells))
+    rows.append(_decision(results, "any of these, clean", [(law, law, clean) for law in results.laws]))
+    shifted = [cell for cell in results.shifted if cell[2] == results.size.shifted[0]]
+    if shifted:
+        what = f"independent digits, {results.size.shifted[0]}, by heads that learned another law"
+        rows.append(_decision(results, what, shifted, holds=False))
+    return pd.DataFrame(rows)
+
+
+def _decision(results: Results, strings: str, cells: list[Cell], holds: bool = True) -> dict[str, str]:
+    ways = [way for way in (ONE_PASS, "ctc", AR, FORM) if way in results.ways]
+    row = {"strings": strings, **{f"`{way}`": percent(results.together(cells, way).mean()) for way in ways}}
+    row["use"] = _advised(results, cells, known=holds)
+    row["or, where only the data know the form"] = _advised(results, cells, known=False) if holds else ""
+    if (own := verified(results)) != AR:
+        row[f"`{own}`, passes"] = f"{np.mean([results.mean(cell, 'passes', own) for cell in cells]):.2f}"
+    return row
+
+
+def _advised(results: Results, cells: list[Cell], known: bool) -> str:
+    """The cheapest way that reads within the margin of the best one, and how far ahead of `parallel` it is."""
+    groups = [
+        [way for way in group if way in results.ways]
+        for group in _ADVISED
+        if known or not set(group) & {FORM, CTC_FORM}
+    ]
+    exact = {way: float(results.together(cells, way).mean()) for group in groups for way in group}
+    least = max(exact.values()) - MARGIN
+    chosen = next(near for group in groups if (near := [way for way in group if exact[way] >= least]))
+    names = " or ".join(f"`{verified(results) if way == AR else way}`" for way in chosen)
+    return names if ONE_PASS in chosen else f"{names}, {points(results.ahead(cells, chosen[0], ONE_PASS))}"
+
+
+def verified(results: Results) -> str:
+    """The way that reads what `ar` reads in the fewest passes."""
+    return "ar-verified" if "ar-verified" in results.ways else AR
