@@ -77,6 +77,11 @@ class Cost:
         )
 
 
+def dearest(cost: Cost, head: str, other: str) -> Value:
+    """A one-pass head with exact decoding, over another way: of the forms that were timed, the one that takes longest."""
+    return max((cost.over(way, other) for way in cost.forms(head)), key=lambda value: value.estimate)
+
+
 def under(law: str, head: str) -> str:
     """The way that decodes a one-pass head under a law."""
     return f"{head} + {law}"

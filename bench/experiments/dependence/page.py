@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.experiment import Section
-from bench.experiments.dependence.cost import Cost
+from bench.experiments.dependence.cost import Cost, dearest
 from bench.experiments.dependence.decisions import CTC_FORM, FORM, decisions, verified
 from bench.experiments.dependence.design import BASE_LAW, LENGTH
 from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGIN, ONE_PASS, SEEN, Cell, Results
@@ -40,7 +40,7 @@ _WAYS = {
 def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     """The map, and one table: which head for which strings."""
     paragraphs = [
-        [headline(results), _equal(results), _counts(results)],
+        [_equal(results), _counts(results)],
         [_reading_the_table(results, everything), _map_words()],
         [_setting(results), _caveats(results, everything), _again(results), "Every cell: `tables/dependence.csv`."],
     ]
@@ -59,21 +59,20 @@ def headline(results: Results) -> str:
             f"than `{ONE_PASS}` (`{cell[0]}`, {cell[2]})."
         )
         beside = {
-            SLOTS: "which takes symbols as independent with a decoder as deep",
+            SLOTS: "a decoder as deep that takes symbols as independent",
             FORM: "one pass and exact decoding under the form",
         }
-        ahead = [
-            f"{points(results.gap(cell, AR, other).difference)} beside `{other}`, {what}"
+        said += [
+            f"Beside `{other}`, {what}, it is {points(results.gap(cell, AR, other).difference)}."
             for other, what in beside.items()
             if other in results.ways
         ]
-        said.append(f"That is {listed(ahead)}." if ahead else "")
     for row in family[family["verdict"] == "worse"].nsmallest(1, "difference").to_dict("records"):
         where = f"`{row['law']}`, {row['damage']}"
         if row["law"] != row["read"]:
             where = f"independent digits, {row['damage']}, after learning `{row['law']}`"
-        said.append(f"Where the law has changed, it reads up to {_gap(row)} points fewer ({where}).")
-    return " ".join(filter(None, said)) or f"In no cell is `{AR}` shown to be better or worse than `{ONE_PASS}`."
+        said.append(f"Where the law has changed, `{AR}` reads up to {_gap(row)} points fewer ({where}).")
+    return " ".join(said) or f"In no cell is `{AR}` shown to be better or worse than `{ONE_PASS}`."
 
 
 def _gap(row: Mapping[str, Any]) -> str:
@@ -303,9 +302,9 @@ def _shares(results: Results) -> pd.DataFrame:
 
 def _cost(cost: Cost, way: str) -> str:
     """Of exact decoding, the dearest of the forms that were timed."""
-    timed = cost.forms(way.removesuffix(" + form")) if way in (FORM, CTC_FORM) else [way]
-    values = [cost.over(each, ONE_PASS) for each in timed if each in cost.ways]
-    return ratio(max(values, key=lambda value: value.estimate)) if values else ""
+    if way in (FORM, CTC_FORM):
+        return ratio(dearest(cost, way.removesuffix(" + form"), ONE_PASS))
+    return ratio(cost.over(way, ONE_PASS)) if way in cost.ways else ""
 
 
 def _percent(value: Value) -> str:
