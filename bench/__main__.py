@@ -77,7 +77,7 @@ def repeat(
 
 @app.command()
 def study(
-    preset: Annotated[str, typer.Option(help="smoke (a minute) or full (hours).")] = "full",
+    preset: Annotated[str, typer.Option(help="smoke (a minute) or full (an hour and a half).")] = "full",
     out: Out = Path("results"),
     runs: Annotated[
         Path | None, typer.Option(help="Where recognizers are kept.", show_default="runs/study-PRESET")

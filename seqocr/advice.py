@@ -19,7 +19,9 @@ from seqocr.structure import Structure, structure_of
 SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
 _PLAIN = ("law", "damage", "total_correlation", "C", "G", "symbols", "passes")  # fields of a cell that JSON has, too
-_WAYS = ("ar", "ar-verified", "parallel", "parallel + form")  # that are advised, and compared in the table
+_FORM = "parallel + form"
+_WAYS = ("ar", "ar-verified", "parallel", _FORM)  # that are advised, and compared in the table
+_MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,14 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
             f"The symbols tell nothing of each other, as far as {structure.strings:,} labels show. {at} `ar` is "
             f"{_points(gap)} points of exact match ahead: it does not pay for its passes."
         )
-    if known and "parallel + form" in cell.exact:
+    if known and _FORM in cell.exact:
         what = " and ".join(structure.forms) or f"a list of {structure.distinct:,} strings"
-        ahead = cell.exact["parallel + form"].estimate - cell.exact["parallel"].estimate
-        return "parallel + form", (
+        ahead = cell.exact[_FORM].estimate - cell.exact["parallel"].estimate
+        said = (
             f"The labels are of a known form ({what}). {at} a one-pass head whose readings are decoded under the form "
-            f"(`seqocr.constraints`, `seqocr.exact`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass."
+            f"(`seqocr.constraints`, `seqocr.exact`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass"
         )
+        return (_FORM, f"{said}.") if ahead >= _MARGIN else ("parallel", f"{said}: the images say enough.")
     if gap.low > 0:
         return (
             "ar-verified",
@@ -163,7 +166,8 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
         )
     return (
         "parallel",
-        f"The symbols depend on each other, but the images say enough. {at} `ar` is {_points(gap)} ahead.",
+        f"The symbols depend on each other ({structure.total_correlation:.2f} nats a string), but not enough to pay. "
+        f"{at} `ar` is {_points(gap)} points of exact match ahead.",
     )
 
 
@@ -171,8 +175,12 @@ def _points(value: Value) -> str:
     return f"{value.estimate * 100:+.1f} ({value.low * 100:+.1f} to {value.high * 100:+.1f})"
 
 
-def shown_ways(cell: Cell) -> tuple[str, ...]:
-    return tuple(way for way in _WAYS if way in cell.exact)
+def shown_ways(found: Advice) -> tuple[str, ...]:
+    """The ways to compare: exact decoding only where there is a form to decode under."""
+    if found.cell is None:
+        return ()
+    known = bool(found.structures[0].forms) or found.structures[0].is_list
+    return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _FORM))
 
 
 def as_json(study: Study) -> dict[str, Any]:

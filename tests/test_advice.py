@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seqocr.advice import Advice, Cell, Study, advise, as_json, structures_of
+from seqocr.advice import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
 from seqocr.data.labels import Independent, Law, Lexicon, Luhn, Markov
 from seqocr.errors import InputError
 from seqocr.files import write_json
@@ -79,6 +80,19 @@ def test_a_known_form_is_decoded_under(study: Study, law: Law, count: int, neare
     assert found.cell is not None
     assert found.cell.law == nearest
     assert says in found.because
+    assert "parallel + form" in shown_ways(found)
+
+
+def test_a_form_that_gains_nothing_is_not_decoded_under(study: Study) -> None:
+    cells = tuple(replace(each, exact={**each.exact, "parallel + form": value(0.505)}) for each in study.cells)
+    found = given(Luhn(8), 400, replace(study, cells=cells))
+    assert found.head == "parallel"
+    assert "the images say enough" in found.because
+
+
+def test_exact_decoding_is_compared_only_where_there_is_a_form(study: Study) -> None:
+    assert shown_ways(given(Independent(5), 2000, study)) == ("ar", "ar-verified", "parallel")
+    assert shown_ways(given(Independent(5), 31, study)) == ()
 
 
 def test_a_dependence_without_a_form_asks_for_a_verified_draft(study: Study) -> None:

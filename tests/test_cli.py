@@ -448,3 +448,37 @@ def test_average_writes_the_mean_of_runs(run_cli: Run, weights: Path, tmp_path: 
     code, _, err = run_cli("average", weights, tmp_path / "none", "--out", out)
     assert code == 2
     assert err.startswith(f"error: {tmp_path / 'none' / 'config.json'} is missing")
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(400, "In the study: "), (30, "No advice: Not enough data: 10 labels of one length are too few")],
+)
+def test_advice_is_given_or_said_to_need_more(
+    run_cli: Run, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, says: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    folder = own_lines(tmp_path / "lines", count, longest=3)
+    code, out, _ = run_cli("advise", "--data", folder, "--weights", weights)
+    assert code == 0
+    assert "Labels of" in out
+    assert f"of {count} lines" in out
+    assert says in out
+
+
+def test_images_are_sampled_where_there_are_many(
+    run_cli: Run, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqocr.cli.advise._MOST", 60)
+    _, out, _ = run_cli("advise", "--data", own_lines(tmp_path / "lines", 300), "--weights", weights)
+    (count,) = re.findall(r"Images: of (\d+) lines", out)
+    assert 30 < int(count) < 100
+
+
+def test_advice_on_what_is_no_folder_of_lines_is_one_clear_error(run_cli: Run, weights: Path, tmp_path: Path) -> None:
+    assert is_one_clear_error(run_cli("advise", "--data", tmp_path / "nothing", "--weights", weights), "nothing")
+    folder = own_lines(tmp_path / "lines", 5, charset="xyz")
+    code, _, err = run_cli("advise", "--data", folder, "--weights", weights)
+    assert code == 2
+    assert "Traceback" not in err
+    assert "not in the charset" in err

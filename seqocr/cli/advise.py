@@ -77,7 +77,7 @@ def _heads(found: Advice, study: Study) -> Table:
     table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))
     for column in ("way to decode", "exact match", "passes", "time over parallel"):
         table.add_column(column, justify="left" if column == "way to decode" else "right")
-    for way in shown_ways(found.cell):
+    for way in shown_ways(found):
         cost = study.cost.get(way)
         table.add_row(
             way, _share(found.cell.exact[way]), f"{found.cell.passes[way]:.2f}", "" if cost is None else _times(cost)

@@ -78,7 +78,7 @@ class Cost:
 
 
 def dearest(cost: Cost, head: str, other: str) -> Value:
-    """A one-pass head with exact decoding, over another way: of the forms that were timed, the one that takes longest."""
+    """A one-pass head with exact decoding, over another way: of the forms that were timed, the longest."""
     return max((cost.over(way, other) for way in cost.forms(head)), key=lambda value: value.estimate)
 
 
