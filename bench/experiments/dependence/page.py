@@ -13,7 +13,7 @@ from bench.experiment import Section
 from bench.experiments.dependence.cost import Cost, dearest
 from bench.experiments.dependence.decisions import CTC_FORM, FORM, decisions, verified
 from bench.experiments.dependence.design import BASE_LAW, LENGTH
-from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGIN, ONE_PASS, SEEN, Cell, Results
+from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
 from bench.experiments.dependence.reading import SLOTS
 from bench.formatting import listed, percent, points, ratio
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH
@@ -33,6 +33,7 @@ _WAYS = {
     "refine-2": "",
     FORM: "and exact decoding",
     CTC_FORM: "and exact decoding",
+    MARGINAL: "and exact marginals; learned independent digits, knows the law",
     JOINT: "and exact decoding; learned independent digits, knows the law",
 }
 
@@ -121,8 +122,8 @@ def _none_of_g(results: Results) -> str:
     if not results.worthwhile() or results.captured(AR).high > 0:
         return ""
     return (
-        f"`{AR}` makes nothing of G: it does not reach the marginal reader. What it is ahead by is the law itself, "
-        "learned better."
+        f"Over these cells together `{AR}` makes nothing of G: it does not reach the marginal reader. What it is ahead "
+        "by is the law itself, better learned."
     )
 
 
