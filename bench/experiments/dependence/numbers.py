@@ -60,7 +60,7 @@ class Results:
         rows = self.rows[self.rows["training"].isin(names)]
         return rows.set_index(["law", "read", "damage", "way", "seed"]).sort_index()
 
-    @property
+    @cached_property
     def laws(self) -> list[str]:
         """By what their symbols tell of each other, from nothing on."""
         return sorted(self.size.seeds, key=lambda law: (LAWS[law](LENGTH).total_correlation, law))
@@ -86,8 +86,13 @@ class Results:
         return float(self._column(cell, way, column).mean())
 
     def _column(self, cell: Cell, way: str, column: str) -> np.ndarray:
-        found: np.ndarray = self.main.loc[(*cell, way), column].to_numpy(dtype=float)
+        found: np.ndarray = self._by_cell[(*cell, way)][column].to_numpy(dtype=float)
         return found
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        """`main` by cell and way: looked up very often."""
+        return dict(iter(self.main.groupby(level=[0, 1, 2, 3], sort=False)))
 
     def gap(self, cell: Cell, way: str = AR, other: str = ONE_PASS) -> Replicated:
         """Exact match of one way minus another's, on the same strings of each seed."""
@@ -110,7 +115,7 @@ class Results:
 
     def _right(self, cell: Cell, way: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each seed, which strings each way read right: 1 or 0."""
-        found = [self.main.loc[(*cell, name), ["right", "strings"]].to_dict("records") for name in (way, other)]
+        found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (way, other)]
         return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
 
     def seen_by_one_seed(self) -> tuple[int, int]:
