@@ -14,7 +14,7 @@ from bench.experiments import experiments
 from bench.experiments.dependence.page import headline
 from bench.experiments.latency.numbers import fastest
 from bench.formatting import listed, markdown_table, points, ratio, share, time
-from bench.subjects import SMALL_NATIVE, TASK_LENGTH
+from bench.subjects import TASK_LENGTH
 from seqocr.models.base import Way
 
 _PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
@@ -41,7 +41,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
 def verdict(everything: Mapping[str, Any]) -> str:
     """What answers the project's question, as far as these measurements say."""
     accuracy, latency = everything["accuracy"], everything["latency"]
-    subject = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+    subject = latency.main
     head, (generate, own) = fastest(subject), ways.autoregressive()[:2]
     faster = [
         f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
@@ -75,7 +75,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     """One row a head that people deploy: what it reads, what it takes, how it grows."""
     accuracy, latency = everything["accuracy"], everything["latency"]
     found, rows = ways.ways(), []
-    grown = latency.subjects.get(SMALL_NATIVE.name) or latency.fixed[-1]
+    grown = latency.main
     for way in ways.deployed():
         row = {
             "head": f"`{way}`, {_passes(found[way])}",

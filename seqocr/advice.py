@@ -144,14 +144,13 @@ def _law(structure: Structure, known: set[str], study: Study) -> str:
 def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
     """The head, and why."""
     gap = cell.gap
-    known = structure.forms or structure.is_list
     at = f"In the study's nearest cell (`{cell.law}`, {cell.damage}),"
     if not structure.depends:
         return "parallel", (
             f"The symbols tell nothing of each other, as far as {structure.strings:,} labels show. {at} `ar` is "
             f"{_points(gap)} points of exact match ahead: it does not pay for its passes."
         )
-    if known and _FORM in cell.exact:
+    if structure.is_known and _FORM in cell.exact:
         what = " and ".join(structure.forms) or f"a list of {structure.distinct:,} strings"
         ahead = cell.exact[_FORM].estimate - cell.exact["parallel"].estimate
         said = (
@@ -179,7 +178,7 @@ def shown_ways(found: Advice) -> tuple[str, ...]:
     """The ways to compare: exact decoding only where there is a form to decode under."""
     if found.cell is None:
         return ()
-    known = bool(found.structures[0].forms) or found.structures[0].is_list
+    known = found.structures[0].is_known
     return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _FORM))
 
 

@@ -64,8 +64,13 @@ class Structure:
         return self.covered >= _LISTED and self.entropy is not None and self.places - self.entropy >= _MATTERS
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is a form to decode under."""
+        return bool(self.forms) or self.is_list
+
+    @property
     def depends(self) -> bool:
-        return self.p_value < 0.05 or bool(self.forms) or self.is_list
+        return self.p_value < 0.05 or self.is_known
 
     @property
     def enough(self) -> bool:

@@ -206,8 +206,10 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
     assert timed.forms(ONE_PASS) == [f"{ONE_PASS} + luhn"]
     assert timed.over(ONE_PASS, ONE_PASS).estimate == 1
     assert set(timed.table(ONE_PASS)["way"]) == set(passes)
-    shown = Results(rows_of(), SIZE, {}, cost=timed)
-    table = EXPERIMENT.sections(shown, {})[1].table
+    shown = Results(rows_of(), SIZE, {}, cost=timed, timed_on="a CPU of 1999")
+    section = EXPERIMENT.sections(shown, {})[1]
+    assert "(tiny 28×140, a CPU of 1999)" in section.text
+    table = section.table
     assert table is not None
     assert table.set_index("way to decode")[f"time over `{ONE_PASS}`"][f"`{ONE_PASS}`"].startswith("1.00")
     assert "dependence_cost" in EXPERIMENT.tables(shown)

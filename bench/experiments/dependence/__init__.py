@@ -81,7 +81,8 @@ class Dependence(Experiment):
             rows, about = store.read(_CELL), store.facts(_CELL)["about"]
             again = Again(about["law"], about["damage"], about["steps"], rows)
         facts = found.facts("study")
-        return Results(found.read(study.READINGS), size_of(facts), facts, again, cost.of(found))
+        timed_on = found.facts(cost.TABLE).get("environment", {}).get("cpu", "")
+        return Results(found.read(study.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}

@@ -45,6 +45,7 @@ class Results:
     facts: preset, environment, commit, seconds.
     again: the cell that was measured again, if one was.
     cost: what ways to decode take, if they were timed.
+    timed_on: the CPU on which they were.
     """
 
     rows: pd.DataFrame
@@ -52,6 +53,7 @@ class Results:
     facts: dict[str, Any]
     again: Again | None = None
     cost: Cost | None = None
+    timed_on: str = ""
 
     @cached_property
     def main(self) -> pd.DataFrame:

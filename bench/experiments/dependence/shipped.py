@@ -12,7 +12,7 @@ from bench.experiments.dependence.decisions import FORM
 from bench.experiments.dependence.design import LENGTH
 from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, Results
 from bench.experiments.dependence.study import SHOWN
-from bench.subjects import SMALL_NATIVE, TASK_LENGTH
+from bench.subjects import TASK_LENGTH
 from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json
 from seqocr.data.labels import LAWS
 from seqocr.errors import InputError
@@ -43,7 +43,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
                 _rounded(results.gap(cell).difference),
             )
         )
-    timed = everything["latency"].subjects.get(SMALL_NATIVE.name) or everything["latency"].fixed[-1]
+    timed = everything["latency"].main
     cost = {
         way: _rounded(timed.speedup(ONE_PASS, way, TASK_LENGTH))
         for way in there

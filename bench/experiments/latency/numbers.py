@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench import ways
-from bench.subjects import TASK_LENGTH, Subject
+from bench.subjects import SMALL_NATIVE, TASK_LENGTH, Subject
 from bench.timer import ByRound
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of
@@ -80,6 +80,11 @@ class Results:
     def fixed(self) -> list[Timed]:
         """Those whose image does not grow."""
         return [timed for timed in self.subjects.values() if not timed.subject.grows]
+
+    @property
+    def main(self) -> Timed:
+        """The subject whose numbers stand for all in words: TrOCR's size at the lines' own shape, if it was timed."""
+        return self.subjects.get(SMALL_NATIVE.name) or self.fixed[-1]
 
 
 def timed(subject: Subject, rows: pd.DataFrame) -> Timed:

@@ -58,7 +58,7 @@ def growth(results: Results) -> Section:
             row[f"n = {max(t.lengths)} over n = {min(t.lengths)}, {t.subject.label}"] = ratio(t.flatness(variant))
         rows.append(row)
     worst = max(t.flatness(head).estimate for t in results.fixed for head in ways.one_pass())
-    of = results.subjects.get(SMALL_NATIVE.name) or results.fixed[-1]
+    of = results.main
     own, n = ways.autoregressive()[-1], _DRAFTED if _DRAFTED in of.lengths else max(of.lengths)
     checked = "; ".join(
         f"{n} symbols take `{name}` {ratio(of.decodes(name, own, n))} times as long as `{own}`"
