@@ -17,6 +17,7 @@ from seqocr.train.config import Source
 
 if TYPE_CHECKING:
     from seqocr.reader import Reader
+    from seqocr.runtimes.quick import QuickReader
 
 
 def option(f: Field[Any], group: str | None = None) -> Any:
@@ -43,6 +44,13 @@ Weights = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
+
+Pattern = Annotated[str | None, typer.Option(help="Only texts that match this regular expression, as a whole.")]
+Check = Annotated[
+    str | None,
+    typer.Option(help="Only texts whose check digit is right: luhn, mod97, damm, ean, iso7064.mod_11_10 ..."),
+]
+Lexicon = Annotated[Path | None, typer.Option(help="Only texts of this file, one a line.")]
 
 
 def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -160,3 +168,12 @@ def load_reader(weights: str | None, device: str, engine: str) -> Reader:
 
     reader = load(weights_path(weights), engine)
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
+
+
+def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | QuickReader:
+    """`load_reader`, but exported graphs, and the shipped weights, which come as such too, are read without torch."""
+    from seqocr.runtimes.quick import QuickReader, graphs_of, reads_quickly
+
+    if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_of(weights), head):
+        return QuickReader(directory)
+    return load_reader(weights, device, engine)

@@ -4,101 +4,166 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import Device, Engine, Weights, load_reader
+from seqocr.cli.options import Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 if TYPE_CHECKING:
+    from seqocr.answers import Answer, Asked
     from seqocr.reading import Reading
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
+MOST_TEXTS = 100  # of a line
 
 
 def read(
     images: Annotated[list[str], typer.Argument(help="Line images, folders of them, or patterns.")],
     weights: Weights = None,
     head: Annotated[str, typer.Option(help="Which head reads.")] = "parallel",
-    form: Annotated[
+    output: Annotated[
         str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
     ] = None,
     min_confidence: Annotated[float, typer.Option(help="Leave the text empty where confidence is below.")] = 0.0,
+    pattern: Pattern = None,
+    check: Check = None,
+    lexicon: Lexicon = None,
+    top: Annotated[int, typer.Option(help="How many texts of each line, the likeliest first.")] = 1,
+    symbols: Annotated[
+        bool, typer.Option("--symbols", help="Also how sure each symbol is, and where it stands.")
+    ] = False,
+    width: Annotated[int, typer.Option(help="Beginnings kept while the ar head is searched for forms or texts.")] = 8,
     batch: Annotated[int, typer.Option(help="Images read at once.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
     r"""Read line images, dark on light or light on dark, and print file, text and confidence.
 
+    With --pattern, --check or --lexicon the text is the likeliest of that form, and confidence its probability among
+    those; where no text of the form fits a line, the text is empty. --top gives further texts.
+
     Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
     In names, bytes that are no UTF-8 are written as \xff, and control characters as \n (in JSON, as JSON has them).
     """
     from seqocr.reading import image_files, read_files
 
-    if form not in (None, "table", "json", "csv"):
-        raise InputError(f"--format {form}: choose table, json or csv")
+    if output not in (None, "table", "json", "csv"):
+        raise InputError(f"--format {output}: choose table, json or csv")
     check_bounds("--batch", batch, 1, MOST_AT_ONCE)
     check_bounds("--min-confidence", min_confidence, 0, 1)
+    check_bounds("--top", top, 1, MOST_TEXTS)
+    check_bounds("--width", width, 1, MOST_AT_ONCE)
     paths = image_files(images)
+    reader = load_quickly(weights, head, device, engine)
+    asked: Asked | None = None
+    if symbols or top > 1 or not (pattern is None and check is None and lexicon is None):
+        from seqocr.answers import Asked
+        from seqocr.forms import form_of
+
+        form = form_of(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
+        asked = Asked(head, form, top, width)
+    more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
     unread = 0
 
     def readings() -> Iterator[Reading]:
         nonlocal unread
-        for reading in read_files(load_reader(weights, device, engine), paths, head, batch):
+        for reading in read_files(reader, paths, head, batch, asked):
             if reading.problem:
                 unread += 1
                 print(f"error: {reading.problem}", file=sys.stderr)
             else:
                 yield reading if reading.confidence >= min_confidence else replace(reading, text="")
 
-    _PRINTERS[form or ("table" if sys.stdout.isatty() else "tabs")](readings())
+    _PRINTERS[output or ("table" if sys.stdout.isatty() else "tabs")](readings(), more)
     if unread:
         if len(paths) > 1:
             print(f"{unread:,} of {len(paths):,} images could not be read", file=sys.stderr)
         raise typer.Exit(2)
 
 
-def _print_table(readings: Iterator[Reading]) -> None:
-    table = Table("file", "text", "confidence")
-    for row in map(_row, readings):
+def _print_table(readings: Iterator[Reading], more: list[str]) -> None:
+    table = Table("file", "text", "confidence", *more)
+    for row in _rows(readings, more):
         table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
     Console().print(table)
 
 
-def _print_tabs(readings: Iterator[Reading]) -> None:
-    for row in map(_row, readings):
+def _print_tabs(readings: Iterator[Reading], more: list[str]) -> None:
+    for row in _rows(readings, more):
         print("\t".join(row))
 
 
-def _print_csv(readings: Iterator[Reading]) -> None:
+def _print_csv(readings: Iterator[Reading], more: list[str]) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["file_name", "text", "confidence"])
-    rows.writerows(map(_row, readings))
+    rows.writerow(["file_name", "text", "confidence", *more])
+    rows.writerows(_rows(readings, more))
 
 
-def _row(reading: Reading) -> list[str]:
-    return [shown(reading.file_name), shown(reading.text), f"{reading.confidence:.4f}"]
+def _rows(readings: Iterator[Reading], more: list[str]) -> Iterator[list[str]]:
+    for reading in readings:
+        first = [shown(reading.file_name), shown(reading.text), f"{reading.confidence:.4f}"]
+        yield [*first, *(_MORE[name](reading.answer) for name in more if reading.answer)]
 
 
-def _print_json(readings: Iterator[Reading]) -> None:
+def _others(answer: Answer) -> str:
+    return " ".join(f"{shown(text)}:{p:.4f}" for text, p in answer.others)
+
+
+def _symbols(answer: Answer) -> str:
+    """Each symbol, how sure it is, and the pixels between which it stands."""
+    placed = [
+        "" if symbol.left is None or symbol.right is None else f"@{symbol.left:.0f}-{symbol.right:.0f}"
+        for symbol in answer.symbols
+    ]
+    return " ".join(f"{s.text}:{s.confidence:.4f}{place}" for s, place in zip(answer.symbols, placed, strict=True))
+
+
+_MORE = {"others": _others, "symbols": _symbols}
+
+
+def _print_json(readings: Iterator[Reading], more: list[str]) -> None:
     separator = "["
     ascii_only = "utf" not in sys.stdout.encoding.lower()
     for r in readings:  # as they come: a folder may be large
         # JSON has escapes of its own for control characters, but none for bytes that are no UTF-8.
         name = os.fsencode(r.file_name).decode(errors="backslashreplace")
-        row = {"file_name": name, "text": r.text, "confidence": round(r.confidence, 4)}
+        row: dict[str, Any] = {"file_name": name, "text": r.text, "confidence": round(r.confidence, 4)}
+        if r.answer:
+            row |= _details(r.answer)
         print(separator + json.dumps(row, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")
+
+
+def _details(answer: Answer) -> dict[str, Any]:
+    margin = round(answer.margin, 4) if math.isfinite(answer.margin) else None  # JSON has no infinity
+    return {
+        "fits": answer.fits,
+        "fitting": round(answer.fitting, 4),
+        "margin": margin,
+        "passes": answer.passes,
+        "others": [{"text": text, "confidence": round(p, 4)} for text, p in answer.others],
+        "symbols": [
+            {
+                "text": s.text,
+                "confidence": round(s.confidence, 4),
+                "left": None if s.left is None else round(s.left, 1),
+                "right": None if s.right is None else round(s.right, 1),
+            }
+            for s in answer.symbols
+        ],
+    }
 
 
 _PRINTERS = {"table": _print_table, "tabs": _print_tabs, "csv": _print_csv, "json": _print_json}

@@ -1,5 +1,5 @@
 """From digits, or lines of one's own, to what becomes a batch."""
 
-from seqocr._torchvision import import_torchvision
+from seqocr._torchvision import watch
 
-import_torchvision()  # before anything here imports it
+watch()  # before anything here imports torchvision

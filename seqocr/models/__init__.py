@@ -1,5 +1,5 @@
 """Encoder, heads, and the recognizer that they make."""
 
-from seqocr._torchvision import import_torchvision
+from seqocr._torchvision import watch
 
-import_torchvision()  # before transformers does
+watch()  # before transformers imports torchvision

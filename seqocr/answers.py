@@ -1,0 +1,197 @@
+"""What a line can be read as: the best texts, perhaps of a form, how sure each symbol is, and where it stands."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from seqocr.constraints import Automaton
+from seqocr.errors import InputError
+from seqocr.fitting import Candidate, Found, Frames, Next, Slots, aligned, beam_search
+from seqocr.forms import anything
+
+WIDTH = 8  # beginnings that a search through an autoregressive head keeps
+_ALIGNS = "ctc"  # the head that tells where symbols are
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A symbol of a text.
+
+    Attributes:
+        text: itself.
+        confidence: in [0, 1], that it is right.
+        left, right: where it stands, pixels of the image; borders lie halfway between the middles of neighbours. None
+            where the weights have no `ctc` head, whose frames tell.
+    """
+
+    text: str
+    confidence: float
+    left: float | None = None
+    right: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line's reading.
+
+    Attributes:
+        text: the likeliest that fits; empty where nothing does.
+        confidence: in [0, 1], its probability among the texts that fit; 0 where nothing fits.
+        symbols: one a symbol of the text.
+        others: the next best texts, each with its probability among those that fit.
+        margin: how many times as likely the text is as the next; infinite where no other fits, or none was asked for.
+        fitting: in [0, 1], the probability that the head gives to all texts that fit, together; 1 without a form.
+        fits: whether any text fits.
+        passes: of the decoder.
+    """
+
+    text: str
+    confidence: float
+    symbols: tuple[Symbol, ...]
+    others: tuple[tuple[str, float], ...]
+    margin: float
+    fitting: float
+    fits: bool
+    passes: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of each line.
+
+    Attributes:
+        head: which reads.
+        form: of the text (see `seqocr.forms`); None: any.
+        top: how many texts.
+        width: beginnings kept while an autoregressive head is searched.
+    """
+
+    head: str
+    form: Automaton | None = None
+    top: int = 1
+    width: int = WIDTH
+
+
+class Backend(Protocol):
+    """Who gives evidence: `seqocr.runtimes.quick.QuickReader`, or `Eager`."""
+
+    charset: str
+    max_length: int
+    heads: Any
+
+    def log_probs(self, images: Sequence[Image.Image], head: str) -> np.ndarray:
+        """(B, places, classes) of a one-pass head."""
+
+    def writers(self, images: Sequence[Image.Image], head: str) -> list[Next]:
+        """Of an autoregressive head, what gives the next symbol, a line."""
+
+    def span(self, image: Image.Image) -> float:
+        """Pixels of the image that the whole width of the encoder's input stands for."""
+
+
+def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[Answer]:
+    """Read grey line images.
+
+    Args:
+        reader: a recognizer, or a `QuickReader`.
+
+    Raises:
+        InputError: the head is not part of the reader, or cannot be asked for this.
+    """
+    backend = _backend(reader)
+    if asked.head not in backend.heads:
+        raise InputError(
+            f"head {asked.head!r} cannot be asked for forms, several texts or symbols: choose one of "
+            f"{', '.join(backend.heads)}"
+        )
+    if not images:
+        return []
+    automaton = asked.form or anything(len(backend.charset))
+    count = max(asked.top, 2)  # the second says how much better the first is
+    frames = backend.log_probs(images, _ALIGNS) if _ALIGNS in backend.heads else None
+    if asked.head == "ar":
+        found = [
+            beam_search(
+                following, automaton, len(backend.charset), len(backend.charset) + 1, backend.max_length, count,
+                max(asked.width, count),
+            )
+            for following in backend.writers(images, asked.head)
+        ]  # fmt: skip
+        sure = [f.candidates[0].steps if f.candidates else () for f, _ in found]
+    else:
+        log_probs = frames if asked.head == _ALIGNS and frames is not None else backend.log_probs(images, asked.head)
+        kind = Frames if asked.head == _ALIGNS else Slots
+        read = [kind(automaton, line) for line in log_probs]
+        found = [(line.texts(count), 1) for line in read]
+        sure = [
+            tuple(line.marginals(f.candidates[0].ids)) if isinstance(line, Slots) and f.candidates else ()
+            for line, (f, _) in zip(read, found, strict=True)
+        ]
+    spans = [backend.span(image) for image in images]
+    lines = frames if frames is not None else [None] * len(images)
+    of_line = zip(found, sure, lines, spans, images, strict=True)
+    return [_answer(backend.charset, asked, *each) for each in of_line]
+
+
+def _answer(
+    charset: str,
+    asked: Asked,
+    found: tuple[Found, int],
+    sure: Sequence[float],
+    frames: np.ndarray | None,
+    span: float,
+    image: Image.Image,
+) -> Answer:
+    (texts, passes), spelled = found, lambda candidate: "".join(charset[i] for i in candidate.ids)
+    if not texts.candidates:
+        return Answer("", 0.0, (), (), math.inf, 0.0, False, passes)
+    best = texts.candidates[0]
+    symbols = _symbols(charset, best, sure, frames, span, image.width)
+    others = tuple((spelled(each), texts.confidence(i)) for i, each in enumerate(texts.candidates) if 0 < i < asked.top)
+    # Without a form, what the head gives a text is what it is: a beam has not seen all others.
+    whole = texts if asked.form is not None else Found(texts.candidates, 0.0)
+    others = tuple((text, whole.confidence(i)) for i, (text, _) in enumerate(others, 1))
+    fitting = min(math.exp(texts.log_fitting), 1.0) if asked.form is not None else 1.0
+    return Answer(spelled(best), whole.confidence(), symbols, others, texts.margin, fitting, True, passes)
+
+
+def _symbols(
+    charset: str, best: Candidate, sure: Sequence[float], frames: np.ndarray | None, span: float, width: int
+) -> tuple[Symbol, ...]:
+    places = None
+    if frames is not None:
+        try:
+            places = aligned(frames.astype(np.float64), best.ids)
+        except InputError:  # more symbols than there are frames for
+            places = None
+    if places is None:
+        return tuple(Symbol(charset[i], float(p)) for i, p in zip(best.ids, sure, strict=True))
+    sure = sure or [place.confidence for place in places]
+    per_frame = span / len(frames) if frames is not None else 0.0
+    middles = [(place.first + place.last + 1) / 2 * per_frame for place in places]
+    between = [(a + b) / 2 for a, b in itertools.pairwise(middles)]
+    half = min((b - a) / 2 for a, b in itertools.pairwise(middles)) if between else width / 2
+    borders = [middles[0] - half, *between, middles[-1] + half] if middles else []
+    borders = [min(max(border, 0.0), float(width)) for border in borders]
+    ends = itertools.pairwise(borders)
+    return tuple(
+        Symbol(charset[i], float(p), left, right) for i, p, (left, right) in zip(best.ids, sure, ends, strict=True)
+    )
+
+
+def _backend(reader: Any) -> Backend:
+    if hasattr(reader, "writers"):
+        found: Backend = reader
+        return found
+    if not hasattr(reader, "encoder"):
+        raise InputError("this engine gives texts alone: read with onnxruntime, or with the weights themselves")
+    from seqocr.models.evidence import Eager  # torch is loaded already, since the reader is
+
+    return Eager(reader)

@@ -1,0 +1,154 @@
+"""Lines of digits as people write them: each by one writer, in one hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from seqocr.data.hand import Hand
+from seqocr.data.pen import Pose, posed_bitmaps, posed_tracks
+from seqocr.data.sequences import mixed
+from seqocr.data.sources import Digits
+from seqocr.data.strokes import Strokes
+from seqocr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Digits that lines can be written with, bitmaps or strokes, and who wrote each.
+
+    Attributes:
+        pool: what is drawn.
+        writers: (N,) int64.
+    """
+
+    pool: Digits | Strokes
+    writers: torch.Tensor
+
+    @classmethod
+    def of(cls, pool: Digits | Strokes, writers: torch.Tensor | None = None) -> Glyphs:
+        """A pool with its writers; bitmaps whose writers are not known count as of one."""
+        if writers is None:
+            writers = pool.writers if isinstance(pool, Strokes) else torch.zeros(len(pool), dtype=torch.long)
+        return cls(pool, writers)
+
+    def posed(self, chosen: torch.Tensor, pose: Pose) -> Any:
+        if isinstance(self.pool, Strokes):
+            return posed_tracks(self.pool.tracks[chosen], pose)
+        return posed_bitmaps(self.pool.images[chosen].float() / 255, pose)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Which numbers are written.
+
+    Attributes:
+        length: digits, or (shortest, longest), drawn uniformly.
+        repeats: chance that a digit is the one before it again.
+        round: chance that a number ends in zeros; each further zero before them has a chance of two thirds.
+    """
+
+    length: int | tuple[int, int] = (1, 10)
+    repeats: float = 0.15
+    round: float = 0.15
+
+    def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
+        shortest, longest = (self.length, self.length) if isinstance(self.length, int) else self.length
+        lengths = torch.randint(shortest, longest + 1, (count,), generator=generator)
+        ids = torch.randint(symbols, (count, longest), generator=generator)
+        chance = torch.rand(3, count, longest, generator=generator)
+        again = chance[0] < self.repeats
+        again[:, 0] = False
+        first = torch.where(again, 0, torch.arange(longest)).cummax(1).values
+        ids = ids.gather(1, first)
+        left = lengths[:, None] - 1 - torch.arange(longest)
+        # From the end on, as long as the chances hold.
+        tail = (chance[1].gather(1, left.clamp(min=0)) < 2 / 3) | (left < 0)
+        tail = tail.flip(1).cumprod(1).flip(1).bool() & (chance[2, :, :1] < self.round)
+        tail[:, 0] = False
+        ids = torch.where(tail, 0, ids)
+        return [row[:n] for row, n in zip(ids, lengths.tolist(), strict=True)]
+
+
+class WrittenLines:
+    """Lines to learn from, or to be read: (image, text), each a function of (seed, epoch, index) alone.
+
+    A line is by one writer as far as that writer's digits go: a digit that is not among them is taken from another.
+
+    Args:
+        glyphs: what lines are written with.
+        texts: which numbers; hand: how.
+        count: lines in an epoch.
+    """
+
+    def __init__(
+        self, glyphs: Glyphs, texts: Texts, hand: Hand, *, count: int = 10_000, seed: int = 0, epoch: int = 0
+    ) -> None:
+        if len(glyphs.pool.labels.unique()) < len(glyphs.pool.symbols):
+            raise InputError(f"{glyphs.pool.source} does not have all of {glyphs.pool.symbols!r}: give others")
+        self.glyphs, self.texts, self.hand = glyphs, texts, hand
+        self._again: dict[str, Any] = {"count": count, "seed": seed}
+        self._key = mixed(mixed(seed) ^ epoch)
+        generator = torch.Generator().manual_seed(self._key)
+        labels, symbols = glyphs.pool.labels, len(glyphs.pool.symbols)
+        self._ids = texts.drawn(count, symbols, generator)
+        # A writer is as likely as the digits there are of him.
+        by_line = glyphs.writers[torch.randint(len(labels), (count,), generator=generator)]
+        self._members = _chosen(glyphs.writers, labels, by_line, self._ids, generator)
+
+    def at_epoch(self, epoch: int) -> WrittenLines:
+        return WrittenLines(self.glyphs, self.texts, self.hand, epoch=epoch, **self._again)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they are made of, for the provenance of weights."""
+        pool = self.glyphs.pool
+        writers = len(self.glyphs.writers.unique())
+        return {"source": pool.source, "split": pool.split, "digits": len(pool), "writers": writers}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor], list[str]]:
+        """Many lines at once: images (h_i, w_i) uint8, and their texts."""
+        for index in indices:
+            if not 0 <= index < len(self):
+                raise IndexError(f"index {index} of {len(self)} lines")
+        symbols = self.glyphs.pool.symbols
+        texts = ["".join(symbols[i] for i in self._ids[index].tolist()) for index in indices]
+        chosen = torch.cat([self._members[index] for index in indices])
+        generator, lines, digits = torch.Generator(), [], []
+        for index in indices:
+            generator.manual_seed(mixed(self._key ^ (index + 1)))
+            lines.append(torch.rand(1, self.hand.line_numbers, generator=generator))
+            digits.append(torch.rand(len(self._ids[index]), self.hand.digit_numbers, generator=generator))
+        images = self.hand(lambda pose: self.glyphs.posed(chosen, pose), texts, torch.cat(lines), torch.cat(digits))
+        return images, texts
+
+
+def _chosen(
+    writers: torch.Tensor,
+    labels: torch.Tensor,
+    by_line: torch.Tensor,
+    ids: list[torch.Tensor],
+    generator: torch.Generator,
+) -> list[torch.Tensor]:
+    """Which digits of the pool make each line: of its writer where there are some, else of anyone."""
+    classes = int(labels.max()) + 1
+    kinds = int(writers.max()) + 1
+    key = writers * classes + labels
+    order = key.argsort(stable=True)
+    counts = key.bincount(minlength=kinds * classes)
+    starts = counts.cumsum(0) - counts
+    by_class = labels.argsort(stable=True)
+    of_class = labels.bincount(minlength=classes)
+    class_starts = of_class.cumsum(0) - of_class
+    flat = torch.cat(ids)
+    lengths = [len(row) for row in ids]
+    wanted = torch.repeat_interleave(by_line, torch.tensor(lengths)) * classes + flat
+    pick = torch.rand(len(flat), generator=generator, dtype=torch.float64)
+    own = order[(starts[wanted] + (pick * counts[wanted]).long()).clamp(max=len(order) - 1)]
+    anyone = by_class[class_starts[flat] + (pick * of_class[flat]).long()]
+    return list(torch.where(counts[wanted] > 0, own, anyone).split(lengths))

@@ -1,0 +1,197 @@
+"""Forms, several texts, symbols and their places: of every head, eager and exported."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import lively, small_recognizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from seqocr.answers import Asked, answers
+from seqocr.checkpoints import SHIPPED, load_recognizer
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import embedded_digits
+from seqocr.errors import InputError
+from seqocr.forms import form_of
+from seqocr.models.recognizer import Recognizer
+from seqocr.runtimes.quick import QuickReader
+
+CHARSET = "012"
+HEADS = ("ar", "parallel", "ctc")
+every_head = pytest.mark.parametrize("head", HEADS)
+
+
+def image(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 84), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return lively(small_recognizer(charset=CHARSET, max_length=3), scale=0.4)
+
+
+@pytest.fixture(scope="module")
+def quick(recognizer, tmp_path_factory) -> QuickReader:
+    pytest.importorskip("onnxscript")
+    from seqocr.runtimes.export import export
+
+    directory = tmp_path_factory.mktemp("exported")
+    export(recognizer, directory)
+    return QuickReader(directory)
+
+
+@torch.no_grad()
+def probabilities(recognizer: Recognizer, head: str, line: Image.Image) -> dict[str, float]:
+    """Of all texts, by the heads' own losses: an independent way to the same numbers."""
+    features = recognizer.encode([line])
+    module = recognizer.heads[head]
+    found = {}
+    texts = ["".join(t) for n in range(4) for t in itertools.product(CHARSET, repeat=n)]
+    for text in texts:
+        if head == "parallel":
+            slots = module.log_probs(features)[0].double()
+            ids = [CHARSET.index(s) for s in text] + [3] * (3 - len(text))
+            found[text] = float(slots[range(3), ids].sum().exp())
+        elif head == "ctc":
+            (nats,) = module._nats(module.log_probs(features).double(), [module.ids_of(text)], 0)
+            found[text] = float((-nats).exp())
+        else:
+            found[text] = math.exp(-float(module.loss(features, [text])) * (len(text) + 1))
+    return found
+
+
+FORMS = [None, "[01]{2}", "2.?", "1|0?2", "..."]
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 1000), pattern=st.sampled_from(FORMS))
+@every_head
+def test_answers_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern):
+    line = image(seed)
+    every = probabilities(recognizer, head, line)
+    fitting = {text: p for text, p in every.items() if pattern is None or re.fullmatch(pattern, text)}
+    if head == "ctc" and pattern is None:
+        return  # it can write more symbols than are listed; tests/test_fitting.py has those
+    form = form_of(CHARSET, pattern=pattern)
+    (answer,) = answers(recognizer, [line], Asked(head, form, top=3, width=40))
+    ranked = sorted(fitting, key=lambda text: -fitting[text])
+    assert fitting[answer.text] == pytest.approx(fitting[ranked[0]], rel=1e-3)
+    if pattern is not None:
+        together = sum(fitting.values())
+        assert answer.confidence == pytest.approx(fitting[ranked[0]] / together, rel=1e-3)
+        assert answer.fitting == pytest.approx(min(together, 1), rel=1e-3)
+    else:
+        assert answer.confidence == pytest.approx(fitting[ranked[0]], rel=1e-3)
+    assert [p for _, p in answer.others] == sorted((p for _, p in answer.others), reverse=True)
+    assert len(answer.others) == min(2, len(ranked) - 1)
+    if len(ranked) > 1:
+        assert answer.margin == pytest.approx(fitting[ranked[0]] / fitting[ranked[1]], rel=1e-3)
+    assert answer.passes == 1 if head != "ar" else 1 <= answer.passes <= 4
+
+
+@every_head
+@pytest.mark.parametrize("pattern", FORMS)
+def test_exported_graphs_answer_as_the_weights_do(recognizer, quick, head, pattern):
+    lines = [image(seed) for seed in range(6)]
+    asked = Asked(head, form_of(CHARSET, pattern=pattern), top=2)
+    for a, b in zip(answers(quick, lines, asked), answers(recognizer, lines, asked), strict=True):
+        assert (a.text, [t for t, _ in a.others], a.passes) == (b.text, [t for t, _ in b.others], b.passes)
+        assert (a.confidence, a.fitting) == pytest.approx((b.confidence, b.fitting), abs=1e-4)
+        for x, y in zip(a.symbols, b.symbols, strict=True):
+            assert (x.text, x.confidence) == (y.text, pytest.approx(y.confidence, abs=1e-4))
+            assert (x.left, x.right) == (y.left, y.right)
+
+
+@every_head
+def test_without_a_form_trained_weights_read_what_they_read(head):
+    """Where a head is sure, the likeliest text is the greedy one."""
+    trained = load_recognizer(SHIPPED)
+    images, texts = SequenceMNIST(embedded_digits(), 5).batch(range(40))
+    lines = [Image.fromarray(each.numpy()) for each in images]
+    read = trained.read(lines, head)
+    assert sum(a == b for a, b in zip(read.texts, texts, strict=True)) > 35
+    for answer, text, p in zip(
+        answers(trained, lines, Asked(head)), read.texts, read.confidences.tolist(), strict=True
+    ):
+        if answer.text == text:
+            assert answer.confidence == pytest.approx(p, abs=1e-4)
+        else:
+            assert answer.confidence > p
+        assert answer.text == text or p < 0.5
+        assert min(symbol.confidence for symbol in answer.symbols) >= answer.confidence - 1e-3
+
+
+@every_head
+def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
+    for answer in answers(recognizer, [image(seed).resize((300, 50)) for seed in range(8)], Asked(head)):
+        assert "".join(symbol.text for symbol in answer.symbols) == answer.text
+        assert all(0 <= symbol.confidence <= 1 for symbol in answer.symbols)
+        borders = [x for symbol in answer.symbols for x in (symbol.left, symbol.right)]
+        assert borders == sorted(borders)
+        assert all(0 <= x <= 300 for x in borders)
+
+
+def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
+    line = image(3)
+    (answer,) = answers(recognizer, [line], Asked("parallel"))
+    every = probabilities(recognizer, "parallel", line)
+    assert answer.symbols
+    for t, symbol in enumerate(answer.symbols):
+        there = sum(p for text, p in every.items() if text[t : t + 1] == symbol.text)
+        assert symbol.confidence == pytest.approx(there / sum(every.values()), abs=1e-5)
+
+
+def test_without_a_ctc_head_there_are_no_places():
+    alone = lively(small_recognizer(heads=("parallel",), charset=CHARSET), scale=0.4)
+    (answer,) = answers(alone, [image(1)], Asked("parallel"))
+    assert answer.symbols
+    assert {(symbol.left, symbol.right) for symbol in answer.symbols} == {(None, None)}
+
+
+@every_head
+def test_nothing_fits_is_an_answer(recognizer, head):
+    (answer,) = answers(recognizer, [image(0)], Asked(head, form_of(CHARSET, pattern="[01]{4}")))
+    if head == "ctc":  # which may write more symbols than the others
+        assert answer.fits
+        return
+    assert (answer.text, answer.confidence, answer.fits, answer.symbols) == ("", 0, False, ())
+
+
+def test_a_symbol_is_where_it_is_written():
+    """A recognizer whose frames are as bright as the image there: symbol 0 on dark columns, blank on light ones."""
+    line = np.full((28, 84), 255, np.uint8)
+    line[:, 14:28] = 0
+    line[:, 56:70] = 0
+
+    class Frames:
+        charset, max_length, heads = "0", 3, {"ctc": None}
+
+        def log_probs(self, images, head):
+            dark = np.asarray(images[0].resize((6, 1), Image.Resampling.BOX))[0] < 128
+            return np.log(np.where(dark[:, None], [0.9, 0.1], [0.1, 0.9]))[None]
+
+        def writers(self, images, head):
+            raise AssertionError
+
+        def span(self, image):
+            return float(image.width)
+
+    (answer,) = answers(Frames(), [Image.fromarray(line)], Asked("ctc"))
+    assert answer.text == "00"
+    first, second = answer.symbols
+    assert (first.left, first.right, second.left, second.right) == (0, 42, 42, 84)
+
+
+def test_what_cannot_be_asked_says_so(recognizer):
+    with pytest.raises(InputError, match="choose one of ar, parallel, ctc"):
+        answers(recognizer, [image(0)], Asked("ar-generate"))
+    with pytest.raises(InputError, match="this engine gives texts alone"):
+        answers(object(), [image(0)], Asked("ctc"))
+    assert answers(recognizer, [], Asked("ctc")) == []

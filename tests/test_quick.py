@@ -1,0 +1,152 @@
+"""Exported graphs read without torch: what is loaded, and that it reads what the weights read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import lively, small_recognizer
+from PIL import Image
+
+from seqocr.data.pixels import Fit
+from seqocr.data.processor import Processor
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.runtimes.quick import QuickReader, ctc_log_likelihood, reads_quickly
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+HEADS = ("ar", "parallel", "ctc")
+every_head = pytest.mark.parametrize("head", HEADS)
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    recognizer = small_recognizer(max_length=3)
+    lively(recognizer, scale=0.4)
+    return recognizer
+
+
+@pytest.fixture(scope="module")
+def directory(recognizer, tmp_path_factory) -> Path:
+    from seqocr.runtimes.export import export
+
+    directory = tmp_path_factory.mktemp("exported")
+    export(recognizer, directory)
+    return directory
+
+
+def lines(count: int, seed: int = 0) -> list[Image.Image]:
+    """Of the encoder's own size, so that nothing is resized."""
+    generator = np.random.default_rng(seed)
+    return [Image.fromarray(generator.integers(0, 256, (28, 84), dtype=np.uint8)) for _ in range(count)]
+
+
+@every_head
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_reads_what_the_weights_read(recognizer, directory, head, threads):
+    images = lines(40)
+    theirs = recognizer.read(images, head)
+    assert len(set(theirs.texts)) > 5, "all read alike: the test would show nothing"
+    for some in (images, images[:1], images[:7]):
+        ours = QuickReader(directory, threads).read(some, head)
+        assert ours.texts == theirs.texts[: len(some)]
+        assert np.allclose(ours.confidences, theirs.confidences[: len(some)].numpy(), atol=1e-5)
+        assert ours.passes == theirs.line_passes[: len(some)]
+
+
+@every_head
+def test_no_image_is_no_text(directory, head):
+    found = QuickReader(directory).read([], head)
+    assert (found.texts, len(found.confidences), found.passes) == ([], 0, [])
+
+
+def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp_path):
+    lines(1)[0].save(tmp_path / "line.png")
+    program = f"""
+import sys
+from pathlib import Path
+from seqocr.data.images import load_line
+from seqocr.runtimes.quick import QuickReader
+from seqocr.reading import image_files, read_files
+reader = QuickReader(Path({str(directory)!r}))
+for head in ("ar", "parallel", "ctc"):
+    assert [r.problem for r in read_files(reader, image_files([{str(tmp_path)!r}]), head)] == [""]
+slow = ("torch", "torchvision", "transformers", "pandas", "scipy", "matplotlib", "safetensors", "onnx")
+print([name for name in slow if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+SIZES = [(28, 84), (40, 60), (13, 300), (90, 20), (200, 1), (4, 9000)]
+
+
+@pytest.mark.parametrize("keep_aspect", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_in_the_input_are_the_processors(keep_aspect, size):
+    image = Image.fromarray(np.random.default_rng(0).integers(1, 256, size, dtype=np.uint8))
+    ours = Fit(28, 84, keep_aspect, (0.5,) * 3, (0.25,) * 3)([image])
+    theirs = Processor(28, 84, keep_aspect, (0.5,) * 3, (0.25,) * 3)([image]).numpy()
+    assert ours.shape == theirs.shape
+    assert ((ours == 0) == (theirs == 0)).all()
+    # Torch rounds otherwise than Pillow, by one of 255 at most.
+    assert np.abs(ours - theirs).max() <= 1.01 / 255 / 0.25
+
+
+def test_what_is_not_resized_is_the_same_bit_for_bit():
+    images = lines(3)
+    fields = (28, 84, True, (0.5, 0.4, 0.3), (0.5, 0.6, 0.7))
+    assert np.array_equal(Fit(*fields)(images), Processor(*fields)(images).numpy())
+    assert np.array_equal(Fit(*fields)([np.asarray(images[0])]), Fit(*fields)(images[:1]))
+    with pytest.raises(InputError, match="give \\(h, w\\) uint8"):
+        Fit(*fields)([np.zeros((3, 3))])
+
+
+def test_the_probability_of_a_text_under_ctc_is_torchs():
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(6, 9, 4, generator=generator).log_softmax(2)
+    texts = [[], [0], [1, 1, 1], [0, 1, 2, 0], [2, 2], [0] * 5]
+    ours = ctc_log_likelihood(log_probs.double().numpy(), texts)
+    for line, ids, score in zip(log_probs, texts, ours, strict=True):
+        theirs = -torch.nn.functional.ctc_loss(
+            line[:, None], torch.tensor([ids]), [9], [len(ids)], blank=3, reduction="sum"
+        )
+        assert score == pytest.approx(float(theirs), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: (d / "config.json").unlink(), "config.json"),
+        (lambda d: (d / "config.json").write_text("[]"), "describes no exported graphs"),
+        (lambda d: _with(d, runtime={"name": "onnx", "format": 1, "graphs": {}}), "another version"),
+        (lambda d: (d / "ctc.onnx").unlink(), "ctc.onnx cannot be read"),
+        (lambda d: (d / "ctc.onnx").write_bytes(b"other"), "is not the graph that was written there"),
+    ],
+)
+def test_what_is_not_an_export_says_so(directory, tmp_path, change, said):
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    change(tmp_path)
+    with pytest.raises(InputError, match=said):
+        QuickReader(tmp_path).read(lines(1), "ctc")
+
+
+def _with(directory: Path, **changes: object) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
+    with pytest.raises(InputError, match="no head 'best' among these graphs: they have ar, parallel, ctc"):
+        QuickReader(directory).read(lines(1), "best")
+    assert reads_quickly(directory, "ctc")
+    assert not reads_quickly(directory, "ar-verified")
+    assert not reads_quickly(tmp_path, "ctc")
