@@ -7,14 +7,16 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from PIL import Image
 
+from seqocr.calibration import calibration_of
 from seqocr.data.images import load_line, suffixes
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -75,7 +77,8 @@ def read_files(
 ) -> Iterator[Reading]:
     """Read files in order; those that cannot be read say why.
 
-    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels).
+    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels). Where the weights are
+    calibrated (`seqocr.calibration`), so are confidences, but those among texts of a form.
 
     Args:
         asked: what else is to be said of each line (see `seqocr.answers`).
@@ -83,6 +86,18 @@ def read_files(
     Raises:
         InputError: the reader has no such head.
     """
+    honest = calibration_of(getattr(reader, "provenance", {}), head) if asked is None or asked.form is None else None
+    for reading in _as_they_come(reader, paths, head, batch_size, asked):
+        if honest is None or reading.problem:
+            yield reading
+        else:
+            yield replace(reading, confidence=float(honest(np.array(reading.confidence))))
+
+
+def _as_they_come(
+    reader: Reader | QuickReader, paths: Iterable[Path], head: str, batch_size: int, asked: Asked | None
+) -> Iterator[Reading]:
+    """With the head's own confidences."""
     paths = iter(paths)
     if asked is None and hasattr(reader, "decoder"):
         quick = cast("QuickReader", reader)

@@ -112,8 +112,8 @@ def drawn(strokes: Strokes, text: str, hand: Hand, seed: int = 0) -> torch.Tenso
 
 
 PLAIN = Hand(
-    shade=(1, 1), ink=(1, 1), gradient=0, texture=0, rule=0, noise=0, blur=0, jpeg=(95, 95), invert=0, flagged=0, barred=0,
-    joined=0, grouped=0, separated=0, ended=0, headroom=(0.3, 0.3), margin=(0.3, 0.3),
+    shade=(1, 1), ink=(1, 1), gradient=0, texture=0, rule=0, noise=0, blur=0, jpeg=(95, 95), invert=0, flagged=0,
+    barred=0, joined=0, grouped=0, separated=0, ended=0, headroom=(0.3, 0.3), margin=(0.3, 0.3),
 )  # fmt: skip
 
 

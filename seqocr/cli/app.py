@@ -9,6 +9,7 @@ import typer
 import seqocr
 from seqocr.cli.advise import advise
 from seqocr.cli.average import average
+from seqocr.cli.calibrate import calibrate
 from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "read": read,
     "export": export,
+    "calibrate": calibrate,
     "advise": advise,
 }
 for _name, _command in _COMMANDS.items():

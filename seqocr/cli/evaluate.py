@@ -10,13 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from seqocr.cli.options import (
+    Check,
     DataRoot,
     DataSet,
     Device,
     Engine,
     Level,
+    Lexicon,
     Out,
     OwnLines,
+    Pattern,
     Skip,
     Weights,
     load_reader,
@@ -45,8 +48,16 @@ def evaluate(
     engine: Engine = "onnxruntime",
     data: OwnLines = None,
     skip: Skip = False,
+    pattern: Pattern = None,
+    check: Check = None,
+    lexicon: Lexicon = None,
+    width: Annotated[int, typer.Option(help="Beginnings kept while the ar head is searched for forms.")] = 8,
 ) -> None:
-    """Read held-out strings with every head, and write predictions and metrics as CSV."""
+    """Read held-out strings with every head, and write predictions and metrics as CSV.
+
+    Says how sure to be for 99 % and 99.9 % of accepted lines to be right. With --pattern, --check or --lexicon only
+    texts of that form are read.
+    """
     directory, names, lengths = output_folder(out), parsed_heads(heads) if heads else None, parsed_length(length)
     check_bounds("seed", seed, 0, LARGEST_SEED)
 
@@ -56,6 +67,8 @@ def evaluate(
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits_or_validation
     from seqocr.files import shown, writable, write_csv
+    from seqocr.forms import form_of
+    from seqocr.predicting import acceptance, honest, predict_under
 
     writable(directory)
     recognizer = load_reader(weights, device, engine)
@@ -68,7 +81,11 @@ def evaluate(
         digits = load_digits_or_validation(split, dataset, root)
         lines = SequenceMNIST(digits, lengths, count=count, seed=seed, layout=layout)
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
-    predictions = evaluation.predict(recognizer, lines, names)
+    form = form_of(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
+    if form is None:
+        predictions = honest(evaluation.predict(recognizer, lines, names), getattr(recognizer, "provenance", {}))
+    else:
+        predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, width)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {
@@ -89,4 +106,6 @@ def evaluate(
             row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
         )
     Console().print(table)
+    for line in acceptance(predictions):
+        print(line)
     print(f"tables: {shown(directory)}")

@@ -16,13 +16,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from seqocr.calibration import calibration_of
 from seqocr.cli.options import Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 if TYPE_CHECKING:
     from seqocr.answers import Answer, Asked
+    from seqocr.reader import Reader
     from seqocr.reading import Reading
+    from seqocr.runtimes.quick import QuickReader
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
 MOST_TEXTS = 100  # of a line
@@ -36,6 +39,13 @@ def read(
         str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
     ] = None,
     min_confidence: Annotated[float, typer.Option(help="Leave the text empty where confidence is below.")] = 0.0,
+    accept: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave the text empty where confidence is below what made this share of accepted lines right, such as "
+            "0.99, when the weights were calibrated."
+        ),
+    ] = None,
     pattern: Pattern = None,
     check: Check = None,
     lexicon: Lexicon = None,
@@ -73,6 +83,7 @@ def read(
 
         form = form_of(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
         asked = Asked(head, form, top, width)
+    least = max(min_confidence, _accepted(reader, head, accept, asked) if accept is not None else 0.0)
     more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
     unread = 0
 
@@ -83,13 +94,28 @@ def read(
                 unread += 1
                 print(f"error: {reading.problem}", file=sys.stderr)
             else:
-                yield reading if reading.confidence >= min_confidence else replace(reading, text="")
+                yield reading if reading.confidence >= least else replace(reading, text="")
 
     _PRINTERS[output or ("table" if sys.stdout.isatty() else "tabs")](readings(), more)
     if unread:
         if len(paths) > 1:
             print(f"{unread:,} of {len(paths):,} images could not be read", file=sys.stderr)
         raise typer.Exit(2)
+
+
+def _accepted(reader: Reader | QuickReader, head: str, target: float, asked: Asked | None) -> float:
+    """The least confidence for a share of what is accepted to be right.
+
+    Raises:
+        InputError: it is not known.
+    """
+    if asked is not None and asked.form is not None:
+        raise InputError("--accept is for texts of any form: leave it out, or --pattern, --check and --lexicon")
+    if (found := calibration_of(getattr(reader, "provenance", {}), head)) is None:
+        raise InputError(
+            f"--accept {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` on labelled lines"
+        )
+    return found.threshold(target)
 
 
 def _print_table(readings: Iterator[Reading], more: list[str]) -> None:

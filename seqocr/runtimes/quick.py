@@ -68,6 +68,7 @@ class QuickReader:
             self.fit = Fit(height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"]))
             self._decoder = config["heads"].get("ar", {})
             self._sums = dict(runtime["graphs"])
+            self.provenance = dict(config["provenance"])
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,64 @@
+"""seqocr calibrate"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seqocr.cli.options import DataRoot, Device, Engine, OwnLines, Skip, load_reader, parsed_length
+from seqocr.errors import InputError
+
+
+def calibrate(
+    weights: Annotated[str, typer.Option(help="Directory written by `seqocr train` or `seqocr export`.")],
+    data: OwnLines = None,
+    level: Annotated[
+        str, typer.Option(help="Without --data: levels of validation digits, separated by commas.")
+    ] = "jitter",
+    length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "1-10",
+    count: Annotated[int, typer.Option(help="Strings of each level.")] = 800,
+    root: DataRoot = None,
+    device: Device = "auto",
+    engine: Engine = "onnxruntime",
+    skip: Skip = False,
+) -> None:
+    """Make confidences honest by labelled lines that were not learned from; write what was found to config.json."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from seqocr import evaluation
+    from seqocr.calibration import KEY, calibrated
+    from seqocr.data.folder import LineFolder
+    from seqocr.data.levels import level as layout_of
+    from seqocr.data.material import Lines
+    from seqocr.data.sequences import SequenceMNIST
+    from seqocr.data.sources import load_digits
+    from seqocr.files import read_json, shown, write_json
+
+    path = Path(weights) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{shown(weights)} holds no config.json: give a directory of weights of your own")
+    reader = load_reader(weights, device, engine)
+    parts: list[Lines]
+    if data is not None:
+        parts = [LineFolder(data, charset=reader.charset, max_length=reader.max_length, skip=skip)]
+    else:
+        digits = load_digits("validation", root=root)
+        parts = [
+            SequenceMNIST(digits, parsed_length(length), count=count, replacement=True, layout=layout_of(name))
+            for name in level.split(",")
+        ]
+    config = read_json(path)
+    found = {}
+    tables = [evaluation.predict(reader, lines) for lines in parts]
+    for head in reader.heads:
+        rows = [table[table["head"] == head] for table in tables]
+        sure = np.concatenate([each["confidence"] for each in rows])
+        right = np.concatenate([each["text"] == each["prediction"] for each in rows])
+        found[head] = calibrated(sure, right)
+        print(f"{head}: temperature {found[head].temperature:.3f}, by {found[head].lines:,} lines")
+    config["provenance"][KEY] = {head: each.as_json() for head, each in found.items()}
+    write_json(path, config)
+    print(f"written: {shown(path)}")

@@ -1,0 +1,73 @@
+"""Tables of predictions (see `seqocr.evaluation`) under a form, with honest confidences, and what to accept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from seqocr.answers import Asked, answers
+from seqocr.calibration import accepted, calibration_of
+from seqocr.constraints import Automaton
+from seqocr.data.material import Lines
+from seqocr.progress import progress
+from seqocr.statistics import proportion
+
+_BATCH = 64
+_SHOWN = (0.99, 0.999)  # shares of accepted lines that are right
+
+
+def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automaton, width: int = 8) -> pd.DataFrame:
+    """As `evaluation.predict`, but of texts of a form alone; a text is empty where none fits.
+
+    Raises:
+        InputError: a head cannot be asked for a form.
+    """
+    rows = []
+    with progress("read", len(lines)) as reporter:
+        for start in range(0, len(lines), _BATCH):
+            indices = range(start, min(start + _BATCH, len(lines)))
+            images, texts = lines.batch(indices)
+            pictures = [
+                Image.fromarray(image.numpy()) if isinstance(image, torch.Tensor) else image for image in images
+            ]
+            for head in heads:
+                found = answers(reader, pictures, Asked(head, form, width=width))
+                rows += [
+                    (index, head, text, each.text, each.confidence, each.passes)
+                    for index, text, each in zip(indices, texts, found, strict=True)
+                ]
+            reporter.advance(steps=len(indices))
+    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence", "passes"])
+
+
+def honest(predictions: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataFrame:
+    """The same with calibrated confidences, of heads that are calibrated."""
+    changed = predictions.copy()
+    for head, rows in predictions.groupby("head"):
+        if found := calibration_of(provenance, str(head)):
+            changed.loc[rows.index, "confidence"] = found(rows["confidence"].to_numpy())
+    return changed
+
+
+def acceptance(predictions: pd.DataFrame) -> list[str]:
+    """How sure to be for a share of accepted lines to be right, in words, a head and target."""
+    said = []
+    for head, rows in predictions.groupby("head", sort=False):
+        right = (rows["prediction"] == rows["text"]).to_numpy()
+        for target in _SHOWN:
+            found = accepted(rows["confidence"].to_numpy(np.float64), right, target)
+            if found is None:
+                said.append(f"{head}: at no confidence are {target:.1%} of the accepted lines right")
+                continue
+            count = round(found.share * len(right))
+            share = proportion(round(found.right * count), count)
+            said.append(
+                f"{head}: from confidence {found.threshold:.4f} on, {found.share:.1%} of the lines are accepted, and "
+                f"{found.right:.2%} of those are right ({share.low:.1%} to {share.high:.1%})"
+            )
+    return said

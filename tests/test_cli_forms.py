@@ -1,0 +1,169 @@
+"""On the command line: texts of a form, several texts, symbols, and what to accept."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import barred, lively, own_lines, small_recognizer
+from PIL import Image
+from test_cli import is_one_clear_error
+
+from seqocr.calibration import KEY
+from seqocr.checkpoints import save
+from seqocr.data import sources
+from seqocr.data.sources import Digits
+
+Run = Callable[..., tuple[int, str, str]]
+HEADS = ("ar", "parallel", "ctc")
+every_head = pytest.mark.parametrize("head", HEADS)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    save(lively(small_recognizer(max_length=3), scale=0.4), folder)
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path) -> Path:
+    path = tmp_path / "line.png"
+    Image.fromarray(torch.cat(list(barred(3).images), dim=1).numpy()).save(path)
+    return path
+
+
+@every_head
+def test_read_prints_texts_of_a_form_alone(run_cli: Run, weights: Path, image: Path, head: str) -> None:
+    code, out, _ = run_cli("read", image, "--weights", weights, "--head", head, "--pattern", "[1-3]{2}")
+    assert code == 0
+    name, text, confidence = out.rstrip("\n").split("\t")
+    assert name == str(image)
+    assert re.fullmatch("[1-3]{2}", text)
+    assert 0 < float(confidence) <= 1
+
+
+def test_forms_are_combined(run_cli: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "codes.txt").write_text("18\n26\n21\n")
+    arguments = ("--pattern", "2.", "--check", "luhn", "--lexicon", tmp_path / "codes.txt")
+    code, out, _ = run_cli("read", image, "--weights", weights, *arguments)
+    assert (code, out.split("\t")[1]) == (0, "26")
+
+
+@every_head
+def test_json_has_symbols_others_and_how_much_better(run_cli: Run, weights: Path, image: Path, head: str) -> None:
+    code, out, _ = run_cli(
+        "read", image, "--weights", weights, "--head", head, "--top", 3, "--format", "json", "--pattern", r"\d{1,3}"
+    )
+    (row,) = json.loads(out)
+    assert code == 0
+    assert "".join(symbol["text"] for symbol in row["symbols"]) == row["text"]
+    assert all(0 <= symbol["left"] <= symbol["right"] <= 84 for symbol in row["symbols"])
+    assert len(row["others"]) == 2
+    assert row["fits"] is True
+    assert 0 < row["fitting"] <= 1
+    assert row["margin"] >= 1
+    assert row["passes"] == 1 if head != "ar" else 1 <= row["passes"] <= 4
+
+
+def test_csv_and_tabs_have_a_column_each(run_cli: Run, weights: Path, image: Path) -> None:
+    arguments = ("read", image, "--weights", weights, "--top", 2, "--symbols")
+    _, as_csv, _ = run_cli(*arguments, "--format", "csv")
+    _, as_tabs, _ = run_cli(*arguments)
+    _, as_table, _ = run_cli(*arguments, "--format", "table")
+    (row,) = csv.DictReader(io.StringIO(as_csv))
+    assert list(row) == ["file_name", "text", "confidence", "others", "symbols"]
+    assert re.fullmatch(r"\d*:\d\.\d{4}", row["others"])
+    assert "".join(each[0] for each in row["symbols"].split()) == row["text"]
+    assert all(re.fullmatch(r"\d:\d\.\d{4}@\d+-\d+", each) for each in row["symbols"].split())
+    assert as_tabs.rstrip("\n").split("\t") == list(row.values())
+    assert "symbols" in as_table
+
+
+def test_nothing_fits_is_an_empty_text_and_no_error(run_cli: Run, weights: Path, image: Path) -> None:
+    arguments = ("read", image, "--weights", weights, "--head", "parallel", "--pattern", r"\d{9}", "--format", "json")
+    code, out, _ = run_cli(*arguments)
+    (row,) = json.loads(out)
+    assert (code, row["text"], row["confidence"], row["fits"], row["margin"]) == (0, "", 0, False, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pattern", "[a-z]+"], ["[a-z]+", "matches no text"]),
+        (["--pattern", "12Z"], ["'Z'", "charset"]),
+        (["--pattern", "(1"], ["(1", "cannot be used"]),
+        (["--check", "crc32"], ["crc32", "luhn"]),
+        (["--check", "isbn"], ["isbn", "'X'"]),
+        (["--lexicon", "no-such-file"], ["no-such-file", "cannot be read"]),
+        (["--pattern", "11", "--check", "luhn"], ["--pattern 11 and --check luhn", "no text"]),
+        (["--top", "0"], ["--top 0"]),
+        (["--width", "0"], ["--width 0"]),
+        (["--top", "2", "--head", "ar-verified"], ["ar-verified", "choose one of"]),
+        (["--accept", "0.99"], ["--accept 0.99", "seqocr calibrate"]),
+        (["--accept", "0.99", "--pattern", "11"], ["--accept", "any form"]),
+    ],
+)
+def test_read_refuses_in_one_line(run_cli: Run, weights: Path, image: Path, arguments: list[str], words: list[str]):
+    assert is_one_clear_error(run_cli("read", image, "--weights", weights, *arguments), *words)
+
+
+@pytest.fixture
+def digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(split: str, dataset: str = "mnist", root: Path | None = None) -> Digits:
+        return barred({"train": 160, "validation": 60, "test": 90}[split], split)
+
+    monkeypatch.setattr(sources, "load_digits", load)
+
+
+def test_eval_reads_under_a_form_and_says_what_to_accept(run_cli: Run, weights: Path, tmp_path: Path, digits) -> None:
+    out = tmp_path / "tables"
+    code, said, _ = run_cli(
+        "eval", "--weights", weights, "--out", out, "--length", 2, "--count", 20, "--pattern", "[0-4]{2}"
+    )
+    assert code == 0
+    predictions = pd.read_csv(out / "predictions.csv", dtype={"text": str, "prediction": str})
+    assert len(predictions) == 60
+    assert predictions["prediction"].str.fullmatch("[0-4]{2}").all()
+    assert len([line for line in said.splitlines() if "accepted" in line]) == 6
+
+
+def test_calibrated_weights_give_other_confidences_and_thresholds(
+    run_cli: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for path in weights.iterdir():
+        (mine / path.name).write_bytes(path.read_bytes())
+    _, before, _ = run_cli("read", image, "--weights", mine)
+    code, said, _ = run_cli("calibrate", "--weights", mine, "--data", own_lines(tmp_path / "lines", 40))
+    assert code == 0
+    assert "ctc: temperature" in said
+    config = json.loads((mine / "config.json").read_text())
+    assert set(config["provenance"][KEY]) == set(HEADS)
+    # Made by hand, since random weights are right of hardly any line.
+    config["provenance"][KEY]["parallel"] = {
+        "temperature": 2.0,
+        "lines": 40,
+        "accepted": [{"target": 0.99, "threshold": 0.9999, "share": 0.1, "right": 1.0}],
+    }
+    (mine / "config.json").write_text(json.dumps(config))
+    _, after, _ = run_cli("read", image, "--weights", mine)
+    p, q = (float(each.split("\t")[2]) for each in (before, after))
+    assert np.log(q / (1 - q)) == pytest.approx(np.log(p / (1 - p)) / 2, abs=0.01)
+    _, accepted, _ = run_cli("read", image, "--weights", mine, "--accept", 0.99)
+    assert accepted.split("\t")[1] == ""
+    assert is_one_clear_error(run_cli("read", image, "--weights", mine, "--accept", 0.97), "0.97", "known for 0.99")
+
+
+def test_calibration_refuses_in_one_line(run_cli: Run, weights: Path, tmp_path: Path) -> None:
+    assert is_one_clear_error(run_cli("calibrate", "--weights", tmp_path / "no"), "no config.json")
+    assert is_one_clear_error(run_cli("calibrate", "--weights", weights, "--data", tmp_path / "no"), "no")
