@@ -19,7 +19,8 @@ WORKDIR /app
 ARG TORCH_INDEX=""
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-    print(*p['dependencies'], *p['optional-dependencies']['bench'], 'setuptools', sep='\n')" > /tmp/requirements.txt \
+    more = p['optional-dependencies']; \
+    print(*p['dependencies'], *more['train'], *more['bench'][1:], 'setuptools', sep='\n')" > /tmp/requirements.txt \
     && python -m pip install --no-cache-dir --root-user-action=ignore ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c constraints.txt -r /tmp/requirements.txt \
     && rm /tmp/requirements.txt \

@@ -61,3 +61,20 @@ def test_reading_onto_a_full_disk_says_so(started: Any) -> None:
     with Path("/dev/full").open("w") as full, started(1, full) as process:
         _, err = process.communicate()
     assert (process.returncode, err) == (2, "error: [Errno 28] No space left on device\n")
+
+
+def test_what_is_not_installed_is_named_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    """As in an environment with nothing but what reading exported graphs takes."""
+    program = """
+import sys
+for name in ("torch", "torchvision", "transformers", "pandas", "scipy", "safetensors"):
+    sys.modules[name] = None
+sys.argv = ["seqocr", *sys.argv[1:]]
+from seqocr.cli import main
+main()
+"""
+    for command in (["train", "--out", str(tmp_path / "run")], ["eval", "--out", str(tmp_path / "eval")]):
+        done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is not installed, which this takes: pip install 'seqocr[train]'" in done.stderr
+        assert "Traceback" not in done.stderr

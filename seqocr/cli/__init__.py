@@ -15,6 +15,18 @@ from seqocr.errors import InputError
 from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
+# What comes with the extra "train", and is not needed to read exported graphs.
+_TRAIN = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "safetensors",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "rapidfuzz",
+    "psutil",
+)
 _SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 
@@ -54,6 +66,12 @@ def _exit_code(command: Callable[[], Any]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _discarding(CLOSED)
+    except ModuleNotFoundError as error:
+        name = str(error.name).split(".")[0]
+        if name not in _TRAIN:
+            raise
+        print(f"error: {name} is not installed, which this takes: pip install 'seqocr[train]'", file=sys.stderr)
+        return 2
     except InputError as error:
         print("error:", "\n".join(map(shown, str(error).split("\n"))), file=sys.stderr)
         return 2

@@ -113,7 +113,7 @@ def _accepted(reader: Reader | QuickReader, head: str, target: float, asked: Ask
         raise InputError("--accept is for texts of any form: leave it out, or --pattern, --check and --lexicon")
     if (found := calibration_of(getattr(reader, "provenance", {}), head)) is None:
         raise InputError(
-            f"--accept {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` on labelled lines"
+            f"--accept {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` first"
         )
     return found.threshold(target)
 

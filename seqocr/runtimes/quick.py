@@ -312,7 +312,7 @@ def _loaded(path: Path, sums: dict[str, Any], threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError("onnxruntime is not installed: pip install 'seqocr[onnx]'") from error
+        raise InputError("onnxruntime is not installed: pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Spinning while idle, threads would take the cores from those at work.
