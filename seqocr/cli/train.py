@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
+from seqocr.errors import InputError
 from seqocr.files import shown, writable
 from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
+
+STEPS = 250  # of a round without labels
 
 if TYPE_CHECKING:
     from seqocr.models.recognizer import Recognizer
@@ -24,11 +29,19 @@ def train(
     source: dict[str, Any],
     config: dict[str, Any],
     device: Device = "auto",
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="Lines that nobody has labelled: a folder of images, to adapt --init to.")
+    ] = None,
 ) -> None:
     """Train heads on an encoder. Killed or interrupted, the same command goes on where it was.
 
-    With --data and --init, trained weights are adapted to your own lines in minutes.
+    With --data and --init, trained weights are adapted to your own lines in minutes. With --unlabelled in place of
+    --data, to lines without texts: what all heads read alike and with confidence is learned from. If that does harm,
+    --init is kept.
     """
+    if unlabelled is not None:
+        _without_labels(unlabelled, output_folder(out), start, source, config, device)
+        return
     settings = TrainConfig(**(FINE_TUNING if "data" in source else {}) | config)
     begin, learned_from, directory = Start(**start), Source(**source), output_folder(out)
     writable(directory)
@@ -48,6 +61,30 @@ def train(
         if begin.init is not None:
             _print_before_and_after(trained)
         print(f"trained: {shown(folder)}")
+
+
+def _without_labels(
+    folder: Path, directory: Path, start: dict[str, Any], source: dict[str, Any], config: dict[str, Any], device: str
+) -> None:
+    if "init" not in start or len(start) > 1 or set(source) - {"root"}:
+        raise InputError(
+            "--unlabelled adapts trained weights as they are: give --init, and none of --data, --dataset ..."
+        )
+    settings = TrainConfig(**{**FINE_TUNING, "level": "data", "steps": STEPS, "patience": 0} | config)
+    writable(directory)
+
+    from seqocr.checkpoints import load_recognizer, weights_path
+    from seqocr.data.sources import load_digits
+    from seqocr.train.unlabelled import drawn_lines, self_train
+
+    recognizer = load_recognizer(weights_path(start["init"])).to(choose_device(device))
+    digits = load_digits("train", root=source.get("root")), load_digits("validation", root=source.get("root"))
+    drawn = drawn_lines(recognizer, digits, settings.seed)
+    command = shlex.join(["seqocr", *sys.argv[1:]])
+    _, rounds = self_train(recognizer, folder, drawn, directory, config=settings, steps=settings.steps, command=command)
+    if not any(each.kept for each in rounds[1:]):
+        print("nothing was better than the weights to start from: those are kept")
+    print(f"trained: {shown(directory)}")
 
 
 def _print_before_and_after(trained: Recognizer) -> None:
