@@ -32,7 +32,7 @@ from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.hand import Hand
 from seqocr.data.images import load_line
 from seqocr.data.levels import level
-from seqocr.data.material import Material, Part
+from seqocr.data.material import Lines, Material, Part
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
 from seqocr.data.written import Glyphs, Texts, WrittenLines
@@ -154,7 +154,9 @@ def self_train(
             )
         found = _measured(number, after, watched, held_out, len(labelled), False)
         agreement = max(each.agreement for each in history if each.kept)
-        kept = min(found.drawn - history[0].drawn, found.agreement - agreement) >= -_LOSS_ALLOWED
+        kept = not _worse(found.drawn, history[0].drawn, len(held_out)) and not _worse(
+            found.agreement, agreement, len(watched)
+        )
         history.append(dataclasses.replace(found, kept=kept))
         _say(history[-1], len(watched))
         if not kept:
@@ -229,13 +231,19 @@ def _labelled(recognizer: Recognizer, paths: Sequence[Path], sure: float) -> lis
 
 
 def _measured(
-    number: int, recognizer: Recognizer, watched: Sequence[Path], held_out: Any, learned: int, kept: bool
+    number: int, recognizer: Recognizer, watched: Sequence[Path], held_out: Lines, learned: int, kept: bool
 ) -> Round:
     recognizer.eval()
     read = agreed(recognizer, [load_line(path) for path in watched])
     predictions = evaluation.predict(recognizer, held_out, quiet=True)
     drawn = float((predictions["prediction"] == predictions["text"]).mean())
     return Round(number, learned, float(np.mean([each is not None for each in read])), drawn, kept)
+
+
+def _worse(share: float, before: float, lines: int) -> bool:
+    """Whether a share of so many lines fell by more than is allowed, and than chance makes of the same share."""
+    chance = math.sqrt(2 * before * (1 - before) / lines)
+    return share < before - max(_LOSS_ALLOWED, chance)
 
 
 def _say(found: Round, watched: int) -> None:
