@@ -20,6 +20,7 @@ import torch
 from scipy.interpolate import Akima1DInterpolator
 
 from seqocr.data.sources import DIGITS, SPLITS
+from seqocr.data.unipen import digits_of, is_unipen
 from seqocr.errors import InputError
 from seqocr.files import shown
 
@@ -60,7 +61,7 @@ class Strokes:
 
 
 def load_strokes(path: Path, split: str) -> Strokes:
-    """One split of a file of strokes. No writer is in two splits.
+    """One split of a file of strokes, or of a copy of UNIPEN (a folder). No writer is in two splits.
 
     Each line of the file is an object with `label` (a digit), `sheet` or `writer` (whatever tells writers apart) and
     `strokes` (lists of [x, y], in order of writing).
@@ -130,12 +131,15 @@ def _straight(along: np.ndarray, stroke: np.ndarray, dense: np.ndarray) -> np.nd
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, str, list[Points]]]:
-    """Label, writer and strokes of each digit of a file of JSON lines.
+    """Label, writer and strokes of each digit of a file of JSON lines, or of a copy of UNIPEN.
 
     Raises:
         InputError: the file cannot be read, or a line of it is no digit.
     """
     name, remedy = shown(path), "give a file whose lines have label, writer and strokes"
+    if is_unipen(path):
+        yield from digits_of(path)
+        return
     if not path.name.endswith(_LINES_OF_JSON):
         raise InputError(f"{name} is no file of strokes (.jsonl or .jsonl.gz): {remedy}")
     try:

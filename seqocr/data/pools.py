@@ -1,0 +1,132 @@
+"""Where glyphs that lines are written with come from: a data set, or a folder or file of one's own.
+
+A source gives labelled glyphs, bitmaps or strokes, and who wrote each. To add one: a function here, and its name in
+`_NAMED`, or what its folder looks like in `_own`.
+
+    mnist                      bitmaps; who wrote them is not known
+    qmnist                     the same digits, and who wrote each
+    DIR/digits.jsonl(.gz)      strokes, one digit a line (`seqocr.data.strokes`)
+    DIR/data/1a                a copy of UNIPEN
+    DIR/0/*.png, DIR/1/*.png   bitmaps; a file is WRITER-anything.png, or nobody's in particular
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from seqocr.data import other_sets, sources
+from seqocr.data.images import load_line, suffixes
+from seqocr.data.sources import DIGITS, SPLITS, Digits, load_digits
+from seqocr.data.strokes import load_strokes, split_of
+from seqocr.data.unipen import is_unipen
+from seqocr.data.written import Glyphs
+from seqocr.errors import InputError
+from seqocr.files import shown
+
+_STROKES = ("digits.jsonl", "digits.jsonl.gz")
+_SIDE, _GLYPH = 28, 20  # pixels: of MNIST's cells, and of the glyph in them
+
+
+def load_glyphs(name: str, split: str, root: Path | None = None) -> Glyphs:
+    """One split of a source.
+
+    Args:
+        name: of a data set of `_NAMED`, or a folder or file.
+        root: folder of the data sets.
+
+    Raises:
+        InputError: there is no such source or split, or it cannot be read.
+    """
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    return _NAMED[name](split, root) if name in _NAMED else _own(Path(name), split)
+
+
+def _mnist(split: str, root: Path | None) -> Glyphs:
+    return Glyphs.of(load_digits(split, root=root))
+
+
+def _qmnist(split: str, root: Path | None) -> Glyphs:
+    """MNIST's images, and QMNIST's labels, which are in the same order.
+
+    Writers of the training half are split, and the embedded digits left out of all but validation, as everywhere.
+    """
+    root = root or sources.data_root()
+    half, training = ("t10k", False) if split == "test" else ("train", True)
+    raw, source = sources._find_mnist(root)
+    images = sources.read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
+    rows = other_sets._idx(
+        other_sets._had("qmnist", other_sets.archives("qmnist", training)[1], root).read_bytes()
+    ).astype(np.int64)[: len(images)]
+    labels, writers = torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 2])
+    if not torch.equal(labels, sources.read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))):
+        raise InputError("QMNIST's labels are not those of these images: get both again")
+    if training:
+        keep = torch.tensor([split_of(f"qmnist/{writer}") == split for writer in writers.tolist()])
+        if split == "train":
+            held_out = {sources._digest(image) for image in sources.embedded_digits().images}
+            keep &= torch.tensor([sources._digest(image) not in held_out for image in images])
+        images, labels, writers = images[keep], labels[keep], writers[keep]
+    return Glyphs.of(Digits(images, labels, f"{source}, writers by QMNIST", split), _numbered(writers.tolist()))
+
+
+def _own(path: Path, split: str) -> Glyphs:
+    if path.is_file() or is_unipen(path):
+        return Glyphs.of(load_strokes(path, split))
+    for name in _STROKES:
+        if (path / name).is_file():
+            return Glyphs.of(load_strokes(path / name, split))
+    if not path.is_dir():
+        raise InputError(f"no digits {shown(path)}: give {', '.join(_NAMED)}, or a folder of your own")
+    return _bitmaps(path, split)
+
+
+def _bitmaps(directory: Path, split: str) -> Glyphs:
+    """A folder of images for each digit, dark on light or light on dark."""
+    known, found = suffixes(), []
+    for label, symbol in enumerate(DIGITS):
+        for path in sorted((directory / symbol).glob("*")):
+            writer = path.name.split("-")[0] if "-" in path.stem else path.name
+            if path.suffix.lower() in known and split_of(writer) == split:
+                found.append((_glyph(load_line(path)), label, writer))
+    if not found:
+        raise InputError(
+            f"{shown(directory)} has no digits of the split {split!r}: give {' or '.join(_STROKES)}, a copy of UNIPEN, "
+            "or folders 0 to 9 of images"
+        )
+    images, labels, writers = zip(*found, strict=True)
+    digits = Digits(torch.stack(images), torch.tensor(labels), f"images of {shown(directory.name)}", split)
+    return Glyphs.of(digits, _numbered(list(writers)))
+
+
+def _glyph(image: Image.Image) -> torch.Tensor:
+    """An image as MNIST's are: light on dark, (28, 28) uint8, the ink 20 pixels at its larger side, in the middle."""
+    pixels = np.asarray(image, float)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if np.median(border) > 127:
+        pixels = 255 - pixels
+    ink = pixels > pixels.min() + 0.3 * np.ptp(pixels)
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    whole = np.zeros((_SIDE, _SIDE), np.uint8)
+    if len(rows) and np.ptp(pixels):
+        cut = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        cut = (cut - pixels.min()) / np.ptp(pixels) * 255
+        scale = _GLYPH / max(cut.shape)
+        size = max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale))
+        small = np.asarray(Image.fromarray(cut.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
+        top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
+        whole[top : top + size[1], left : left + size[0]] = small
+    return torch.from_numpy(whole)
+
+
+def _numbered(names: list[str] | list[int]) -> torch.Tensor:
+    """Names as numbers from 0 up."""
+    return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
+
+
+_NAMED: dict[str, Callable[[str, Path | None], Glyphs]] = {"mnist": _mnist, "qmnist": _qmnist}
