@@ -32,6 +32,13 @@ def train(
     unlabelled: Annotated[
         Path | None, typer.Option(help="Lines that nobody has labelled: a folder of images, to adapt --init to.")
     ] = None,
+    digits: Annotated[
+        str | None,
+        typer.Option(
+            help="Also lines by one writer each, with glyphs of these sources, separated by commas; one that is named "
+            "twice counts twice: qmnist, mnist, or folders of pen strokes or images."
+        ),
+    ] = None,
 ) -> None:
     """Train heads on an encoder. Killed or interrupted, the same command goes on where it was.
 
@@ -41,6 +48,9 @@ def train(
     """
     if unlabelled is not None:
         _without_labels(unlabelled, output_folder(out), start, source, config, device)
+        return
+    if digits is not None:
+        _on_writing(digits.split(",") if digits else [], output_folder(out), start, source, config, device)
         return
     settings = TrainConfig(**(FINE_TUNING if "data" in source else {}) | config)
     begin, learned_from, directory = Start(**start), Source(**source), output_folder(out)
@@ -84,6 +94,30 @@ def _without_labels(
     _, rounds = self_train(recognizer, folder, drawn, directory, config=settings, steps=settings.steps, command=command)
     if not any(each.kept for each in rounds[1:]):
         print("nothing was better than the weights to start from: those are kept")
+    print(f"trained: {shown(directory)}")
+
+
+def _on_writing(
+    names: list[str],
+    directory: Path,
+    start: dict[str, Any],
+    source: dict[str, Any],
+    config: dict[str, Any],
+    device: str,
+) -> None:
+    if set(source) - {"root"}:
+        raise InputError("--digits goes with --level, and with none of --data, --dataset, --charset ...")
+    settings, begin = TrainConfig(**config), Start(**start)
+    writable(directory)
+
+    from seqocr.train.writing import train_on_writing
+
+    command = shlex.join(["seqocr", *sys.argv[1:]])
+    trained = train_on_writing(
+        settings, begin, names, directory, root=source.get("root"), device=choose_device(device), command=command
+    )
+    if begin.init is not None:
+        _print_before_and_after(trained)
     print(f"trained: {shown(directory)}")
 
 

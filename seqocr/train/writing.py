@@ -1,0 +1,78 @@
+"""Training on lines as people write them, from sources of glyphs whose writers are known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from seqocr.checkpoints import load_recognizer, weights_path
+from seqocr.data import sources
+from seqocr.data.ahead import Ahead
+from seqocr.data.hand import Hand
+from seqocr.data.material import Part
+from seqocr.data.pools import load_glyphs
+from seqocr.data.written import Texts, WrittenLines
+from seqocr.errors import InputError
+from seqocr.models.heads import HEADS
+from seqocr.models.recognizer import Recognizer
+from seqocr.train.config import Start, TrainConfig
+from seqocr.train.loop import fit
+from seqocr.train.recipe import material_of, started
+
+_APART = 104_729  # between the seeds of parts
+
+
+def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[Part]:
+    """Lines by one writer each, from sources of glyphs (`seqocr.data.pools`). A source that is named twice counts
+    twice. Held-out lines are by other writers.
+
+    Raises:
+        InputError: a source cannot be had.
+    """
+    parts = []
+    for i, (name, weight) in enumerate(Counter(names).items()):
+        learned, held_out = (
+            WrittenLines(
+                load_glyphs(name, split, root),
+                Texts(config.length, repeats=config.repeats),
+                Hand(),
+                seed=config.seed + (2 * i + k + 1) * _APART,
+            )
+            for k, split in enumerate(("train", "validation"))
+        )
+        parts.append(Part(learned, held_out, weight))
+    return parts
+
+
+def train_on_writing(
+    config: TrainConfig,
+    start: Start,
+    names: Sequence[str],
+    out: Path,
+    *,
+    root: Path | None = None,
+    device: torch.device | str = "cpu",
+    command: str | None = None,
+) -> Recognizer:
+    """Train on written lines, a part of each batch a source, and on digits at the configuration's levels.
+
+    Killed or interrupted, the same call goes on where it was. Batches are drawn by a second process.
+
+    Raises:
+        InputError: whatever cannot be used.
+    """
+    if not names:
+        raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
+    before = None if start.init is None else load_recognizer(weights_path(start.init))
+    digits = tuple(sources.load_digits(split, root=root) for split in ("train", "validation"))
+    charset = before.charset if before else sources.DIGITS
+    if charset != sources.DIGITS:
+        raise InputError(f"--digits are 0 to 9, and --init reads {charset!r}: give weights that read digits")
+    longest = max(config.longest, before.max_length if before else 0)
+    recognizer = started(start, before, list(start.heads or HEADS), charset, longest, config.seed)
+    levels = material_of(config, (digits[0], digits[1]))
+    material = Ahead([*written_parts(config, names, root), *levels.parts])
+    return fit(recognizer, material, config, out, device, command, start_counts=before is not None)
