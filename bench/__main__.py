@@ -1,4 +1,4 @@
-"""The bench's command line: python -m bench run | report | repeat | baseline."""
+"""The bench's command line: python -m bench run | report | repeat | study | looks | baseline."""
 
 from __future__ import annotations
 
@@ -88,6 +88,25 @@ def study(
     from bench.experiments.dependence.study import run
 
     print(f"study: {run(preset, out, runs or Path('runs') / f'study-{preset}')}")
+
+
+@app.command()
+def looks(
+    real: Annotated[Path, typer.Option(help="Real lines: a folder with metadata.csv, labels.json or gt.txt.")],
+    drawn: Annotated[
+        str, typer.Option(help="Drawn ones, separated by commas: levels, or sources of glyphs such as qmnist.")
+    ] = "wild",
+    out: Annotated[Path, typer.Option(help="Folder for looks.json and a sheet of both kinds.")] = Path("runs/looks"),
+    seconds: Annotated[float, typer.Option(help="Of training.", min=1, max=3600)] = 120,
+) -> None:
+    """Can drawn lines be told from real ones? A small network learns to; a half is guessing."""
+    from bench.looks import compare
+
+    found, page = compare(real, drawn.split(","), out, seconds=seconds)
+    print(
+        f"told apart: {found.accuracy:.1%} ({found.low:.1%} to {found.high:.1%}) of {2 * found.lines:,} lines; real "
+        f"{found.real:.1%}, drawn {found.drawn:.1%}; {found.steps:,} steps in {found.seconds:.0f} s\nsheet: {page}"
+    )
 
 
 @app.command()
