@@ -1,0 +1,191 @@
+"""What is it worth to know what a number must look like? Codes with a check digit, read with and without it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.formatting import points, ratio, share, time
+from bench.store import Store
+from bench.strings import held_out_digits, rested
+from bench.timer import ByRound, Rounds, clock, counted
+from seqocr.answers import WIDTH, Answer, Asked, answers
+from seqocr.checkpoints import load_recognizer
+from seqocr.constraints import Automaton
+from seqocr.data.hand import Hand
+from seqocr.data.labels import Luhn
+from seqocr.data.written import Glyphs, Texts, WrittenLines
+from seqocr.forms import form_of
+from seqocr.models.heads import HEADS
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Paired, Value, location, paired_difference, proportion
+from seqocr.statistics import ratio as ratio_of
+
+_ROUNDS = {"smoke": 1, "default": 6, "full": 24}
+NONE, PATTERN, BOTH = "any text", "8 digits", "8 digits, check digit"
+FORMS: dict[str, dict[str, str]] = {
+    NONE: {},
+    PATTERN: {"pattern": r"\d{8}"},
+    BOTH: {"pattern": r"\d{8}", "check": "luhn"},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    each: codes that a visit reads, one by one: other ones every round.
+    length: digits of a code, the last of which is Luhn's check digit.
+    width: beginnings kept while the autoregressive head is searched.
+    """
+
+    rounds: int
+    each: int = 16
+    length: int = 8
+    width: int = WIDTH
+    warmup: int = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    settings: as measured.
+    right: for each head and form, whether each code was read right, in the same order for all.
+    by: seconds of a visit, by round, of (head, form); passes: mean a code.
+    """
+
+    settings: dict[str, Any]
+    right: dict[tuple[str, str], list[bool]]
+    by: ByRound
+    passes: dict[tuple[str, str], float]
+
+    @property
+    def heads(self) -> list[str]:
+        return list(dict.fromkeys(head for head, _ in self.right))
+
+    def exact(self, head: str, form: str) -> Value:
+        right = self.right[head, form]
+        return proportion(sum(right), len(right))
+
+    def gain(self, head: str, form: str) -> Paired:
+        """Exact match under a form, less that without one, of the same codes."""
+        return paired_difference(pd.Series(self.right[head, form]), pd.Series(self.right[head, NONE]))
+
+    def milliseconds(self, head: str, form: str) -> Value:
+        """Of a code, image to text."""
+        return location(self.by((head, form))[0]).times(1e3 / self.settings["each"])
+
+    def over(self, head: str, form: str) -> Value:
+        """How many times as long as without a form."""
+        return ratio_of(*self.by((head, form), (head, NONE)))
+
+
+class Codes(Texts):
+    """Numbers that end in Luhn's check digit, as `seqocr.data.written.WrittenLines` asks for texts."""
+
+    def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
+        assert isinstance(self.length, int)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        return list(torch.from_numpy(Luhn(self.length).sample(count, seed=seed)))
+
+
+class Forms(Experiment):
+    name = "forms"
+    order = 65
+    code = (
+        *("bench.timer", "seqocr.answers", "seqocr.fitting", "seqocr.forms", "seqocr.constraints"),
+        *("seqocr.models.evidence", "seqocr.data.written", "seqocr.data.hand", "seqocr.data.cheque", "seqocr.data.pen"),
+        *("seqocr.data.sources", "seqocr.data.processor", "seqocr.models.recognizer", "seqocr.models.encoder"),
+    )
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        settings = Settings(_ROUNDS[preset])
+        steps = settings.rounds + settings.warmup
+        return [Part("forms", settings, steps, heads=tuple(HEADS), weights=(bench.reader,))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """A visit is a head. There every form is asked for of the same codes, one by one, in random order."""
+        settings: Settings = part.settings
+        recognizer = load_recognizer(part.weights[0]).to(bench.device)
+        count = settings.each * (settings.rounds + settings.warmup)
+        lines = WrittenLines(Glyphs.of(held_out_digits()), Codes(settings.length), Hand(), count=count, seed=1)
+        forms = {name: form_of(recognizer.charset, **given) for name, given in FORMS.items()}  # type: ignore[arg-type]
+        heads = [head for head in HEADS if head in recognizer.heads]
+        turns = dict.fromkeys(heads, 0)
+
+        def visit(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            start = turns[head] * settings.each % count
+            turns[head] += 1
+            images, texts = lines.batch(range(start, start + settings.each))
+            pictures = [Image.fromarray(image.numpy()) for image in images]
+            for name in shuffle.sample(list(forms), len(forms)):
+                work = partial(_read, recognizer, head, forms[name], settings.width)
+                rested(partial(work, pictures[:1]))
+                read, sample = clock(partial(work, pictures), bench.device)
+                right = "".join(str(int(a.text == text)) for a, text in zip(read, texts, strict=True))
+                passes = sum(a.passes for a in read)
+                yield {"head": head, "form": name, "first": start, "right": "=" + right, "passes": passes, **sample}
+
+        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+        rounds.measure(heads, visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        if self.name not in stored(store, self.name):
+            return None
+        rows, settings = store.read(self.name), store.facts(self.name)["depends"]["settings"]
+        of_kind = counted(rows).sort_values("first").groupby(["head", "form"], sort=False)
+        found = {key: [c == "1" for text in table["right"] for c in text[1:]] for key, table in of_kind}
+        ordered = [(head, form) for head in HEADS for form in FORMS if (head, form) in found]
+        passes = {key: float(table["passes"].sum()) / len(found[key]) for key, table in of_kind}
+        return Results(settings, {key: found[key] for key in ordered}, ByRound(rows, ["head", "form"]), passes)
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = []
+        for head, form in results.right:
+            row = {"head": head, "form": form, "codes": len(results.right[head, form])}
+            row |= results.exact(head, form).columns("exact") | results.milliseconds(head, form).columns("ms")
+            row |= {"passes": results.passes[head, form]}
+            rows.append(row | (results.gain(head, form).difference.columns("gain") if form != NONE else {}))
+        return {"forms": pd.DataFrame(rows)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        rows = [
+            {
+                "head": f"`{head}`",
+                "exact match": share(results.exact(head, NONE)),
+                "of 8 digits": share(results.exact(head, PATTERN)),
+                "and check digit": share(results.exact(head, BOTH)),
+                "gain, points": points(results.gain(head, BOTH).difference),
+                "passes": f"{results.passes[head, NONE]:.1f}, {results.passes[head, BOTH]:.1f}",
+                "ms a code": time(results.milliseconds(head, BOTH)),
+                "over any text": ratio(results.over(head, BOTH)),
+            }
+            for head in results.heads
+        ]
+        count = len(next(iter(results.right.values())))
+        text = (
+            f"{count:,} codes of {results.settings['length']} digits, the last of which is Luhn's check digit, written "
+            "as people write, read by the shipped reader. A form says what a text must look like (`--pattern`, "
+            "`--check`, `--lexicon`). Heads of one pass then give the likeliest text of that form, exactly; `ar` is "
+            f"searched for it, {results.settings['width']} beginnings at a time. Passes are a code, without a form and "
+            "with both."
+        )
+        return [Section("When it is known what a number must look like", text, None, pd.DataFrame(rows))]
+
+
+EXPERIMENT = Forms()
+
+
+def _read(
+    recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
+) -> list[Answer]:
+    """Codes one by one."""
+    return [answers(recognizer, [picture], Asked(head, form, width=width))[0] for picture in pictures]

@@ -1,0 +1,76 @@
+"""Codes read with and without their form, on trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from declared import measured
+from stdnum import luhn
+from synthetic import finished_run
+
+from bench.experiment import Bench, Part
+from bench.experiments import forms
+from bench.experiments.forms import BOTH, EXPERIMENT, FORMS, NONE, PATTERN, Codes, Results
+from bench.report import write_report
+from bench.store import Store
+from seqocr.data.sources import embedded_digits
+from seqocr.models.heads import HEADS
+
+
+@pytest.fixture(scope="module")
+def part() -> Part:
+    (part,) = EXPERIMENT.parts("smoke", Bench(Store(Path())))
+    return part
+
+
+@pytest.fixture(scope="module")
+def store(part: Part, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = finished_run(tmp_path_factory.mktemp("run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forms, "held_out_digits", embedded_digits)
+        measured(EXPERIMENT, part, Bench(store))
+    return store
+
+
+@pytest.fixture(scope="module")
+def found(store: Store) -> Results:
+    found = EXPERIMENT.results(store)
+    assert found is not None
+    return found
+
+
+def test_codes_end_in_their_check_digit() -> None:
+    codes = Codes(8).drawn(50, 10, torch.Generator().manual_seed(0))
+    assert all(luhn.is_valid("".join(map(str, code.tolist()))) and len(code) == 8 for code in codes)
+
+
+def test_every_head_reads_the_same_codes_under_every_form(found: Results) -> None:
+    assert list(found.right) == [(head, form) for head in HEADS for form in FORMS]
+    assert {len(right) for right in found.right.values()} == {16}
+
+
+def test_a_form_never_costs_a_code_that_was_read_right(found: Results) -> None:
+    """Every code is of each form: what was the likeliest of all texts is the likeliest of those that fit."""
+    for head in ("parallel", "ctc"):
+        for form in (PATTERN, BOTH):
+            pairs = zip(found.right[head, form], found.right[head, NONE], strict=True)
+            assert all(under or not without for under, without in pairs)
+            assert found.gain(head, form).difference.estimate >= 0
+
+
+def test_passes_are_one_but_of_the_autoregressive_head(found: Results) -> None:
+    for form in FORMS:
+        assert found.passes["parallel", form] == found.passes["ctc", form] == 1
+        assert 8 <= found.passes["ar", form] <= 11
+
+
+def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
+    text = write_report(store, tmp_path).read_text()
+    section = text.split("## When it is known what a number must look like")[1].split("\n## ")[0]
+    assert section.count("| `ctc` |") == 1
+    table = pd.read_csv(tmp_path / "tables" / "forms.csv")
+    assert len(table) == len(HEADS) * len(FORMS)
+    assert set(table["passes"][table["head"] == "ctc"]) == {1}
