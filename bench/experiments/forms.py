@@ -117,7 +117,7 @@ class Forms(Experiment):
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
         lines = WrittenLines(Glyphs.of(held_out_digits()), Codes(settings.length), Hand(), count=count, seed=1)
-        forms = {name: form_of(recognizer.charset, **given) for name, given in FORMS.items()}  # type: ignore[arg-type]
+        forms = {name: form_of(recognizer.charset, **given) for name, given in FORMS.items()}
         heads = [head for head in HEADS if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 
