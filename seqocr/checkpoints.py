@@ -87,10 +87,16 @@ def _check_shapes(config: Path, weights: Path) -> None:
         raise ValueError(f"{name}: {there} there, {wanted} asked for by {config.name}")
 
 
-def save(recognizer: Recognizer, directory: Path | str) -> None:
-    """Write `model.safetensors` and `config.json`, each whole or not at all."""
+def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> None:
+    """Write `model.safetensors` and `config.json`, each whole or not at all.
+
+    Args:
+        half: in 16 bits a weight, half the size; read again, weights are float32 as any others.
+    """
     directory = Path(directory)
+    kept = torch.float16 if half else torch.float32
     with replacing(directory / "model.safetensors") as temporary:
         # save_file would make the file readable by its owner alone, whatever the umask.
-        temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in recognizer.state_dict().items()}))
+        weights = {name: x.to(kept) if x.is_floating_point() else x for name, x in recognizer.state_dict().items()}
+        temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in weights.items()}))
     write_json(directory / "config.json", recognizer.config())

@@ -179,3 +179,16 @@ def test_weights_are_never_unpickled(saved: Path, tmp_path: Path, write: Any) ->
 def test_shipped_weights_load_by_name(name: str) -> None:
     assert load_recognizer(weights_path(name)).charset == "0123456789"
     assert weights_path(None) == weights_path("strings")
+
+
+def test_weights_of_16_bits_are_half_the_size_and_read_the_same(tmp_path: Path) -> None:
+    recognizer = lively(small_recognizer(), scale=0.4)
+    for half in (False, True):
+        save(recognizer, tmp_path / str(half), half)
+    whole, small = ((tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True))
+    assert small < 0.7 * whole
+    images = torch.randint(0, 256, (8, 28, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    again = load_recognizer(tmp_path / "True")
+    assert all(p.dtype == torch.float32 for p in again.parameters())
+    for head in recognizer.heads:
+        assert again.read(images, head).texts == recognizer.read(images, head).texts

@@ -12,6 +12,7 @@ from seqocr.cli.options import Out, output_folder
 def average(
     recognizers: Annotated[list[str], typer.Argument(help="Directories of runs that went on from one another.")],
     out: Out,
+    half: Annotated[bool, typer.Option("--half", help="In 16 bits a weight, half the size.")] = False,
 ) -> None:
     """Write the mean of trained weights, which often reads better than each of them, at no cost."""
     directory = output_folder(out)
@@ -21,5 +22,5 @@ def average(
     from seqocr.train.average import averaged
 
     writable(directory)
-    save(averaged([load_recognizer(weights_path(name)) for name in recognizers]), directory)
+    save(averaged([load_recognizer(weights_path(name)) for name in recognizers]), directory, half)
     print(f"averaged: {shown(directory)}")
