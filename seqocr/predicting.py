@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from seqocr import evaluation
 from seqocr.answers import Asked, answers
-from seqocr.calibration import accepted, calibration_of
+from seqocr.calibration import Calibration, accepted, calibrated, calibration_of
 from seqocr.constraints import Automaton
 from seqocr.data.material import Lines
 from seqocr.progress import progress
@@ -52,6 +53,21 @@ def honest(predictions: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataF
         if found := calibration_of(provenance, str(head)):
             changed.loc[rows.index, "confidence"] = found(rows["confidence"].to_numpy())
     return changed
+
+
+def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
+    """Of each head, by lines that were not learned from.
+
+    Raises:
+        InputError: there are no lines.
+    """
+    tables = [evaluation.predict(reader, lines, quiet=True) for lines in parts]
+    found = {}
+    for head in reader.heads:
+        rows = pd.concat([table[table["head"] == head] for table in tables])
+        right = (rows["text"] == rows["prediction"]).to_numpy()
+        found[head] = calibrated(rows["confidence"].to_numpy(np.float64), right)
+    return found
 
 
 def acceptance(predictions: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -221,6 +222,8 @@ def test_training_on_lines_of_your_own_says_what_it_gained(
     assert facts["config"]["patience"] == FINE_TUNING["patience"]
     assert facts["validation"][0]["step"] == 0
     assert run_cli("eval", "--data", folder, "--weights", out, "--out", tmp_path / "tables")[0] == 0
+    kept = json.loads((out / "config.json").read_text())["provenance"]["calibration"]
+    assert {head: each["lines"] > 0 for head, each in kept.items()} == {"ar": True, "parallel": True, "ctc": True}
 
 
 @pytest.mark.parametrize("charset", ["xyz", None])

@@ -26,16 +26,14 @@ def calibrate(
     """Make confidences honest by labelled lines that were not learned from; write what was found to config.json."""
     from pathlib import Path
 
-    import numpy as np
-
-    from seqocr import evaluation
-    from seqocr.calibration import KEY, calibrated
+    from seqocr.calibration import KEY
     from seqocr.data.folder import LineFolder
     from seqocr.data.levels import level as layout_of
     from seqocr.data.material import Lines
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources import load_digits
     from seqocr.files import read_json, shown, write_json
+    from seqocr.predicting import calibrations
 
     path = Path(weights) / "config.json"
     if not path.is_file():
@@ -50,15 +48,9 @@ def calibrate(
             SequenceMNIST(digits, parsed_length(length), count=count, replacement=True, layout=layout_of(name))
             for name in level.split(",")
         ]
-    config = read_json(path)
-    found = {}
-    tables = [evaluation.predict(reader, lines) for lines in parts]
-    for head in reader.heads:
-        rows = [table[table["head"] == head] for table in tables]
-        sure = np.concatenate([each["confidence"] for each in rows])
-        right = np.concatenate([each["text"] == each["prediction"] for each in rows])
-        found[head] = calibrated(sure, right)
-        print(f"{head}: temperature {found[head].temperature:.3f}, by {found[head].lines:,} lines")
+    config, found = read_json(path), calibrations(reader, parts)
+    for head, each in found.items():
+        print(f"{head}: temperature {each.temperature:.3f}, by {each.lines:,} lines")
     config["provenance"][KEY] = {head: each.as_json() for head, each in found.items()}
     write_json(path, config)
     print(f"written: {shown(path)}")

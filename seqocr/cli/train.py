@@ -68,9 +68,25 @@ def train(
         command=shlex.join(["seqocr", *sys.argv[1:]]),
     )
     for folder, trained in trainings:
+        if learned_from.data is not None:
+            _calibrate(trained, folder, learned_from, settings)
         if begin.init is not None:
             _print_before_and_after(trained)
         print(f"trained: {shown(folder)}")
+
+
+def _calibrate(trained: Recognizer, folder: Path, source: Source, settings: TrainConfig) -> None:
+    """Honest confidences, by the lines that the checkpoint was chosen by."""
+    from seqocr.calibration import KEY
+    from seqocr.checkpoints import save
+    from seqocr.data.folder import LineFolder
+    from seqocr.predicting import calibrations
+    from seqocr.train.recipe import own_lines
+
+    lines = LineFolder(Path(str(source.data)), charset=trained.charset, skip=source.skip)
+    found = calibrations(trained, [own_lines(lines, settings, source.validation_share)[1]])
+    trained.provenance = {**trained.provenance, KEY: {head: each.as_json() for head, each in found.items()}}
+    save(trained, folder)
 
 
 def _without_labels(

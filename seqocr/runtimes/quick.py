@@ -288,8 +288,8 @@ _SHIPPED = Path(__file__).parent.parent / "weights"
 
 def graphs_of(weights: str | None) -> Path:
     """The directory of exported graphs that goes by a name: of shipped weights (default: "strings"), or one's own."""
-    shipped = _SHIPPED / (weights or "strings") / "onnx"
-    return shipped if weights in (None, "strings", "tiny") else Path(str(weights))
+    shipped = {"tiny": "tiny", "strings": "hands", None: "hands"}.get(weights)
+    return _SHIPPED / shipped / "onnx" if shipped else Path(str(weights))
 
 
 def reads_quickly(directory: Path, head: str) -> bool:
