@@ -91,6 +91,7 @@ def test_no_label_is_looked_at(trained, lines, tmp_path, monkeypatch):
     for path in lines.glob("*.png"):
         (bare / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(unlabelled, "_LOSS_ALLOWED", 1.0)
+    monkeypatch.setattr(unlabelled, "_DRAWN_ALLOWED", 1.0)
     arguments = {"rounds": 1, "steps": 5, "sure": 0.1, "config": QUICK}
     found = [self_train(trained, f, drawn(), tmp_path / f"run-{i}", **arguments) for i, f in enumerate((lines, bare))]
     assert found[0][1] == found[1][1]
@@ -110,6 +111,7 @@ def test_a_round_that_does_harm_is_undone(trained, lines, tmp_path, capsys):
 
 def test_it_goes_on_after_a_round_that_was_finished(trained, lines, tmp_path, monkeypatch):
     monkeypatch.setattr(unlabelled, "_LOSS_ALLOWED", 1.0)
+    monkeypatch.setattr(unlabelled, "_DRAWN_ALLOWED", 1.0)
     arguments = {"rounds": 2, "steps": 10, "sure": 0.1, "config": QUICK}
     whole, _ = self_train(trained, lines, drawn(), tmp_path / "whole", **arguments)
     fit, calls = unlabelled.fit, []

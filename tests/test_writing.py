@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import barred, small_recognizer
+from conftest import barred, own_lines, small_recognizer
 from test_cli import is_one_clear_error
 from test_strokes import written
 
 from seqocr.checkpoints import save
 from seqocr.data import sources
 from seqocr.data.ahead import Ahead
+from seqocr.data.folder import LineFolder
 from seqocr.data.material import Material, Part
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
@@ -100,7 +101,7 @@ def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp
     [
         (["--digits", "nowhere"], ["nowhere", "qmnist"]),
         (["--digits", ""], ["--digits ''"]),
-        (["--digits", "mnist", "--data", "lines"], ["--digits", "--data"]),
+        (["--digits", "mnist", "--dataset", "usps"], ["--digits", "--dataset"]),
     ],
 )
 def test_what_is_no_source_is_refused_in_one_line(run_cli: Run, digits, tmp_path, arguments, words):
@@ -111,3 +112,18 @@ def test_weights_of_other_symbols_are_refused(run_cli: Run, digits, strokes, tmp
     save(small_recognizer(charset="abc"), tmp_path / "letters")
     command = ("train", "--init", tmp_path / "letters", "--digits", strokes, "--out", tmp_path / "run")
     assert is_one_clear_error(run_cli(*command), "0 to 9", "'abc'")
+
+
+def test_lines_of_ones_own_are_mixed_with_written_ones(run_cli: Run, strokes, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("no level is drawn"))
+    save(small_recognizer(max_length=3), tmp_path / "start")
+    lines = own_lines(tmp_path / "lines", 60)
+    command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
+    code, said, _ = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6)
+    assert code == 0
+    assert "before" in said
+    provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
+    assert [part["weight"] for part in provenance["data"]] == [2, 1]
+    assert "calibration" in provenance
+    learned, held_out = LineFolder(lines).split(0.1, "validation")
+    assert (provenance["data"][0]["lines"], provenance["held_out"]) == (len(learned), len(held_out))

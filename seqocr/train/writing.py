@@ -11,16 +11,17 @@ import torch
 from seqocr.checkpoints import load_recognizer, weights_path
 from seqocr.data import sources
 from seqocr.data.ahead import Ahead
+from seqocr.data.folder import LineFolder
 from seqocr.data.hand import Hand
-from seqocr.data.material import Part
+from seqocr.data.material import Material, Part
 from seqocr.data.pools import load_glyphs
 from seqocr.data.written import Texts, WrittenLines
 from seqocr.errors import InputError
 from seqocr.models.heads import HEADS
 from seqocr.models.recognizer import Recognizer
-from seqocr.train.config import Start, TrainConfig
+from seqocr.train.config import VALIDATION_SHARE, Start, TrainConfig
 from seqocr.train.loop import fit
-from seqocr.train.recipe import material_of, started
+from seqocr.train.recipe import material_of, own_lines, started
 
 _APART = 104_729  # between the seeds of parts
 
@@ -54,12 +55,20 @@ def train_on_writing(
     out: Path,
     *,
     root: Path | None = None,
+    own: Path | None = None,
+    skip: bool = False,
+    validation_share: float = VALIDATION_SHARE,
     device: torch.device | str = "cpu",
     command: str | None = None,
 ) -> Recognizer:
     """Train on written lines, a part of each batch a source, and on digits at the configuration's levels.
 
-    Killed or interrupted, the same call goes on where it was. Batches are drawn by a second process.
+    Killed or interrupted, the same call goes on where it was. Batches are drawn by a second process where nothing else
+    is learned from.
+
+    Args:
+        own: lines of one's own, in place of levels, two for each written one: they alone choose the checkpoint. Written
+            lines beside keep weights from learning a small folder by heart.
 
     Raises:
         InputError: whatever cannot be used.
@@ -67,12 +76,20 @@ def train_on_writing(
     if not names:
         raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
     before = None if start.init is None else load_recognizer(weights_path(start.init))
-    digits = tuple(sources.load_digits(split, root=root) for split in ("train", "validation"))
     charset = before.charset if before else sources.DIGITS
     if charset != sources.DIGITS:
         raise InputError(f"--digits are 0 to 9, and --init reads {charset!r}: give weights that read digits")
-    longest = max(config.longest, before.max_length if before else 0)
+    longest = max(config.longest if own is None else 0, before.max_length if before else 0)
+    written = written_parts(config, names, root)
+    material: Material
+    if own is None:
+        digits = [sources.load_digits(split, root=root) for split in ("train", "validation")]
+        material = Ahead([*written, *material_of(config, (digits[0], digits[1])).parts])
+    else:
+        folder = LineFolder(own, charset=charset, skip=skip)
+        longest = max(longest, folder.longest)
+        learned, held_out = own_lines(folder, config, validation_share)
+        parts = [Part(each.train, None, each.weight) for each in written]
+        material = Material([Part(learned, held_out, 2 * len(names)), *parts])
     recognizer = started(start, before, list(start.heads or HEADS), charset, longest, config.seed)
-    levels = material_of(config, (digits[0], digits[1]))
-    material = Ahead([*written_parts(config, names, root), *levels.parts])
     return fit(recognizer, material, config, out, device, command, start_counts=before is not None)
