@@ -5,6 +5,7 @@ OUT ?= results
 TORCH_INDEX ?=
 ARGS ?=
 REAL ?=
+STROKES ?= data/unipen
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,7 +18,7 @@ MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
 JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wild
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check study train train-strings report lint
+.PHONY: help setup extras test bench bench-check study train train-strings train-hands report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -29,6 +30,7 @@ help: ## list the targets and variables
 	@echo '  TORCH_INDEX  package index to look for torch in besides PyPI; for the CPU build, a tenth'
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
 	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
+	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-hands [$(STROKES)]'
 	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
 
 setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
@@ -68,6 +70,12 @@ train-strings: $(VENV)/.setup ## train the reader of any line whose weights are 
 	$(VENV)/bin/seqocr train --out runs/strings-6 --init runs/strings-5 $(JITTERED) --repeats 0.2 \
 		--augment 0.3 --optimizer muon --steps 8800 --learning-rate 1e-3 --warmup 100 --validate-every 1500 --seed 2 $(ARGS)
 	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings
+
+train-hands: $(VENV)/.setup ## go on from that on lines by one writer each (STROKES=folder of pen strokes), into runs/hands
+	$(VENV)/bin/seqocr train --out runs/hands --init seqocr/weights/strings --layers 8 --level grid,jitter,jitter \
+		--digits $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 --repeats 0.15 --augment 0.3 \
+		--optimizer muon --steps 10000 --learning-rate 1e-3 --warmup 200 --validate-every 1000 \
+		--validation-strings 1600 --seed 1 $(ARGS)
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT, and its first screen into README
 	$(PY) -m bench report --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md) $(ARGS)

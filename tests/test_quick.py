@@ -150,3 +150,14 @@ def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
     assert reads_quickly(directory, "ctc")
     assert not reads_quickly(directory, "ar-verified")
     assert not reads_quickly(tmp_path, "ctc")
+
+
+def test_a_text_that_cannot_be_has_no_probability_and_no_number_stays_none():
+    log_probs = np.log(np.full((3, 30, 3), 1e-30))
+    log_probs[:, :, 2] = 0.0
+    log_probs[1, :, 0] = -np.inf
+    log_probs[2, 0, 0] = np.nan
+    found = ctc_log_likelihood(log_probs, [[0, 1], [0], [0]])
+    assert found[0] == pytest.approx(2 * np.log(1e-30) + np.log(435), rel=1e-3)
+    assert found[1] == -np.inf
+    assert np.isnan(found[2])

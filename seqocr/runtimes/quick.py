@@ -25,6 +25,7 @@ from seqocr.files import read_json, shown
 from seqocr.fitting import Next, log_sum
 
 RUNTIME, FORMAT = "onnx", 3  # what `seqocr.runtimes.export` writes
+_SCALED = 8  # frames after which probabilities are scaled: less than what a float64 can hold
 _TOGETHER = 16  # lines that a thread reads at once: what is computed for them stays in a core's cache
 _AGAIN = "write it again with `seqocr export`"
 
@@ -193,18 +194,26 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
         row[1 : 2 * len(ids) : 2] = ids
     skips = np.zeros((B, most), bool)
     skips[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    of_states = np.take_along_axis(log_probs, np.broadcast_to(states[:, None], (B, T, most)), 2)
-    score = np.full((B, most), -math.inf)
-    score[:, :2] = of_states[:, 0, :2]
-    pad = np.full((B, 2), -math.inf)
-    for t in range(1, T):
-        before = np.concatenate([pad, score], axis=1)
-        two = np.where(skips, before[:, :most], -math.inf)
-        score = log_sum(np.stack([score, before[:, 1 : most + 1], two]), axis=0) + of_states[:, t]
-    ends = np.array([2 * len(ids) for ids in texts])
-    line = np.arange(B)
-    last = np.where(ends > 0, score[line, ends - 1], -math.inf)
-    return np.logaddexp(score[line, ends], last)
+    chances = np.exp(np.take_along_axis(log_probs, np.broadcast_to(states[:, None], (B, T, most)), 2))
+    # Forward in probabilities, with the scale taken out now and then: logarithms take four times as long.
+    paths, scale = np.zeros((B, most)), np.zeros((B, 1))
+    paths[:, :2] = chances[:, 0, :2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for t in range(1, T):
+            before = paths
+            paths = before.copy()
+            paths[:, 1:] += before[:, :-1]
+            paths[:, 2:] += before[:, :-2] * skips[:, 2:]
+            paths *= chances[:, t]
+            if t % _SCALED == 0:
+                total = paths.sum(axis=1, keepdims=True)
+                scale += np.log(total)
+                paths = np.divide(paths, total, out=np.zeros_like(paths), where=total > 0)
+        ends = np.array([2 * len(ids) for ids in texts])
+        line = np.arange(B)
+        last = np.where(ends > 0, paths[line, ends - 1], 0.0)
+        found: np.ndarray = np.log(paths[line, ends] + last) + scale[:, 0]
+    return np.where(np.isnan(found) & ~np.isnan(log_probs).any(axis=(1, 2)), -math.inf, found)
 
 
 class Autoregressive:
