@@ -132,8 +132,11 @@ def calibration_of(provenance: Mapping[str, Any], head: str) -> Calibration | No
     """What the weights' config says of a head; None where nothing does, or not what it should."""
     try:
         found = provenance[KEY][head]
+        temperature = float(found["temperature"])
+        if not _LEAST <= temperature <= _MOST:
+            return None
         return Calibration(
-            float(found["temperature"]),
+            temperature,
             int(found["lines"]),
             tuple(
                 Accepted(*map(float, (e["target"], e["threshold"], e["share"], e["right"]))) for e in found["accepted"]

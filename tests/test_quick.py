@@ -127,7 +127,9 @@ def test_the_probability_of_a_text_under_ctc_is_torchs():
         (lambda d: (d / "config.json").unlink(), "config.json"),
         (lambda d: (d / "config.json").write_text("[]"), "describes no exported graphs"),
         (lambda d: _with(d, runtime={"name": "onnx", "format": 1, "graphs": {}}), "another version"),
+        (lambda d: _with(d, charset="abcdefghij"), "is not what the graphs were written with"),
         (lambda d: (d / "ctc.onnx").unlink(), "ctc.onnx cannot be read"),
+        (lambda d: (d / "parallel.onnx").write_bytes((d / "ctc.onnx").read_bytes()), "parallel.onnx is not the graph"),
         (lambda d: (d / "ctc.onnx").write_bytes(b"other"), "is not the graph that was written there"),
     ],
 )

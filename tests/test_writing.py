@@ -119,8 +119,8 @@ def test_lines_of_ones_own_are_mixed_with_written_ones(run_cli: Run, strokes, tm
     save(small_recognizer(max_length=3), tmp_path / "start")
     lines = own_lines(tmp_path / "lines", 60)
     command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
-    code, said, _ = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6)
-    assert code == 0
+    code, said, err = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6)
+    assert code == 0, err
     assert "before" in said
     provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
     assert [part["weight"] for part in provenance["data"]] == [2, 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -62,17 +63,19 @@ class QuickReader:
             runtime, processor = config["runtime"], config["processor"]
             if (runtime["name"], runtime["format"]) != (RUNTIME, FORMAT):
                 raise InputError(f"{shown(directory)} holds graphs of another version: {_AGAIN}")
+            if runtime["config"] != _config_sum(config):
+                raise InputError(f"{shown(directory)}: config.json is not what the graphs were written with: {_AGAIN}")
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
             self.heads = {name: _DECODERS[name] for name in config["heads"] if name in _DECODERS}
             size = config["encoder"]["image_size"]
             height, width = size if isinstance(size, list) else (size, size)
             self.fit = Fit(height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"]))
             self._decoder = config["heads"].get("ar", {})
-            self._sums = dict(runtime["graphs"])
+            _check(directory, dict(runtime["graphs"]), [graph for each in self.heads.values() for graph in each.graphs])
             self.provenance = dict(config["provenance"])
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{shown(directory)}/config.json describes no exported graphs ({error}): {_AGAIN}"
             ) from None
@@ -81,7 +84,7 @@ class QuickReader:
     def session(self, graph: str, threads: int) -> Any:
         """A graph, loaded once for each number of threads."""
         if (graph, threads) not in self._sessions:
-            self._sessions[graph, threads] = _loaded(self.directory / f"{graph}.onnx", self._sums, threads)
+            self._sessions[graph, threads] = _loaded(self.directory / f"{graph}.onnx", threads)
         return self._sessions[graph, threads]
 
     def decoder(self, head: str, threads: int = 1) -> Any:
@@ -140,6 +143,7 @@ class OnePass:
     """A head that gives every place its distribution at once."""
 
     name: ClassVar[str]
+    graphs: ClassVar[tuple[str, ...]]
 
     def __init__(self, reader: QuickReader, threads: int) -> None:
         self.charset, self._session = reader.charset, reader.session(self.name, threads)
@@ -161,7 +165,7 @@ class OnePass:
 class Parallel(OnePass):
     """A symbol, or "empty", a slot (see `seqocr.models.parallel`)."""
 
-    name = "parallel"
+    name, graphs = "parallel", ("parallel",)
 
     def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
         symbols = [*self.charset, ""]
@@ -172,7 +176,7 @@ class Parallel(OnePass):
 class Ctc(OnePass):
     """A symbol, or blank, a frame (see `seqocr.models.ctc`)."""
 
-    name = "ctc"
+    name, graphs = "ctc", ("ctc",)
 
     def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
         blank = len(self.charset)
@@ -219,7 +223,7 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
 class Autoregressive:
     """TrOCR's decoder, one token a pass, greedy (see `seqocr.models.autoregressive`)."""
 
-    name = "ar"
+    name, graphs = "ar", ("ar", "ar-step")
 
     def __init__(self, reader: QuickReader, threads: int) -> None:
         self.charset, self.max_length = reader.charset, reader.max_length
@@ -310,14 +314,31 @@ def reads_quickly(directory: Path, head: str) -> bool:
     return isinstance(config, dict) and "runtime" in config and head in _DECODERS
 
 
-def _loaded(path: Path, sums: dict[str, Any], threads: int) -> Any:
+def _config_sum(config: dict[str, Any]) -> str:
+    """As `seqocr.runtimes.export.config_sum`, which needs torch."""
+    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _check(directory: Path, sums: dict[str, Any], graphs: Sequence[str]) -> None:
+    """All graphs, whichever head is to read, are those that were written there.
+
+    Raises:
+        InputError: they are not.
+    """
+    for file in dict.fromkeys([*(f"{graph}.onnx" for graph in graphs), *sums]):
+        path = directory / file
+        try:
+            with path.open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{shown(path)} cannot be read ({shown(error)}): {_AGAIN}") from error
+        if sums.get(file) != found:
+            raise InputError(f"{shown(path)} is not the graph that was written there: {_AGAIN}")
+
+
+def _loaded(path: Path, threads: int) -> Any:
     name = shown(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{name} cannot be read ({error.strerror}): {_AGAIN}") from error
-    if sums.get(path.name) != hashlib.sha256(data).hexdigest():
-        raise InputError(f"{name} is not the graph that was written there: {_AGAIN}")
     try:
         import onnxruntime
     except ImportError as error:
@@ -327,6 +348,6 @@ def _loaded(path: Path, sums: dict[str, Any], threads: int) -> Any:
     # Spinning while idle, threads would take the cores from those at work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of its own kinds
         raise InputError(f"{name} cannot be used ({str(error).splitlines()[0]}): {_AGAIN}") from error

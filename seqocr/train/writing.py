@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -80,14 +81,15 @@ def train_on_writing(
     if charset != sources.DIGITS:
         raise InputError(f"--digits are 0 to 9, and --init reads {charset!r}: give weights that read digits")
     longest = max(config.longest if own is None else 0, before.max_length if before else 0)
-    written = written_parts(config, names, root)
     material: Material
     if own is None:
+        written = written_parts(config, names, root)
         digits = [sources.load_digits(split, root=root) for split in ("train", "validation")]
         material = Ahead([*written, *material_of(config, (digits[0], digits[1])).parts])
     else:
         folder = LineFolder(own, charset=charset, skip=skip)
         longest = max(longest, folder.longest)
+        written = written_parts(replace(config, length=(1, folder.longest)), names, root)
         learned, held_out = own_lines(folder, config, validation_share)
         parts = [Part(each.train, None, each.weight) for each in written]
         material = Material([Part(learned, held_out, 2 * len(names)), *parts])

@@ -22,9 +22,11 @@ from conftest import own_lines, small_recognizer
 from hypothesis import HealthCheck, Phase, settings
 from PIL import Image
 
-from seqocr import cli
+from seqocr import cli, evaluation
 from seqocr.checkpoints import save
 
+# Loaded before a test replaces the classes of pickle, from which some that it loads derive.
+assert evaluation
 TIMES = int(os.environ.get("FUZZ", "1"))
 
 
