@@ -71,12 +71,14 @@ class Asked:
         form: of the text (see `seqocr.forms`); None: any.
         top: how many texts.
         width: beginnings kept while an autoregressive head is searched.
+        places: also where symbols are, which takes a second look at the image where another head than `ctc` reads.
     """
 
     head: str
     form: Automaton | None = None
     top: int = 1
     width: int = WIDTH
+    places: bool = True
 
 
 class Backend(Protocol):
@@ -115,7 +117,8 @@ def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[An
         return []
     automaton = asked.form or anything(len(backend.charset))
     count = max(asked.top, 2)  # the second says how much better the first is
-    frames = backend.log_probs(images, _ALIGNS) if _ALIGNS in backend.heads else None
+    aligns = _ALIGNS in backend.heads and (asked.places or asked.head == _ALIGNS)
+    frames = backend.log_probs(images, _ALIGNS) if aligns else None
     if asked.head == "ar":
         found = [
             beam_search(
@@ -154,10 +157,9 @@ def _answer(
         return Answer("", 0.0, (), (), math.inf, 0.0, False, passes)
     best = texts.candidates[0]
     symbols = _symbols(charset, best, sure, frames, span, image.width)
-    others = tuple((spelled(each), texts.confidence(i)) for i, each in enumerate(texts.candidates) if 0 < i < asked.top)
     # Without a form, what the head gives a text is what it is: a beam has not seen all others.
     whole = texts if asked.form is not None else Found(texts.candidates, 0.0)
-    others = tuple((text, whole.confidence(i)) for i, (text, _) in enumerate(others, 1))
+    others = tuple((spelled(each), whole.confidence(i)) for i, each in enumerate(texts.candidates) if 0 < i < asked.top)
     fitting = min(math.exp(texts.log_fitting), 1.0) if asked.form is not None else 1.0
     return Answer(spelled(best), whole.confidence(), symbols, others, texts.margin, fitting, True, passes)
 

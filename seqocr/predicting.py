@@ -37,7 +37,7 @@ def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automat
                 Image.fromarray(image.numpy()) if isinstance(image, torch.Tensor) else image for image in images
             ]
             for head in heads:
-                found = answers(reader, pictures, Asked(head, form, width=width))
+                found = answers(reader, pictures, Asked(head, form, width=width, places=False))
                 rows += [
                     (index, head, text, each.text, each.confidence, each.passes)
                     for index, text, each in zip(indices, texts, found, strict=True)

@@ -188,4 +188,4 @@ def _read(
     recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
 ) -> list[Answer]:
     """Codes one by one."""
-    return [answers(recognizer, [picture], Asked(head, form, width=width))[0] for picture in pictures]
+    return [answers(recognizer, [picture], Asked(head, form, width=width, places=False))[0] for picture in pictures]

@@ -82,7 +82,7 @@ def read(
         from seqocr.forms import form_of
 
         form = form_of(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
-        asked = Asked(head, form, top, width)
+        asked = Asked(head, form, top, width, places=symbols or output == "json")
     least = max(min_confidence, _accepted(reader, head, accept, asked) if accept is not None else 0.0)
     more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
     unread = 0

@@ -128,9 +128,9 @@ def _on_writing(
         raise InputError("--digits goes with --level or --data, and with none of --dataset, --charset ...")
     learned_from = Source(**source)
     settings, begin = TrainConfig(**(_MIXED if "data" in source else {}) | config), Start(**start)
-    if learned_from.data is not None and settings.batch_size == TrainConfig().batch_size:
-        of = 3 * len(names)
-        settings = replace(settings, batch_size=max(1, settings.batch_size // max(of, 1)) * max(of, 1))
+    if learned_from.data is not None and names and "batch_size" not in config:
+        of = 3 * len(names)  # two own lines for each written one
+        settings = replace(settings, batch_size=max(1, settings.batch_size // of) * of)
     writable(directory)
 
     from seqocr.train.writing import train_on_writing

@@ -110,7 +110,7 @@ class Hand(Cheque):
         draw = _Draw(texts, lines, noise)
         how = self._pose(draw)
         glyphs = pose(how)
-        strokes = [*self._added(draw, how, glyphs)]
+        strokes = self._added(draw, how, glyphs)
         places, sizes = self._placed(draw, how, glyphs, strokes)
         joins = self._joins(draw, how, glyphs, places)
         images: list[torch.Tensor] = [torch.empty(0)] * len(texts)
@@ -158,7 +158,7 @@ class Hand(Cheque):
         )
 
     def _added(self, draw: _Draw, how: Pose, glyphs: Posed) -> list[_Added]:
-        """Strokes that belong to a digit: upstrokes of ones, bars of sevens, marks behind it."""
+        """Strokes that belong to a digit: upstrokes of ones, bars of sevens."""
         line, digit, size = draw.line, draw.digit, how.height
         reach, peak = glyphs.reach, glyphs.peak
         found = []
@@ -332,7 +332,7 @@ _MARK = 64
 _CIRCLE = [(0.12 * math.cos(a / 8 * math.pi), 0.12 * math.sin(a / 8 * math.pi)) for a in range(17)]
 _STOP = _line((0.0, 0.0), (0.02, 0.0))
 _DASH = _line((0.0, 0.3), (0.45, 0.34))
-# What can end an amount. The first is a full stop, the second a comma; these two also set thousands apart.
+# What can end an amount. The first three, a full stop, a comma and a dash, also set digits apart.
 _MARKS = torch.stack(
     [
         _STOP,
