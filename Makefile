@@ -17,8 +17,12 @@ PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo 
 MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
 JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wild
 
+# In the end: lines by one writer each, from pen strokes and from bitmaps, beside plainer ones.
+WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 \
+	--repeats 0.15 --optimizer muon --validation-strings 1600
+
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check study train train-strings train-hands report lint
+.PHONY: help setup extras test bench bench-check wheel study train train-strings train-hands ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -47,6 +51,9 @@ bench: $(VENV)/.setup ## measure every head and write the report to OUT
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
 
+wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
+	.ci/wheel $(PY)
+
 study: $(VENV)/.setup ## when does autoregression pay: train and read every law of labels (PRESET=smoke or full)
 	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ARGS)
 
@@ -72,10 +79,17 @@ train-strings: $(VENV)/.setup ## train the reader of any line whose weights are 
 	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings
 
 train-hands: $(VENV)/.setup ## go on from that on lines by one writer each (STROKES=folder of pen strokes), into runs/hands
-	$(VENV)/bin/seqocr train --out runs/hands --init seqocr/weights/strings --layers 8 --level grid,jitter,jitter \
-		--digits $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 --repeats 0.15 --augment 0.3 \
-		--optimizer muon --steps 10000 --learning-rate 1e-3 --warmup 200 --validate-every 1000 \
-		--validation-strings 1600 --seed 1 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/strings-8 --init seqocr/weights/strings --layers 8 $(WRITTEN) --augment 0.3 \
+		--steps 10000 --learning-rate 1e-3 --warmup 200 --validate-every 1000 --seed 1 $(ARGS)
+	$(VENV)/bin/seqocr train --out runs/strings-9 --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
+		--steps 8000 --learning-rate 1e-3 --warmup 200 --validate-every 1500 --seed 2 $(ARGS)
+	$(VENV)/bin/seqocr average runs/strings-8 runs/strings-9 --out runs/hands
+
+ship: $(VENV)/.setup ## put what train-hands made into the package: 16 bits, calibrated, graphs beside
+	$(VENV)/bin/seqocr average runs/hands --half --out seqocr/weights/hands
+	$(VENV)/bin/seqocr calibrate --weights seqocr/weights/hands --level grid,jitter,wild
+	$(VENV)/bin/seqocr export --weights seqocr/weights/hands --heads parallel,ctc --precision int8 \
+		--out seqocr/weights/hands/onnx
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT, and its first screen into README
 	$(PY) -m bench report --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md) $(ARGS)

@@ -13,11 +13,14 @@ import torch
 from conftest import lively, small_recognizer
 from PIL import Image
 
+from seqocr.checkpoints import load_recognizer, weights_path
 from seqocr.data.pixels import Fit
 from seqocr.data.processor import Processor
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.quick import QuickReader, ctc_log_likelihood, reads_quickly
+from seqocr.runtimes.quick import QuickReader, ctc_log_likelihood, graphs_of, reads_quickly
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -163,3 +166,20 @@ def test_a_text_that_cannot_be_has_no_probability_and_no_number_stays_none():
     assert found[0] == pytest.approx(2 * np.log(1e-30) + np.log(435), rel=1e-3)
     assert found[1] == -np.inf
     assert np.isnan(found[2])
+
+
+@pytest.mark.parametrize("name", ["tiny", "strings"])
+@pytest.mark.parametrize("head", ["parallel", "ctc"])
+def test_shipped_graphs_read_what_shipped_weights_read(name, head):
+    """But for the rounding of 8 bits."""
+    reader, recognizer = QuickReader(graphs_of(name)), load_recognizer(weights_path(name))
+    images, texts = SequenceMNIST(embedded_digits(), 5, count=100).batch(range(100))
+    read, expected = (each.read(list(map(np.asarray, images)), head).texts for each in (reader, recognizer))
+    assert sum(a == b for a, b in zip(read, expected, strict=True)) >= 97
+    assert sum(a == b for a, b in zip(read, texts, strict=True)) >= 93
+    assert reader.provenance == recognizer.provenance
+
+
+def test_a_head_without_shipped_graphs_is_read_with_the_weights():
+    assert reads_quickly(graphs_of("strings"), "ctc")
+    assert not reads_quickly(graphs_of("strings"), "ar")

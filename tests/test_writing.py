@@ -96,9 +96,21 @@ def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp
     assert is_one_clear_error(run_cli(*command, *steps, "--out", tmp_path / "run"), "finished")
 
 
+def test_digits_at_levels_are_learned_from_teachers(run_cli: Run, digits, strokes, tmp_path):
+    save(small_recognizer(max_length=3), tmp_path / "start")
+    command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--length", "1-3", "--level", "jitter")
+    steps = ("--steps", 4, "--batch-size", 6, "--validate-every", 2, "--validation-strings", 12)
+    code, _, err = run_cli(*command, *steps, "--teachers", tmp_path / "teachers", "--out", tmp_path / "run")
+    assert code == 0, err
+    provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
+    assert [part.get("taught") for part in provenance["data"]] == [None, True]
+    assert min(path.name for path in (tmp_path / "teachers").iterdir()) == "beliefs.safetensors"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--teachers", "anywhere"], ["--teachers", "--digits"]),
         (["--digits", "nowhere"], ["nowhere", "qmnist"]),
         (["--digits", ""], ["--digits ''"]),
         (["--digits", "mnist", "--dataset", "usps"], ["--digits", "--dataset"]),

@@ -42,6 +42,13 @@ def train(
             "twice counts twice: qmnist, mnist, or folders of pen strokes or images."
         ),
     ] = None,
+    teachers: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --digits: folder of convolutional teachers, made where there are none. Of digits at levels, "
+            "heads learn what those believe of distorted copies (--augment is not used then)."
+        ),
+    ] = None,
 ) -> None:
     """Train heads on an encoder. Killed or interrupted, the same command goes on where it was.
 
@@ -53,8 +60,10 @@ def train(
         _without_labels(unlabelled, output_folder(out), start, source, config, device)
         return
     if digits is not None:
-        _on_writing(digits.split(",") if digits else [], output_folder(out), start, source, config, device)
+        _on_writing(digits.split(",") if digits else [], output_folder(out), start, source, config, device, teachers)
         return
+    if teachers is not None:
+        raise InputError("--teachers goes with --digits: give both")
     settings = TrainConfig(**(FINE_TUNING if "data" in source else {}) | config)
     begin, learned_from, directory = Start(**start), Source(**source), output_folder(out)
     writable(directory)
@@ -123,6 +132,7 @@ def _on_writing(
     source: dict[str, Any],
     config: dict[str, Any],
     device: str,
+    teachers: Path | None,
 ) -> None:
     if set(source) - {"root", "data", "skip", "validation_share"}:
         raise InputError("--digits goes with --level or --data, and with none of --dataset, --charset ...")
@@ -145,6 +155,7 @@ def _on_writing(
         own=learned_from.data,
         skip=learned_from.skip,
         validation_share=learned_from.validation_share,
+        teachers=teachers,
         device=choose_device(device),
         command=command,
     )

@@ -40,15 +40,15 @@ class Cheque:
         invert: chance that the line is light on dark.
     """
 
-    shade: Range = (0.45, 0.98)
-    ink: Range = (0.45, 0.92)
+    shade: Range = (0.5, 0.95)
+    ink: Range = (0.5, 0.93)
     gradient: float = 0.1
-    texture: float = 0.3
+    texture: float = 0.28
     rule: float = 0.4
-    noise: float = 0.035
-    blur: float = 1.6
+    noise: float = 0.025
+    blur: float = 1.0
     jpeg: Range = (40, 95)
-    invert: float = 0.05
+    invert: float = 0.03
 
     paper_numbers = OfPaper.count
 
@@ -95,17 +95,21 @@ class Cheque:
     def _printed_on(
         self, paper: torch.Tensor, shade: torch.Tensor, column: torch.Tensor, x: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:
-        """Paper (B, H, W) with up to three sets of fine bent waves."""
-        strength = self.texture * shade * column[:, OfPaper.texture].square()
-        for i, chance in enumerate((0.9, 0.5, 0.3)):
+        """Paper (B, H, W) with up to two sets of fine bent waves, and one of dots."""
+        strength = self.texture * shade * (0.3 + 0.7 * column[:, OfPaper.texture])
+        for i, chance in enumerate((0.85, 0.5, 0.3)):
             there = (column[:, OfPaper.there + i, 0, 0] < chance).nonzero()[:, 0]
             of = column[there]
-            angle = math.pi * of[:, OfPaper.angle + i]
-            period = 3 + 7 * of[:, OfPaper.pitch + i]  # pixels
+            # Most are nearly level, as on most cheques.
+            off_level = signed(of[:, OfPaper.angle + i])
+            angle = math.pi / 2 * (1 + off_level * off_level.abs())
+            period = 3 + 4 * of[:, OfPaper.pitch + i]  # pixels
             cos, sin = angle.cos(), angle.sin()
             along, across = x * cos + y * sin, y * cos - x * sin
-            bent = of[:, OfPaper.bend + i] * torch.sin(across / (6 + 30 * of[:, OfPaper.bends + i]))
+            bent = 2.5 * of[:, OfPaper.bend + i] * torch.sin(across / (8 + 40 * of[:, OfPaper.bends + i]))
             wave = torch.sin(2 * math.pi * (along / period + bent)).clamp_(min=-0.2).square_()
+            if i == 2:  # dots
+                wave = 2 * wave * torch.sin(2 * math.pi * across / period).clamp_(min=0)
             paper = paper.index_add(0, there, -strength[there] * (0.3 + 0.7 * of[:, OfPaper.dark + i]) * wave)
         return paper
 

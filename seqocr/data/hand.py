@@ -71,7 +71,7 @@ class Hand(Cheque):
     flow: float = 0.5
     nib: float = 0.25
     bend: float = 0.07
-    gap: Range = (-0.12, 0.4)
+    gap: Range = (-0.14, 0.3)
     gap_change: float = 0.14
     rise: float = 0.07
     wander: float = 0.1
@@ -187,10 +187,10 @@ class Hand(Cheque):
         there = (thousands | other | ending).nonzero()[:, 0]
         size = within(self.size, line[there, OfLine.size])
         shape = digit[there, OfDigit.mark_shape]
-        # A writer has one separator; ends are of many kinds.
+        # A writer has one separator; ends are of many kinds, the first ones more often.
         kind = torch.where(
             ending[there],
-            (len(_MARKS) * digit[there, OfDigit.kind]).long(),
+            (len(_MARKS) * digit[there, OfDigit.kind].square()).long(),
             _kind_of_separator(line[there, OfLine.separator]),
         )
         points, down = _marks_of(kind, shape, size)

@@ -306,12 +306,12 @@ def graphs_of(weights: str | None) -> Path:
 
 
 def reads_quickly(directory: Path, head: str) -> bool:
-    """Whether a directory holds exported graphs, and a head that is read here."""
+    """Whether a directory holds exported graphs, and those of a head that is read here."""
     try:
         config = read_json(directory / "config.json")
     except InputError:
         return False  # what is wrong with it is for the loader to say
-    return isinstance(config, dict) and "runtime" in config and head in _DECODERS
+    return isinstance(config, dict) and "runtime" in config and head in _DECODERS and head in config.get("heads", {})
 
 
 def _config_sum(config: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import torch
 from seqocr.checkpoints import load_recognizer, weights_path
 from seqocr.data import sources
 from seqocr.data.ahead import Ahead
+from seqocr.data.believed import Beliefs, BelievedLines
 from seqocr.data.folder import LineFolder
 from seqocr.data.hand import Hand
 from seqocr.data.material import Material, Part
 from seqocr.data.pools import load_glyphs
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.sources import Digits
 from seqocr.data.written import Texts, WrittenLines
 from seqocr.errors import InputError
 from seqocr.models.heads import HEADS
@@ -23,6 +27,7 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import VALIDATION_SHARE, Start, TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.recipe import material_of, own_lines, started
+from seqocr.train.teaching import beliefs, learning_beliefs
 
 _APART = 104_729  # between the seeds of parts
 
@@ -59,6 +64,7 @@ def train_on_writing(
     own: Path | None = None,
     skip: bool = False,
     validation_share: float = VALIDATION_SHARE,
+    teachers: Path | None = None,
     device: torch.device | str = "cpu",
     command: str | None = None,
 ) -> Recognizer:
@@ -70,10 +76,14 @@ def train_on_writing(
     Args:
         own: lines of one's own, in place of levels, two for each written one: they alone choose the checkpoint. Written
             lines beside keep weights from learning a small folder by heart.
+        teachers: folder of those whose beliefs heads learn of digits at levels, instead of labels (see
+            `seqocr.train.teaching`).
 
     Raises:
         InputError: whatever cannot be used.
     """
+    if teachers and own:
+        raise InputError("--teachers look at digits of --level: leave out --data")
     if not names:
         raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
     before = None if start.init is None else load_recognizer(weights_path(start.init))
@@ -85,7 +95,9 @@ def train_on_writing(
     if own is None:
         written = written_parts(config, names, root)
         digits = [sources.load_digits(split, root=root) for split in ("train", "validation")]
-        material = Ahead([*written, *material_of(config, (digits[0], digits[1])).parts])
+        believed = beliefs(digits[0], teachers, device=device) if teachers else None
+        parts = [*written, *_at_levels(config, digits[0], digits[1], believed)]
+        material = Material(parts) if believed else Ahead(parts)  # so many copies are not sent to another process
     else:
         folder = LineFolder(own, charset=charset, skip=skip)
         longest = max(longest, folder.longest)
@@ -93,5 +105,16 @@ def train_on_writing(
         learned, held_out = own_lines(folder, config, validation_share)
         parts = [Part(each.train, None, each.weight) for each in written]
         material = Material([Part(learned, held_out, 2 * len(names)), *parts])
+    learning = learning_beliefs if teachers else nullcontext
     recognizer = started(start, before, list(start.heads or HEADS), charset, longest, config.seed)
-    return fit(recognizer, material, config, out, device, command, start_counts=before is not None)
+    with learning(recognizer):
+        return fit(recognizer, material, config, out, device, command, start_counts=before is not None)
+
+
+def _at_levels(config: TrainConfig, learned: Digits, held_out: Digits, believed: Beliefs | None) -> list[Part]:
+    """Digits at the configuration's levels, or copies of them, distorted already, that teachers have looked at."""
+    if believed is None:
+        return material_of(config, (learned, held_out)).parts
+    drawn = material_of(replace(config, augment=0), (believed.copies, held_out)).parts
+    streams = [(part, part.train) for part in drawn]
+    return [replace(p, train=BelievedLines(believed, x)) for p, x in streams if isinstance(x, SequenceMNIST)]
