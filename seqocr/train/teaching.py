@@ -112,9 +112,9 @@ def _teacher(digits: Digits, path: Path, seed: int, epochs: int, device: torch.d
             optimizer.step()
             optimizer.zero_grad()
             average.update_parameters(teacher)
-            for own, averaged in zip(teacher.buffers(), average.module.buffers(), strict=True):
-                averaged.copy_(own)
             reporter.advance(f"loss {loss.item():.3f}" if step % 50 == 0 else "")
+    for own, averaged in zip(teacher.buffers(), average.module.buffers(), strict=True):
+        averaged.copy_(own)  # of batch norm: only weights are averaged
     _keep(path, digits, {name: x.cpu().contiguous() for name, x in average.module.state_dict().items()})
     return cast(Teacher, average.module).cpu().eval()
 

@@ -27,6 +27,7 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import VALIDATION_SHARE, Start, TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.recipe import material_of, own_lines, started
+from seqocr.train.state import is_finished
 from seqocr.train.teaching import beliefs, learning_beliefs
 
 _APART = 104_729  # between the seeds of parts
@@ -82,6 +83,8 @@ def train_on_writing(
     Raises:
         InputError: whatever cannot be used.
     """
+    if is_finished(out):  # as `fit` says, but before teachers are trained
+        raise InputError(f"{out} holds a finished recognizer: give another --out, or delete it first")
     if teachers and own:
         raise InputError("--teachers look at digits of --level: leave out --data")
     if not names:
