@@ -22,7 +22,7 @@ WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check wheel study train train-strings train-hands ship report lint
+.PHONY: help setup extras test bench bench-check wheel study train train-strings ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -34,7 +34,7 @@ help: ## list the targets and variables
 	@echo '  TORCH_INDEX  package index to look for torch in besides PyPI; for the CPU build, a tenth'
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
 	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
-	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-hands [$(STROKES)]'
+	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-strings [$(STROKES)]'
 	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
 
 setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
@@ -63,7 +63,7 @@ train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into ru
 	$(VENV)/bin/seqocr train --out runs/tiny --init runs/tiny-1 --augment 0.5 --steps 3000 --batch-size 64 \
 		--learning-rate 5e-4 --warmup 100 --validate-every 500 --save-every 250 $(ARGS)
 
-train-strings: $(VENV)/.setup ## train the reader of any line whose weights are shipped, into runs/strings
+train-strings: $(VENV)/.setup ## train the reader of any line, into runs/strings (STROKES=folder of pen strokes)
 	$(VENV)/bin/seqocr train --out runs/strings-1 --init tiny --image-size 40x320 --patch 40x10 $(MIXTURE) \
 		--steps 8000 --learning-rate 1.5e-3 --warmup 300 --validate-every 500 $(ARGS)
 	$(VENV)/bin/seqocr train --out runs/strings-2 --init runs/strings-1 $(MIXTURE) --repeats 0.25 \
@@ -76,20 +76,20 @@ train-strings: $(VENV)/.setup ## train the reader of any line whose weights are 
 		--augment 0.3 --optimizer muon --steps 8300 --learning-rate 1e-3 --warmup 100 --validate-every 1500 --seed 1 $(ARGS)
 	$(VENV)/bin/seqocr train --out runs/strings-6 --init runs/strings-5 $(JITTERED) --repeats 0.2 \
 		--augment 0.3 --optimizer muon --steps 8800 --learning-rate 1e-3 --warmup 100 --validate-every 1500 --seed 2 $(ARGS)
-	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings
-
-train-hands: $(VENV)/.setup ## go on from that on lines by one writer each (STROKES=folder of pen strokes), into runs/hands
-	$(VENV)/bin/seqocr train --out runs/strings-8 --init seqocr/weights/strings --layers 8 $(WRITTEN) --augment 0.3 \
+	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings-7
+	$(VENV)/bin/seqocr train --out runs/strings-8 --init runs/strings-7 --layers 8 $(WRITTEN) --augment 0.3 \
 		--steps 10000 --learning-rate 1e-3 --warmup 200 --validate-every 1000 --seed 1 $(ARGS)
-	$(VENV)/bin/seqocr train --out runs/strings-9 --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
+	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
 		--steps 8000 --learning-rate 1e-3 --warmup 200 --validate-every 1500 --seed 2 $(ARGS)
-	$(VENV)/bin/seqocr average runs/strings-8 runs/strings-9 --out runs/hands
 
-ship: $(VENV)/.setup ## put what train-hands made into the package: 16 bits, calibrated, graphs beside
-	$(VENV)/bin/seqocr average runs/hands --half --out seqocr/weights/hands
-	$(VENV)/bin/seqocr calibrate --weights seqocr/weights/hands --level grid,jitter,wild
-	$(VENV)/bin/seqocr export --weights seqocr/weights/hands --heads parallel,ctc --precision int8 \
-		--out seqocr/weights/hands/onnx
+ship: $(VENV)/.setup ## put what train and train-strings made into the package: 16 bits, calibrated, graphs beside
+	for name in tiny strings; do \
+		$(VENV)/bin/seqocr average runs/$$name --half --out seqocr/weights/$$name && \
+		$(VENV)/bin/seqocr calibrate --weights seqocr/weights/$$name \
+			$$([ $$name = tiny ] && echo --level grid --length 5 || echo --level grid,jitter,wild) && \
+		$(VENV)/bin/seqocr export --weights seqocr/weights/$$name --heads parallel,ctc --precision int8 \
+			--out seqocr/weights/$$name/onnx || exit 1; \
+	done
 
 report: $(VENV)/.setup ## write the report again from the measurements in OUT, and its first screen into README
 	$(PY) -m bench report --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md) $(ARGS)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seqocr.calibration import KEY
 from seqocr.models.heads import HEADS, PAIRS, STUDIED
 
 _ROOT = Path(__file__).parent.parent
@@ -116,6 +117,13 @@ def _defined(node: ast.AST) -> list[str]:
 
 
 @cache
+def of_calibration(folder: Path) -> Any:
+    """What makes a recognizer's confidences honest; None where nothing does."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return config.get("provenance", {}).get(KEY)
+
+
 def of_weights(folder: Path) -> str:
     """The digest of a recognizer's weights."""
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]

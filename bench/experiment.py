@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from bench import dependencies
 from bench.store import Store
-from seqocr.checkpoints import READER, SHIPPED
 from seqocr.data.folder import LineFolder
 from seqocr.models.heads import HEADS, PAIRS
 from seqocr.progress import Reporter
+from seqocr.shipped import READER, SHIPPED
 from seqocr.statistics import Value
 
 PRESETS = ("smoke", "default", "full")
@@ -161,7 +161,8 @@ class Experiment:
         code = dependencies.of_measuring(self) | dependencies.of_heads(part.heads)
         for module in (*self.code, *part.code):
             code |= dependencies.of_module(module)
-        weights = {folder.name: dependencies.of_weights(folder) for folder in part.weights}
+        weights: dict[str, Any] = {folder.name: dependencies.of_weights(folder) for folder in part.weights}
+        weights |= {f"{f.name}, calibration": dependencies.of_calibration(f) for f in part.weights}
         settings = json.loads(json.dumps(dataclasses.asdict(part.settings), default=str))
         return {"settings": settings, "code": dict(sorted(code.items())), "weights": weights}
 

@@ -109,8 +109,8 @@ def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:
 
 def _accuracy_words(everything: Mapping[str, Any]) -> str:
     said = (
-        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: on paper, with marks, blur and "
-        "noise. Strings of 1 to 10 digits. Exact match is of trained weights. Times are of models with random weights "
+        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: as an amount on a cheque, in one "
+        "hand. Strings of 1 to 10 digits. Exact match is of trained weights. Times are of models with random weights "
         "and say nothing of accuracy."
     )
     if "real" in everything:

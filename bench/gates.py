@@ -22,11 +22,12 @@ from bench.counting import costs
 from bench.subjects import LENGTHS as SHOWN
 from bench.subjects import SMALL_NATIVE, TASK_LENGTH, TINY, Subject, bind
 from bench.timer import clock
-from seqocr.checkpoints import SHIPPED, load_recognizer
+from seqocr.checkpoints import load_recognizer
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
+from seqocr.shipped import SHIPPED
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
 LENGTHS = (1, 5, 20)

@@ -16,10 +16,11 @@ import torch
 from bench.experiment import PRESETS, Bench, Experiment, Part
 from bench.experiments import experiments
 from bench.store import Store, now
-from seqocr.checkpoints import READER, SHIPPED, load_recognizer
+from seqocr.checkpoints import load_recognizer
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
 from seqocr.progress import progress
+from seqocr.shipped import READER, SHIPPED
 
 
 def prepared(

@@ -16,6 +16,8 @@ from bench.experiment import Bench, Part
 from bench.subjects import TASK_LENGTH
 from seqocr import evaluation
 from seqocr.checkpoints import load_recognizer
+from seqocr.data.hand import Hand
+from seqocr.data.levels import LEVELS
 from seqocr.data.levels import level as level_of
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits, load_digits_or_validation
@@ -26,10 +28,20 @@ REST = 0.01  # seconds before another reader is timed, so that the threads of th
 _READ_AT_ONCE = 100
 # What drawing and reading strings runs, besides heads.
 CODE = (
-    *("bench.strings", "seqocr.evaluation", "seqocr.data.sequences", "seqocr.data.processor", "seqocr.data.augment"),
-    *("seqocr.data.glyphs", "seqocr.data.paper", "seqocr.data.chance", "seqocr.data.sources"),
-    *("seqocr.models.recognizer", "seqocr.models.encoder", "seqocr.reader"),
+    *("bench.strings", "seqocr.evaluation", "seqocr.calibration", "seqocr.reader"),
+    *("seqocr.data.sequences", "seqocr.data.sources", "seqocr.data.augment", "seqocr.data.chance"),
+    *("seqocr.data.processor", "seqocr.data.pixels", "seqocr.models.recognizer", "seqocr.models.encoder"),
 )
+# What draws lines in a hand runs.
+HAND = ("seqocr.data.hand", "seqocr.data.paper", "seqocr.data.pen")
+
+
+def code_of_level(name: str) -> tuple[str, ...]:
+    """What draws lines of a level runs beside `CODE`."""
+    layout = LEVELS[name]
+    if isinstance(layout, Hand):
+        return HAND
+    return () if layout is None else (type(layout).__module__,)
 
 
 def held_out_digits() -> Digits:

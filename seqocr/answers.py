@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from seqocr.calibration import honest
 from seqocr.constraints import Automaton
 from seqocr.errors import InputError
 from seqocr.fitting import Candidate, Found, Frames, Next, Slots, aligned, beam_search
@@ -43,7 +44,8 @@ class Answer:
 
     Attributes:
         text: the likeliest that fits; empty where nothing does.
-        confidence: in [0, 1], its probability among the texts that fit; 0 where nothing fits.
+        confidence: in [0, 1], its probability among the texts that fit; 0 where nothing fits. Without a form it is
+            honest where the weights are calibrated; the probabilities of other texts, and of symbols, are the head's.
         symbols: one a symbol of the text.
         others: the next best texts, each with its probability among those that fit.
         margin: how many times as likely the text is as the next; infinite where no other fits, or none was asked for.
@@ -140,7 +142,11 @@ def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[An
     spans = [backend.span(image) for image in images]
     lines = frames if frames is not None else [None] * len(images)
     of_line = zip(found, sure, lines, spans, images, strict=True)
-    return [_answer(backend.charset, asked, *each) for each in of_line]
+    given = [_answer(backend.charset, asked, *each) for each in of_line]
+    if asked.form is not None:
+        return given  # calibration is of texts of any form
+    confidences = honest(reader.provenance, asked.head, np.array([each.confidence for each in given]))
+    return [replace(each, confidence=p) for each, p in zip(given, confidences.tolist(), strict=True)]
 
 
 def _answer(

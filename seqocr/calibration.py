@@ -14,6 +14,7 @@ import numpy as np
 
 from seqocr.errors import InputError
 
+FEWEST = 50  # lines that a temperature can be found by
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # shares of accepted lines that are right
 KEY = "calibration"  # in the provenance of weights
 _LEAST, _MOST = 0.05, 20.0  # temperatures
@@ -82,7 +83,9 @@ def calibrated(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     temperature = fitted_temperature(confidences, right)
     honest = tempered(confidences, temperature)
     found = [accepted(honest, right, target) for target in TARGETS]
-    return Calibration(round(temperature, 4), len(right), tuple(each for each in found if each))
+    # Of a hundred lines that are all right nobody knows whether 999 of a thousand would be.
+    known = [each for each in found if each and each.share * len(right) * (1 - each.target) >= 1 - 1e-9]
+    return Calibration(round(temperature, 4), len(right), tuple(known))
 
 
 def fitted_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
@@ -128,10 +131,18 @@ def accepted(confidences: np.ndarray, right: np.ndarray, target: float) -> Accep
     return Accepted(target, float(sorted_[at]), (at + 1) / len(right), float(so_far[at]))
 
 
+def honest(provenance: Mapping[str, Any], head: str, confidences: np.ndarray) -> np.ndarray:
+    """A head's confidences as they should be, where its weights are calibrated; else as they are."""
+    found = calibration_of(provenance, head)
+    return confidences if found is None else found(confidences)
+
+
 def calibration_of(provenance: Mapping[str, Any], head: str) -> Calibration | None:
     """What the weights' config says of a head; None where nothing does, or not what it should."""
     try:
-        found = provenance[KEY][head]
+        kept = provenance[KEY]
+        # What decodes a head otherwise, or writes what it does, is called after it: ar-generate, ar-verified.
+        found = kept[head] if head in kept else kept[head.split("-")[0]]
         temperature = float(found["temperature"])
         if not _LEAST <= temperature <= _MOST:
             return None

@@ -19,17 +19,10 @@ from seqocr.files import replacing, shown, write_json
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
 from seqocr.reader import Reader
-from seqocr.runtimes.exported import ExportedRecognizer, is_exported
-
-_WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
-READER = _WEIGHTS / "strings"  # reads lines as they come: what the committed results were measured with
-NEWEST = _WEIGHTS / "hands"  # what goes by the name "strings": measured with the next full run of the bench
-
-
-def weights_path(name: str | None) -> Path:
-    """The directory of weights: of those that come with seqocr ("tiny", "strings", the default), or one of your own."""
-    return {"tiny": SHIPPED, "strings": NEWEST, None: NEWEST}.get(name) or Path(str(name))
+from seqocr.runtimes.directory import is_exported
+from seqocr.runtimes.exported import ExportedRecognizer
+from seqocr.shipped import READER
+from seqocr.shipped import SHIPPED as SHIPPED  # the study reads it here
 
 
 def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
@@ -41,7 +34,7 @@ def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Re
     Raises:
         InputError: as `load_recognizer`.
     """
-    path = Path(directory or NEWEST)
+    path = Path(directory or READER)
     return ExportedRecognizer(path, engine) if is_exported(path) else load_recognizer(path)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
+from seqocr.calibration import honest
 from seqocr.data.material import Lines
 from seqocr.errors import InputError
 from seqocr.progress import progress
@@ -25,9 +26,12 @@ _BATCH = 100
 
 
 def predict(
-    recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None, quiet: bool = False
+    recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None, quiet: bool = False, raw: bool = False
 ) -> pd.DataFrame:
     """Read every string with every head (default: all of the recognizer's own), and say how far unless `quiet`.
+
+    Args:
+        raw: confidences as heads give them, not as they are calibrated.
 
     Raises:
         InputError: a head is not part of the recognizer, or its weights give what is no number.
@@ -45,8 +49,10 @@ def predict(
                 decoded = variants[head](features)
                 if not decoded.confidences.isfinite().all():
                     raise InputError(f"head {head!r} gives what is no number (NaN) with these weights: take others")
-                confidences = decoded.confidences.tolist()
-                readings = zip(indices, texts, decoded.texts, confidences, decoded.line_passes, strict=True)
+                confidences = decoded.confidences.cpu().numpy()
+                if not raw:
+                    confidences = honest(recognizer.provenance, head, confidences)
+                readings = zip(indices, texts, decoded.texts, confidences.tolist(), decoded.line_passes, strict=True)
                 rows += [(index, head, *reading) for index, *reading in readings]
             if reporter:
                 reporter.advance(steps=len(indices))

@@ -1,8 +1,8 @@
-"""Tables of predictions (see `seqocr.evaluation`) under a form, with honest confidences, and what to accept of them."""
+"""Tables of predictions (see `seqocr.evaluation`) under a form, and what to accept of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 
 from seqocr import evaluation
 from seqocr.answers import Asked, answers
-from seqocr.calibration import Calibration, accepted, calibrated, calibration_of
+from seqocr.calibration import Calibration, accepted, calibrated
 from seqocr.constraints import Automaton
 from seqocr.data.material import Lines
 from seqocr.progress import progress
@@ -46,22 +46,13 @@ def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automat
     return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence", "passes"])
 
 
-def honest(predictions: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataFrame:
-    """The same with calibrated confidences, of heads that are calibrated."""
-    changed = predictions.copy()
-    for head, rows in predictions.groupby("head"):
-        if found := calibration_of(provenance, str(head)):
-            changed.loc[rows.index, "confidence"] = found(rows["confidence"].to_numpy())
-    return changed
-
-
 def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
     """Of each head, by lines that were not learned from.
 
     Raises:
         InputError: there are no lines.
     """
-    tables = [evaluation.predict(reader, lines, quiet=True) for lines in parts]
+    tables = [evaluation.predict(reader, lines, quiet=True, raw=True) for lines in parts]
     found = {}
     for head in reader.heads:
         rows = pd.concat([table[table["head"] == head] for table in tables])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from seqocr.calibration import honest
 from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
 from seqocr.models.base import Decoded, Variant
@@ -19,11 +21,13 @@ class Reader:
         charset: the symbols that can be read.
         max_length: the longest string that can be read.
         heads: by name.
+        provenance: how the weights came about; with what calibrates confidences (`seqocr.calibration`).
     """
 
     charset: str
     max_length: int
     heads: Any
+    provenance: Mapping[str, Any] = MappingProxyType({})
 
     def variants(self) -> dict[str, Variant]:
         """Every way to decode what `encode` gives, by name, over all heads."""
@@ -39,7 +43,7 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
-        """Read line images.
+        """Read line images. Confidences are honest where the weights are calibrated.
 
         Args:
             images: see `Processor`.
@@ -57,6 +61,7 @@ class Reader:
         if not parts:
             return Decoded([], torch.empty(0), passes=0)
         texts = [text for part in parts for text in part.texts]
-        confidences = torch.cat([part.confidences for part in parts]).cpu()
+        raw = torch.cat([part.confidences for part in parts]).cpu().numpy()
+        confidences = torch.from_numpy(honest(self.provenance, head, raw).astype("float32"))
         line_passes = [passes for part in parts for passes in part.line_passes]
         return Decoded(texts, confidences, max(part.passes for part in parts), line_passes)

@@ -7,16 +7,14 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from PIL import Image
 
-from seqocr.calibration import calibration_of
 from seqocr.data.images import load_line, suffixes
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -37,7 +35,7 @@ class Reading:
     Attributes:
         file_name: as found.
         text: empty where nothing was read.
-        confidence: in [0, 1], the model's probability of the text.
+        confidence: in [0, 1], the model's probability of the text; honest where the weights are calibrated.
         problem: why the file could not be read; empty if it could.
         answer: more about it, where that was asked for.
     """
@@ -86,18 +84,6 @@ def read_files(
     Raises:
         InputError: the reader has no such head.
     """
-    honest = calibration_of(getattr(reader, "provenance", {}), head) if asked is None or asked.form is None else None
-    for reading in _as_they_come(reader, paths, head, batch_size, asked):
-        if honest is None or reading.problem:
-            yield reading
-        else:
-            yield replace(reading, confidence=float(honest(np.array(reading.confidence))))
-
-
-def _as_they_come(
-    reader: Reader | QuickReader, paths: Iterable[Path], head: str, batch_size: int, asked: Asked | None
-) -> Iterator[Reading]:
-    """With the head's own confidences."""
     paths = iter(paths)
     if asked is None and hasattr(reader, "decoder"):
         quick = cast("QuickReader", reader)
@@ -137,7 +123,7 @@ def _side_by_side(reader: QuickReader, paths: Iterator[Path], head: str, size: i
     def work(chunk: list[Path]) -> list[Reading]:
         batch = [(path, _opened(path)) for path in chunk]
         images = [image for _, image in batch if not isinstance(image, str)]
-        read = decoder.read(reader.fit(images)) if images else None
+        read = reader.honest(head, decoder.read(reader.fit(images))) if images else None
         found = zip(read.texts, read.confidences.tolist(), strict=True) if read else iter(())
         return [
             Reading(str(path), problem=image) if isinstance(image, str) else _checked(path, *next(found), None)

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seqocr.answers import Asked, answers
-from seqocr.checkpoints import SHIPPED, load_recognizer
+from seqocr.checkpoints import load_recognizer
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.forms import form_of
 from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.quick import QuickReader
+from seqocr.shipped import SHIPPED
 
 CHARSET = "012"
 HEADS = ("ar", "parallel", "ctc")
@@ -171,7 +172,7 @@ def test_a_symbol_is_where_it_is_written():
     line[:, 56:70] = 0
 
     class Frames:
-        charset, max_length, heads = "0", 3, {"ctc": None}
+        charset, max_length, heads, provenance = "0", 3, {"ctc": None}, {}
 
         def log_probs(self, images, head):
             dark = np.asarray(images[0].resize((6, 1), Image.Resampling.BOX))[0] < 128

@@ -21,7 +21,7 @@ from bench.report import write_report
 from bench.store import Store
 from seqocr.checkpoints import save
 from seqocr.data.levels import LEVELS
-from seqocr.data.levels.layout import Layout
+from seqocr.data.levels.jitter import Spaced
 
 EACH = 3
 EXPERIMENT = levels.EXPERIMENT
@@ -98,15 +98,16 @@ def test_a_level_depends_on_its_own_layout_and_on_no_other(bench: Bench, monkeyp
         return {part.name: json.dumps(EXPERIMENT.depends(part)) for part in EXPERIMENT.parts("smoke", bench)}
 
     before = depends()
-    monkeypatch.setitem(LEVELS, "wild", replace(LEVELS["wild"], slant=0.5))
+    monkeypatch.setitem(LEVELS, "wild", replace(LEVELS["wild"], turn=9))
     after = depends()
     assert {name for name in before if before[name] != after[name]} == {"levels-wild"}
-    assert "seqocr/data/levels/layout.py" not in before["levels-grid"]
+    assert "seqocr/data/hand.py" in before["levels-wild"]
+    assert not {"seqocr/data/hand.py", "seqocr/data/levels/jitter.py"} & set(json.loads(before["levels-grid"])["code"])
 
 
 def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("toy", "toyer"):
-        monkeypatch.setitem(LEVELS, name, Layout(height=32))
+        monkeypatch.setitem(LEVELS, name, Spaced(height=32))
     found = all_measured(bench)
     assert found.levels == list(LEVELS)
     assert {claim.name.split(":")[0] for claim in EXPERIMENT.claims(found)} >= {"`toy`", "`toyer`"}

@@ -24,7 +24,8 @@ from bench.peer import Declared, Peer
 from bench.peers import doctr, rapidocr, tesseract
 from bench.report import write_report
 from bench.store import Store
-from seqocr.checkpoints import SHIPPED, load_recognizer, save
+from seqocr.checkpoints import load_recognizer, save
+from seqocr.shipped import SHIPPED
 
 EXPERIMENT = experiment.EXPERIMENT
 STRINGS, BATCH = 40, 16

@@ -31,13 +31,14 @@ from bench.runtimes import missing, prepare, runtimes
 from bench.store import Store
 from bench.subjects import SMALL_NATIVE, TINY, Bound
 from seqocr import environment
-from seqocr.checkpoints import SHIPPED, load_recognizer, save
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.models.base import Head
 from seqocr.models.ctc import CTCHead
 from seqocr.models.heads import HEADS
 from seqocr.models.recognizer import Recognizer
+from seqocr.shipped import SHIPPED
 
 CPU = torch.device("cpu")
 MANY = 8  # strings of a batch
@@ -285,7 +286,7 @@ def test_each_part_depends_on_what_it_runs_alone(tmp_path: Path) -> None:
         assert {"bench/runtimes/eager.py", "seqocr/runtimes/exported.py", "seqocr/models/ctc.py"} <= code
     assert "seqocr/runtimes/compiled.py" in tiny["code"]
     assert "seqocr/runtimes/compiled.py" not in small["code"]
-    assert agreed["weights"].keys() == {SHIPPED.name}
+    assert agreed["weights"].keys() == {SHIPPED.name, f"{SHIPPED.name}, calibration"}
     assert not tiny["weights"]
 
 

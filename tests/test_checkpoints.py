@@ -13,9 +13,10 @@ import torch
 from conftest import SMALL_ENCODER, lively, small_recognizer
 
 import seqocr
-from seqocr.checkpoints import load_recognizer, save, weights_path
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
+from seqocr.shipped import weights_path
 
 
 def lines(count: int = 5, seed: int = 0) -> torch.Tensor:

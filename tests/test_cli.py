@@ -207,19 +207,24 @@ def test_frozen_training_starts_from_trained_weights(run_cli: Run, digits: None,
         assert torch.equal(tensor, after.encoder.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(("level", "shares"), [([], [2, 1]), (["--level", "data"], [1])])
 def test_training_on_lines_of_your_own_says_what_it_gained(
-    run_cli: Run, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Run, digits: None, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, level: list[str], shares
 ) -> None:
-    monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("own lines need no digits"))
+    if level:
+        monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("own lines need no digits"))
+    monkeypatch.setattr("seqocr.train.recipe.FEWEST", 1)
     out, folder = tmp_path / "out", own_lines(tmp_path / "lines", 30)
-    code, said, _ = run_cli(*train_arguments(out, "--init", weights, "--data", folder, "--validation-share", 0.3))
+    more = ["--data", folder, "--validation-share", 0.3, "--batch-size", 6, *level]
+    code, said, _ = run_cli(*train_arguments(out, "--init", weights, *more))
     assert code == 0
     for word in ("before", "after", "parallel", "validation lines", f"trained: {out}"):
         assert word in " ".join(said.split())
     facts = load_recognizer(out).provenance
+    assert [part["weight"] for part in facts["data"]] == shares
     learned = facts["data"][0]["lines"]
     assert facts["held_out"] + learned == 30
-    assert facts["config"]["patience"] == FINE_TUNING["patience"]
+    assert facts["config"]["learning_rate"] == FINE_TUNING["learning_rate"]
     assert facts["validation"][0]["step"] == 0
     assert run_cli("eval", "--data", folder, "--weights", out, "--out", tmp_path / "tables")[0] == 0
     kept = json.loads((out / "config.json").read_text())["provenance"]["calibration"]

@@ -17,6 +17,7 @@ from bench.report import _write_tables, everything, measured, pages, with_number
 from bench.store import Store, changes
 from seqocr.advice import SHIPPED_STUDY, as_json
 from seqocr.data.folder import LineFolder
+from seqocr.data.sources import DIGITS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -42,8 +43,9 @@ def test_committed_rows_are_of_this_code(store):
             facts = store.facts(part.name)
             if facts.get("finished"):
                 depends = experiment.depends(part)
-                if part.name == "real":  # they are not part of the repository: their digest cannot be made again
-                    depends["settings"]["lines"] = facts["depends"]["settings"]["lines"]
+                # Real lines are not part of the repository: neither their digest nor their number can be made again.
+                of_lines = {"real": ["lines"], "adapting": ["lines", "sizes"]}.get(part.name, [])
+                depends["settings"] |= {name: facts["depends"]["settings"][name] for name in of_lines}
                 if changed := changes(facts["depends"], depends):
                     older[part.name] = changed
     assert older == {}, REMEDY
@@ -64,7 +66,7 @@ class NoLines(LineFolder):
     """Stands for the real lines that were read, which nobody else has."""
 
     def __init__(self) -> None:
-        self.directory, self.lines = Path("lines"), []
+        self.directory, self.lines, self.charset = Path("lines"), [], DIGITS
 
     def split(self, share: float, purpose: str) -> tuple[LineFolder, LineFolder]:
         return self, self

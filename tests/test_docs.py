@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from seqocr.checkpoints import weights_path
+from seqocr.shipped import weights_path
 
 TRAINING = Path(__file__).parent.parent / "docs" / "training.md"
-RUNS = [
-    "tiny-1",
-    "tiny",
-    *(f"strings-{i}" for i in (1, 2, 3, 4, 5, 6, 8)),
-    "strings",
-]  # each went on from the one before
+RUNS = ["tiny-1", "tiny", *(f"strings-{i}" for i in (1, 2, 3, 4, 5, 6, 8)), "strings"]
+"""Each went on from the one before."""
 
 
 def test_the_table_of_runs_agrees_with_the_weights() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 import seqocr
-from seqocr.checkpoints import SHIPPED, load_recognizer, save
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
@@ -26,6 +26,7 @@ from seqocr.models.base import FeatureMap, OnePassHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.runtimes.export import export
 from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session
+from seqocr.shipped import SHIPPED
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")

@@ -10,13 +10,14 @@ from conftest import lively, own_lines, same_decoded, small_recognizer
 from PIL import Image
 from transformers import TrOCRProcessor, VisionEncoderDecoderModel
 
-from seqocr.checkpoints import SHIPPED, load, load_recognizer, weights_path
+from seqocr.checkpoints import load, load_recognizer
 from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.hugging_face import export_hugging_face
 from seqocr.models.recognizer import Recognizer
+from seqocr.shipped import SHIPPED, weights_path
 
 
 def read_with_transformers(directory: Path, images: list[Image.Image]) -> list[str]:

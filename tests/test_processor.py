@@ -93,7 +93,8 @@ def test_keeping_the_aspect_agrees_with_a_processor_of_transformers(height: int,
     )
     expected = theirs([Image.fromarray(pixels)], return_tensors="pt")["pixel_values"]
     found = Processor(40, 320)([Image.fromarray(pixels)])
-    torch.testing.assert_close(found, torch.as_tensor(expected), atol=1e-6, rtol=0)
+    one_grey_level = 2 / 255  # theirs resizes with torch, which rounds otherwise than Pillow
+    torch.testing.assert_close(found, torch.as_tensor(expected), atol=1.01 * one_grey_level, rtol=0)
 
 
 @pytest.mark.parametrize("keep_aspect", [True, False])

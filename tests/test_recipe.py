@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,25 @@ import torch
 from conftest import barred, own_lines, small_recognizer
 
 from seqocr.checkpoints import save
+from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.material import OWN
+from seqocr.data.sources import Digits
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import recipe
 from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig
 
-FEW = {"steps": 4, "batch_size": 4, "warmup": 1, "validate_every": 2, "precision": "float32"}
+FEW = {"steps": 4, "batch_size": 6, "warmup": 1, "validate_every": 2, "precision": "float32"}
 TUNING = TrainConfig(**{**FINE_TUNING, **FEW})
+
+
+@pytest.fixture(autouse=True)
+def digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(split: str, dataset: str = "mnist", root: Path | None = None) -> Digits:
+        return barred({"train": 400, "validation": 200, "test": 90}[split], split)
+
+    monkeypatch.setattr(sources, "load_digits", load)
 
 
 def same_weights(a: Recognizer, b: Recognizer) -> bool:
@@ -39,6 +50,20 @@ def test_fine_tuning_is_what_the_command_line_does(tmp_path: Path) -> None:
     assert not same_weights(ours, before)
     assert same_weights(start, before)
     assert ours.provenance["validation"][0]["step"] == 0  # what it started from counts
+
+
+def test_a_third_is_drawn_where_digits_are_read_and_own_lines_alone_choose_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "FEWEST", 1)
+    folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
+    tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "out", config=TUNING)
+    assert [part["weight"] for part in tuned.provenance["data"]] == [2, 1]
+    assert tuned.provenance["config"]["length"] == [1, folder.longest]
+    assert tuned.provenance["held_out"] == len(folder.split(0.1, "validation")[1])
+    assert set(json.loads((tmp_path / "out/config.json").read_text())["provenance"]["calibration"]) == set(tuned.heads)
+    assert recipe.fine_tuning("0123456789") == FINE_TUNING
+    assert recipe.fine_tuning("abc") == recipe.fine_tuning(None) == {**FINE_TUNING, "level": OWN}
 
 
 def test_fine_tuning_takes_the_heads_asked_for(tmp_path: Path) -> None:
@@ -83,14 +108,14 @@ def test_what_reads_long_lines_stays_able_to_unless_told_otherwise(tmp_path: Pat
     start, source = Start(init=str(tmp_path / "start"), heads=("ctc",)), Source(data=lines)
     for max_length, expected in ((None, 3), (1, 2), (5, 5)):
         out = tmp_path / f"out-{max_length}"
-        [(_, trained)] = recipe.train(TUNING, start, source, out, max_length=max_length)
+        tuning = replace(TUNING, length=max_length or TUNING.length)
+        [(_, trained)] = recipe.train(tuning, start, source, out, max_length=max_length)
         assert trained.max_length == expected
 
 
 def test_the_usual_settings_are_those_of_the_fields() -> None:
     assert FROM_SCRATCH.keys() == FINE_TUNING.keys()
     assert TrainConfig(**FROM_SCRATCH) == TrainConfig()
-    assert FINE_TUNING["level"] == OWN
     assert TrainConfig(**FINE_TUNING).steps < TrainConfig().steps
 
 
@@ -114,3 +139,26 @@ def test_what_cannot_be_is_said_before_digits_are_fetched(
     with pytest.raises(InputError, match=message):
         list(recipe.train(replace(TrainConfig(), **config), Start(**start), Source(**source), tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("level", "batch", "own", "sources", "expected"),
+    [
+        ("data,data,wild", 64, 700, 0, 63),
+        ("data,data,wild", 64, 24, 0, 36),  # two thirds of which are the 24
+        ("data,wild", 64, 700, 0, 64),
+        ("data,data,wild", 64, 700, 2, 60),
+        ("data", 64, 30, 0, 30),
+        ("grid", 64, 0, 0, 64),
+        ("data,data,wild", 64, 1, 0, 3),
+    ],
+)
+def test_a_batch_fits_its_parts_and_the_lines_there_are(level, batch, own, sources, expected) -> None:
+    config = TrainConfig(level=level, batch_size=batch)
+    assert recipe._fitting(config, own, sources).batch_size == expected
+
+
+def test_few_lines_do_not_calibrate(tmp_path: Path) -> None:
+    folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
+    tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "out", config=TUNING)
+    assert "calibration" not in tuned.provenance

@@ -54,7 +54,9 @@ def exact(recognizer: Recognizer, folder: Path) -> float:
 
 def test_heads_agree_where_all_read_the_same(trained, lines):
     images, _ = LineFolder(lines).batch(range(60))
-    read = [trained.read(images, head) for head in trained.heads]
+    with torch.inference_mode():
+        features = trained.encode(images)
+        read = [head.decode(features) for head in trained.heads.values()]
     for i, found in enumerate(agreed(trained, images)):
         texts = {each.texts[i] for each in read}
         assert (found is not None) == (len(texts) == 1 and texts != {""})

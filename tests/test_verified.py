@@ -10,7 +10,7 @@ from conftest import SMALL_DECODER, lively
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqocr.checkpoints import READER, SHIPPED, load_recognizer
+from seqocr.checkpoints import load_recognizer
 from seqocr.data.levels import level
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import embedded_digits
@@ -21,6 +21,7 @@ from seqocr.models.decoder_step import preallocated
 from seqocr.models.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.models.verified import Verified
+from seqocr.shipped import READER, SHIPPED
 
 FEATURES = FeatureMap(dim=16, rows=1, columns=6, prefix=2)
 CHARSET = "01234"

@@ -1,28 +1,22 @@
-"""Training on lines by one writer each, drawn by a second process."""
+"""Training on lines by one writer each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import barred, own_lines, small_recognizer
 from test_cli import is_one_clear_error
 from test_strokes import written
 
 from seqocr.checkpoints import save
 from seqocr.data import sources
-from seqocr.data.ahead import Ahead
 from seqocr.data.folder import LineFolder
-from seqocr.data.material import Material, Part
-from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits
-from seqocr.errors import InputError
 from seqocr.train.config import TrainConfig
-from seqocr.train.writing import written_parts
+from seqocr.train.recipe import written_parts
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -51,37 +45,6 @@ def test_sources_are_parts_and_no_writer_is_learned_from_and_held_out(strokes):
     assert {len(text) for text in part.train.batch(range(60))[1]} == {1, 2, 3}
 
 
-def test_a_second_process_draws_the_same_batches(strokes):
-    parts = [
-        *written_parts(TrainConfig(length=(1, 3)), [str(strokes)]),
-        Part(SequenceMNIST(barred(400), (1, 3)), SequenceMNIST(barred(200, "validation"), (1, 3))),
-    ]
-    for step in (0, 3):
-        ahead = Ahead(parts).batches(8, step)
-        for (ours, our_texts), (theirs, texts) in islice(zip(ahead, Material(parts).batches(8, step), strict=False), 3):
-            assert our_texts == texts
-            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-        ahead.close()
-
-
-def test_a_process_that_is_gone_says_so(strokes, monkeypatch):
-    monkeypatch.setattr("seqocr.data.ahead._PATIENCE", 0.2)
-    import multiprocessing
-
-    batches = Ahead(written_parts(TrainConfig(length=2), [str(strokes)])).batches(4)
-    next(batches)
-    for child in multiprocessing.active_children():
-        child.kill()
-    with pytest.raises(InputError, match="the process that draws batches ended with -9"):
-        list(islice(batches, 10))
-
-
-def test_what_cannot_be_mixed_is_said_before_a_process_is_started(strokes):
-    parts = written_parts(TrainConfig(length=2), [str(strokes)] * 3)
-    with pytest.raises(InputError, match="give a multiple of 3"):
-        Ahead(parts).batches(8)
-
-
 def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp_path):
     start = tmp_path / "start"
     save(small_recognizer(max_length=3), start)
@@ -91,8 +54,8 @@ def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp
     assert code == 0
     assert f"trained: {tmp_path / 'run'}" in out
     provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
-    assert [part["weight"] for part in provenance["data"]] == [2, 1]
-    assert provenance["data"][0]["writers"] > 50
+    assert [part["weight"] for part in provenance["data"]] == [1, 2]
+    assert provenance["data"][1]["writers"] > 50
     assert is_one_clear_error(run_cli(*command, *steps, "--out", tmp_path / "run"), "finished")
 
 
@@ -103,14 +66,13 @@ def test_digits_at_levels_are_learned_from_teachers(run_cli: Run, digits, stroke
     code, _, err = run_cli(*command, *steps, "--teachers", tmp_path / "teachers", "--out", tmp_path / "run")
     assert code == 0, err
     provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
-    assert [part.get("taught") for part in provenance["data"]] == [None, True]
+    assert [part.get("taught") for part in provenance["data"]] == [True, None]
     assert min(path.name for path in (tmp_path / "teachers").iterdir()) == "beliefs.safetensors"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--teachers", "anywhere"], ["--teachers", "--digits"]),
         (["--digits", "nowhere"], ["nowhere", "qmnist"]),
         (["--digits", ""], ["--digits ''"]),
         (["--digits", "mnist", "--dataset", "usps"], ["--digits", "--dataset"]),
@@ -122,7 +84,8 @@ def test_what_is_no_source_is_refused_in_one_line(run_cli: Run, digits, tmp_path
 
 def test_weights_of_other_symbols_are_refused(run_cli: Run, digits, strokes, tmp_path):
     save(small_recognizer(charset="abc"), tmp_path / "letters")
-    command = ("train", "--init", tmp_path / "letters", "--digits", strokes, "--out", tmp_path / "run")
+    lines = own_lines(tmp_path / "lines", 60, charset="abc")
+    command = ("train", "--init", tmp_path / "letters", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
     assert is_one_clear_error(run_cli(*command), "0 to 9", "'abc'")
 
 
@@ -131,11 +94,10 @@ def test_lines_of_ones_own_are_mixed_with_written_ones(run_cli: Run, strokes, tm
     save(small_recognizer(max_length=3), tmp_path / "start")
     lines = own_lines(tmp_path / "lines", 60)
     command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
-    code, said, err = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6)
+    code, said, err = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6, "--level", "data,data")
     assert code == 0, err
     assert "before" in said
     provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
     assert [part["weight"] for part in provenance["data"]] == [2, 1]
-    assert "calibration" in provenance
     learned, held_out = LineFolder(lines).split(0.1, "validation")
     assert (provenance["data"][0]["lines"], provenance["held_out"]) == (len(learned), len(held_out))

@@ -107,7 +107,7 @@ def drawn(strokes: Strokes, text: str, hand: Hand, seed: int = 0) -> torch.Tenso
     generator = torch.Generator().manual_seed(seed)
     lines = torch.rand(1, hand.line_numbers, generator=generator)
     noise = torch.rand(len(text), hand.digit_numbers, generator=generator)
-    (image,) = hand(lambda pose: posed_tracks(strokes.tracks[chosen], pose), [text], lines, noise)
+    (image,) = hand.written(lambda pose: posed_tracks(strokes.tracks[chosen], pose), [text], lines, noise)
     return image
 
 

@@ -18,7 +18,7 @@ from bench.experiments.levels import Results as Readings
 from bench.formatting import percent, ratio, time
 from bench.palette import look
 from bench.store import Store
-from bench.strings import CODE, held_out_digits, level_strings, rested
+from bench.strings import CODE, code_of_level, held_out_digits, level_strings, rested
 from bench.subjects import TASK_LENGTH
 from bench.timer import ByRound, Rounds, clock
 from seqocr.checkpoints import load_recognizer
@@ -84,7 +84,7 @@ class Drafts(Experiment):
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])
-        code = tuple(type(layout).__module__ for layout in LEVELS.values() if layout)
+        code = tuple(module for name in LEVELS for module in code_of_level(name))
         steps = settings.rounds + settings.warmup
         return [Part("drafts", settings, steps, weights=(bench.reader,), code=tuple(dict.fromkeys(code)))]
 

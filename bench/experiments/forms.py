@@ -15,7 +15,7 @@ from PIL import Image
 from bench.experiment import Bench, Experiment, Part, Section, stored
 from bench.formatting import points, ratio, share, time
 from bench.store import Store
-from bench.strings import held_out_digits, rested
+from bench.strings import HAND, held_out_digits, rested
 from bench.timer import ByRound, Rounds, clock, counted
 from seqocr.answers import WIDTH, Answer, Asked, answers
 from seqocr.checkpoints import load_recognizer
@@ -101,9 +101,18 @@ class Forms(Experiment):
     name = "forms"
     order = 65
     code = (
-        *("bench.timer", "seqocr.answers", "seqocr.fitting", "seqocr.forms", "seqocr.constraints"),
-        *("seqocr.models.evidence", "seqocr.data.written", "seqocr.data.hand", "seqocr.data.cheque", "seqocr.data.pen"),
-        *("seqocr.data.sources", "seqocr.data.processor", "seqocr.models.recognizer", "seqocr.models.encoder"),
+        *(
+            "bench.timer",
+            "seqocr.answers",
+            "seqocr.calibration",
+            "seqocr.fitting",
+            "seqocr.forms",
+            "seqocr.constraints",
+        ),
+        *("seqocr.models.evidence", "seqocr.data.written", *HAND),
+        *("seqocr.data.augment", "seqocr.data.sequences", "seqocr.data.labels"),
+        *("seqocr.data.sources", "seqocr.data.chance", "seqocr.data.processor", "seqocr.data.pixels"),
+        *("seqocr.models.recognizer", "seqocr.models.encoder"),
     )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -17,7 +17,7 @@ from bench.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Sect
 from bench.formatting import listed, percent, points
 from bench.palette import look
 from bench.store import Store
-from bench.strings import CODE, held_out_digits, level_strings, read_strings
+from bench.strings import CODE, code_of_level, held_out_digits, level_strings, read_strings
 from seqocr import evaluation
 from seqocr.checkpoints import load_recognizer
 from seqocr.data.levels import LEVELS, Layout, contact_sheet
@@ -104,7 +104,7 @@ class Levels(Experiment):
         steps = LONGEST * -(-each // _AT_ONCE)
         found = []
         for name, layout in LEVELS.items():
-            code = (type(layout).__module__,) if layout else ()
+            code = code_of_level(name)
             found.append(
                 Part(f"levels-{name}", Settings(name, layout, each), steps, weights=(bench.reader,), code=code)
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -22,18 +21,19 @@ from bench.experiments.levels import OWN_PHASES
 from bench.formatting import not_run, points, time
 from bench.peer import Peer
 from bench.peers import missing, peers
+from bench.real_lines import HELD_OUT, digest
 from bench.store import Store
+from bench.strings import HAND
 from bench.timer import clock
 from seqocr.checkpoints import load_recognizer
-from seqocr.data.folder import Line, LineFolder
+from seqocr.data.folder import Line
 from seqocr.data.images import load_line
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, median, paired_difference
-from seqocr.train.config import FINE_TUNING, TrainConfig
-from seqocr.train.recipe import fine_tune
+from seqocr.train.config import TrainConfig
+from seqocr.train.recipe import fine_tune, fine_tuning
 
-HELD_OUT = 0.2  # share of a folder that is never trained on
 _TUNED = ".tuned"  # suffix of the folder of fine-tuned weights, while they are needed
 _SAVE_EVERY = 20  # lines
 _PHASES = {**OWN_PHASES, "as it comes": "as it comes"}
@@ -114,10 +114,14 @@ class Real(Experiment):
     name = "real"
     order = 40
     code = (
-        *("bench.peer", "bench.timer", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
-        *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.augment"),
+        *("bench.peer", "bench.timer", "bench.real_lines"),
+        *("seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
+        *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.pixels"),
+        "seqocr.data.augment",
         *("seqocr.data.material", "seqocr.data.sequences"),  # of the latter, what seeds augmentation
-        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers", "seqocr.evaluation"),
+        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
+        *("seqocr.evaluation", "seqocr.predicting", "seqocr.calibration"),
+        *("seqocr.data.sources", "seqocr.data.chance", *HAND),  # of lines drawn beside
     )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
@@ -125,7 +129,7 @@ class Real(Experiment):
             return []
         others = {name: peer for name, peer in peers().items() if peer.trained and not peer.way}
         code = tuple(module for peer in others.values() for module in peer.code)
-        settings = Settings(_digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**FINE_TUNING))
+        settings = Settings(digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**fine_tuning(bench.real.charset)))
         return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,), code=code)]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -213,15 +217,6 @@ class Real(Experiment):
 
 
 EXPERIMENT = Real()
-
-
-def _digest(folder: LineFolder) -> str:
-    """Of what the lines are called, say and show."""
-    found = hashlib.sha256()
-    for line in folder.lines:
-        found.update(f"{line.name}\0{line.text}\0".encode(errors="surrogateescape"))
-        found.update(hashlib.sha256(line.path.read_bytes()).digest())
-    return found.hexdigest()[:16]
 
 
 def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:

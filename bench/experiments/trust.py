@@ -58,7 +58,8 @@ class Trust(Experiment):
         )
         spread = results.groupby("lines")["ece"].agg(lambda each: each.max() - each.min()).max()
         text = (
-            "A head's confidence is its probability of the whole text. ECE, the expected calibration error, is the "
+            "A head's confidence is its probability of the whole text, made honest on validation lines. "
+            "ECE, the expected calibration error, is the "
             "average gap between the confidence and the share of texts that are right. With "
             f"`--min-confidence {SURE}`, texts below it are left empty, for people to read. {_extremes(rows)} The rows "
             "are of the head that reads such lines best; the ECE of the others is within "

@@ -68,7 +68,7 @@ def evaluate(
     from seqocr.data.sources import load_digits_or_validation
     from seqocr.files import shown, writable, write_csv
     from seqocr.forms import form_of
-    from seqocr.predicting import acceptance, honest, predict_under
+    from seqocr.predicting import acceptance, predict_under
 
     writable(directory)
     recognizer = load_reader(weights, device, engine)
@@ -83,7 +83,7 @@ def evaluate(
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
     form = form_of(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
     if form is None:
-        predictions = honest(evaluation.predict(recognizer, lines, names), getattr(recognizer, "provenance", {}))
+        predictions = evaluation.predict(recognizer, lines, names)
     else:
         predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, width)
     if isinstance(lines, LineFolder):

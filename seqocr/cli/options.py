@@ -132,9 +132,17 @@ def parsed_heads(text: str) -> tuple[str, ...]:
     return names
 
 
+def parsed_sources(text: str) -> tuple[str, ...]:
+    """Names, separated by commas; one may come several times."""
+    if not text:
+        raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
+    return tuple(text.split(","))
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "length": parsed_length,
     "heads": parsed_heads,
+    "digits": parsed_sources,
     "image_size": lambda text: parsed_size(text, "--image-size"),
     "patch": lambda text: parsed_size(text, "--patch"),
 }
@@ -163,8 +171,9 @@ def choose_device(name: str) -> str:
 
 def load_reader(weights: str | None, device: str, engine: str) -> Reader:
     """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
-    from seqocr.checkpoints import load, weights_path
+    from seqocr.checkpoints import load
     from seqocr.models.recognizer import Recognizer
+    from seqocr.shipped import weights_path
 
     reader = load(weights_path(weights), engine)
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
@@ -172,8 +181,9 @@ def load_reader(weights: str | None, device: str, engine: str) -> Reader:
 
 def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | QuickReader:
     """`load_reader`, but exported graphs, and the shipped weights, which come as such too, are read without torch."""
-    from seqocr.runtimes.quick import QuickReader, graphs_of, reads_quickly
+    from seqocr.runtimes.quick import QuickReader, reads_quickly
+    from seqocr.shipped import graphs_path
 
-    if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_of(weights), head):
+    if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_path(weights), head):
         return QuickReader(directory)
     return load_reader(weights, device, engine)

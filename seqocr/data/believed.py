@@ -58,6 +58,6 @@ class BelievedLines:
         believed: list[str] = []
         for index, text in zip(indices, texts, strict=True):
             each = Believed(text)
-            each.logits = self.beliefs.logits[self.lines._members[index]].float()
+            each.logits = self.beliefs.logits[self.lines.members(index)].float()
             believed.append(each)
         return images, believed

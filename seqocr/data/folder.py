@@ -112,14 +112,17 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         """
         parts: tuple[list[Line], list[Line]] = [], []
         for line in self.lines:
-            digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode(errors="surrogateescape")).digest()
-            parts[int.from_bytes(digest[:8]) < share * 2**64].append(line)
+            parts[_place(line, purpose) < share * 2**64].append(line)
         if not all(parts):
             raise InputError(
                 f"{shown(self.directory)}: a share of {share} of {len(self):,} lines leaves one side with none: "
                 "give another, or more lines"
             )
         return self._of(parts[0]), self._of(parts[1])
+
+    def first(self, count: int, purpose: str) -> LineFolder:
+        """So many of the lines, chosen by hashes as in `split`: those of fewer are among those of more."""
+        return self._of(sorted(self.lines, key=lambda line: _place(line, purpose))[:count])
 
     def _of(self, lines: list[Line]) -> LineFolder:
         part = copy.copy(self)
@@ -171,6 +174,12 @@ class ShuffledLines:
         generator = torch.Generator().manual_seed(mixed(self._key ^ (index + 1)))
         noise = torch.rand(self.augmentation.noise_size, generator=generator)
         return self.augmentation(torch.from_numpy(np.array(image)), noise)
+
+
+def _place(line: Line, purpose: str) -> int:
+    """A whole number below 2^64, of a line's file name and a purpose."""
+    digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8])
 
 
 def _problem(line: Line, charset: str | None, max_length: int | None) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from seqocr.data.chance import Range, signed, within
-from seqocr.data.cheque import Cheque
-from seqocr.data.pen import BENDS, Pose, Tracks
+from seqocr.data.paper import Paper
+from seqocr.data.pen import BENDS, Pose, Tracks, posed_bitmaps
 
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like size
 _BEYOND = 4  # pixels around a line that no operation may see the end of
@@ -38,7 +38,7 @@ class OfDigit:
 
 
 @dataclass(frozen=True)
-class Hand(Cheque):
+class Hand(Paper):
     """How far hands, and a hand from digit to digit, may depart from print. "±" is a largest departure to either side.
 
     Attributes:
@@ -94,6 +94,12 @@ class Hand(Cheque):
     digit_numbers = OfDigit.count  # and each of its digits
 
     def __call__(
+        self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """As `seqocr.data.levels.Layout`, of bitmaps."""
+        return self.written(lambda pose: posed_bitmaps(digits, pose), texts, lines, noise)
+
+    def written(
         self, pose: Callable[[Pose], Posed], texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
         """Draw lines.

@@ -1,4 +1,4 @@
-"""What lines are written on, and what becomes of them: paper, ink, noise, blur and JPEG."""
+"""Paper that amounts are written on: printed with fine waves, ruled, shaded, photographed."""
 
 from __future__ import annotations
 
@@ -12,79 +12,126 @@ import torch
 from PIL import Image
 
 from seqocr.data.augment import blurred
-from seqocr.data.chance import OfLine, Range, signed, within
+from seqocr.data.chance import Range, signed, within
 
 _BANK = (256, 1024)  # size of the noise that lines take theirs from
+_TALLEST = 192  # pixels: of pages
+
+
+class OfPaper:
+    """Places among a line's random numbers for its paper."""
+
+    shade, ink, gradient, across, texture, invert, blur, jpeg, noise, grain_of = range(10)
+    grain = slice(10, 12)
+    rule, rule_at, rule_dark, rule_two, rule_lean, speckle = range(12, 18)
+    angle, pitch, bend, bends, dark, there = range(18, 36, 3)  # of three waves each: three numbers
+    count = 36
 
 
 @dataclass(frozen=True)
 class Paper:
-    """How far paper may depart from black, and lines from clean. All is drawn once a line.
+    """How far paper may depart from white, and ink from black. All is drawn once a line.
 
     Attributes:
-        paper: brightness of the background in [0, 1]; ink: share of it that ink takes away.
+        shade: brightness of the paper in [0, 1]; ink: share of it that ink takes away.
         gradient: ± change of brightness across a line.
-        texture: most contrast of waves printed on the paper, as on cheques, of that of ink.
-        rule: chance of a ruled line.
-        noise: most standard deviation of noise, of a brightness of 1; blur: most share of a 3x3 binomial filter.
+        texture: most contrast of waves printed on the paper.
+        rule: chance of a ruled line below, or above.
+        noise: most standard deviation of noise, of a brightness of 1; blur: most shares of 3x3 binomial filters.
         jpeg: quality that a line is stored in as a JPEG; None: it is not.
         invert: chance that the line is light on dark.
     """
 
-    paper: Range = (0.0, 0.0)
-    ink: Range = (1.0, 1.0)
-    gradient: float = 0.0
-    texture: float = 0.0
-    rule: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.3
-    jpeg: Range | None = None
-    invert: float = 0.0
+    shade: Range = (0.5, 0.95)
+    ink: Range = (0.5, 0.93)
+    gradient: float = 0.1
+    texture: float = 0.28
+    rule: float = 0.4
+    noise: float = 0.025
+    blur: float = 1.0
+    jpeg: Range | None = (40, 95)
+    invert: float = 0.03
 
-    def on_paper(self, ink: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
-        """Ink (B, H, W) in [0, 1] to pixels, uint8."""
+    paper_numbers = OfPaper.count
+
+    def on_paper(self, ink: torch.Tensor, numbers: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """Ink (B, H, W) in [0, 1] to pixels, uint8.
+
+        Args:
+            sizes: (B, 2), width and height of each line, in the upper left corner of its page.
+        """
         _, H, W = ink.shape
-        column = lines.unsqueeze(2).unsqueeze(3)  # (B, numbers, 1, 1)
-        if self.blur:
-            ink = torch.lerp(ink, blurred(ink), column[:, OfLine.blur] * self.blur)
-        y, x = torch.arange(H).view(1, H, 1) / 40, torch.arange(W).view(1, 1, W) / 40  # of the usual height
-        shade, dark = within(self.paper, column[:, OfLine.paper]), within(self.ink, column[:, OfLine.ink])
-        paper = shade + self.gradient * signed(column[:, OfLine.gradient]) * (x / 4 + y - 0.75)
-        if self.texture:
-            strength = self.texture * dark * column[:, OfLine.texture]
-            for i in (0, 1):
-                angle, pitch = math.pi * column[:, OfLine.angle + i], 5 + 15 * column[:, OfLine.pitch + i]
-                along = x * (1 + column[:, OfLine.bends + i]) + y / 2
-                bend = 0.4 * column[:, OfLine.bend + i] * torch.sin(2 * math.pi * along)
-                wave = torch.sin(2 * math.pi * (pitch * (x * angle.cos() / 2 + y * angle.sin()) / 2 + bend * pitch / 4))
-                paper = paper - strength * (column[:, OfLine.waves + i] < (1.0, 0.6)[i]) * wave.clamp_(min=0).square_()
-        if self.rule:
-            at = torch.where(column[:, OfLine.rule_below] < 0.5, 0.06, 0.94) * H / 40
-            at = at + 0.1 * signed(column[:, OfLine.rule_at])
-            paper = paper - (column[:, OfLine.rule] < self.rule) * 0.5 * (1 - ((y - at - 0.02 * x) * 40).abs()).clamp(
-                0, 1
-            )
-        # On black paper ink is light.
-        page = torch.where(shade > 0.25, paper * (1 - dark * ink), paper + dark * ink * (1 - paper))
-        if self.noise:
-            room = torch.tensor([_BANK[0] - H, _BANK[1] // 4])
-            corners, along = (lines[:, OfLine.grain] * room).long().tolist(), torch.arange(W)
-            grain = torch.stack([_noise_bank()[down : down + H, (right + along) % _BANK[1]] for down, right in corners])
-            page = page + self.noise * column[:, OfLine.noise] * grain
-        page = torch.where(column[:, OfLine.invert] < self.invert, 1 - page, page)
+        column = numbers.unsqueeze(2).unsqueeze(3)  # (B, numbers, 1, 1)
+        y, x = torch.arange(H).view(1, H, 1).float(), torch.arange(W).view(1, 1, W).float()
+        width, height = (sizes[:, axis].view(-1, 1, 1) for axis in (0, 1))
+        # Rules are printed under the ink.
+        below = column[:, OfPaper.rule_at] < 0.8
+        at = torch.where(below, 0.99 - 0.16 * column[:, OfPaper.rule_at], 0.09 * column[:, OfPaper.rule_at]) * height
+        at = at + 0.04 * signed(column[:, OfPaper.rule_lean]) * (x - width / 2)
+        rule = (1.1 - (y - at - 2).abs()).clamp(0, 1)
+        two = (column[:, OfPaper.rule_two] < 0.25) * (1.1 - (y - at - 6).abs()).clamp(0, 1)
+        printed = torch.maximum(rule, two) * (column[:, OfPaper.rule] < self.rule)
+        printed = printed * (0.2 + 0.6 * column[:, OfPaper.rule_dark])
+        ink = torch.lerp(ink, blurred(ink), (column[:, OfPaper.blur] * self.blur).clamp(max=1))
+        if self.blur > 1:
+            ink = torch.lerp(ink, blurred(ink), (column[:, OfPaper.blur] * self.blur - 1).clamp(0, 1))
+        shade, dark = within(self.shade, column[:, OfPaper.shade]), within(self.ink, column[:, OfPaper.ink])
+        paper = shade + self.gradient * signed(column[:, OfPaper.gradient]) * (x / width - 0.5)
+        paper = paper + self.gradient * signed(column[:, OfPaper.across]) * (y / height - 0.5)
+        paper = self._printed_on(paper, shade, column, x, y)
+        paper = paper * (1 - printed)
+        page = paper * (1 - dark * ink)
+        room = torch.tensor([_BANK[0] - _TALLEST, _BANK[1] // 4])
+        corners, along_x = (numbers[:, OfPaper.grain] * room).long().tolist(), torch.arange(W)
+        banks = [_banks()[int(3 * of)] for of in numbers[:, OfPaper.grain_of].tolist()]
+        grain = torch.stack(
+            [
+                b[(down + torch.arange(H)) % _BANK[0]][:, (right + along_x) % _BANK[1]]
+                for b, (down, right) in zip(banks, corners, strict=True)
+            ]
+        )
+        page = page + self.noise * column[:, OfPaper.noise] * grain
+        page = torch.where(column[:, OfPaper.invert] < self.invert, 1 - page, page)
         return page.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
-    def stored(self, images: list[torch.Tensor], lines: torch.Tensor) -> list[torch.Tensor]:
-        """Images (h, w_i) uint8 as they come back from the files they were stored in."""
+    def _printed_on(
+        self, paper: torch.Tensor, shade: torch.Tensor, column: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        """Paper (B, H, W) with up to two sets of fine bent waves, and one of dots."""
+        strength = self.texture * shade * (0.3 + 0.7 * column[:, OfPaper.texture])
+        for i, chance in enumerate((0.85, 0.5, 0.3)):
+            there = (column[:, OfPaper.there + i, 0, 0] < chance).nonzero()[:, 0]
+            of = column[there]
+            # Most are nearly level, as on most cheques.
+            off_level = signed(of[:, OfPaper.angle + i])
+            angle = math.pi / 2 * (1 + off_level * off_level.abs())
+            period = 3 + 4 * of[:, OfPaper.pitch + i]  # pixels
+            cos, sin = angle.cos(), angle.sin()
+            along, across = x * cos + y * sin, y * cos - x * sin
+            bent = 2.5 * of[:, OfPaper.bend + i] * torch.sin(across / (8 + 40 * of[:, OfPaper.bends + i]))
+            wave = torch.sin(2 * math.pi * (along / period + bent)).clamp_(min=-0.2).square_()
+            if i == 2:  # dots
+                wave = 2 * wave * torch.sin(2 * math.pi * across / period).clamp_(min=0)
+            paper = paper.index_add(0, there, -strength[there] * (0.3 + 0.7 * of[:, OfPaper.dark + i]) * wave)
+        return paper
+
+    def stored(self, images: list[torch.Tensor], numbers: torch.Tensor) -> list[torch.Tensor]:
+        """Images (h_i, w_i) uint8 as they come back from the files they were stored in."""
         if self.jpeg is None:
             return images
-        quality = within(self.jpeg, lines[:, OfLine.jpeg]).tolist()
+        quality = within(self.jpeg, numbers[:, OfPaper.jpeg]).tolist()
         return [_as_jpeg(*of_line) for of_line in zip(images, quality, strict=True)]
 
 
 @cache
-def _noise_bank() -> torch.Tensor:
-    return torch.randn(_BANK, generator=torch.Generator().manual_seed(0))
+def _banks() -> list[torch.Tensor]:
+    """Noise of three grains, each of standard deviation 1."""
+    noise = torch.randn(_BANK, generator=torch.Generator().manual_seed(0))
+    banks = [noise]
+    for _ in range(2):
+        noise = blurred(noise[None])[0]
+        banks.append(noise / noise.std())
+    return banks
 
 
 def _as_jpeg(page: torch.Tensor, quality: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Line images to an encoder's input without torch: as `seqocr.data.processor.Processor`, with Pillow's resizing."""
+"""Line images to an encoder's input, with numpy and Pillow alone."""
 
 from __future__ import annotations
 
@@ -10,43 +10,87 @@ from PIL import Image
 
 from seqocr.errors import InputError
 
+MOST_SIDE = 10_000  # pixels of an encoder's input
+BOUNDS = {"mean": (-1000.0, 1000.0), "std": (1e-6, 1000.0)}
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Resize to the encoder's size and normalise; fields are those of `Processor`."""
+    """Resize to the encoder's size and normalise.
+
+    Attributes:
+        height, width: the encoder's input, pixels.
+        keep_aspect: make the image as large as fits, and fill up on the right (or below) with 0, which is no paper's
+            colour but mid-grey's, as `DetrImageProcessor` of transformers does; False stretches to the size whatever
+            the aspect, as TrOCR's own processor does.
+        mean, std: a channel, of values in [0, 1]; TrOCR's are 0.5.
+
+    Raises:
+        InputError: a size is not a whole number from 1 to `MOST_SIDE`, or mean or std is not three numbers within
+            `BOUNDS`.
+    """
 
     height: int
     width: int
-    keep_aspect: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    keep_aspect: bool = True
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
-    def __call__(self, images: Sequence[Image.Image | np.ndarray]) -> np.ndarray:
-        """Grey images, (h, w) uint8 or of Pillow's, to (B, 3, height, width) float32.
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            if type(side := getattr(self, name)) is not int or not 1 <= side <= MOST_SIDE:
+                raise InputError(f"{name} {side!r}: give a whole number of pixels from 1 to {MOST_SIDE:,}")
+        if type(self.keep_aspect) is not bool:
+            raise InputError(f"keep_aspect {self.keep_aspect!r}: give true or false")
+        for name, (low, high) in BOUNDS.items():
+            values = getattr(self, name)
+            three = isinstance(values, tuple) and len(values) == 3
+            if not three or not all(type(x) in (int, float) and low <= x <= high for x in values):
+                raise InputError(f"{name} {values!r}: give three numbers from {low:g} to {high:g}, one a channel")
+
+    def __call__(self, images: Sequence[Image.Image | np.ndarray] | np.ndarray) -> np.ndarray:
+        """To (B, 3, height, width) float32.
+
+        Args:
+            images: Pillow's, or (h, w), (h, w, 3) or (h, w, 4) uint8; of any sizes.
 
         Raises:
-            InputError: an image is of another kind, or has no pixels.
+            InputError: an image has another shape or type, or no pixels.
         """
-        values = np.zeros((len(images), 3, self.height, self.width), np.float32)
+        fitted = np.zeros((len(images), 3, self.height, self.width), np.float32)
         mean, std = (np.array(each, np.float32)[:, None, None] for each in (self.mean, self.std))
-        for row, image in zip(values, images, strict=True):
+        for row, image in zip(fitted, images, strict=True):
             pixels = self._resized(image)
-            row[:, : pixels.shape[0], : pixels.shape[1]] = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-        return values
+            channels = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
+            row[:, : pixels.shape[0], : pixels.shape[1]] = (channels.astype(np.float32) / np.float32(255) - mean) / std
+        return fitted
 
     def _resized(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """(h', w') uint8, as large as fits."""
+        """(h', w') or (h', w', 3) uint8, as large as fits."""
         if isinstance(image, np.ndarray):
-            if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
-                raise InputError(f"an image of shape {image.shape}, {image.dtype}: give (h, w) uint8")
-            image = Image.fromarray(image)
-        grey = image if image.mode == "L" else image.convert("L")
-        size = self.size_of(grey.width, grey.height)
-        return np.asarray(grey if grey.size == size else grey.resize(size, Image.Resampling.BILINEAR))
+            image = _pillows(image)
+        elif not isinstance(image, Image.Image):
+            raise InputError(f"{type(image).__name__} is no image: give one of Pillow's, or an array")
+        elif 0 in image.size:
+            raise InputError(f"an image of {image.width}x{image.height} has no pixels")
+        elif image.mode != "L":
+            image = image.convert("RGB")
+        size = self.size_of(image.width, image.height)
+        return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
 
     def size_of(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of an image in the encoder's input."""
         if not self.keep_aspect:
             return self.width, self.height
         scale = min(self.height / height, self.width / width)
-        return max(1, int(width * scale)), max(1, int(height * scale))
+        return max(1, int(width * scale)), max(1, int(height * scale))  # never nothing, however long the line
+
+
+def _pillows(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8:
+        raise InputError(f"images are {pixels.dtype}: give uint8, 0 to 255")
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        raise InputError(f"an image of shape {pixels.shape}: give (h, w), (h, w, 3) or (h, w, 4)")
+    if 0 in pixels.shape:
+        raise InputError(f"an image of shape {pixels.shape} has no pixels")
+    return Image.fromarray(pixels[:, :, :3] if pixels.ndim == 3 else pixels)

@@ -113,6 +113,10 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     def __len__(self) -> int:
         return len(self._members)
 
+    def members(self, index: int) -> torch.Tensor:
+        """(n,) int64: which digits of the pool make a string."""
+        return self._members[self._checked(index)]
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
         """One string: image (28, 28·n) or, with a layout, (height, w), uint8, and its text.
 

@@ -124,7 +124,9 @@ class WrittenLines:
             generator.manual_seed(mixed(self._key ^ (index + 1)))
             lines.append(torch.rand(1, self.hand.line_numbers, generator=generator))
             digits.append(torch.rand(len(self._ids[index]), self.hand.digit_numbers, generator=generator))
-        images = self.hand(lambda pose: self.glyphs.posed(chosen, pose), texts, torch.cat(lines), torch.cat(digits))
+        images = self.hand.written(
+            lambda pose: self.glyphs.posed(chosen, pose), texts, torch.cat(lines), torch.cat(digits)
+        )
         return images, texts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Recognizer(nn.Module, Reader):
         heads: dict[str, dict[str, Any]],
         charset: str = DIGITS,
         max_length: int = 5,
-        provenance: dict[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_task(charset, max_length)

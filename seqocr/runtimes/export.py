@@ -7,8 +7,6 @@ values as inputs and outputs. So is the pair that drafts and verifies, whose dec
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -20,12 +18,10 @@ import torch
 from seqocr.errors import InputError
 from seqocr.files import read_json, replacing, replacing_all, write_json
 from seqocr.models.recognizer import Recognizer
+from seqocr.runtimes.directory import FORMAT, RUNTIME, config_sum, file_sum
 from seqocr.runtimes.graph import Graph
 
-RUNTIME = "onnx"
 PRECISIONS = ("float32", "int8")
-# Of what is written. Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph.
-FORMAT = 3
 
 
 def export(
@@ -67,18 +63,6 @@ def _write_config(out: Path, config: dict[str, Any], precision: str) -> None:
     sums = {path.name: file_sum(path) for path in sorted(out.glob("*.onnx"))}
     runtime = {"name": RUNTIME, "format": FORMAT, "precision": precision, "config": config_sum(config), "graphs": sums}
     write_json(out / "config.json", {**config, "runtime": runtime})
-
-
-def config_sum(config: dict[str, Any]) -> str:
-    """SHA-256 of all that a config says of the recognizer but its provenance."""
-    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def file_sum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_packages() -> None:

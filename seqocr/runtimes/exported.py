@@ -14,11 +14,12 @@ import torch
 
 from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
-from seqocr.files import read_json, shown
+from seqocr.files import read_json
 from seqocr.models.base import Decoded, Variant
 from seqocr.models.recognizer import Recognizer
 from seqocr.reader import Reader
-from seqocr.runtimes.export import FORMAT, RUNTIME, config_sum, file_sum, graphs
+from seqocr.runtimes.directory import check_exported
+from seqocr.runtimes.export import graphs
 from seqocr.runtimes.graph import Session
 
 ENGINES = ("onnxruntime", "openvino")
@@ -90,7 +91,7 @@ class ExportedRecognizer(Reader):
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
         with torch.device("meta"):  # heads know how to make texts of numbers; their weights are in the graphs
             skeleton = Recognizer.from_config(directory / "config.json")
-        _check(directory, list(graphs(skeleton)))
+        check_exported(directory, read_json(directory / "config.json"), graphs(skeleton))
         self.processor, self.heads = skeleton.processor, skeleton.heads
         self.charset, self.max_length, self.provenance = skeleton.charset, skeleton.max_length, skeleton.provenance
         steps = {name for name, graph in graphs(skeleton).items() if graph.is_step}
@@ -198,40 +199,3 @@ def _session_class(engine: str) -> Any:
         extra = "onnx" if engine == "onnxruntime" else engine
         raise InputError(f"{engine} is not installed: pip install 'seqocr[{extra}]'") from error
     return OnnxRuntimeSession if engine == "onnxruntime" else OpenVinoSession
-
-
-def is_exported(directory: Path) -> bool:
-    """Whether a directory holds graphs and not weights."""
-    try:
-        config = read_json(directory / "config.json")
-    except InputError:
-        return False  # what is wrong with it is for the loader to say
-    return isinstance(config, dict) and "runtime" in config
-
-
-def _check(directory: Path, names: Sequence[str]) -> None:
-    """The graphs are those that were written with this config, each under its own name.
-
-    Raises:
-        InputError: they are not.
-    """
-    name, again = shown(directory), "write them again with `seqocr export`"
-    config = read_json(directory / "config.json")
-    runtime = config["runtime"]
-    if not isinstance(runtime, dict) or runtime.get("name") != RUNTIME:
-        raise InputError(f"{name} holds graphs for an unknown runtime: {again}")
-    if runtime.get("format") != FORMAT:
-        raise InputError(f"{name} holds graphs of another version: {again}")
-    if runtime.get("config") != config_sum(config):
-        raise InputError(f"{name}: config.json is not what the graphs were written with: {again}")
-    sums = runtime.get("graphs")
-    for file in (f"{graph}.onnx" for graph in names):
-        path = directory / file
-        if not path.is_file():
-            raise InputError(f"{shown(path)} is missing: {again}")
-        try:
-            found = file_sum(path)
-        except OSError as error:
-            raise InputError(f"{shown(path)} cannot be read ({error.strerror}): {again}") from error
-        if not isinstance(sums, dict) or sums.get(file) != found:
-            raise InputError(f"{shown(path)} is not the graph that was written there: {again}")

@@ -6,26 +6,25 @@ without them.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
+from seqocr.calibration import honest
 from seqocr.data.pixels import Fit
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.fitting import Next, log_sum
+from seqocr.runtimes.directory import check_exported, is_exported
 
-RUNTIME, FORMAT = "onnx", 3  # what `seqocr.runtimes.export` writes
 _SCALED = 8  # frames after which probabilities are scaled: less than what a float64 can hold
 _TOGETHER = 16  # lines that a thread reads at once: what is computed for them stays in a core's cache
 _AGAIN = "write it again with `seqocr export`"
@@ -36,7 +35,7 @@ class Texts:
     """What a head read of B lines.
 
     Attributes:
-        texts: B strings; confidences: (B,) float64 in [0, 1], the model's probability of each.
+        texts: B strings; confidences: (B,) float64 in [0, 1], how probable each is (see `QuickReader.honest`).
         passes: (B,) decoder passes that each took.
     """
 
@@ -60,18 +59,14 @@ class QuickReader:
         self.directory, self.threads = directory, threads or len(os.sched_getaffinity(0))
         config = read_json(directory / "config.json", "exported graphs' config", _AGAIN)
         try:
-            runtime, processor = config["runtime"], config["processor"]
-            if (runtime["name"], runtime["format"]) != (RUNTIME, FORMAT):
-                raise InputError(f"{shown(directory)} holds graphs of another version: {_AGAIN}")
-            if runtime["config"] != _config_sum(config):
-                raise InputError(f"{shown(directory)}: config.json is not what the graphs were written with: {_AGAIN}")
+            processor = config["processor"]
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
             self.heads = {name: _DECODERS[name] for name in config["heads"] if name in _DECODERS}
             size = config["encoder"]["image_size"]
             height, width = size if isinstance(size, list) else (size, size)
             self.fit = Fit(height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"]))
             self._decoder = config["heads"].get("ar", {})
-            _check(directory, dict(runtime["graphs"]), [graph for each in self.heads.values() for graph in each.graphs])
+            check_exported(directory, config, [graph for each in self.heads.values() for graph in each.graphs])
             self.provenance = dict(config["provenance"])
         except InputError:
             raise
@@ -117,6 +112,8 @@ class QuickReader:
     def read(self, images: Sequence[Image.Image | np.ndarray], head: str = "ctc", batch_size: int = 64) -> Texts:
         """Read line images: grey, (h, w) uint8, or of Pillow's. They are shared out among threads.
 
+        Confidences are honest where the weights are calibrated.
+
         Raises:
             InputError: there is no such head, or an image cannot be used.
         """
@@ -124,12 +121,16 @@ class QuickReader:
             self.decoder(head)
             return Texts([], np.zeros(0), [])
         if len(images) < 2 * self.threads:
-            return self.decoder(head, self.threads).read(self.fit(images))
+            return self.honest(head, self.decoder(head, self.threads).read(self.fit(images)))
         decoder = self.decoder(head)
         size = min(_TOGETHER, math.ceil(len(images) / self.threads))
         parts = [images[at : at + size] for at in range(0, len(images), size)]
         with ThreadPoolExecutor(self.threads, thread_name_prefix="lines") as pool:
-            return joined(list(pool.map(lambda part: decoder.read(self.fit(part)), parts)))
+            return self.honest(head, joined(list(pool.map(lambda part: decoder.read(self.fit(part)), parts))))
+
+    def honest(self, head: str, read: Texts) -> Texts:
+        """With confidences as they should be, where the weights are calibrated."""
+        return replace(read, confidences=honest(self.provenance, head, read.confidences))
 
 
 def joined(parts: Sequence[Texts]) -> Texts:
@@ -296,45 +297,11 @@ def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> Next:
 _DECODERS: dict[str, Any] = {each.name: each for each in (Autoregressive, Parallel, Ctc)}
 
 
-_SHIPPED = Path(__file__).parent.parent / "weights"
-
-
-def graphs_of(weights: str | None) -> Path:
-    """The directory of exported graphs that goes by a name: of shipped weights (default: "strings"), or one's own."""
-    shipped = {"tiny": "tiny", "strings": "hands", None: "hands"}.get(weights)
-    return _SHIPPED / shipped / "onnx" if shipped else Path(str(weights))
-
-
 def reads_quickly(directory: Path, head: str) -> bool:
     """Whether a directory holds exported graphs, and those of a head that is read here."""
-    try:
-        config = read_json(directory / "config.json")
-    except InputError:
-        return False  # what is wrong with it is for the loader to say
-    return isinstance(config, dict) and "runtime" in config and head in _DECODERS and head in config.get("heads", {})
-
-
-def _config_sum(config: dict[str, Any]) -> str:
-    """As `seqocr.runtimes.export.config_sum`, which needs torch."""
-    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _check(directory: Path, sums: dict[str, Any], graphs: Sequence[str]) -> None:
-    """All graphs, whichever head is to read, are those that were written there.
-
-    Raises:
-        InputError: they are not.
-    """
-    for file in dict.fromkeys([*(f"{graph}.onnx" for graph in graphs), *sums]):
-        path = directory / file
-        try:
-            with path.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{shown(path)} cannot be read ({shown(error)}): {_AGAIN}") from error
-        if sums.get(file) != found:
-            raise InputError(f"{shown(path)} is not the graph that was written there: {_AGAIN}")
+    return (
+        is_exported(directory) and head in _DECODERS and head in read_json(directory / "config.json").get("heads", {})
+    )
 
 
 def _loaded(path: Path, threads: int) -> Any:

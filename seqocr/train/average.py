@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from seqocr.calibration import KEY
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
@@ -24,7 +25,7 @@ def averaged(recognizers: Sequence[Recognizer]) -> Recognizer:
         InputError: there are none, or one is of another architecture.
     """
     if not recognizers:
-        raise InputError("no recognizers to average: give two or more")
+        raise InputError("no recognizers to average: give some")
     *others, last = recognizers
     for other in others:
         if {**other.config(), "provenance": None} != {**last.config(), "provenance": None}:
@@ -32,7 +33,10 @@ def averaged(recognizers: Sequence[Recognizer]) -> Recognizer:
                 "recognizers of different architecture, charset or length cannot be averaged: give like ones"
             )
     mean = copy.deepcopy(last)
+    if not others:
+        return mean
     weights = [recognizer.state_dict() for recognizer in recognizers]
     mean.load_state_dict({name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]})
-    mean.provenance = {**last.provenance, "mean_of": [each.provenance.get("command") for each in recognizers]}
+    kept = {key: value for key, value in last.provenance.items() if key != KEY}  # of the last one alone
+    mean.provenance = {**kept, "mean_of": [each.provenance.get("command") for each in recognizers]}
     return mean

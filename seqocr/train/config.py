@@ -79,7 +79,7 @@ class TrainConfig:
         "grid",
         _LEARNED,
         "Levels, in equal shares, such as grid, jitter, wild; data: the lines of --data.",
-        fine_tuning="data",
+        fine_tuning="data,data,wild",
     )
     length: int | tuple[int, int] = setting(
         5, _LEARNED, "Digits in a string: N, or SHORTEST-LONGEST.", least=1, most=1000
@@ -91,7 +91,7 @@ class TrainConfig:
         1.0, _LEARNED, "How far what is learned from is changed: 0 not, 1 as usual.", least=0, most=10
     )
     protocol: str = setting("joint", _HOW, "joint, frozen (encoder) or separate (a run a head).", choices=PROTOCOLS)
-    steps: int = setting(20_000, _HOW, "Optimiser steps.", least=1, most=MANY, fine_tuning=600)
+    steps: int = setting(20_000, _HOW, "Optimiser steps.", least=1, most=MANY, fine_tuning=900)
     batch_size: int = setting(64, _HOW, "Lines a step.", least=1, most=MANY)
     learning_rate: float = setting(1e-3, _HOW, "Peak learning rate.", least=0, most=10, fine_tuning=5e-4)
     warmup: int = setting(500, _HOW, "Steps of warm-up.", least=0, most=MANY, fine_tuning=50)
@@ -103,11 +103,9 @@ class TrainConfig:
     )
     seed: int = setting(0, _HOW, "Seeds everything random.", least=0, most=LARGEST_SEED)
     ema: float = setting(0.999, _KEPT, "Decay of the average of the weights.", least=0, most=1)
-    validate_every: int = setting(1000, _KEPT, "Steps between validations.", least=1, most=MANY, fine_tuning=100)
+    validate_every: int = setting(1000, _KEPT, "Steps between validations.", least=1, most=MANY, fine_tuning=200)
     validation_strings: int = setting(1000, _KEPT, "Strings that each validation reads.", least=1, most=MANY)
-    patience: int = setting(
-        0, _KEPT, "Validations without a better one before stopping, 0: never.", least=0, most=MANY, fine_tuning=5
-    )
+    patience: int = setting(0, _KEPT, "Validations without a better one before stopping, 0: never.", least=0, most=MANY)
     save_every: int = setting(250, _KEPT, "Steps between saves of the state to resume from.", least=1, most=MANY)
 
     def __post_init__(self) -> None:
@@ -163,6 +161,18 @@ class Source:
     validation_share: float = setting(
         VALIDATION_SHARE, _LEARNED, "Share of --data that checkpoints are chosen by.", least=0, most=1
     )
+    digits: tuple[str, ...] | None = setting(
+        None,
+        _LEARNED,
+        "Also lines by one writer each, with glyphs of these sources, separated by commas; one that is named twice "
+        "counts twice: mnist, qmnist, or folders of pen strokes or images.",
+    )
+    teachers: Path | None = setting(
+        None,
+        _LEARNED,
+        "Folder of convolutional teachers of --dataset, made where there are none: heads learn what those believe of "
+        "distorted copies (--augment is not used then).",
+    )
     charset: str | None = setting(
         None, _LEARNED, "Symbols to read, of a data set in order.", shown="those of --init, --dataset or --data"
     )
@@ -171,6 +181,8 @@ class Source:
         check(self)
         if self.charset == "":
             raise InputError("charset '': give at least one symbol")
+        if self.digits is not None and (self.dataset != "mnist" or self.charset is not None):
+            raise InputError("--digits are 0 to 9: leave out --dataset and --charset")
 
 
 _TUNED = [f for f in fields(TrainConfig) if f.metadata["tuned"] is not None]

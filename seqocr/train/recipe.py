@@ -1,32 +1,47 @@
 """Trainings, put together by whoever trains: the command line, and the bench.
 
-    digits at levels, lines of one's own   -> material    \
+    digits at levels, lines of one's own,
+    lines by one writer each               -> material    \
     an encoder or trained weights, heads   -> recognizer  -> fit -> the best checkpoint
     steps, learning rate and all the rest  -> config      /
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from seqocr.checkpoints import load_recognizer, weights_path
+from seqocr.calibration import FEWEST, KEY
+from seqocr.checkpoints import load_recognizer, save
 from seqocr.data import sources
 from seqocr.data.augment import Augmentation, LineAugmentation
+from seqocr.data.believed import Beliefs, BelievedLines
 from seqocr.data.folder import LineFolder, ShuffledLines
+from seqocr.data.hand import Hand
 from seqocr.data.levels import level
-from seqocr.data.material import OWN, Lines, Material, Stream, mixture
+from seqocr.data.material import OWN, Lines, Material, Part, Stream, mixture
+from seqocr.data.pools import load_glyphs
+from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import Digits, symbols_of
+from seqocr.data.written import Texts, WrittenLines
 from seqocr.errors import InputError
 from seqocr.models.heads import HEADS
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
+from seqocr.predicting import calibrations
+from seqocr.shipped import weights_path
 from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, Source, Start, TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.state import is_finished
+from seqocr.train.teaching import beliefs, learning_beliefs
+
+_APART = 104_729  # between the seeds of written parts
 
 
 def train(
@@ -36,6 +51,7 @@ def train(
     out: Path,
     *,
     max_length: int | None = None,
+    fit_batch: bool = False,
     device: torch.device | str = "cpu",
     command: str | None = None,
 ) -> Iterator[tuple[Path, Recognizer]]:
@@ -44,12 +60,13 @@ def train(
     Args:
         max_length: of strings that can be read in the end, at least; default: as many as are learned from, and as what
             training starts from can read.
+        fit_batch: make the configuration's batch fit its parts, and the lines there are, where it does not.
 
     Yields:
         the directory and the recognizer of each run, when it ends.
 
     Raises:
-        InputError: whatever cannot be used; before digits are fetched, which can take long.
+        InputError: whatever cannot be used; most of it before digits are fetched, which can take long.
     """
     if config.protocol == "frozen" and start.init is None and start.encoder in PRESETS:
         raise InputError(
@@ -61,10 +78,15 @@ def train(
     levels = [name for name in config.level.split(",") if name != OWN]
     for name in levels:
         level(name)
+    if source.teachers and not levels:
+        raise InputError("--teachers look at digits of --level: name one")
+    alone = source.data is None  # else what is drawn is as long as lines of one's own
     charset = source.charset or (before.charset if before else "")
     if levels:
         charset = symbols_of(source.dataset, source.charset)
-    longest = max(max_length or 0, config.longest if levels else 0)
+    if source.digits and (charset := charset or sources.DIGITS) != sources.DIGITS:
+        raise InputError(f"--digits are 0 to 9, and --init reads {charset!r}: give weights that read digits")
+    longest = max(max_length or 0, config.longest if alone else 0)
     if before and max_length is None:
         longest = max(longest, before.max_length)  # what can read long lines stays able to
     own = None
@@ -72,20 +94,26 @@ def train(
         folder = LineFolder(source.data, charset=charset or None, skip=source.skip)
         charset, longest = folder.charset, max(longest, folder.longest)
         own = own_lines(folder, config, source.validation_share)
+        if max_length is None:
+            config = replace(config, length=(1, folder.longest))
     names = list(start.heads or HEADS)
     runs = {out / name: [name] for name in names} if config.protocol == "separate" else {out: names}
+    for directory in runs:
+        if is_finished(directory):
+            raise InputError(f"{directory} holds a finished recognizer: give another --out, or delete it first")
     recognizers = {
         directory: started(start, before, heads, charset, longest, config.seed) for directory, heads in runs.items()
     }
-    digits = None
-    if levels:
-        learned, held_out = (
-            sources.load_digits(split, source.dataset, source.root) for split in ("train", "validation")
-        )
-        digits = replace(learned, symbols=charset), replace(held_out, symbols=charset)
-    material = material_of(config, digits, own)
+    if fit_batch:
+        config = _fitting(config, len(own[0]) if own else 0, len(source.digits or ()))
+    written = written_parts(config, source.digits or (), source.root)
+    digits = digits_of(source.dataset, source.root, charset) if levels else None
+    believed = beliefs(digits[0], source.teachers, device=device) if digits and source.teachers else None
+    material = material_of(config, digits, own, written, believed)
     for directory, recognizer in recognizers.items():
-        yield directory, fit(recognizer, material, config, directory, device, command, start_counts=before is not None)
+        with learning_beliefs(recognizer) if believed else nullcontext():
+            trained = fit(recognizer, material, config, directory, device, command, start_counts=before is not None)
+        yield directory, trained if own is None else calibrated(trained, own[1], directory)
 
 
 def fine_tune(
@@ -106,17 +134,26 @@ def fine_tune(
         recognizer: stays as it is.
         learned: lines of its charset.
         heads: to adapt; default: all it has.
-        config: default: `FINE_TUNING`.
+        config: default: `fine_tuning`; its batch is made smaller where there are fewer lines.
     """
     if is_finished(out):
         return load_recognizer(out)
-    config = config or TrainConfig(**FINE_TUNING)
+    config = config or TrainConfig(**fine_tuning(recognizer.charset))
     torch.manual_seed(config.seed)
     adapted = recognizer.adapted(
         list(heads or recognizer.heads), max_length=max(recognizer.max_length, learned.longest)
     )
-    material = material_of(config, own=own_lines(learned, config, validation_share))
-    return fit(adapted, material, config, out, recognizer.device, command, start_counts=True)
+    own = own_lines(learned, config, validation_share)
+    config = replace(_fitting(config, len(own[0])), length=(1, learned.longest))  # of lines drawn beside
+    material = material_of(config, None if config.level == OWN else digits_of(), own)
+    tuned = fit(adapted, material, config, out, recognizer.device, command, start_counts=True)
+    return calibrated(tuned, own[1], out)
+
+
+def fine_tuning(charset: str | None) -> dict[str, Any]:
+    """Settings by which weights are adapted to lines of one's own, of a charset. Where those are digits, a third of
+    what is learned is drawn: it keeps weights from learning a small folder by heart."""
+    return FINE_TUNING if charset == sources.DIGITS else {**FINE_TUNING, "level": OWN}
 
 
 def train_on_digits(
@@ -165,9 +202,79 @@ def own_lines(folder: LineFolder, config: TrainConfig, validation_share: float) 
     return ShuffledLines(learned, LineAugmentation().scaled(config.augment), config.seed), held_out
 
 
+def digits_of(dataset: str = "mnist", root: Path | None = None, charset: str = sources.DIGITS) -> tuple[Digits, Digits]:
+    """Those to learn from, and those to choose the best checkpoint by.
+
+    Raises:
+        InputError: they cannot be had.
+    """
+    learned, held_out = (sources.load_digits(split, dataset, root) for split in ("train", "validation"))
+    return replace(learned, symbols=charset), replace(held_out, symbols=charset)
+
+
 def material_of(
-    config: TrainConfig, digits: tuple[Digits, Digits] | None = None, own: tuple[Stream, Lines] | None = None
+    config: TrainConfig,
+    digits: tuple[Digits, Digits] | None = None,
+    own: tuple[Stream, Lines] | None = None,
+    written: Sequence[Part] = (),
+    believed: Beliefs | None = None,
 ) -> Material:
-    """What the configuration's levels name."""
-    augmentation = Augmentation().scaled(config.augment)
-    return mixture(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
+    """What the configuration's levels name, and written lines beside.
+
+    Args:
+        believed: learned from in place of the first of `digits`.
+    """
+    # Copies that teachers have looked at are distorted already.
+    augmentation = Augmentation().scaled(0 if believed else config.augment)
+    if believed and digits:
+        digits = believed.copies, digits[1]
+    levels = mixture(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
+    parts = levels.parts
+    if believed:
+        parts = [
+            replace(part, train=BelievedLines(believed, part.train)) if isinstance(part.train, SequenceMNIST) else part
+            for part in parts
+        ]
+    return Material([*parts, *written])
+
+
+def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[Part]:
+    """Lines by one writer each, from sources of glyphs (`seqocr.data.pools`). A source that is named twice counts
+    twice. Held-out lines are by other writers.
+
+    Raises:
+        InputError: a source cannot be had.
+    """
+    parts = []
+    for i, (name, weight) in enumerate(Counter(names).items()):
+        learned, held_out = (
+            WrittenLines(
+                load_glyphs(name, split, root),
+                Texts(config.length, repeats=config.repeats),
+                Hand(),
+                seed=config.seed + (2 * i + k + 1) * _APART,
+            )
+            for k, split in enumerate(("train", "validation"))
+        )
+        parts.append(Part(learned, None if OWN in config.level.split(",") else held_out, weight))
+    return parts
+
+
+def calibrated(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
+    """Weights in `out` with honest confidences (`seqocr.calibration`), by lines that were not learned from.
+
+    Unchanged where those are too few to say.
+    """
+    if len(lines) >= FEWEST:
+        found = {head: each.as_json() for head, each in calibrations(recognizer, [lines]).items()}
+        recognizer.provenance = {**recognizer.provenance, KEY: found}
+        save(recognizer, out)
+    return recognizer
+
+
+def _fitting(config: TrainConfig, own: int, sources: int = 0) -> TrainConfig:
+    """With a batch that can be mixed: a multiple of its parts, and no more lines of one's own than there are."""
+    levels = config.level.split(",")
+    parts, of_own = len(levels) + sources, levels.count(OWN)
+    most = min(config.batch_size, own * parts // of_own) if of_own else config.batch_size
+    return replace(config, batch_size=max(1, most // parts) * parts)

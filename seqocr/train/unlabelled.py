@@ -50,6 +50,7 @@ STEPS = 250  # of a round
 SURE = 0.7  # how sure the least sure head is of a text that is learned
 WATCHED = 0.15  # share of the lines that are never learned from
 _FEWEST = 32  # lines learned from
+FEWEST = 2 * _FEWEST  # images to begin with
 # What a round may lose: drawn lines are of another kind than those adapted to, so some of them may be given up.
 _DRAWN_ALLOWED = 0.06  # of exact match, since the start
 _LOSS_ALLOWED = 0.02  # of agreement, since the best round
@@ -88,9 +89,9 @@ def usable(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         except InputError as error:
             problems.append(str(error))
-    if len(found) < 2 * _FEWEST:
+    if len(found) < FEWEST:
         more = f"; the first that cannot be read: {problems[0]}" if problems else ""
-        raise InputError(f"{len(found)} line images to learn from: give at least {2 * _FEWEST}{more}")
+        raise InputError(f"{len(found)} line images to learn from: give at least {FEWEST}{more}")
     return found
 
 
@@ -123,7 +124,7 @@ def self_train(
         raise InputError("learning without labels takes two heads or more, whose agreement is the evidence")
     if is_finished(out):
         raise InputError(f"{shown(out)} holds a finished recognizer: give another --out, or delete it first")
-    base = config or TrainConfig(**{**FINE_TUNING, "level": "data", "learning_rate": 5e-4, "patience": 0})
+    base = config or TrainConfig(**{**FINE_TUNING, "level": "data"})
     learned, watched = _apart(usable(image_files([str(directory)])))
     texts_of = Material(list(drawn))
     held_out = texts_of.held_out(600)
@@ -203,7 +204,10 @@ def rounds_of(out: Path) -> list[Round]:
 
 
 def agreed(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
-    """The text that all heads read of each line, and the confidence of the least sure; None where they differ."""
+    """The text that all heads read of each line, and the confidence of the least sure; None where they differ.
+
+    Confidences are as before calibration: weights of later rounds have none.
+    """
     found: list[tuple[str, float] | None] = []
     for at in range(0, len(images), _BATCH):
         with torch.inference_mode():

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from PIL import Image
 
 from seqocr.data.levels import grid, jitter, wild
-from seqocr.data.levels.layout import Layout
 from seqocr.errors import InputError
+
+
+class Layout(Protocol):
+    """Makes lines of digits.
+
+    Attributes:
+        line_numbers: uniform random numbers that a line takes; digit_numbers: and each of its digits.
+    """
+
+    @property
+    def line_numbers(self) -> int: ...
+
+    @property
+    def digit_numbers(self) -> int: ...
+
+    def __call__(
+        self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Draw lines.
+
+        Args:
+            digits: (N, 28, 28) float32 in [0, 1], white on black, those of all lines in order.
+            texts: what each of the B lines says, N symbols in all.
+            lines: (B, line_numbers) float32 uniform in [0, 1).
+            noise: (N, digit_numbers) likewise. The two are the only source of randomness.
+
+        Returns:
+            B images (h_i, w_i) uint8.
+        """
+
 
 LEVELS: dict[str, Layout | None] = {"grid": grid.LAYOUT, "jitter": jitter.LAYOUT, "wild": wild.LAYOUT}
 
@@ -26,8 +56,8 @@ def level(name: str) -> Layout | None:
 
 
 def contact_sheet(lines: Sequence[torch.Tensor], columns: int = 3) -> Image.Image:
-    """Lines (h, w_i) uint8 on one grey page, `columns` beside each other, twice their size."""
-    height, width = len(lines[0]) + 4, max(line.shape[1] for line in lines) + 4
+    """Lines (h_i, w_i) uint8 on one grey page, `columns` beside each other, twice their size."""
+    height, width = max(map(len, lines)) + 4, max(line.shape[1] for line in lines) + 4
     sheet = Image.new("L", (columns * width, -(-len(lines) // columns) * height), 128)
     for i, line in enumerate(lines):
         sheet.paste(Image.fromarray(line.numpy()), (i % columns * width + 2, i // columns * height + 2))

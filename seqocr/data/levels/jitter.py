@@ -1,5 +1,169 @@
 """Digits spaced, sized and slanted as people write them, on clean paper."""
 
-from seqocr.data.levels.layout import Layout
+from __future__ import annotations
 
-LAYOUT = Layout()
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+from seqocr.data.augment import CELL, blurred, thickened
+from seqocr.data.chance import Range, signed, within
+from seqocr.errors import InputError
+
+BOX = 60  # pixels: the side of what a digit is drawn in before it is placed
+_INKED = 0.3  # from this darkness on a column is part of a digit
+_TALL = 20  # pixels: an MNIST digit's height
+_BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
+_TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like width
+
+
+class OfLine:
+    """Places among a line's random numbers. A test set is a function of these places."""
+
+    size, slant, thickness, gap, rise, blur = range(6)
+    margins = slice(6, 8)
+    count = 8
+
+
+class OfDigit:
+    """Places among a digit's random numbers."""
+
+    size, slant, thickness, gap, wander = range(5)
+    count = 5
+
+
+@dataclass(frozen=True)
+class Spaced:
+    """How far a line may depart from digits side by side. "±" is a largest departure to either side.
+
+    What a line looks like is a function of its own digits and random numbers alone: it is the same in any batch.
+
+    Attributes:
+        height: pixels.
+        margin: pixels of paper on the left and on the right, a line.
+        gap: pixels between the ink of neighbours, a line; below 0 they touch or overlap; gap_change: ± pixels a gap.
+        size: of digits relative to MNIST's, a line; size_change: ± share of it, a digit.
+        slant: ± tangent, a line; slant_change: ± tangent, a digit.
+        thickness: ± share of a dilation or erosion mixed in, a line; thickness_change: the same, a digit. Less of an
+            erosion where digits are small.
+        rise: ± pixels that the baseline goes up or down over a hundred, a line; wander: ± pixels, a digit.
+        blur: most share of a 3x3 binomial filter, a line.
+    """
+
+    height: int = 40
+    margin: Range = (2, 12)
+    gap: Range = (0, 8)
+    gap_change: float = 2
+    size: Range = (0.8, 1.25)
+    size_change: float = 0.1
+    slant: float = 0.3
+    slant_change: float = 0.1
+    thickness: float = 0.5
+    thickness_change: float = 0.15
+    rise: float = 4
+    wander: float = 2
+    blur: float = 0.3
+
+    line_numbers = OfLine.count
+    digit_numbers = OfDigit.count
+
+    def __post_init__(self) -> None:
+        if not CELL <= self.height <= 4 * BOX:
+            raise InputError(f"height {self.height}: give {CELL} to {4 * BOX} pixels")
+
+    def __call__(
+        self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """As `Layout`: white on black, all of one height."""
+        counts = torch.tensor(list(map(len, texts)))
+        of = torch.repeat_interleave(torch.arange(len(texts)), counts)
+        boxes = self._drawn(digits, lines[of], noise)
+        x, y, widths = self._placed(boxes, of, counts, lines, noise)
+        # Lines of about the same width are drawn together, so that little of a canvas is drawn in vain.
+        images: list[torch.Tensor] = [torch.empty(0)] * len(texts)
+        for few in widths.argsort().split(_TOGETHER):
+            place = torch.full_like(widths, -1)
+            place[few] = torch.arange(len(few))
+            among = place[of] >= 0
+            size = (len(few), self.height, int(widths[few].max()) + _BEYOND)
+            ink = _pasted(boxes[among], place[of[among]], x[among], y[among], size)
+            ink = torch.lerp(ink, blurred(ink), lines[few, OfLine.blur].view(-1, 1, 1) * self.blur)
+            pages = ink.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+            for i, page in zip(few.tolist(), pages, strict=True):
+                images[i] = page[:, : widths[i]]
+        return images
+
+    def _drawn(self, digits: torch.Tensor, line: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Digits (N, 28, 28) sized, slanted and thickened, (N, BOX, BOX).
+
+        Args:
+            line: (N, line_numbers), of each digit's line.
+        """
+        size = within(self.size, line[:, OfLine.size]) * (1 + self.size_change * signed(noise[:, OfDigit.size]))
+        size = size.clamp(max=0.8 * self.height / _TALL)
+        slant = self.slant * signed(line[:, OfLine.slant]) + self.slant_change * signed(noise[:, OfDigit.slant])
+        x, y = _box()
+        to_source = BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
+        across = (x + slant[:, None, None] * y) * to_source
+        grid = torch.stack([across, (y * to_source).expand(-1, -1, BOX)], dim=3)
+        ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
+        change = self.thickness * signed(line[:, OfLine.thickness])
+        change = change + self.thickness_change * signed(noise[:, OfDigit.thickness])
+        # The strokes of small digits are thin already, and would vanish.
+        return thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
+
+    def _placed(
+        self, boxes: torch.Tensor, of: torch.Tensor, counts: torch.Tensor, lines: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Where boxes go, side by side.
+
+        Everything that adds up along a line is a whole number of pixels, so that sums are exact in any batch.
+
+        Returns:
+            of each box x and y of its upper left corner, and of each line its width. All int64.
+        """
+        inked = boxes.amax(dim=1) > _INKED  # (boxes, columns)
+        left = inked.int().argmax(1)
+        wide = torch.where(inked.any(1), BOX - inked.flip(1).int().argmax(1) - left, 0)
+        gap = within(self.gap, lines[of, OfLine.gap]) + self.gap_change * signed(noise[:, OfDigit.gap])
+        # Neighbours may overlap, but not pass each other.
+        ends = torch.maximum(wide + gap.round().long(), (wide + 1) // 2)
+        step, ends = ends, ends.cumsum(0)
+        last = counts.cumsum(0) - 1
+        starts = torch.zeros_like(counts)
+        starts[1:] = ends[last][:-1]
+        margins = within(self.margin, lines[:, OfLine.margins]).round().long()
+        x = ends - step - left + (margins[:, 0] - starts)[of]
+        widths = ends[last] - starts + margins.sum(1) + 4  # ink is a little wider than what counts as inked
+        climb = self.rise / 100 * signed(lines[of, OfLine.rise]) * (x + BOX / 2 - widths[of] / 2)
+        wander = self.wander * signed(noise[:, OfDigit.wander])
+        y = ((self.height - BOX) / 2 + climb + wander).round().long()
+        return x, y, widths
+
+
+@cache
+def _box() -> tuple[torch.Tensor, torch.Tensor]:
+    """x (1, 1, BOX) and y (1, BOX, 1) of a box's pixels, in [-1, 1]."""
+    centres = (torch.arange(BOX) + 0.5) / BOX * 2 - 1
+    return centres.view(1, 1, -1), centres.view(1, -1, 1)
+
+
+def _pasted(
+    boxes: torch.Tensor, of: torch.Tensor, x: torch.Tensor, y: torch.Tensor, size: tuple[int, int, int]
+) -> torch.Tensor:
+    """Boxes (n, BOX, BOX) on canvases (B, H, W): that of `of`, with the upper left corner at (x, y), the darkest on
+    top. What is off a canvas is lost.
+    """
+    B, H, W = size
+    full_height, full_width = H + 2 * BOX, W + 2 * BOX  # with room for what is lost
+    rows = (of * full_height + y.clamp(-BOX, H) + BOX)[:, None] + torch.arange(BOX)
+    columns = (x.clamp(-BOX, W) + BOX)[:, None] + torch.arange(BOX)
+    place = (rows * full_width)[:, :, None] + columns[:, None, :]
+    canvas = torch.zeros(B * full_height * full_width)
+    canvas.scatter_reduce_(0, place.flatten(), boxes.flatten(), "amax")
+    return canvas.view(B, full_height, full_width)[:, BOX:-BOX, BOX:-BOX]
+
+
+LAYOUT = Spaced()

@@ -1,0 +1,186 @@
+"""How many lines of one's own does it take, and what do images without texts do?"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench import plots, readings
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.experiments.real import EXPERIMENT as REAL
+from bench.formatting import share
+from bench.palette import look
+from bench.real_lines import HELD_OUT, digest
+from bench.store import Store
+from seqocr import evaluation
+from seqocr.checkpoints import load_recognizer
+from seqocr.data.folder import LineFolder
+from seqocr.data.sources import DIGITS
+from seqocr.models.heads import HEADS
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import Reporter
+from seqocr.statistics import Value
+from seqocr.train.config import VALIDATION_SHARE, TrainConfig
+from seqocr.train.recipe import digits_of, fine_tune, fine_tuning
+from seqocr.train.state import is_finished
+from seqocr.train.unlabelled import FEWEST, drawn_lines, self_train
+
+_NO_TEXTS = 0  # labelled lines, where all are learned from without their texts
+# Lines learned from, and steps: fewer lines are learned by heart sooner.
+_STEPS = {30: 300, 100: 500, 300: 800}
+_TUNED = ".tuned"  # suffix of the folder of adapted weights, while they are needed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    lines: digest of the folder's names, texts and images.
+    sizes: pairs of lines learned from, and steps; (0, 0): all lines without their texts.
+    """
+
+    lines: str
+    held_out: float
+    sizes: tuple[tuple[int, int], ...]
+    training: TrainConfig
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    about: lines there were to learn from.
+    read: one row a line held out, head and number of lines learned from (`learned`; 0: all, without texts).
+    """
+
+    about: dict[str, Any]
+    read: pd.DataFrame
+
+    @property
+    def heads(self) -> list[str]:
+        return [head for head in HEADS if head in set(self.read["head"])]
+
+    def exact(self, learned: int, head: str) -> Value:
+        return readings.exact(self.read[(self.read["learned"] == learned) & (self.read["head"] == head)])
+
+
+class Adapting(Experiment):
+    name = "adapting"
+    order = 42
+    timed = False
+    code = (
+        *(*REAL.code, "seqocr.train.unlabelled", "seqocr.data.written", "seqocr.data.levels.jitter"),
+        *("seqocr.reading", "bench.real_lines"),
+    )
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        if bench.real is None:
+            return []
+        there = len(bench.real.split(HELD_OUT, "test")[0])
+        sizes = tuple((lines, steps) for lines, steps in _STEPS.items() if lines < there)
+        sizes += ((_NO_TEXTS, 0),) if there >= FEWEST and bench.real.charset == DIGITS else ()
+        settings = Settings(digest(bench.real), HELD_OUT, sizes, TrainConfig(**fine_tuning(bench.real.charset)))
+        return [Part("adapting", settings, len(sizes), weights=(bench.reader,))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Adapt to more and more lines, then to all without their texts; read the others each time."""
+        if bench.real is None:
+            return
+        store, settings, out = bench.store, part.settings, bench.store.file(part.name, _TUNED)
+        learned, held_out = bench.real.split(settings.held_out, "test")
+        store.add_facts(part.name, about={"lines": len(learned)})
+        tables = [store.read(part.name)] if store.has(part.name) else []
+        done = set(tables[0]["learned"]) if tables else set()
+        recognizer = load_recognizer(part.weights[0]).to(bench.device)
+        for count, steps in settings.sizes:
+            if count in done:
+                continue
+            kept = out / str(count)
+            if count == _NO_TEXTS:
+                tuned = _without_texts(recognizer, learned, kept)
+            else:
+                # Of few lines, a larger share chooses the checkpoint: a tenth of 30 may be none.
+                config, share = replace(settings.training, steps=steps), max(VALIDATION_SHARE, 6 / count)
+                few = learned.first(count, "adapting")
+                tuned = fine_tune(recognizer, few, kept, config=config, validation_share=share)
+            read = evaluation.predict(tuned.to(bench.device), held_out, quiet=True)
+            tables.append(read.assign(learned=count))
+            store.write(part.name, pd.concat(tables, ignore_index=True))
+            reporter.advance(part.name)
+        shutil.rmtree(out, ignore_errors=True)  # weights are no measurements
+
+    def results(self, store: Store) -> Results | None:
+        if self.name not in stored(store, self.name):
+            return None
+        return Results(store.facts(self.name)["about"], store.read(self.name))
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return {"adapting": readings.summary(results.read, ["learned", "head"])}
+
+    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Any]:
+        return {"adapting": partial(_drawn, results, everything.get(REAL.name))}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        real, heads = everything.get(REAL.name), results.heads
+        rows: dict[str, dict[str, Value]] = {}
+        if real:
+            rows["none, as shipped"] = {head: real.exact(head, "zero-shot") for head in heads}
+        rows |= {f"{count:,}": {head: results.exact(count, head) for head in heads} for count in _labelled(results)}
+        if real:
+            rows[f"{results.about['lines']:,}"] = {head: real.exact(head, "fine-tuned") for head in heads}
+        if _NO_TEXTS in set(results.read["learned"]):
+            rows[f"{results.about['lines']:,}, without their texts"] = {h: results.exact(_NO_TEXTS, h) for h in heads}
+        table = pd.DataFrame(
+            {"lines learned from": name, **{f"`{head}`": share(value) for head, value in row.items()}}
+            for name, row in rows.items()
+        )
+        held_out = results.read["index"].nunique()
+        text = (
+            f"Exact match of the same {held_out} real lines, none of which is learned from, after adapting to more and "
+            "more others. A third of what is learned is drawn. Without texts, the heads label what they read alike and "
+            "with confidence (`seqocr train --unlabelled`)."
+        )
+        return [Section("How many lines of your own", text, "adapting", table)]
+
+
+EXPERIMENT = Adapting()
+
+
+def _without_texts(recognizer: Recognizer, lines: LineFolder, out: Path) -> Recognizer:
+    if is_finished(out / "weights"):
+        return load_recognizer(out / "weights")
+    images = out / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for i, line in enumerate(lines.lines):
+        shutil.copy(line.path, images / f"{i:06}-{Path(line.name).name}")
+    with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+        adapted, _ = self_train(recognizer, images, drawn_lines(recognizer, digits_of(), 0), out / "weights")
+    return adapted
+
+
+def _labelled(results: Results) -> list[int]:
+    return sorted(count for count in results.read["learned"].unique() if count != _NO_TEXTS)
+
+
+def _drawn(results: Results, real: Any) -> Figure:
+    figure, (axis,) = plots.panels(1, 5.5, 3.6)
+    heads, counts, every = results.heads, _labelled(results), results.about["lines"]
+    for head in heads:
+        values = [results.exact(count, head) for count in counts]
+        x = [float(count) for count in counts]
+        if real:
+            values, x = [*values, real.exact(head, "fine-tuned")], [*x, float(every)]
+            axis.axhline(real.exact(head, "zero-shot").estimate * 100, color=look(head).colour, lw=0.8, ls=":")
+        plots.curve(axis, head, x, [value.times(100) for value in values])
+    axis.set_xscale("log")
+    plots.at_points(axis, x)
+    axis.set(xlabel="labelled lines learned from (dotted: none)", ylabel="exact match, %")
+    plots.legend(figure, heads)
+    return figure

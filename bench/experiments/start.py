@@ -1,0 +1,230 @@
+"""From nothing to a text: how long a process takes to start and read, with how much memory, and how fast it then is."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from bench import __file__ as _BENCH
+from bench import one_by_one, one_process
+from bench.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
+from bench.experiment import Bench, Experiment, Part, Section, stored
+from bench.formatting import not_run, time
+from bench.peers import missing
+from bench.store import Store
+from bench.strings import HAND, held_out_digits, level_strings
+from bench.timer import ByRound, Rounds
+from seqocr.progress import Reporter
+from seqocr.runtimes.directory import file_sum
+from seqocr.statistics import Value, location
+
+_ROUNDS = {"smoke": 1, "default": 3, "full": 8}
+_MANY = {"smoke": 40, "default": 400, "full": 2000}
+HEADS = ("parallel", "ctc")  # whose graphs are shipped
+RAPIDOCR, WEIGHTS = "RapidOCR", "weights, `parallel`"
+_GRAPHS = {f"graphs, `{head}`": head for head in HEADS}
+_ALONE = 60  # lines read one by one
+_SLOWER = 10  # of many lines, the share that other readers read: they take longer for each
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    many: lines of the folder that is read as one.
+    graphs: checksum of the graphs' config, which has theirs.
+    """
+
+    rounds: int
+    many: int
+    graphs: str = ""
+    warmup: int = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    rows: as measured. missing: what was not run, and why.
+    """
+
+    rows: pd.DataFrame
+    missing: dict[str, str]
+
+    @property
+    def readers(self) -> list[str]:
+        return list(dict.fromkeys(self.rows["reader"]))
+
+    def first(self, reader: str) -> Value | None:
+        """Seconds from the start of the process to the first text."""
+        return self._of(reader, "first")
+
+    def megabytes(self, reader: str) -> Value | None:
+        """Most memory of a process that reads one line."""
+        return self._of(reader, "megabytes")
+
+    def milliseconds(self, reader: str) -> Value | None:
+        """From the file to the text, one line after another, in a process that runs."""
+        found = self._of(reader, "alone")
+        return found and found.times(1e3)
+
+    def lines_a_second(self, reader: str) -> Value | None:
+        """Of a folder, without the process's start."""
+        return self._of(reader, "rate")
+
+    def _of(self, reader: str, column: str) -> Value | None:
+        """None where it was not measured."""
+        rows = self.rows[self.rows[column].notna()]
+        return location(ByRound(rows, ["reader"], column)(reader)[0]) if reader in set(rows["reader"]) else None
+
+
+class Start(Experiment):
+    name = "start"
+    page = DEPLOYMENT_PAGE
+    order = 15
+    code = (
+        *("bench.timer", "bench.strings", "bench.one_by_one", "bench.one_process"),
+        *("seqocr.runtimes.quick", "seqocr.runtimes.directory"),
+        *("seqocr.cli.read", "seqocr.cli.options", "seqocr.reading", "seqocr.data.images", "seqocr.data.pixels"),
+        *("seqocr.data.sequences", "seqocr.data.sources", "seqocr.data.chance", "seqocr.shipped", *HAND),
+        *("seqocr.calibration", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
+        *("seqocr.data.processor", "seqocr.data.augment"),
+    )
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        graphs = bench.reader / "onnx" / "config.json"
+        known = file_sum(graphs)[:16] if graphs.exists() else ""
+        settings = Settings(_ROUNDS[preset], _MANY[preset], known)
+        steps = settings.rounds + settings.warmup
+        return [Part("start", settings, steps, heads=HEADS, weights=(bench.reader,))]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """A visit is a reader: one line in a process of its own, many lines, and some one by one."""
+        settings, folder = part.settings, part.weights[0]
+        absent = missing([RAPIDOCR])
+        if not settings.graphs:
+            absent |= dict.fromkeys(_GRAPHS, "no graphs beside these weights")
+        bench.store.add_facts(part.name, missing=absent)
+        readers = [name for name in (*_GRAPHS, WEIGHTS, RAPIDOCR) if name not in absent]
+        with TemporaryDirectory() as scratch:
+            folders = {
+                count: Path(scratch) / f"{count}-lines"
+                for count in (1, _ALONE, settings.many // _SLOWER, settings.many)
+            }
+            _write_lines(folders)
+
+            def visit(reader: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+                yield {"reader": reader, **_visited(reader, folder, folders, settings.many)}
+
+            rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
+            rounds.measure(readers, visit, reporter, part.name)
+
+    def results(self, store: Store) -> Results | None:
+        if self.name not in stored(store, self.name):
+            return None
+        return Results(store.read(self.name), store.facts(self.name)["missing"])
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = []
+        for reader in results.readers:
+            values = {name: measure(reader) for name, measure in _columns(results).items()}
+            named = (value.columns(name) for name, value in values.items() if value)
+            rows.append({"reader": reader} | {key: number for each in named for key, number in each.items()})
+        return {"start": pd.DataFrame(rows)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        rows = []
+        for reader in results.readers:
+            values = {_SAID[name]: measure(reader) for name, measure in _columns(results).items()}
+            shown = {said: time(value) if value else "" for said, value in values.items()}
+            rows.append({"what reads": reader, **shown})
+        text = (
+            "A process is started, reads one line image and ends: seconds to the first text, and the most memory that "
+            "it had. Then a line after another in a process that runs, from the file to the text; and a folder of "
+            "lines as one, without the start of the process. The processes take turns. Graphs are those shipped with "
+            f"the reader (int8), read without PyTorch. {not_run(results.missing)}"
+        ).rstrip()
+        return [Section("From nothing to a text", text, None, pd.DataFrame(rows))]
+
+
+EXPERIMENT = Start()
+_SAID = {"first": "first text after, s", "mb": "memory, MB", "ms": "ms a line", "rate": "lines a second"}
+
+
+def _columns(results: Results) -> dict[str, Callable[[str], Value | None]]:
+    measures = (results.first, results.megabytes, results.milliseconds, results.lines_a_second)
+    return dict(zip(_SAID, measures, strict=True))
+
+
+def _write_lines(folders: Mapping[int, Path]) -> None:
+    """Lines of `wild` of five digits, as many in each folder as it is for."""
+    strings = level_strings(held_out_digits(), "wild", 5, max(folders))
+    pages = [np.asarray(strings[i % len(strings)][0]) for i in range(min(max(folders), len(strings)))]
+    for count, folder in folders.items():
+        folder.mkdir()
+        for i in range(count):
+            Image.fromarray(pages[i % len(pages)]).save(folder / f"{i:05}.png")
+
+
+def _visited(reader: str, weights: Path, folders: Mapping[int, Path], many: int) -> dict[str, float]:
+    many = many // _SLOWER if reader == RAPIDOCR else many
+    one = _ran(_command(reader, weights, folders[1], first=True))
+    all_ = _alone_or_many(reader, weights, folders[many])
+    found = {"first": one["first"], "megabytes": one["megabytes"], "seconds": one["seconds"]}
+    if reader != WEIGHTS:
+        each = json.loads(_ran(_one_by_one(reader, weights, folders[_ALONE]))["said"])
+        found["alone"] = median(each)
+    # RapidOCR's process reads the first line of a folder once more than the one that reads only that.
+    more = many if reader == RAPIDOCR else many - 1
+    found["rate"] = more / (all_ - one["seconds"]) if all_ > one["seconds"] else math.nan
+    return found
+
+
+def _alone_or_many(reader: str, weights: Path, folder: Path) -> float:
+    """Seconds that a process takes for a folder."""
+    if reader == RAPIDOCR:  # has no command for folders: what its calls took, beside the start
+        return _ran(_one_by_one(reader, weights, folder))["seconds"]
+    return _ran(_command(reader, weights, folder))["seconds"]
+
+
+def _command(reader: str, weights: Path, folder: Path, first: bool = False) -> list[str]:
+    """What a person would type, to read a folder."""
+    if reader == RAPIDOCR:
+        return [*_one_by_one(reader, weights, folder), *(["--first"] if first else [])]
+    directory = weights if reader == WEIGHTS else weights / "onnx"
+    where = ["--weights", str(directory), "--device", "cpu"]
+    return [sys.executable, "-m", "seqocr.cli", "read", str(folder), *where, "--head", _GRAPHS.get(reader, "parallel")]
+
+
+def _one_by_one(reader: str, weights: Path, folder: Path) -> list[str]:
+    kind = ["rapidocr", str(folder)]
+    if reader != RAPIDOCR:
+        kind = ["graphs", str(folder), str(weights / "onnx"), _GRAPHS[reader]]
+    return [sys.executable, one_by_one.__file__, *kind]
+
+
+def _ran(command: list[str]) -> dict[str, Any]:
+    """See `bench.one_process`.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(_BENCH).parent.parent)}
+    launched = [sys.executable, one_process.__file__, *command]
+    done = subprocess.run(launched, stdout=subprocess.PIPE, env=environment, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["code"]:
+        raise RuntimeError(f"{' '.join(command)} ended with {found['code']}: {found['problem']}")
+    return found

@@ -1,0 +1,68 @@
+"""What a directory of exported graphs is: a config that says so, and graphs that are those written with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from seqocr.errors import InputError
+from seqocr.files import read_json, shown
+
+RUNTIME = "onnx"
+# Of what is written. Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph.
+FORMAT = 3
+_AGAIN = "write it again with `seqocr export`"
+
+
+def is_exported(directory: Path) -> bool:
+    """Whether a directory holds graphs and not weights."""
+    try:
+        config = read_json(directory / "config.json")
+    except InputError:
+        return False  # what is wrong with it is for the loader to say
+    return isinstance(config, dict) and "runtime" in config
+
+
+def config_sum(config: dict[str, Any]) -> str:
+    """SHA-256 of all that a config says of the recognizer but its provenance."""
+    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_exported(directory: Path, config: dict[str, Any], graphs: Iterable[str] = ()) -> None:
+    """The graphs are those that were written with this config, each under its own name.
+
+    Args:
+        graphs: without endings, which must be among them.
+
+    Raises:
+        InputError: they are not.
+    """
+    name, runtime = shown(directory), config["runtime"]
+    if not isinstance(runtime, dict) or runtime.get("name") != RUNTIME:
+        raise InputError(f"{name} holds graphs for an unknown runtime: {_AGAIN}")
+    if runtime.get("format") != FORMAT:
+        raise InputError(f"{name} holds graphs of another version: {_AGAIN}")
+    if runtime.get("config") != config_sum(config):
+        raise InputError(f"{name}: config.json is not what the graphs were written with: {_AGAIN}")
+    sums = runtime.get("graphs")
+    sums = sums if isinstance(sums, dict) else {}
+    for file in dict.fromkeys([*(f"{graph}.onnx" for graph in graphs), *sums]):
+        path = directory / file
+        if not path.is_file():
+            raise InputError(f"{shown(path)} is missing: {_AGAIN}")
+        try:
+            found = file_sum(path)
+        except OSError as error:
+            raise InputError(f"{shown(path)} cannot be read ({error.strerror}): {_AGAIN}") from error
+        if sums.get(file) != found:
+            raise InputError(f"{shown(path)} is not the graph that was written there: {_AGAIN}")

@@ -1,0 +1,20 @@
+"""The weights that come with seqocr, by name. Beside each, in `onnx`, are graphs of its one-pass heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
+READER = _WEIGHTS / "strings"  # reads lines as they come
+_NAMES = {"tiny": SHIPPED, "strings": READER, None: READER}
+
+
+def weights_path(name: str | None) -> Path:
+    """The directory of weights: of those that come with seqocr ("tiny", "strings", the default), or one of your own."""
+    return _NAMES.get(name) or Path(str(name))
+
+
+def graphs_path(name: str | None) -> Path:
+    """The directory of exported graphs: those beside weights that come with seqocr, or one of your own."""
+    return weights_path(name) / "onnx" if name in _NAMES else Path(str(name))

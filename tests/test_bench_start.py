@@ -1,0 +1,53 @@
+"""From nothing to a text: processes that are timed, and known results."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import small_recognizer
+from declared import measured
+
+from bench.experiment import Bench
+from bench.experiments import start
+from bench.store import Store
+from seqocr.checkpoints import save
+from seqocr.runtimes.export import export
+
+EXPERIMENT = start.EXPERIMENT
+
+
+def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(start, "missing", lambda names: dict.fromkeys(names, "not here"))
+    recognizer = small_recognizer(max_length=5)
+    save(recognizer, tmp_path / "weights")
+    export(recognizer, tmp_path / "weights" / "onnx", ["parallel", "ctc"])
+    bench = Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights")
+    (part,) = EXPERIMENT.parts("smoke", bench)
+    measured(EXPERIMENT, replace(part, settings=replace(part.settings, rounds=1, many=20, warmup=0)), bench)
+    found = EXPERIMENT.results(bench.store)
+    assert set(found.readers) == {*start._GRAPHS, start.WEIGHTS}
+    assert found.missing == {"RapidOCR": "not here"}
+    for reader in start._GRAPHS:
+        assert 0 < found.first(reader).estimate < found.first(start.WEIGHTS).estimate  # which loads torch
+        assert found.megabytes(reader).estimate < found.megabytes(start.WEIGHTS).estimate
+        assert found.milliseconds(reader).estimate > 0
+    (section,) = EXPERIMENT.sections(found, {})
+    assert section.table["what reads"].tolist() == list(found.readers)
+    assert "RapidOCR (not here)" in section.text
+    assert len(EXPERIMENT.tables(found)["start"]) == 3
+
+
+def test_a_process_that_fails_says_so() -> None:
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        start._ran([sys.executable, "-c", "import sys; sys.exit(3)"])
+
+
+def test_the_first_line_is_timed_apart_from_the_rest() -> None:
+    said = start._ran([sys.executable, "-c", "import time; print(1); time.sleep(0.3); print(2)"])
+    assert said["said"].split() == ["1", "2"]
+    assert said["seconds"] > said["first"] + 0.25
+    assert said["megabytes"] > 1
