@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import small_recognizer
 from declared import measured
@@ -51,3 +52,11 @@ def test_the_first_line_is_timed_apart_from_the_rest() -> None:
     assert said["said"].split() == ["1", "2"]
     assert said["seconds"] > said["first"] + 0.25
     assert said["megabytes"] > 1
+
+
+def test_what_was_measured_in_the_warm_up_alone_is_left_empty() -> None:
+    facts = {"reader": "graphs", "counts": True, "disturbed": False, "first": 0.3}
+    rows = [{**facts, "round": 0, "warmup": True, "rate": 900.0}, {**facts, "round": 1, "warmup": False, "rate": None}]
+    found = start.Results(pd.DataFrame(rows), {})
+    assert found.lines_a_second("graphs") is None
+    assert found.first("graphs").estimate == 0.3

@@ -27,7 +27,7 @@ from bench.formatting import not_run, time
 from bench.peers import missing
 from bench.store import Store
 from bench.strings import HAND, held_out_digits, level_strings
-from bench.timer import ByRound, Rounds
+from bench.timer import ByRound, Rounds, counted
 from seqocr.progress import Reporter
 from seqocr.runtimes.directory import file_sum
 from seqocr.statistics import Value, location
@@ -86,7 +86,8 @@ class Results:
 
     def _of(self, reader: str, column: str) -> Value | None:
         """None where it was not measured."""
-        rows = self.rows[self.rows[column].notna()]
+        rows = counted(self.rows)
+        rows = rows[rows[column].notna()]
         return location(ByRound(rows, ["reader"], column)(reader)[0]) if reader in set(rows["reader"]) else None
 
 
