@@ -79,8 +79,9 @@ train-strings: $(VENV)/.setup ## train the reader of any line, into runs/strings
 	$(VENV)/bin/seqocr average runs/strings-5 runs/strings-6 --out runs/strings-7
 	$(VENV)/bin/seqocr train --out runs/strings-8 --init runs/strings-7 --layers 8 $(WRITTEN) --augment 0.3 \
 		--steps 10000 --learning-rate 1e-3 --warmup 200 --validate-every 1000 --seed 1 $(ARGS)
-	$(VENV)/bin/seqocr train --out runs/strings --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
+	$(VENV)/bin/seqocr train --out runs/strings-9 --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
 		--steps 8000 --learning-rate 1e-3 --warmup 200 --validate-every 1500 --seed 2 $(ARGS)
+	$(VENV)/bin/seqocr average runs/strings-8 runs/strings-9 --out runs/strings
 
 ship: $(VENV)/.setup ## put what train and train-strings made into the package: 16 bits, calibrated, graphs beside
 	for name in tiny strings; do \

@@ -116,7 +116,6 @@ def _defined(node: ast.AST) -> list[str]:
     return [t.id for t in targets if isinstance(t, ast.Name)]
 
 
-@cache
 def of_calibration(folder: Path) -> Any:
     """What makes a recognizer's confidences honest; None where nothing does."""
     path = folder / "config.json"
@@ -124,6 +123,7 @@ def of_calibration(folder: Path) -> Any:
     return config.get("provenance", {}).get(KEY)
 
 
+@cache
 def of_weights(folder: Path) -> str:
     """The digest of a recognizer's weights."""
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
