@@ -57,11 +57,16 @@ class Store:
         Raises:
             InputError: there is none.
         """
-        stores = [cls(path.parent) for path in (results / "raw").glob("*/run.json")]
-        finished = {store: str(store.facts("run").get("finished") or "") for store in stores}
-        if not any(finished.values()):
+        if not (stores := cls.finished_runs(results)):
             raise InputError(f"{results / 'raw'} holds no finished run: measure first, with `make bench`")
-        return max(finished, key=lambda store: finished[store])
+        return stores[-1]
+
+    @classmethod
+    def finished_runs(cls, results: Path) -> list[Store]:
+        """The finished runs in a results folder, the one that was finished last at the end."""
+        stores = [cls(path.parent) for path in sorted((results / "raw").glob("*/run.json"))]
+        finished = {store: str(store.facts("run").get("finished") or "") for store in stores}
+        return sorted((store for store in stores if finished[store]), key=lambda store: finished[store])
 
     def file(self, name: str, suffix: str) -> Path:
         return self.folder / f"{name}{suffix}"
