@@ -7,6 +7,10 @@
 # Options of `python -m bench run` follow the name (seqocr --preset smoke); --entrypoint seqocr runs the library's
 # command line instead. Any user id works; --user makes the results yours rather than user 1000's.
 #
+# Or serves: a page where heads race, and POST /v1/read. Only /tmp needs to be written to.
+#
+#   docker run --rm -p 7860:7860 --read-only --tmpfs /tmp seqocr serve
+#
 # From PyPI alone an x86-64 machine gets torch's CUDA build (add --gpus all to use it). For the much smaller CPU build:
 #   --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG PYTHON_IMAGE=python:3.11-slim
@@ -20,7 +24,8 @@ ARG TORCH_INDEX=""
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
     more = p['optional-dependencies']; \
-    print(*p['dependencies'], *more['train'], *more['bench'][1:], 'setuptools', sep='\n')" > /tmp/requirements.txt \
+    print(*p['dependencies'], *more['train'], *more['bench'][1:], *more['serve'], *more['demo'][1:], 'setuptools', \
+    sep='\n')" > /tmp/requirements.txt \
     && python -m pip install --no-cache-dir --root-user-action=ignore ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c constraints.txt -r /tmp/requirements.txt \
     && rm /tmp/requirements.txt \
@@ -46,5 +51,8 @@ LABEL org.opencontainers.image.title="seqocr" \
 
 # docker stop then ends a run as Ctrl-C does; process 1 ignores the default SIGTERM.
 STOPSIGNAL SIGINT
-ENTRYPOINT ["python", "-m", "bench", "run"]
+EXPOSE 7860
+# Of what serves; a run of the bench has no health to ask for.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["./docker-entrypoint", "healthy"]
+ENTRYPOINT ["./docker-entrypoint"]
 CMD ["--preset", "default"]

@@ -22,7 +22,7 @@ WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras test bench bench-check wheel study train train-strings ship report lint
+.PHONY: help setup extras demo test test-browser bench bench-check wheel study train train-strings ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -41,9 +41,15 @@ setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targ
 
 extras: $(VENV)/.extras ## add what PRESET=full measures besides: other runtimes, LoadGen, other readers
 
+demo: $(VENV)/.demo ## open a page where heads race, and serve what reads: http://127.0.0.1:7860
+	$(VENV)/bin/seqocr serve $(ARGS)
+
 # A worker a core, with a thread each: more threads than cores would wait for each other.
-test: $(VENV)/.setup ## run the tests
+test: $(VENV)/.demo ## run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-browser: $(VENV)/.browser ## drive the page in Chromium, which this installs
+	SEQOCR_BROWSER=1 $(PY) -m pytest tests/browser $(ARGS)
 
 bench: $(VENV)/.setup ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(if $(REAL),--real $(REAL)) $(ARGS)
@@ -116,6 +122,17 @@ $(VENV)/.extras: $(VENV)/.setup
 	@$(PIP) --no-deps python-doctr
 	@touch $@
 
-$(VENV)/.lint: $(VENV)/.setup
+$(VENV)/.demo: $(VENV)/.setup
+	@$(PIP) --no-build-isolation -e '.[demo]'
+	@touch $@
+
+# Debian's Chromium where apt is allowed to install it, or else Playwright's own.
+$(VENV)/.browser: $(VENV)/.demo
+	@$(PIP) --no-build-isolation -e '.[browser]'
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y chromium; } || \
+		$(PY) -m playwright install --with-deps chromium
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.demo
 	@$(PIP) --no-build-isolation -e '.[lint]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The bench's command line: python -m bench run | report | repeat | study | looks | baseline."""
+"""The bench's command line: python -m bench run | report | repeat | study | looks | serving | baseline."""
 
 from __future__ import annotations
 
@@ -107,6 +107,17 @@ def looks(
         f"told apart: {found.accuracy:.1%} ({found.low:.1%} to {found.high:.1%}) of {2 * found.lines:,} lines; real "
         f"{found.real:.1%}, drawn {found.drawn:.1%}; {found.steps:,} steps in {found.seconds:.0f} s\nsheet: {page}"
     )
+
+
+@app.command()
+def serving(
+    out: Out = Path("results"),
+    minutes: Annotated[float, typer.Option(help="Of the long run.", min=0.1, max=600)] = 10,
+) -> None:
+    """What `seqocr serve` reads a second beside the library, and what a long run with bad requests does to it."""
+    from bench.serving.run import run
+
+    print(f"page: {run(out, minutes)}")
 
 
 @app.command()

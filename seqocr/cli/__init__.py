@@ -15,18 +15,13 @@ from seqocr.errors import InputError
 from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
-# What comes with the extra "train", and is not needed to read exported graphs.
-_TRAIN = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "safetensors",
-    "pandas",
-    "scipy",
-    "statsmodels",
-    "rapidfuzz",
-    "psutil",
+# What is not needed to read exported graphs, and the extra that it comes with.
+_EXTRAS = dict.fromkeys(
+    ("torch", "torchvision", "transformers", "safetensors", "pandas", "scipy", "statsmodels", "rapidfuzz", "psutil"),
+    "train",
 )
+_EXTRAS |= dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn", "starlette"), "serve")
+_EXTRAS["gradio"] = "demo"
 _SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 
@@ -68,9 +63,10 @@ def _exit_code(command: Callable[[], Any]) -> int:
         return _discarding(CLOSED)
     except ModuleNotFoundError as error:
         name = str(error.name).split(".")[0]
-        if name not in _TRAIN:
+        if name not in _EXTRAS:
             raise
-        print(f"error: {name} is not installed, which this takes: pip install 'seqocr[train]'", file=sys.stderr)
+        take = f"pip install 'seqocr[{_EXTRAS[name]}]'" + (", or add --no-page" if name == "gradio" else "")
+        print(f"error: {name} is not installed, which this takes: {take}", file=sys.stderr)
         return 2
     except InputError as error:
         print("error:", "\n".join(map(shown, str(error).split("\n"))), file=sys.stderr)

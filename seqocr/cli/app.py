@@ -14,6 +14,7 @@ from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
 from seqocr.cli.read import read
+from seqocr.cli.serve import serve
 from seqocr.cli.train import train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "average": average,
     "eval": evaluate,
     "read": read,
+    "serve": serve,
     "export": export,
     "calibrate": calibrate,
     "advise": advise,

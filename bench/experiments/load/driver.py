@@ -56,7 +56,7 @@ def drive(
             raise result
         loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(token, 0, 0) for token in tokens])
 
-    batcher = Batcher(read, finished, max_batch)
+    batcher: Batcher[torch.Tensor, Decoded] = Batcher(lambda images: read(torch.stack(images)), finished, max_batch)
 
     def issue(samples: list[Any]) -> None:
         for sample in samples:

@@ -1,0 +1,155 @@
+"""LoadGen's Server scenario, at random moments (Poisson), of the server or of the library; a process of its own.
+
+python -m bench.serving.driver '{...}' prints a JSON object as its last line.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench.experiments.load.driver import summary
+from bench.serving.lines import Sample, form, load
+
+_NS = 1e9
+_CLIENTS = 32  # connections
+
+
+def drive(
+    issue: Callable[[Any, int], object], groups: int, logs: Path, rate: float, seconds: float, bound: float
+) -> Any:
+    """One LoadGen test; its summary.
+
+    Args:
+        issue: given a query's id, to be said when it is answered, and the number of a group.
+        rate: groups a second.
+    """
+    import mlperf_loadgen as loadgen
+
+    settings = loadgen.TestSettings()
+    settings.scenario, settings.mode = loadgen.TestScenario.Server, loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms = int(seconds * 1e3)
+    settings.server_target_qps = rate
+    settings.server_target_latency_ns = int(bound * _NS)
+    settings.server_target_latency_percentile = 0.99
+    output = loadgen.LogSettings()
+    output.log_output.outdir, output.log_output.copy_summary_to_stdout, output.enable_trace = str(logs), False, False
+
+    def issue_all(samples: list[Any]) -> None:
+        for each in samples:
+            issue(each.id, each.index)
+
+    system = loadgen.ConstructSUT(issue_all, lambda: None)
+    library = loadgen.ConstructQSL(groups, groups, lambda _: None, lambda _: None)
+    try:
+        loadgen.StartTestWithLogSettings(system, library, settings, output)
+    finally:
+        loadgen.DestroyQSL(library)
+        loadgen.DestroySUT(system)
+    return summary((logs / "mlperf_log_summary.txt").read_text(encoding="utf-8"))
+
+
+def done(query: Any) -> None:
+    import mlperf_loadgen as loadgen
+
+    loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(query, 0, 0)])
+
+
+class OfLibrary:
+    """Reads PNGs as the server does, without the server."""
+
+    def __init__(self, groups: list[list[Sample]]) -> None:
+        from seqocr.answers import Asked
+        from seqocr.serving.service import DEFAULT_HEAD, Service
+
+        self.groups, self.wrong, self.asked = groups, 0, Asked(DEFAULT_HEAD, places=False)
+        self.service = Service(max_waiting=1_000_000)
+        self.pool = ThreadPoolExecutor(2)
+
+    def issue(self, query: Any, number: int) -> None:
+        self.pool.submit(self._read, query, self.groups[number])
+
+    def _read(self, query: Any, group: list[Sample]) -> None:
+        from seqocr.data.images import line_of
+
+        def answered(future: Any) -> None:
+            self.wrong += [each.answer.text for each in future.result()] != [line.text for line in group]
+            done(query)
+
+        lines = [line_of(io.BytesIO(line.png), "line") for line in group]
+        self.service.submit(lines, self.asked).add_done_callback(answered)
+
+    def close(self) -> None:
+        self.pool.shutdown()
+        self.service.close()
+
+
+class OfServer:
+    """Asks over HTTP, on connections that stay open."""
+
+    def __init__(self, groups: list[list[Sample]], host: str, port: int, path: str) -> None:
+        self.groups, self.wrong, self.failed = groups, 0, 0
+        self.bodies = [form(group) for group in groups]
+        self.host, self.port, self.path = host, port, path
+        self.waiting: queue.SimpleQueue[tuple[Any, int] | None] = queue.SimpleQueue()
+        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(_CLIENTS)]
+        for thread in self.threads:
+            thread.start()
+
+    def issue(self, query: Any, number: int) -> None:
+        self.waiting.put((query, number))
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        while (asked := self.waiting.get()) is not None:
+            query, number = asked
+            body, kind = self.bodies[number]
+            try:
+                connection.request("POST", self.path, body, {"Content-Type": kind})
+                response = connection.getresponse()
+                found = json.loads(response.read())
+                if response.status != 200:
+                    self.failed += 1
+                elif "lines" in found:
+                    texts = [line["text"] for line in found["lines"]]
+                    self.wrong += texts != [line.text for line in self.groups[number]]
+            except (OSError, http.client.HTTPException, ValueError):
+                self.failed += 1
+                connection.close()
+            done(query)
+
+    def close(self) -> None:
+        for _ in self.threads:
+            self.waiting.put(None)
+        for thread in self.threads:
+            thread.join()
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    groups = load(Path(request["lines"]), request["together"])
+    of: Any = OfServer(groups, **request["server"]) if request["server"] else OfLibrary(groups)
+    try:
+        found = drive(
+            of.issue, len(groups), Path(request["logs"]), **{k: request[k] for k in ("rate", "seconds", "bound")}
+        )
+    finally:
+        of.close()
+    return {
+        "valid": found["valid"],
+        "requests_a_second": found["Completed samples per second"],
+        **{f"p{p}_ms": found[f"{p}.00 percentile latency (ns)"] / 1e6 for p in (50, 99)},
+        "wrong": of.wrong,
+        "failed": getattr(of, "failed", 0),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

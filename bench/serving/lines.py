@@ -1,0 +1,69 @@
+"""Lines that are asked for, as PNG, and what the library reads of each by itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+LEVELS = ("grid", "jitter", "wild")
+_COUNT = 100  # of each level
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A line's PNG, and its text."""
+
+    png: bytes
+    text: str
+
+
+def made() -> list[Sample]:
+    """Test strings of 1 to 10 digits of every level, and what the shipped weights read of them."""
+    from seqocr.answers import Asked, answers
+    from seqocr.cli.options import load_quickly
+    from seqocr.data.levels import LEVELS as LAYOUTS
+    from seqocr.data.sequences import SequenceMNIST
+    from seqocr.data.sources import load_digits
+    from seqocr.serving.service import DEFAULT_HEAD
+
+    reader, digits, found = load_quickly(None, DEFAULT_HEAD, "cpu", "onnxruntime"), load_digits("test"), []
+    for level in LEVELS:
+        strings = SequenceMNIST(digits, (1, 10), count=_COUNT, layout=LAYOUTS[level])
+        for i in range(len(strings)):
+            line = Image.fromarray(np.asarray(strings[i][0]))
+            file = io.BytesIO()
+            line.save(file, "PNG")
+            found.append(Sample(file.getvalue(), answers(reader, [line], Asked(DEFAULT_HEAD, places=False))[0].text))
+    return found
+
+
+def save(lines: list[Sample], folder: Path) -> None:
+    """For other processes."""
+    for i, line in enumerate(lines):
+        (folder / f"{i:04d}.png").write_bytes(line.png)
+    (folder / "texts.json").write_text(json.dumps([line.text for line in lines]), encoding="utf-8")
+
+
+def load(folder: Path, together: int) -> list[list[Sample]]:
+    """Groups of so many lines, as they are asked for at once."""
+    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
+    lines = [Sample((folder / f"{i:04d}.png").read_bytes(), text) for i, text in enumerate(texts)]
+    return [lines[i : i + together] for i in range(0, len(lines) - together + 1, together)]
+
+
+def form(group: list[Sample]) -> tuple[bytes, str]:
+    """A request's body (multipart/form-data), and its content type."""
+    boundary = "seqocr-lines"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="images"; filename="{i}.png"\r\n'
+        "Content-Type: image/png\r\n\r\n".encode()
+        + line.png
+        + b"\r\n"
+        for i, line in enumerate(group)
+    ]
+    return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

@@ -1,0 +1,69 @@
+"""seqocr serve"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Annotated
+
+import typer
+
+from seqocr.cli.options import Device, Engine, Weights, load_reader
+from seqocr.errors import InputError, check_bounds
+
+_LEFT_TO_ANSWER = 30  # seconds, after being asked to stop
+
+
+def serve(
+    weights: Weights = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
+    with_page: Annotated[bool, typer.Option("--page/--no-page", help="Also the page, which takes PyTorch.")] = True,
+    token: Annotated[
+        str | None, typer.Option(help="That requests must carry.", envvar="SEQOCR_TOKEN", show_envvar=True)
+    ] = None,
+    max_waiting: Annotated[int, typer.Option(help="Lines that may wait; beyond, requests are answered 429.")] = 512,
+    max_batch: Annotated[int, typer.Option(help="Lines read at once.")] = 64,
+    device: Device = "auto",
+    engine: Engine = "onnxruntime",
+) -> None:
+    """Serve a page where heads race, and POST /v1/read. Stop it with Ctrl-C: what was accepted is answered first."""
+    check_bounds("--port", port, 1, 65535)
+    check_bounds("--max-waiting", max_waiting, 1, 1_000_000)
+    check_bounds("--max-batch", max_batch, 1, 4096)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is told to anyone
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form is said to who sent it
+
+    import uvicorn
+
+    from seqocr.serving.api import api
+    from seqocr.serving.service import Service
+
+    listening = _listening(host, port)  # first: whether it can be had is known at once
+    service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
+    app = api(service, token=token)
+    if with_page:
+        from seqocr.models.recognizer import Recognizer
+        from seqocr.serving.page import mounted
+
+        recognizer = load_reader(weights, device, engine)
+        if not isinstance(recognizer, Recognizer):
+            raise InputError("the page needs weights, and these are exported graphs: serve them with --no-page")
+        app = mounted(app, service, recognizer.eval(), token)
+    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"{at}: the page, {at}/docs: the interface" if with_page else f"{at}/docs: the interface", flush=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LEFT_TO_ANSWER))
+    server.run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen at {host}, port {port} ({error.strerror or error}): choose another --port or --host"
+        ) from error

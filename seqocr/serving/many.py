@@ -1,0 +1,174 @@
+"""The page's tab for many lines: a table with unsure ones first, mended by hand, and taken away to be learned from."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from seqocr.answers import Asked
+from seqocr.data.images import load_line, suffixes
+from seqocr.errors import InputError
+from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Service
+
+MOST_IMAGES = 2000
+MOST_MEGABYTES = 200  # of what a zip holds
+_HEADERS = ["file_name", "text", "confidence", "problem"]
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The images of one visitor.
+
+    Attributes:
+        folder: of ours, deleted an hour after it was last used.
+        images: paths by the names that visitors see; names differ.
+    """
+
+    folder: Path
+    images: dict[str, Path]
+
+
+def many_tab(service: Service) -> None:
+    """Adds the tab's parts to the page that is being built."""
+    gr.Markdown(
+        "Images, or a zip of some. Unsure lines come first. Mend texts in the table, then take the corrections: "
+        "a folder that `seqocr train --data` learns from."
+    )
+    with gr.Row():
+        files = gr.UploadButton(
+            "Read images, or a zip of some", file_count="multiple", file_types=["image", ".zip"], variant="primary",
+            elem_id="files",
+        )  # fmt: skip
+        folder = gr.UploadButton("Read a folder", file_count="directory", elem_id="folder")
+    table = gr.Dataframe(
+        headers=_HEADERS, datatype=["str", "str", "number", "str"], interactive=True, label="Lines", elem_id="table"
+    )
+    with gr.Row():
+        as_csv = gr.DownloadButton("Take the table, as CSV", interactive=False, elem_id="csv")
+        corrections = gr.DownloadButton("Take the corrections, as a zip", interactive=False, elem_id="corrections")
+    kept = gr.State(None, time_to_live=3600, delete_callback=_forget)
+
+    def run(paths: list[str] | None) -> tuple[Any, ...]:
+        try:
+            found = gathered([Path(path) for path in paths or []])
+            rows = read_all(service, found.images)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return rows, found, *_taken(rows, found)
+
+    taking = [as_csv, corrections]
+    for button in (files, folder):
+        button.upload(run, button, [table, kept, *taking], api_visibility="private")
+    table.input(_taken, [table, kept], taking, api_visibility="private", show_progress="hidden")
+
+
+def _taken(rows: pd.DataFrame, kept: Kept | None) -> tuple[Any, Any]:
+    """Both downloads, made anew as the table changes: a click then fetches what it shows."""
+    if kept is None:
+        return gr.update(), gr.update()
+    return (
+        gr.update(value=str(write_csv(rows, kept.folder)), interactive=True),
+        gr.update(value=str(write_corrections(rows, kept)), interactive=True),
+    )
+
+
+def _forget(kept: Kept | None) -> None:
+    if kept is not None:
+        shutil.rmtree(kept.folder, ignore_errors=True)
+
+
+def gathered(paths: list[Path]) -> Kept:
+    """Images of files and zips, copied into a folder of ours under numbers: no name of a visitor becomes a path.
+
+    Raises:
+        InputError: a zip is broken or holds too much, or there are no images, or too many.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="seqocr-"))
+    images: dict[str, Path] = {}
+
+    def place(name: str, suffix: str) -> Path:
+        if len(images) >= MOST_IMAGES:
+            raise InputError(f"more than {MOST_IMAGES:,} images: read them with `seqocr read`")
+        number = len(images)
+        images[name if name not in images else f"{number}-{name}"] = target = folder / f"{number}{suffix}"
+        return target
+
+    try:
+        for path in paths:
+            if path.suffix.lower() == ".zip":
+                _unpacked(path, place)
+            else:
+                shutil.copyfile(path, place(path.name, path.suffix.lower()))
+        if not images:
+            raise InputError(f"no images in what was given: give some of {', '.join(sorted(suffixes()))}")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Kept(folder, images)
+
+
+def _unpacked(path: Path, place: Any) -> None:
+    left = MOST_MEGABYTES * 1_000_000
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                name = PurePosixPath(entry.filename.replace("\\", "/"))
+                if entry.is_dir() or name.suffix.lower() not in suffixes() or name.name.startswith("."):
+                    continue
+                if (left := left - entry.file_size) < 0:  # no more than it says is read
+                    raise InputError(f"{path.name} holds more than {MOST_MEGABYTES} MB: give a part of it")
+                place("_".join(name.parts), name.suffix.lower()).write_bytes(archive.read(entry))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{path.name} cannot be unpacked ({error}): make the zip again, without a password") from error
+
+
+def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
+    """What was read of each image, unsure ones first; "problem" says what was wrong with an image."""
+    rows = []
+    names = list(images)
+    for first in range(0, len(names), _AT_ONCE):  # leaves room for those who ask by the interface
+        lines = {}
+        for name in names[first : first + _AT_ONCE]:
+            try:
+                lines[name] = load_line(images[name])
+            except InputError as error:
+                problem = str(error).replace(str(images[name]), name)
+                rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": problem})
+        try:
+            served = service.submit(list(lines.values()), Asked(DEFAULT_HEAD, places=False)).result()
+        except QueueFull as full:
+            raise InputError(str(full)) from None
+        for name, answer in zip(lines, (each.answer for each in served), strict=True):
+            rows.append(
+                {"file_name": name, "text": answer.text, "confidence": round(answer.confidence, 4), "problem": ""}
+            )
+    return pd.DataFrame(rows, columns=_HEADERS).sort_values("confidence", kind="stable", ignore_index=True)
+
+
+def write_csv(rows: pd.DataFrame, folder: Path) -> Path:
+    """The table as it is."""
+    path = folder / "lines.csv"
+    rows.to_csv(path, index=False)
+    return path
+
+
+def write_corrections(rows: pd.DataFrame, kept: Kept) -> Path:
+    """A zip of one folder that `--data` takes: images, and metadata.csv with the table's texts; empty ones are left
+    out."""
+    path = kept.folder / "corrections.zip"
+    texts = rows["text"].fillna("").astype(str)
+    named = [(name, text) for name, text in zip(rows["file_name"], texts, strict=True) if text and name in kept.images]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, _ in named:
+            archive.write(kept.images[name], f"corrections/{name}")
+        table = pd.DataFrame(named, columns=["file_name", "text"])
+        archive.writestr("corrections/metadata.csv", table.to_csv(index=False))
+    return path

@@ -1,0 +1,257 @@
+"""The page: draw a number, watch heads race, see what n symbols cost here, read many lines."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+from fastapi import FastAPI
+from PIL import Image, ImageFilter
+
+from seqocr.answers import Asked, answers
+from seqocr.data.images import line_of
+from seqocr.errors import InputError
+from seqocr.models.recognizer import Recognizer
+from seqocr.serving.cost import costs
+from seqocr.serving.lanes import CSS, race_html
+from seqocr.serving.many import many_tab
+from seqocr.serving.race import Lane, looks, race
+from seqocr.serving.service import Service
+
+HERE = Path(__file__).parent
+LENGTHS = (1, 2, 5, 10, 20, 35, 50)
+_SLOWER = 300.0
+_MARGIN = 12  # pixels around what was drawn
+_COLOURS = {"ar": "#0072b2", "ar-verified": "#cc79a7", "parallel": "#d55e00", "ctc": "#009e73"}
+# What was drawn stays in the browser until it is asked for.
+_WITH_DRAWING = """(source, pad, ...others) => [source, document.querySelector("#pad canvas").toDataURL(), ...others]"""
+# What times something has the machine to itself.
+_CLOCK: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "clock", "api_visibility": "private"}
+
+
+def mounted(app: FastAPI, service: Service, recognizer: Recognizer, token: str | None = None) -> FastAPI:
+    """An interface with the page at its root. Nothing of the page comes from elsewhere.
+
+    Args:
+        service: reads many lines.
+        recognizer: whose heads race.
+        token: the password of the page's only user, "seqocr"; None: anyone may open it.
+    """
+
+    def known(user: str, password: str) -> bool:
+        return user == "seqocr" and hmac.compare_digest(password.encode(), str(token).encode())
+
+    return gr.mount_gradio_app(
+        app,
+        page(service, recognizer),
+        path="/",
+        css=CSS,
+        theme=_theme(),
+        footer_links=[],
+        ssr_mode=False,
+        show_error=False,  # what we say to visitors is said by gr.Error; other errors may name paths
+        max_file_size="50mb",
+        auth=known if token else None,
+        auth_message="User: seqocr. Password: the token that the server was started with." if token else None,
+    )
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the machine that looks at it, and colours that can be told from what is behind them."""
+    return gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        body_text_color_subdued="*neutral_700",
+        body_text_color_subdued_dark="*neutral_300",
+    )
+
+
+def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
+    """The page by itself, as `mounted`."""
+    with gr.Blocks(title="seqocr: heads race", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+        gr.Markdown(
+            "# Which head reads your number first?\n"
+            "Draw digits, or drop an image. Every head reads it, and you see when each symbol was known. "
+            "Programs read by [the interface](docs)."
+        )
+        line = gr.State(None)
+        with gr.Tab("Race"):
+            _race_tab(recognizer, line)
+        with gr.Tab("Cost against length"):
+            _cost_tab(recognizer, line)
+        with gr.Tab("Many lines"):
+            many_tab(service)
+    return blocks
+
+
+def _examples() -> list[tuple[str, str]]:
+    """What each shows, and its file, which is called level-digits.png."""
+    names = sorted(path.name for path in (HERE / "examples").glob("*.png"))
+    return [(name.removesuffix(".png").replace("-", ": "), name) for name in names]
+
+
+@dataclass(frozen=True)
+class _Raced:
+    """A race that was run, to be shown at any speed."""
+
+    lanes: list[Lane]
+    sure: dict[str, list[float]]
+    where: dict[str, np.ndarray]
+    seen: Image.Image
+
+
+def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
+    raced, source = gr.State(None), gr.State("draw")
+    with gr.Row():
+        with gr.Column(min_width=260):
+            with gr.Tabs():
+                with gr.Tab("Draw") as drawing_tab:
+                    pad = gr.HTML(
+                        html_template=(HERE / "pad.html").read_text(encoding="utf-8"),
+                        js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
+                        elem_id="pad",
+                    )
+                with gr.Tab("Image") as image_tab:
+                    image = gr.Image(
+                        type="filepath", sources=["upload", "clipboard"], label="Drop or paste an image", height=200,
+                        buttons=[], elem_id="image",
+                    )  # fmt: skip
+                    # Gradio opens images itself, and tells visitors paths where it cannot: `_of_file` does it instead.
+                    image.preprocess = lambda given: given and given.path  # type: ignore
+                    examples = gr.Radio(
+                        _examples(), value=None, label="Or one of these, of MNIST's test digits", elem_id="examples"
+                    )
+            go = gr.Button("Race", variant="primary", elem_id="go")
+            slower = gr.Slider(1, 1000, _SLOWER, step=1, label="How many times slower than it was", elem_id="slower")
+            again = gr.Button("Show it again", elem_id="again")
+            with gr.Accordion("Damage", open=False):
+                blur = gr.Slider(0, 6, 0, step=0.25, label="Blur, pixels", elem_id="blur")
+                cover = gr.Slider(0, 1, 0, step=0.05, label="Covered, share of the width", elem_id="cover")
+                noise = gr.Slider(0, 1, 0, step=0.05, label="Noise", elem_id="noise")
+        lanes = gr.HTML(elem_id="lanes", min_height=80)
+
+    drawing_tab.select(lambda: "draw", None, source, api_visibility="private")
+    image_tab.select(lambda: "image", None, source, api_visibility="private")
+    damage = [blur, cover, noise]
+
+    def run(
+        source: str, drawn: str | None, image: str | None, slower: float, *damage: float
+    ) -> tuple[str, _Raced, Image.Image]:
+        try:
+            grey = _damaged(_drawn(drawn) if source == "draw" else _of_file(image), *damage)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        found = _raced(recognizer, grey)
+        return _shown(found, slower), found, grey
+
+    racing: dict[str, Any] = {
+        "inputs": [source, pad, image, slower, *damage],
+        "outputs": [lanes, raced, line],
+        "js": _WITH_DRAWING,
+    }
+    racing |= _CLOCK
+    go.click(run, **racing)
+    for slider in damage:
+        slider.change(run, **racing, trigger_mode="always_last")
+    image.upload(run, **racing)
+    chosen = examples.input(lambda name: str(HERE / "examples" / name), examples, image, api_visibility="private")
+    chosen.then(run, **racing)
+
+    def show(found: _Raced | None, slower: float) -> Any:
+        return gr.skip() if found is None else _shown(found, slower)
+
+    for event in (again.click, slower.change):
+        event(show, [raced, slower], lanes, api_visibility="private", trigger_mode="always_last")
+
+
+def _raced(recognizer: Recognizer, line: Image.Image) -> _Raced:
+    lanes = race(recognizer, line)
+    given = {name: answers(recognizer, [line], Asked(name))[0] for name in recognizer.heads}
+    sure: dict[str, list[float]] = {}
+    for lane in lanes:
+        answer = given["ar" if lane.name == "ar-verified" else lane.name]
+        if answer.text == lane.text:
+            sure[lane.name] = [symbol.confidence for symbol in answer.symbols]
+    size = recognizer.processor.size_of(line.width, line.height)
+    share = size[0] / recognizer.processor.width
+    where = {lane.name: _of_line(looks(recognizer, line, lane.name, lane.text), share) for lane in lanes if lane.text}
+    return _Raced(lanes, sure, where, line.resize(size, Image.Resampling.BILINEAR))
+
+
+def _shown(found: _Raced, slower: float) -> str:
+    return race_html(found.lanes, found.sure, found.where, found.seen, slower)
+
+
+def _of_file(path: str | None) -> Image.Image:
+    if path is None:
+        raise InputError("No image yet: drop or paste one, or choose an example.")
+    with Path(path).open("rb") as opened:
+        return line_of(opened, Path(path).name)
+
+
+def _drawn(url: str | None) -> Image.Image:
+    """The grey line of a drawing (a data URL): cut to what is there, with a margin."""
+    _, _, data = (url or "").partition("base64,")
+    grey = line_of(io.BytesIO(base64.b64decode(data)), "the drawing", most=1_000_000) if data else None
+    box = Image.eval(grey, lambda x: 255 - x).getbbox() if grey else None
+    if not grey or not box:
+        raise InputError("Nothing is drawn yet: draw some digits.")
+    left, top, right, bottom = box
+    line = Image.new("L", (right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN), 255)
+    line.paste(grey.crop(box), (_MARGIN, _MARGIN))
+    return line
+
+
+def _damaged(line: Image.Image, blur: float, cover: float, noise: float) -> Image.Image:
+    if blur:
+        line = line.filter(ImageFilter.GaussianBlur(blur))
+    if cover:
+        line = line.copy()
+        width = round(cover * line.width)
+        left = (line.width - width) // 2
+        line.paste(int(np.median(np.asarray(line))), (left, 0, left + width, line.height))
+    if noise:
+        grain = np.random.default_rng(0).normal(0, 128 * noise, (line.height, line.width))
+        line = Image.fromarray((np.asarray(line) + grain).clip(0, 255).astype(np.uint8))
+    return line
+
+
+def _of_line(looked: np.ndarray, share: float) -> np.ndarray:
+    """(n, columns) of the encoder's input, without the columns where the line has ended; `share` of it is line."""
+    return looked[:, : max(1, round(share * looked.shape[1]))]
+
+
+def _cost_tab(recognizer: Recognizer, line: gr.State) -> None:
+    gr.Markdown(
+        "What decoding n symbols takes on this machine, now. Heads are as large as those that race, and write the last "
+        "line's first symbol n times. The encoder comes on top, the same for every head."
+    )
+    longest = gr.Slider(2, LENGTHS[-1], LENGTHS[-1], step=1, label="Longest n", elem_id="longest")
+    measure = gr.Button("Measure", variant="primary", elem_id="measure")
+    plot = gr.LinePlot(
+        x="n", y="milliseconds", color="lane", x_title="symbols, n", y_title="decoding, ms", label="Decoding time",
+        height=320, color_map=_COLOURS, elem_id="plot", visible=False,
+    )  # fmt: skip
+    table = gr.Dataframe(label="Measured", interactive=False, elem_id="costs")
+
+    def run(longest: float, line: Image.Image | None) -> Iterator[tuple[Any, pd.DataFrame]]:
+        lengths = sorted({n for n in LENGTHS if n < longest} | {int(longest)})
+        line = line or Image.new("L", (recognizer.processor.width, recognizer.processor.height), 255)
+        found = pd.DataFrame()
+        for of_length in costs(recognizer, line, lengths):
+            found = pd.concat([found, pd.DataFrame(of_length)], ignore_index=True).round({"milliseconds": 3})
+            yield gr.update(value=found, visible=True), found[found.n == found.n.max()]
+
+    measure.click(run, [longest, line], [plot, table], **_CLOCK)

@@ -1,0 +1,50 @@
+"""Forms that strangers ask for. A short pattern can take minutes to prepare, so each is tried by a process that can be
+ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import lru_cache
+
+from seqocr.constraints import Automaton
+from seqocr.errors import InputError
+from seqocr.forms import form_of
+
+_SECONDS = 2.0
+_MOST_STATES = 20_000
+
+
+@lru_cache(maxsize=64)
+def tried_form(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
+    """As `form_of`; the same object for the same form, so that lines of one form are read together.
+
+    Raises:
+        InputError: as `form_of`, or it takes more than is granted to strangers.
+    """
+    if pattern is None and check is None:
+        return None
+    too_much = InputError(
+        f"pattern {pattern!r} takes too long to prepare: make it simpler, with fewer repetitions inside repetitions"
+    )
+    asked = json.dumps({"charset": charset, "pattern": pattern, "check": check})
+    try:
+        # What it says of a wrong form is said by `form_of` below.
+        subprocess.run(
+            [sys.executable, "-m", __name__, asked],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise too_much from None
+    form = form_of(charset, pattern=pattern, check=check)
+    if form is not None and len(form.next) > _MOST_STATES:
+        raise too_much
+    return form
+
+
+if __name__ == "__main__":
+    form_of(**json.loads(sys.argv[1]))

@@ -1,0 +1,177 @@
+"""`seqocr serve` as a process: how it starts, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
+
+from bench.serving.driver import OfServer
+from bench.serving.lines import Sample, form
+from bench.serving.run import page
+from tests.test_serving_api import EXAMPLES
+
+COMMAND = [sys.executable, "-m", "seqocr.cli", "serve"]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    port = free_port()
+    command = [*COMMAND, "--no-page", "--port", str(port), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"http://127.0.0.1:{port}/docs: the interface\n"
+            yield process, port
+        finally:
+            process.kill()
+
+
+def ask(port: int, lines: list[Sample]) -> tuple[int, Any]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    body, kind = form(lines)
+    connection.request("POST", "/v1/read", body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def examples(count: int) -> list[Sample]:
+    return [Sample(EXAMPLES[i % len(EXAMPLES)].read_bytes(), "") for i in range(count)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_answers_what_it_has_accepted(number: int) -> None:
+    with serving() as (process, port):
+        assert ask(port, examples(1))[0] == 200
+        found: dict[str, Any] = {}
+        asking = threading.Thread(target=lambda: found.update(answer=ask(port, examples(64))))
+        asking.start()
+        deadline = time.monotonic() + 30
+        while waiting(port) == 0 and asking.is_alive():
+            assert time.monotonic() < deadline
+        process.send_signal(number)
+        asking.join(60)
+        status, answer = found["answer"]
+        assert status == 200
+        assert len(answer["lines"]) == 64
+        assert all(line["error"] is None for line in answer["lines"])
+        assert process.wait(60) == 128 + number
+        assert "Traceback" not in process.communicate()[1]
+
+
+def waiting(port: int) -> float:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    return float(next(line for line in text.splitlines() if line.startswith("seqocr_queue_lines ")).split()[1])
+
+
+def test_half_a_request_and_those_who_leave_harm_nobody() -> None:
+    body, kind = form(examples(8))
+    head = (
+        f"POST /v1/read HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    with serving() as (process, port):
+        wanted = [line["text"] for line in ask(port, examples(8))[1]["lines"]]
+        for sent in (head[:20], head, head + body[:1000], head + body):
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port)) as connection:
+                    connection.sendall(sent)
+        assert [line["text"] for line in ask(port, examples(8))[1]["lines"]] == wanted
+        process.terminate()
+        assert "Traceback" not in process.communicate(timeout=60)[1]
+
+
+def test_the_load_drivers_client_checks_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the long run and LoadGen count as wrong is wrong."""
+    answered: list[Any] = []
+    monkeypatch.setattr("bench.serving.driver.done", answered.append)
+    right = next(Sample(path.read_bytes(), "77253") for path in EXAMPLES if "77253" in path.name)
+    groups = [[right, right], [right, Sample(right.png, "77254")], [Sample(b"no image", "")]]
+    with serving() as (_, port):
+        client = OfServer(groups, "127.0.0.1", port, "/v1/read")
+        for number in (0, 0, 1, 2):
+            client.issue(number, number)
+        client.close()
+        lost = OfServer(groups, "127.0.0.1", free_port(), "/v1/read")
+        lost.issue(9, 0)
+        lost.close()
+    assert (client.wrong, client.failed) == (1, 0)
+    assert lost.failed == 1
+    assert sorted(answered) == [0, 0, 1, 2, 9]
+
+
+def test_a_port_that_is_taken_is_one_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run([*COMMAND, "--no-page", "--port", str(port)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot listen at 127.0.0.1, port {port} (")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "0"], "--port"),
+        (["--max-batch", "0"], "--max-batch"),
+        (["--max-waiting", "0"], "--max-waiting"),
+        (["--host", "nowhere.invalid"], "cannot listen at nowhere.invalid"),
+        (["--weights", "nothing-here"], "nothing-here"),
+    ],
+)
+def test_wrong_options_are_one_error(options: list[str], said: str) -> None:
+    given = ["--no-page", "--port", str(free_port()), *options]
+    done = subprocess.run([*COMMAND, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_programs_are_served_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from seqocr.serving.api import api\n"
+        "from seqocr.serving.service import Service\n"
+        "api(Service()).routes\n"
+        "print([name for name in ('torch', 'pandas', 'gradio', 'transformers') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_page_of_the_load_says_what_was_measured() -> None:
+    rate = {
+        "what": "seqocr serve",
+        "together": 16,
+        "lines_a_second": 1234.0,
+        "p50_ms": 10.0,
+        "p99_ms": 99.0,
+        "wrong": 2,
+    }
+    good = {"what": "good", "requests": 60_000, "failed": 3, "p50_ms": 11.0, "p99_ms": 88.0}
+    memory = {"first": 90.0, "settled": 100.0, "end": 104.0, "most": 105.0}
+    long = {"minutes": 10, "lines_a_second": 1100.0, "asked": [good], "memory_mb": memory}
+    text = page({"environment": {"cpu": "CPU", "threads": 2}, "bound_ms": 100.0, "rates": [rate], "long": long})
+    assert "| seqocr serve | 1,234 | 10.0 | 99.0 | 2 |" in text
+    assert "| good | 60,000 | 3 | 11 | 88 |" in text
+    assert "100 MB after a minute" in text

@@ -1,0 +1,338 @@
+"""The interface over HTTP: right answers, one clear error for what is wrong, nothing lost at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import threading
+import time
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+from fastapi.testclient import TestClient
+
+from seqocr.answers import Asked, answers
+from seqocr.cli.options import load_quickly
+from seqocr.errors import InputError
+from seqocr.serving import api as module
+from seqocr.serving.api import Limits, api
+from seqocr.serving.service import QueueFull, Service
+
+EXAMPLES = sorted((module.HERE / "examples").glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def service() -> Any:
+    found = Service()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Any:
+    with TestClient(api(service, Limits(megabytes=1, images=8, pixels=1_000_000))) as found:
+        yield found
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def png(width: int = 60, height: int = 30) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (width, height), 255).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("head", ["parallel", "ctc", "ar"])
+@pytest.mark.parametrize("way", ["json", "form"])
+def test_it_reads_what_the_library_reads(client: TestClient, head: str, way: str) -> None:
+    reader = load_quickly(None, head, "auto", "onnxruntime")
+    asked, lines = Asked(head, top=2), [Image.open(path).convert("L") for path in EXAMPLES]
+    wanted = [answers(reader, [line], asked)[0] for line in lines]
+    if way == "json":
+        sent: Any = {"json": {"images": [b64(path.read_bytes()) for path in EXAMPLES], "head": head, "top": 2}}
+    else:
+        files = [("images", (path.name, path.read_bytes())) for path in EXAMPLES]
+        sent = {"files": files, "data": {"head": head, "top": "2"}}
+    answer = client.post("/v1/read", **sent)
+    assert answer.status_code == 200
+    lines = answer.json()["lines"]
+    assert [line["text"] for line in lines] == [each.text for each in wanted]
+    assert "77253" in [line["text"] for line in lines]
+    for line, want in zip(lines, wanted, strict=True):
+        assert line["confidence"] == pytest.approx(want.confidence, abs=1e-3)
+        assert [each["text"] for each in line["symbols"]] == list(line["text"])
+        assert line["passes"] == want.passes
+        assert [each["text"] for each in line["others"]] == [text for text, _ in want.others]
+        assert 0 < line["milliseconds"] <= answer.json()["milliseconds"]
+
+
+def test_places_are_told_where_they_are_asked_for(client: TestClient) -> None:
+    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    for asked in (False, True):
+        (line,) = client.post("/v1/read", json={"images": [image], "places": asked}).json()["lines"]
+        places = [x for each in line["symbols"] for x in (each["left"], each["right"])]
+        assert places == sorted(places) if asked else set(places) == {None}
+        assert len(line["symbols"]) == 5
+
+
+def test_only_texts_of_the_form_are_read(client: TestClient) -> None:
+    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    for form in ({"pattern": r"\d{3}"}, {"charset": "017"}, {"check": "luhn"}):
+        (line,) = client.post("/v1/read", json={"images": [image], **form}).json()["lines"]
+        assert line["fits"]
+        assert line["text"] != "77253"
+    (line,) = client.post("/v1/read", json={"images": [image], "charset": "017"}).json()["lines"]
+    assert set(line["text"]) <= set("017")
+
+
+def test_a_pattern_made_to_take_minutes_is_refused_and_others_are_answered_meanwhile(client: TestClient) -> None:
+    image, found = b64(png()), dict[str, Any]()
+    nasty = {"images": [image], "pattern": r"((\d{1,20}){1,20}){1,20}"}
+    asking = threading.Thread(target=lambda: found.update(answer=client.post("/v1/read", json=nasty)))
+    asking.start()
+    answered = 0
+    while asking.is_alive():
+        assert client.post("/v1/read", json={"images": [image]}).status_code == 200
+        answered += 1
+    assert found["answer"].status_code == 422
+    assert "takes too long to prepare" in found["answer"].json()["error"]
+    assert answered > 5
+
+
+def test_what_is_read_without_confidence_is_left_empty(client: TestClient) -> None:
+    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    for least, text in ((0.5, "77253"), (1.0, "")):
+        (line,) = client.post("/v1/read", json={"images": [image], "min_confidence": least}).json()["lines"]
+        assert line["text"] == text
+        assert line["confidence"] > 0.5
+
+
+def test_an_image_that_cannot_be_used_says_so_and_the_others_are_read(client: TestClient) -> None:
+    good = (module.HERE / "examples" / "grid-77253.png").read_bytes()
+    files = [("images", ("a.png", good)), ("images", ("b.png", good[:200])), ("images", ("c.png", png(2000, 1000)))]
+    first, broken, large = client.post("/v1/read", files=files).json()["lines"]
+    assert (first["text"], first["error"]) == ("77253", None)
+    assert (broken["text"], large["text"]) == ("", "")
+    assert broken["error"].startswith("image 1 (b.png) ")
+    assert "1,000,000" in large["error"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "said"),
+    [
+        ({"json": {}}, 422, "images: Field required"),
+        ({"json": {"images": []}}, 422, "images"),
+        ({"json": {"images": ["@@"]}}, 422, "image 0 is not base64"),
+        ({"json": {"images": [b64(png())], "head": "best"}}, 422, "no head 'best': choose one of"),
+        ({"json": {"images": [b64(png())], "pattern": "("}}, 422, "("),
+        ({"json": {"images": [b64(png())], "pattern": "1+", "charset": "1"}}, 422, "charset beside pattern"),
+        ({"json": {"images": [b64(png())], "charset": "1x"}}, 422, "charset '1x'"),
+        ({"json": {"images": [b64(png())], "check": "nothing"}}, 422, "nothing"),
+        ({"json": {"images": [b64(png())], "top": 0}}, 422, "top: "),
+        ({"json": {"images": [b64(png())], "min_confidence": "high"}}, 422, "min_confidence: "),
+        ({"json": {"images": [b64(png())], "path": "/etc/passwd"}}, 422, "path: Extra inputs"),
+        ({"json": {"images": [b64(png())] * 9}}, 413, "9 images: give at most 8"),
+        ({"json": {"images": ["A" * 2_000_000]}}, 413, "more than 1 MB"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "Invalid JSON"),
+        ({"content": b"x"}, 415, "content type 'unknown'"),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "'text/plain'"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, ""),
+        ({"data": {"images": "text"}, "files": {"other": b""}}, 422, "other is a file"),
+        ({"files": {"images": png()}, "data": {"top": "many"}}, 422, "top: "),
+    ],
+)
+def test_a_request_that_cannot_be_used_gets_one_clear_error(
+    client: TestClient, sent: dict[str, Any], status: int, said: str
+) -> None:
+    answer = client.post("/v1/read", **sent)
+    assert answer.status_code == status
+    assert said.lower() in answer.json()["error"].lower()
+    assert "Traceback" not in answer.text
+
+
+def test_bytes_are_counted_where_no_length_is_said(client: TestClient) -> None:
+    answer = client.post("/v1/read", content=iter([b"x" * 500_000] * 3), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+
+
+def test_the_token_is_asked_for() -> None:
+    client = TestClient(api(Service(), token="secret"))
+    sent = {"images": [b64(png())]}
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}):
+        answer = client.post("/v1/read", json=sent, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert client.post("/v1/read", json=sent, headers={"authorization": "Bearer secret"}).status_code == 200
+    assert client.get("/healthz").status_code == 200
+
+
+def test_health_readiness_and_metrics(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    before = metrics(client)
+    client.post("/v1/read", json={"images": [b64(png())] * 3})
+    client.post("/v1/read", json={})
+    after = metrics(client)
+
+    def more(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert more('seqocr_requests_total{status="200"}') == 1
+    assert more('seqocr_requests_total{status="422"}') == 1
+    assert more('seqocr_lines_total{head="parallel"}') == 3
+    assert more("seqocr_request_seconds_count") == 2
+    assert more("seqocr_batch_lines_sum") == 3
+    assert after["seqocr_queue_lines"] == 0
+
+
+def metrics(client: TestClient) -> dict[str, float]:
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_the_description_has_an_example_that_can_be_read(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    example = described["paths"]["/v1/read"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert client.post("/v1/read", json=example).json()["lines"][0]["text"] == "174"
+    page = client.get("/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+class Held:
+    """Stands for a service that reads when it is let go."""
+
+    def __init__(self, service: Service) -> None:
+        self.go, self._reads = threading.Event(), service._read
+        service._batcher._read = self  # type: ignore[assignment]
+        self.service = service
+
+    def __call__(self, lines: list[Any]) -> Any:
+        assert self.go.wait(30)
+        return self._reads(lines)
+
+
+def test_a_full_queue_says_when_to_come_back_and_what_was_accepted_is_answered() -> None:
+    service = Service(max_waiting=4)
+    held = Held(service)
+    with TestClient(api(service)) as client:
+        found: dict[str, Any] = {}
+        waits = threading.Thread(
+            target=lambda: found.update(four=client.post("/v1/read", json={"images": [b64(png())] * 4}))
+        )
+        waits.start()
+        until(lambda: service.waiting == 4)
+        answer = client.post("/v1/read", json={"images": [b64(png())]})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/readyz").status_code == 503
+        held.go.set()
+        waits.join(30)
+        assert found["four"].status_code == 200
+        assert len(found["four"].json()["lines"]) == 4
+        until(lambda: service.waiting == 0)
+        assert client.post("/v1/read", json={"images": [b64(png())]}).status_code == 200
+
+
+def test_what_takes_too_long_is_given_up_and_makes_room() -> None:
+    service = Service(max_waiting=4)
+    held = Held(service)
+    with TestClient(api(service, Limits(seconds=0.2))) as client:
+        assert client.post("/v1/read", json={"images": [b64(png())]}).status_code == 504
+        held.go.set()
+        until(lambda: service.waiting == 0)
+
+
+def test_the_end_waits_for_what_was_accepted() -> None:
+    service = Service()
+    held = Held(service)
+    future = service.submit([Image.new("L", (60, 30), 255)], Asked("parallel"))
+    ending = threading.Thread(target=service.close)
+    ending.start()
+    time.sleep(0.05)
+    assert not future.done()
+    held.go.set()
+    ending.join(30)
+    assert future.done()
+
+
+def test_whoever_hangs_up_is_counted_and_harms_nobody(client: TestClient) -> None:
+    async def hang_up() -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/read", "raw_path": b"/v1/read", "query_string": b"",
+            "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
+        }  # fmt: skip
+        await client.app(scope, receive, send)
+        return sent
+
+    before = metrics(client).get('seqocr_requests_total{status="499"}', 0)
+    asyncio.run(hang_up())
+    assert metrics(client)['seqocr_requests_total{status="499"}'] == before + 1
+
+
+def test_an_error_of_one_kind_of_question_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service()
+    held = Held(service)
+    reader = service.reader("ctc")
+    monkeypatch.setitem(service._readers, "parallel", None)  # reading with it will fail
+    line = Image.new("L", (60, 30), 255)
+    bad, good = (service.submit([line], Asked(head)) for head in ("parallel", "ctc"))
+    held.go.set()
+    assert good.result(30)[0].answer.text == answers(reader, [line], Asked("ctc"))[0].text
+    with pytest.raises(InputError, match="texts alone"):
+        bad.result(30)
+    service.close()
+
+
+def test_an_answer_does_not_depend_on_who_else_asks(service: Service) -> None:
+    """Shipped graphs are int8: read together, lines change each other's rounding."""
+    lines = [Image.open(path).convert("L") for path in EXAMPLES] * 4
+    for head in ("parallel", "ctc"):
+        together = service.submit(lines, Asked(head)).result(30)
+        alone = [service.submit([line], Asked(head)).result(30)[0] for line in lines]
+        assert [each.answer for each in together] == [each.answer for each in alone]
+
+
+def test_more_than_there_is_room_for_is_not_taken_in_part() -> None:
+    service = Service(max_waiting=3)
+    with pytest.raises(QueueFull):
+        service.submit([Image.new("L", (60, 30), 255)] * 4, Asked("parallel"))
+    assert service.waiting == 0
+    service.close()
+
+
+def test_a_question_that_was_given_up_before_it_was_read_is_left_out() -> None:
+    service = Service()
+    held, read = Held(service), list[int]()
+    line = Image.new("L", (60, 30), 255)
+    first = service.submit([line], Asked("parallel"))
+    until(lambda: service._batcher._waiting.empty())  # its batch has begun
+    given_up, last = (service.submit([line] * count, Asked("parallel")) for count in (5, 2))
+    assert given_up.cancel()
+    service.on_batch = lambda lines, seconds: read.append(lines)
+    held.go.set()
+    assert [len(future.result(30)) for future in (first, last)] == [1, 2]
+    service.close()
+    assert service.waiting == 0
+    assert read == [1, 2]
+
+
+def until(true: Any, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
