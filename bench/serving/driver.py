@@ -6,7 +6,6 @@ python -m bench.serving.driver '{...}' prints a JSON object as its last line.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import queue
 import sys
@@ -78,13 +77,13 @@ class OfLibrary:
         self.pool.submit(self._read, query, self.groups[number])
 
     def _read(self, query: Any, group: list[Sample]) -> None:
-        from seqocr.data.images import line_of
+        from seqocr.serving.images import line_of
 
         def answered(future: Any) -> None:
             self.wrong += [each.answer.text for each in future.result()] != [line.text for line in group]
             done(query)
 
-        lines = [line_of(io.BytesIO(line.png), "line") for line in group]
+        lines = [line_of(line.png, "line", 4_000_000) for line in group]
         self.service.submit(lines, self.asked).add_done_callback(answered)
 
     def close(self) -> None:

@@ -7,11 +7,9 @@ decoded, and what is large is shrunk as soon as it is.
 from __future__ import annotations
 
 import math
-import os
 import stat
 import warnings
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -46,10 +44,14 @@ def suffixes() -> set[str]:
 
 
 def load_line(path: Path) -> Image.Image:
-    """The line image of a file, as `line_of`.
+    """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
+
+    EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper. An image of more
+    than `KEPT` pixels is shrunk: each of its pixels is then the mean of a square.
 
     Raises:
-        InputError: the file is missing or no file, or as `line_of`.
+        InputError: the file is missing or no file, is no image of `FORMATS` or a broken one, is animated, or has an
+            impossible size.
     """
     name = shown(path)
     try:
@@ -58,43 +60,18 @@ def load_line(path: Path) -> Image.Image:
             raise InputError(f"{name} is a folder, and no image: give a PNG or JPEG, or a folder of some")
         if not stat.S_ISREG(mode):  # a pipe would be waited for
             raise InputError(f"{name} is a pipe or device, not a file: give a PNG or JPEG")
-        with path.open("rb") as opened:
-            return line_of(opened, name)
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist: give a PNG or JPEG") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = shown(getattr(error, "strerror", None) or error)
-        raise InputError(f"{name} cannot be read ({reason}): give it whole, as a PNG or JPEG") from error
-
-
-def line_of(opened: BinaryIO, name: str, most: int | None = None) -> Image.Image:
-    """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
-
-    EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper. An image of more
-    than `KEPT` pixels is shrunk: each of its pixels is then the mean of a square.
-
-    Args:
-        opened: a file's bytes, from their start.
-        name: what messages call it.
-        most: pixels that it may have; None: `LARGEST` each way is limit enough.
-
-    Raises:
-        InputError: it is no image of `FORMATS` or a broken one, is animated, or has an impossible size.
-    """
-    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a broken file is reported as such, once
-            with Image.open(opened, formats=FORMATS) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 _check(name, image)
-                if most is not None and image.width * image.height > most:
-                    raise InputError(f"{name} is {image.width}×{image.height} pixels: give at most {most:,} in all")
                 return _line(image)
     except InputError:
         raise
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist: give a PNG or JPEG") from None
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
-        empty = opened.seek(0, os.SEEK_END) == 0
-        reason = "is empty" if empty else f"is not an image of a kind that is read ({kinds})"
+        reason = "is empty" if path.stat().st_size == 0 else f"is not an image of a kind that is read ({kinds})"
         raise InputError(f"{name} {reason}: give a PNG or JPEG") from None
     except Exception as error:  # every decoder of Pillow has its own kinds
         reason = shown(getattr(error, "strerror", None) or error)

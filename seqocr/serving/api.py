@@ -28,8 +28,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from seqocr.answers import Answer, Asked
-from seqocr.data.images import line_of
 from seqocr.errors import InputError
+from seqocr.serving.images import line_of
 from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Served, Service
 from seqocr.serving.trials import tried_form
 from seqocr.version import __version__
@@ -354,7 +354,7 @@ def _question(service: Service, question: Question) -> Asked:
 def _opened(name: str, data: bytes, most: int) -> Image.Image | str:
     """A grey line, or why there is none."""
     try:
-        return line_of(io.BytesIO(data), name, most)
+        return line_of(data, name, most)
     except InputError as error:
         return str(error)
 

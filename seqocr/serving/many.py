@@ -13,8 +13,9 @@ import gradio as gr
 import pandas as pd
 
 from seqocr.answers import Asked
-from seqocr.data.images import load_line, suffixes
+from seqocr.data.images import suffixes
 from seqocr.errors import InputError
+from seqocr.serving.images import named
 from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Service
 
 MOST_IMAGES = 2000
@@ -138,10 +139,9 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
         lines = {}
         for name in names[first : first + _AT_ONCE]:
             try:
-                lines[name] = load_line(images[name])
+                lines[name] = named(images[name], name)
             except InputError as error:
-                problem = str(error).replace(str(images[name]), name)
-                rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": problem})
+                rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": str(error)})
         try:
             served = service.submit(list(lines.values()), Asked(DEFAULT_HEAD, places=False)).result()
         except QueueFull as full:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from fastapi import FastAPI
 from PIL import Image, ImageFilter
 
 from seqocr.answers import Asked, answers
-from seqocr.data.images import line_of
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.serving.cost import costs
+from seqocr.serving.images import line_of, named
 from seqocr.serving.lanes import CSS, race_html
 from seqocr.serving.many import many_tab
 from seqocr.serving.race import Lane, looks, race
@@ -197,14 +196,13 @@ def _shown(found: _Raced, slower: float) -> str:
 def _of_file(path: str | None) -> Image.Image:
     if path is None:
         raise InputError("No image yet: drop or paste one, or choose an example.")
-    with Path(path).open("rb") as opened:
-        return line_of(opened, Path(path).name)
+    return named(Path(path), Path(path).name)
 
 
 def _drawn(url: str | None) -> Image.Image:
     """The grey line of a drawing (a data URL): cut to what is there, with a margin."""
     _, _, data = (url or "").partition("base64,")
-    grey = line_of(io.BytesIO(base64.b64decode(data)), "the drawing", most=1_000_000) if data else None
+    grey = line_of(base64.b64decode(data), "the drawing", most=1_000_000) if data else None
     box = Image.eval(grey, lambda x: 255 - x).getbbox() if grey else None
     if not grey or not box:
         raise InputError("Nothing is drawn yet: draw some digits.")
