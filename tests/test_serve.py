@@ -163,16 +163,16 @@ def test_programs_are_served_without_torch(tmp_path: Path) -> None:
 def test_the_page_of_the_load_says_what_was_measured() -> None:
     rate = {
         "what": "seqocr serve",
-        "together": 16,
         "lines_a_second": 1234.0,
         "p50_ms": 10.0,
         "p99_ms": 99.0,
         "wrong": 2,
+        "failed": 1,
     }
     good = {"what": "good", "requests": 60_000, "failed": 3, "p50_ms": 11.0, "p99_ms": 88.0}
     memory = {"first": 90.0, "settled": 100.0, "end": 104.0, "most": 105.0}
     long = {"minutes": 10, "lines_a_second": 1100.0, "asked": [good], "memory_mb": memory}
     text = page({"environment": {"cpu": "CPU", "threads": 2}, "bound_ms": 100.0, "rates": [rate], "long": long})
-    assert "| seqocr serve | 1,234 | 10.0 | 99.0 | 2 |" in text
+    assert "| seqocr serve | 1,234 | 10.0 | 99.0 | 2 | 1 |" in text
     assert "| good | 60,000 | 3 | 11 | 88 |" in text
     assert "100 MB after a minute" in text
