@@ -7,6 +7,7 @@ import base64
 import io
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +16,15 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
+from seqocr import serving
 from seqocr.answers import Asked, answers
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.serving import api as module
 from seqocr.serving.api import Limits, api
 from seqocr.serving.service import QueueFull, Service
 
-EXAMPLES = sorted((module.HERE / "examples").glob("*.png"))
+EXAMPLES = sorted((Path(serving.__file__).parent / "examples").glob("*.png"))
+GRID = next(path for path in EXAMPLES if path.name == "grid-77253.png")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_it_reads_what_the_library_reads(client: TestClient, head: str, way: str
 
 
 def test_places_are_told_where_they_are_asked_for(client: TestClient) -> None:
-    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    image = b64(GRID.read_bytes())
     for asked in (False, True):
         (line,) = client.post("/v1/read", json={"images": [image], "places": asked}).json()["lines"]
         places = [x for each in line["symbols"] for x in (each["left"], each["right"])]
@@ -82,7 +84,7 @@ def test_places_are_told_where_they_are_asked_for(client: TestClient) -> None:
 
 
 def test_only_texts_of_the_form_are_read(client: TestClient) -> None:
-    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    image = b64(GRID.read_bytes())
     for form in ({"pattern": r"\d{3}"}, {"charset": "017"}, {"check": "luhn"}):
         (line,) = client.post("/v1/read", json={"images": [image], **form}).json()["lines"]
         assert line["fits"]
@@ -106,7 +108,7 @@ def test_a_pattern_made_to_take_minutes_is_refused_and_others_are_answered_meanw
 
 
 def test_what_is_read_without_confidence_is_left_empty(client: TestClient) -> None:
-    image = b64((module.HERE / "examples" / "grid-77253.png").read_bytes())
+    image = b64(GRID.read_bytes())
     for least, text in ((0.5, "77253"), (1.0, "")):
         (line,) = client.post("/v1/read", json={"images": [image], "min_confidence": least}).json()["lines"]
         assert line["text"] == text
@@ -114,7 +116,7 @@ def test_what_is_read_without_confidence_is_left_empty(client: TestClient) -> No
 
 
 def test_an_image_that_cannot_be_used_says_so_and_the_others_are_read(client: TestClient) -> None:
-    good = (module.HERE / "examples" / "grid-77253.png").read_bytes()
+    good = GRID.read_bytes()
     files = [("images", ("a.png", good)), ("images", ("b.png", good[:200])), ("images", ("c.png", png(2000, 1000)))]
     first, broken, large = client.post("/v1/read", files=files).json()["lines"]
     assert (first["text"], first["error"]) == ("77253", None)

@@ -77,13 +77,14 @@ class OfLibrary:
         self.pool.submit(self._read, query, self.groups[number])
 
     def _read(self, query: Any, group: list[Sample]) -> None:
+        from seqocr.serving.api import Limits
         from seqocr.serving.images import line_of
 
         def answered(future: Any) -> None:
             self.wrong += [each.answer.text for each in future.result()] != [line.text for line in group]
             done(query)
 
-        lines = [line_of(line.png, "line", 4_000_000) for line in group]
+        lines = [line_of(line.png, "line", Limits().pixels) for line in group]
         self.service.submit(lines, self.asked).add_done_callback(answered)
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ class OfServer:
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    groups = load(Path(request["lines"]), request["together"])
+    groups = [[line] for line in load(Path(request["lines"]))]
     of: Any = OfServer(groups, **request["server"]) if request["server"] else OfLibrary(groups)
     try:
         found = drive(

@@ -49,11 +49,10 @@ def save(lines: list[Sample], folder: Path) -> None:
     (folder / "texts.json").write_text(json.dumps([line.text for line in lines]), encoding="utf-8")
 
 
-def load(folder: Path, together: int) -> list[list[Sample]]:
-    """Groups of so many lines, as they are asked for at once."""
+def load(folder: Path) -> list[Sample]:
+    """What `save` wrote."""
     texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
-    lines = [Sample((folder / f"{i:04d}.png").read_bytes(), text) for i, text in enumerate(texts)]
-    return [lines[i : i + together] for i in range(0, len(lines) - together + 1, together)]
+    return [Sample((folder / f"{i:04d}.png").read_bytes(), text) for i, text in enumerate(texts)]
 
 
 def form(group: list[Sample]) -> tuple[bytes, str]:

@@ -1,7 +1,7 @@
 """Who asks a server during the long run (locust): good questions, bad ones, and people who leave.
 
-Answers to good questions are checked. Environment: LINES (folder, see `bench.serving.lines`), TOGETHER (lines a
-request), RATE (good requests a second), BAD (bad requests a second).
+Answers to good questions are checked. Environment: LINES (folder, see `bench.serving.lines`), RATE (good requests a
+second), BAD (bad requests a second).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from locust import FastHttpUser, User, constant_throughput, task
 
 from bench.serving.lines import form, load
 
-_GROUPS = load(Path(os.environ["LINES"]), int(os.environ["TOGETHER"]))
-_BODIES: list[tuple[Any, str]] = [form(group) for group in _GROUPS]
+_LINES = load(Path(os.environ["LINES"]))
+_BODIES: list[tuple[Any, str]] = [form([line]) for line in _LINES]
 ASKING, SPOILING, LEAVING = 32, 4, 2  # users
 _JSON = {"Content-Type": "application/json"}
 # What is wrong, the status that it should get, and the request.
@@ -43,7 +43,7 @@ class Asks(FastHttpUser):
 
     @task
     def read(self) -> None:
-        number = random.randrange(len(_GROUPS))
+        number = random.randrange(len(_LINES))
         body, kind = _BODIES[number]
         with self.client.post(
             "/v1/read",
@@ -54,7 +54,7 @@ class Asks(FastHttpUser):
         ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}")
-            elif [line["text"] for line in answer.json()["lines"]] != [line.text for line in _GROUPS[number]]:
+            elif [line["text"] for line in answer.json()["lines"]] != [_LINES[number].text]:
                 answer.failure("wrong answer")
 
 

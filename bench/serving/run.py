@@ -144,7 +144,7 @@ def _highest(
 
 def _tested(server: dict[str, Any] | None, folder: Path, rate: float, seconds: float) -> dict[str, Any]:
     with TemporaryDirectory() as logs:
-        request = {"server": server, "lines": str(folder), "together": 1, "logs": logs, "rate": rate}
+        request = {"server": server, "lines": str(folder), "logs": logs, "rate": rate}
         # LoadGen wants some 660 queries to be sure of a 99th percentile.
         request |= {"seconds": max(seconds, 750 / rate), "bound": BOUND}
         command = [sys.executable, "-m", "bench.serving.driver", json.dumps(request)]
@@ -157,7 +157,7 @@ def _tested(server: dict[str, Any] | None, folder: Path, rate: float, seconds: f
 def _long_run(port: int, process: psutil.Process, folder: Path, highest: float, minutes: float) -> dict[str, Any]:
     """Locust at the rate that was found, less a tenth for what is mixed in: bad requests, people who leave."""
     seconds, rate = 60 * minutes, 0.9 * highest
-    settings = {"LINES": str(folder), "TOGETHER": "1", "RATE": str(rate)}
+    settings = {"LINES": str(folder), "RATE": str(rate)}
     settings["BAD"] = str(_BAD_REQUESTS / 600)
     at = f"http://127.0.0.1:{port}"
     memory: list[tuple[float, float]] = []
@@ -228,8 +228,8 @@ def page(found: dict[str, Any]) -> str:
 {found["environment"]["cpu"]}, {found["environment"]["threads"]} threads, which server and clients share.
 
 The highest rate at which 99 % of requests are answered within {found["bound_ms"]:g} ms (LoadGen's Server scenario:
-requests of one line, at random moments). "library" reads the same PNGs through the same queue, without HTTP. LoadGen
-itself keeps a thread busy.
+requests of one line, at random moments). "library" reads the same PNGs through the same queue, without HTTP, in the
+process that asks.
 
 {markdown_table(rates)}
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -33,8 +32,6 @@ from seqocr.serving.images import line_of
 from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Served, Service
 from seqocr.serving.trials import tried_form
 from seqocr.version import __version__
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)

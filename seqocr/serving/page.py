@@ -18,7 +18,7 @@ from PIL import Image, ImageFilter
 from seqocr.answers import Asked, answers
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
-from seqocr.serving.cost import costs
+from seqocr.serving.cost import LENGTHS, costs
 from seqocr.serving.images import line_of, named
 from seqocr.serving.lanes import CSS, race_html
 from seqocr.serving.many import many_tab
@@ -26,7 +26,6 @@ from seqocr.serving.race import Lane, looks, race
 from seqocr.serving.service import Service
 
 HERE = Path(__file__).parent
-LENGTHS = (1, 2, 5, 10, 20, 35, 50)
 _SLOWER = 300.0
 _MARGIN = 12  # pixels around what was drawn
 _COLOURS = {"ar": "#0072b2", "ar-verified": "#cc79a7", "parallel": "#d55e00", "ctc": "#009e73"}
@@ -233,8 +232,8 @@ def _of_line(looked: np.ndarray, share: float) -> np.ndarray:
 
 def _cost_tab(recognizer: Recognizer, line: gr.State) -> None:
     gr.Markdown(
-        "What decoding n symbols takes on this machine, now. Heads are as large as those that race, and write the last "
-        "line's first symbol n times. The encoder comes on top, the same for every head."
+        "What decoding n symbols takes on this machine, now. Heads are as large as those that race, and made to "
+        "write n symbols whatever the line. The encoder comes on top, the same for every head."
     )
     longest = gr.Slider(2, LENGTHS[-1], LENGTHS[-1], step=1, label="Longest n", elem_id="longest")
     measure = gr.Button("Measure", variant="primary", elem_id="measure")

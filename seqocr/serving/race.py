@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from statistics import median
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 
 from seqocr.calibration import honest
+from seqocr.fitting import aligned
 from seqocr.models.base import Decoded
 from seqocr.models.decoder_step import preallocated
 from seqocr.models.recognizer import Recognizer
@@ -59,9 +59,6 @@ class Lane:
     def seconds(self) -> float:
         return self.events[-1].seconds
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @torch.inference_mode()
 def race(recognizer: Recognizer, image: Image.Image, lanes: Sequence[str] = LANES, rounds: int = 5) -> list[Lane]:
@@ -83,8 +80,7 @@ def race(recognizer: Recognizer, image: Image.Image, lanes: Sequence[str] = LANE
 
 
 def _median(runs: list[Lane]) -> Lane:
-    middle = median(sorted(run.seconds for run in runs)[: len(runs) | 1])
-    return min(runs, key=lambda run: abs(run.seconds - middle))
+    return sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
 
 
 class _Clock:
@@ -181,8 +177,6 @@ def looks(recognizer: Recognizer, image: Image.Image, name: str, text: str) -> n
     `ar`: cross-attention, the mean over layers and heads. `parallel`: its slots' attention. `ctc`: the frames' share in
     the symbol's alignment.
     """
-    from seqocr.fitting import aligned
-
     features = recognizer.encode([image])
     base = "ar" if name == "ar-verified" else name
     head: Any = recognizer.heads[base]
@@ -205,7 +199,7 @@ def looks(recognizer: Recognizer, image: Image.Image, name: str, text: str) -> n
 
 def _cross_attention(head: Any, features: torch.Tensor, ids: list[int]) -> torch.Tensor:
     """(n, T): what `DecoderStep.several` attends to when it writes each of the symbols."""
-    step, x = head.step(), None
+    step = head.step()
     tokens = torch.tensor([[head.begin, *ids][: len(ids)]], device=features.device)
     cross = step.cross(features)
     x = step.norm(step.embedding[tokens] + step.positions[torch.arange(len(ids), device=features.device)])

@@ -42,13 +42,11 @@ class Served:
     Attributes:
         answer: what was read.
         waited, reading: seconds in the queue, and in the batch that it was read with.
-        batch: lines of that batch.
     """
 
     answer: Answer
     waited: float
     reading: float
-    batch: int
 
 
 @dataclass
@@ -202,7 +200,7 @@ class Service:
             self._rate = 0.9 * self._rate + 0.1 * len(found) / took
             self.on_batch(len(found), took)
         return [
-            Served(answer, start - line.request.since, took, len(found)) if isinstance(answer, Answer) else answer
+            Served(answer, start - line.request.since, took) if isinstance(answer, Answer) else answer
             for line, answer in zip(lines, map(found.get, range(len(lines))), strict=True)
         ]
 
