@@ -20,6 +20,7 @@ from seqocr import serving
 from seqocr.answers import Asked, answers
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
+from seqocr.serving import trials
 from seqocr.serving.api import Limits, api
 from seqocr.serving.service import QueueFull, Service
 
@@ -91,6 +92,17 @@ def test_only_texts_of_the_form_are_read(client: TestClient) -> None:
         assert line["text"] != "77253"
     (line,) = client.post("/v1/read", json={"images": [image], "charset": "017"}).json()["lines"]
     assert set(line["text"]) <= set("017")
+
+
+def test_a_wrong_pattern_is_tried_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, said = b64(GRID.read_bytes()), []
+    for turn in range(2):
+        if turn:  # each trial takes a process, and so a quarter of a second
+            monkeypatch.setattr(trials.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
+        answer = client.post("/v1/read", json={"images": [image], "pattern": "(7"})
+        said.append((answer.status_code, answer.json()))
+    assert said[0][0] == 422
+    assert said[0] == said[1]
 
 
 def test_a_pattern_made_to_take_minutes_is_refused_and_others_are_answered_meanwhile(client: TestClient) -> None:

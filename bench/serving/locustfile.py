@@ -41,6 +41,10 @@ class Asks(FastHttpUser):
     fixed_count = ASKING
     wait_time = constant_throughput(float(os.environ["RATE"]) / ASKING)
 
+    def on_start(self) -> None:
+        # Locust starts users together; without this they would also ask together, ever after.
+        time.sleep(random.uniform(0, ASKING / float(os.environ["RATE"])))
+
     @task
     def read(self) -> None:
         number = random.randrange(len(_LINES))

@@ -16,7 +16,6 @@ _SECONDS = 2.0
 _MOST_STATES = 20_000
 
 
-@lru_cache(maxsize=64)
 def tried_form(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
     """As `form_of`; the same object for the same form, so that lines of one form are read together.
 
@@ -25,7 +24,16 @@ def tried_form(charset: str, pattern: str | None, check: str | None) -> Automato
     """
     if pattern is None and check is None:
         return None
-    too_much = InputError(
+    found = _tried(charset, pattern, check)
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _tried(charset: str, pattern: str | None, check: str | None) -> Automaton | str | None:
+    """The form, or why it is refused: both are kept, as finding either takes a process of its own."""
+    too_much = (
         f"pattern {pattern!r} takes too long to prepare: make it simpler, with fewer repetitions inside repetitions"
     )
     asked = json.dumps({"charset": charset, "pattern": pattern, "check": check})
@@ -39,11 +47,12 @@ def tried_form(charset: str, pattern: str | None, check: str | None) -> Automato
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise too_much from None
-    form = form_of(charset, pattern=pattern, check=check)
-    if form is not None and len(form.next) > _MOST_STATES:
-        raise too_much
-    return form
+        return too_much
+    try:
+        form = form_of(charset, pattern=pattern, check=check)
+    except InputError as error:
+        return str(error)
+    return too_much if form is not None and len(form.next) > _MOST_STATES else form
 
 
 if __name__ == "__main__":
