@@ -20,6 +20,7 @@ from bench.serving.lines import Sample, form, load
 
 _NS = 1e9
 _CLIENTS = 32  # connections
+_WARM_UP = 100  # requests before the test, one after another
 
 
 def drive(
@@ -76,16 +77,22 @@ class OfLibrary:
     def issue(self, query: Any, number: int) -> None:
         self.pool.submit(self._read, query, self.groups[number])
 
-    def _read(self, query: Any, group: list[Sample]) -> None:
-        from seqocr.serving.api import Limits
-        from seqocr.serving.images import line_of
+    def warm_up(self) -> None:
+        for group in self.groups[:_WARM_UP]:
+            self._submitted(group).result()
 
+    def _read(self, query: Any, group: list[Sample]) -> None:
         def answered(future: Any) -> None:
             self.wrong += [each.answer.text for each in future.result()] != [line.text for line in group]
             done(query)
 
-        lines = [line_of(line.png, "line", Limits().pixels) for line in group]
-        self.service.submit(lines, self.asked).add_done_callback(answered)
+        self._submitted(group).add_done_callback(answered)
+
+    def _submitted(self, group: list[Sample]) -> Any:
+        from seqocr.serving.api import Limits
+        from seqocr.serving.images import line_of
+
+        return self.service.submit([line_of(line.png, "line", Limits().pixels) for line in group], self.asked)
 
     def close(self) -> None:
         self.pool.shutdown()
@@ -107,16 +114,29 @@ class OfServer:
     def issue(self, query: Any, number: int) -> None:
         self.waiting.put((query, number))
 
+    def warm_up(self) -> None:
+        connection = self._connection()
+        for number in range(_WARM_UP):
+            self._answer(connection, number)
+        connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.host, self.port, timeout=60)
+
+    def _answer(self, connection: http.client.HTTPConnection, number: int) -> tuple[int, Any]:
+        """Status, and what was said."""
+        body, kind = self.bodies[number]
+        connection.request("POST", self.path, body, {"Content-Type": kind})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
     def _ask(self) -> None:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = self._connection()
         while (asked := self.waiting.get()) is not None:
             query, number = asked
-            body, kind = self.bodies[number]
             try:
-                connection.request("POST", self.path, body, {"Content-Type": kind})
-                response = connection.getresponse()
-                found = json.loads(response.read())
-                if response.status != 200:
+                status, found = self._answer(connection, number)
+                if status != 200:
                     self.failed += 1
                 elif "lines" in found:
                     texts = [line["text"] for line in found["lines"]]
@@ -137,6 +157,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     groups = [[line] for line in load(Path(request["lines"]))]
     of: Any = OfServer(groups, **request["server"]) if request["server"] else OfLibrary(groups)
     try:
+        of.warm_up()
         found = drive(
             of.issue, len(groups), Path(request["logs"]), **{k: request[k] for k in ("rate", "seconds", "bound")}
         )

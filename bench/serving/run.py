@@ -29,7 +29,7 @@ from seqocr.errors import InputError
 from seqocr.files import write_json, write_text
 
 BOUND = 0.1  # seconds that 99 % of requests may take
-_SEARCH = 6  # tests that close in on the highest rate
+_SEARCH = 7  # tests that close in on the highest rate
 _BAD_REQUESTS = 10_000
 _SETTLES = 60  # seconds until memory is what it stays
 _USERS = 38  # of the locustfile, all kinds together
@@ -122,8 +122,8 @@ def _highest(
     server: dict[str, Any] | None,
     folder: Path,
     seconds: float,
-    slowest: float = 150.0,
-    fastest: float = 3000.0,
+    slowest: float = 50.0,
+    fastest: float = 1500.0,
 ) -> dict[str, Any]:
     """The highest rate at which 99 % of requests are answered within the bound: bisection, in equal ratios.
 
