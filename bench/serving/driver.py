@@ -126,8 +126,14 @@ class OfServer:
     def _answer(self, connection: http.client.HTTPConnection, number: int) -> tuple[int, Any]:
         """Status, and what was said."""
         body, kind = self.bodies[number]
-        connection.request("POST", self.path, body, {"Content-Type": kind})
-        response = connection.getresponse()
+        try:
+            connection.request("POST", self.path, body, {"Content-Type": kind})
+            response = connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # A server may close a connection that was idle for a while: that is no failure.
+            connection.close()
+            connection.request("POST", self.path, body, {"Content-Type": kind})
+            response = connection.getresponse()
         return response.status, json.loads(response.read())
 
     def _ask(self) -> None:
