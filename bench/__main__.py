@@ -1,4 +1,4 @@
-"""The bench's command line: python -m bench run | report | repeat | study | looks | serving | baseline."""
+"""The bench's command line: python -m bench run | report | repeat | study | looks | serving | scale | baseline."""
 
 from __future__ import annotations
 
@@ -118,6 +118,18 @@ def serving(
     from bench.serving.run import run
 
     print(f"page: {run(out, minutes)}")
+
+
+@app.command()
+def scale(
+    out: Out = Path("results"),
+    lines: Annotated[int, typer.Option(help="Read while nodes are killed.", min=20_000, max=10_000_000)] = 200_000,
+    work: Annotated[Path, typer.Option(help="Where drawn lines and what was read of them lie.")] = Path("runs/scale"),
+) -> None:
+    """What `seqocr read-many` does with one worker and two, with nodes that die, and with ten times as many lines."""
+    from bench.scale.run import run
+
+    print(f"page: {run(out, lines, work)}")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
 from seqocr.cli.read import read
+from seqocr.cli.read_many import read_many
 from seqocr.cli.serve import serve
 from seqocr.cli.train import train
 
@@ -24,6 +25,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "average": average,
     "eval": evaluate,
     "read": read,
+    "read-many": read_many,
     "serve": serve,
     "export": export,
     "calibrate": calibrate,

@@ -1,0 +1,117 @@
+"""What was measured at scale, as Markdown."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from bench.formatting import markdown_table
+
+
+def page(found: dict[str, Any]) -> str:
+    """As Markdown."""
+    about = found["environment"]
+    return "\n\n".join(
+        [
+            "# Reading at scale",
+            f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
+            "int8 graphs, a thread a worker. `python -m bench scale` writes this page; docs/scale.md says how to read "
+            "it.",
+            _workers(found["workers"]),
+            _killed(found["killed"]),
+            _memory(found["memory"]),
+            _model(found),
+            _many(found),
+        ]
+    )
+
+
+def _rate(run: dict[str, Any]) -> float:
+    return float(run["lines"] / run["seconds"])
+
+
+def ratios(workers: list[dict[str, Any]]) -> list[float]:
+    """Throughput of two workers over that of one, round by round."""
+    one, two = ([_rate(run) for run in workers if run["workers"] == count] for count in (1, 2))
+    return [b / a for a, b in zip(one, two, strict=True)]
+
+
+def _workers(workers: list[dict[str, Any]]) -> str:
+    by = {count: [_rate(run) for run in workers if run["workers"] == count] for count in (1, 2)}
+    table = pd.DataFrame(
+        {"workers": count, "lines a second": f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"}
+        for count, rates in by.items()
+    )
+    found = ratios(workers)
+    return (
+        f"## One worker and two\n\n{len(found)} rounds of {workers[0]['lines']:,} lines, in turn; from the command's "
+        f"first moment to its last, loading included. Two workers read {median(found):.2f} times as much as one "
+        f"({min(found):.2f} to {max(found):.2f}).\n\n{markdown_table(table)}"
+    )
+
+
+def _killed(killed: dict[str, Any]) -> str:
+    table = pd.DataFrame(
+        [
+            {
+                "lines": f"{killed['lines']:,}",
+                "nodes killed": killed["kills"],
+                "rows": f"{killed['rows']:,}",
+                "lost": killed["lost"],
+                "doubled": killed["doubled"],
+                "other than without kills": killed["different"],
+                "seconds": f"{killed['seconds']:,.0f}",
+            }
+        ]
+    )
+    return (
+        "## Nodes that die\n\nA Ray cluster of three nodes on this machine. At random moments one of them is killed "
+        f"(its raylet, and so its workers), and another one joins.\n\n{markdown_table(table)}"
+    )
+
+
+def _memory(memory: list[dict[str, Any]]) -> str:
+    table = pd.DataFrame(
+        {
+            "lines": f"{run['lines']:,}",
+            "a worker, at most, MB": f"{run['worker_mb']:,.0f}",
+            "the command itself, MB": f"{run['driver_mb']:,.0f}",
+            "lines a second": f"{_rate(run):,.0f}",
+        }
+        for run in memory
+    )
+    return f"## Memory\n\n{markdown_table(table)}"
+
+
+def _model(found: dict[str, Any]) -> str:
+    found = found["model"]
+    cost, new = found["cost"], found["new"]
+    off = new["predicted"] / new["seconds"] - 1
+    return (
+        "## What it takes\n\n"
+        "    seconds = start + (shards × overhead + lines × line) / workers\n\n"
+        f"Fitted on {len(found['fitted_on'])} runs: start {cost['start']:.2f} s, overhead {1e3 * cost['overhead']:.1f} "
+        f"ms a shard, {1e3 * cost['line']:.2f} ms a line and worker where both cores work. A line's image has "
+        f"{found['bytes_a_line']:,.0f} bytes, its row {found['bytes_a_row']:.0f}.\n\n"
+        f"A run that it was not fitted on, {new['lines']:,} lines in {new['shards']:,} shards: "
+        f"{new['predicted']:.1f} s predicted, {new['seconds']:.1f} s measured ({off:+.0%})."
+    )
+
+
+def _many(found: dict[str, Any]) -> str:
+    table = pd.DataFrame(
+        {
+            "a machine dies": run["often"],
+            "hours": f"{median(run['hours']):.2f} ({min(run['hours']):.2f} to {max(run['hours']):.2f})",
+            "machines that died": f"{median(run['deaths']):,.0f}",
+            "shards begun again": f"{median(run['again']):,.0f}",
+        }
+        for run in found["many"]
+    )
+    return (
+        "## 100 million lines on 100 cores\n\nSimulated with the cost above: 25 machines of 4 such cores, shards of "
+        f"10,000 lines, two minutes until a machine is back. Median and range of {len(found['many'][0]['hours'])} "
+        f"seeds.\n\n{markdown_table(table)}\n"
+    )

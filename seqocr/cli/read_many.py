@@ -1,0 +1,56 @@
+"""seqocr read-many"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from seqocr.cli.options import Weights
+from seqocr.errors import InputError, check_bounds
+from seqocr.files import shown
+
+
+def read_many(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or pattern of images, of tar files (WebDataset) or of Parquet with a column of image bytes; "
+            "local, or as fsspec takes it, such as s3://bucket/lines."
+        ),
+    ],
+    out: Annotated[str, typer.Option(help="Folder for Parquet files, local or as fsspec takes it.")],
+    weights: Weights = None,
+    head: Annotated[str, typer.Option(help="Which head reads: parallel, ctc or ar.")] = "parallel",
+    shard: Annotated[int, typer.Option(help="Images a file of results; of archives each makes one.")] = 2000,
+    engine: Annotated[str, typer.Option(help="local, processes of this machine, or ray, a cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster, such as auto or HOST:6379.", show_default="a Ray of its own, here"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read.", show_default="one a core")] = None,
+) -> None:
+    """Read more images than fit into one process: to Parquet, one row an image, in the order of names.
+
+    Rows have file_name, text, confidence and symbol_confidences; an image that cannot be read has `problem` instead.
+    Killed or interrupted, the same command goes on where it was. Needs pip install 'seqocr[scale]'.
+    """
+    check_bounds("--shard", shard, 1, 1_000_000)
+    if workers is not None:
+        check_bounds("--workers", workers, 1, 100_000)
+    if engine not in ("local", "ray"):
+        raise InputError(f"--engine {engine}: choose local or ray")
+    if address is not None and engine != "ray":
+        raise InputError("--address is of a Ray cluster: give --engine ray")
+
+    from seqocr.many import engines
+    from seqocr.many.run import read_many as read
+
+    reading = partial(engines.local, workers=workers)
+    if engine == "ray":
+        reading = partial(engines.on_ray, workers=workers, address=address)
+    found = read(source, out, reading, weights, head, shard)
+    rate = f", {found.lines / found.seconds:,.0f} lines/s" if found.lines else ""
+    bad = f", {found.problems:,} of them with a problem in place of a text" if found.problems else ""
+    print(f"read: {found.lines:,} lines{bad}{rate}; {shown(out)} holds {found.shards:,} files")

@@ -1,0 +1,107 @@
+"""Who reads shards: processes of this machine, or Ray. Each gives the outcome of every shard as soon as it has it."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from typing import Any
+
+from seqocr.errors import InputError
+from seqocr.many.cluster import connected, last_line
+from seqocr.many.reading import Job, Outcome
+from seqocr.many.source import Shard
+
+_AHEAD = 3  # shards a worker that wait in its queue
+_KILLS = 3  # one after another, without a shard between them
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iterator[Outcome]:
+    """One process a core; where one is killed, those that were being read are read again.
+
+    Raises:
+        InputError: processes are killed again and again.
+    """
+    left, kills = {shard.number: shard for shard in shards}, 0
+    while left:
+        try:
+            for outcome in _by_pool(job, list(left.values()), workers or cores()):
+                del left[outcome.number]
+                kills = 0
+                yield outcome
+        except BrokenProcessPool:
+            kills += 1
+            if kills == _KILLS:
+                raise InputError(
+                    f"a process that reads was killed {_KILLS} times, at {next(iter(left.values())).names[0]} or near: "
+                    "give fewer --workers, or more memory; the same command goes on from here"
+                ) from None
+
+
+def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    todo, running = iter(shards), set[Future[Outcome]]()
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        while True:
+            for shard in todo:
+                running.add(pool.submit(job, shard))
+                if len(running) >= workers * _AHEAD:
+                    break
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def on_ray(
+    job: Job, shards: Sequence[Shard], workers: int | None = None, address: str | None = None
+) -> Iterator[Outcome]:
+    """Actors of Ray Data, one a core of the cluster; what a node was reading when it died is read again on another.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster answers.
+    """
+    with connected(address, workers or cores()) as ray:
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # ours is shown
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        items = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
+        read = items.map(
+            _Actor,
+            fn_constructor_args=[job],
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+            num_cpus=1,
+        )
+        try:
+            for row in read.iter_rows():
+                yield Outcome(**row)
+        except ray.exceptions.RayError as error:
+            raise InputError(
+                f"the Ray cluster failed ({last_line(error)}): see that its machines run, and have memory for a reader "
+                "a core. What was finished stays: the same command goes on from there"
+            ) from error
+
+
+class _Actor:
+    """What a process of the cluster keeps: the graphs, loaded with the first shard."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return asdict(self.job(Shard(row["number"], row["kind"], tuple(row["names"]))))

@@ -1,0 +1,241 @@
+"""One shard, read line by line into one Parquet file. Whoever runs it, and however often, the file is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seqocr import __version__
+from seqocr.cli.options import load_quickly
+from seqocr.errors import InputError
+from seqocr.files import replacing, shown
+from seqocr.many.source import Shard, Source, file_system
+from seqocr.runtimes.quick import QuickReader
+
+_ROWS = 5000  # of a row group
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was read of a line.
+
+    Attributes:
+        symbols: how sure each symbol of the text is, in [0, 1].
+    """
+
+    text: str
+    confidence: float
+    symbols: tuple[float, ...]
+
+
+class LineReader:
+    """Exported graphs that look at one line at a time, with one thread.
+
+    Graphs of int8 round by all that they are given at once; so what is read of a line does not depend on others.
+
+    Raises:
+        InputError: the weights are not exported graphs, or not of this head.
+    """
+
+    def __init__(self, weights: str | None, head: str) -> None:
+        reader = load_quickly(weights, head, "cpu", "onnxruntime")
+        if not isinstance(reader, QuickReader):
+            raise InputError(
+                f"--weights {weights or 'strings'} has no graphs of the head {head}: write some with `seqocr export`"
+            )
+        reader.threads = 1
+        self.reader, self.head = reader, head
+        self._symbols = _SYMBOLS[head]
+
+    @property
+    def digest(self) -> str:
+        """Of graphs and their configuration."""
+        names = ["config.json", *(f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs)]
+        found = hashlib.sha256()
+        for name in names:
+            found.update((self.reader.directory / name).read_bytes())
+        return found.hexdigest()[:16]
+
+    def read(self, image: Image.Image) -> Line:
+        text, confidence, symbols = self._symbols(self.reader, self.reader.fit([image]))
+        return Line(text, confidence, tuple(symbols))
+
+
+def _of_slots(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+    """Of each symbol the probability that its slot gives it."""
+    decoder = reader.decoder("parallel")
+    log_probs = decoder.log_probs(pixels)
+    texts, confidences = decoder.spelled(log_probs)
+    sure = np.exp(log_probs[0].max(axis=1).astype(np.float64))
+    written = log_probs[0].argmax(axis=1) < len(reader.charset)
+    return texts[0], _honest(reader, "parallel", confidences), sure[written].tolist()
+
+
+def _of_frames(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+    """Of each symbol the most that one of its frames gives it, of what is not blank there."""
+    decoder = reader.decoder("ctc")
+    log_probs = decoder.log_probs(pixels)
+    texts, confidences = decoder.spelled(log_probs)
+    best, blank = log_probs[0].argmax(axis=1), len(reader.charset)
+    probabilities = np.exp(log_probs[0].astype(np.float64))
+    share = probabilities.max(axis=1) / probabilities[:, :blank].sum(axis=1).clip(min=1e-300)
+    sure: list[float] = []
+    for t, symbol in enumerate(best.tolist()):
+        if symbol == blank:
+            continue
+        if t and best[t - 1] == symbol:
+            sure[-1] = max(sure[-1], float(share[t]))
+        else:
+            sure.append(float(share[t]))
+    return texts[0], _honest(reader, "ctc", confidences), sure
+
+
+def _of_tokens(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+    """Of each symbol its probability after those before it."""
+    decoder, step = reader.decoder("ar"), []
+    one_step = decoder.step
+
+    def noted(*arguments: Any) -> Any:
+        log_probs, past = one_step(*arguments)
+        step.append(math.exp(float(log_probs[0].max())))
+        return log_probs, past
+
+    decoder.step = noted
+    read = decoder.read(pixels)
+    return read.texts[0], _honest(reader, "ar", read.confidences), step[: len(read.texts[0])]
+
+
+def _honest(reader: QuickReader, head: str, confidences: np.ndarray) -> float:
+    from seqocr.calibration import honest
+
+    return float(honest(reader.provenance, head, confidences)[0])
+
+
+_SYMBOLS = {"parallel": _of_slots, "ctc": _of_frames, "ar": _of_tokens}
+
+
+def versions(reader: LineReader) -> dict[str, str]:
+    """What must be the same wherever a source is read."""
+    return {"weights": reader.digest, "seqocr": __version__, "onnxruntime": version("onnxruntime")}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a shard.
+
+    Attributes:
+        lines: rows that were written; problems: those of images that could not be read.
+        error: why nothing was written; empty if it was.
+    """
+
+    number: int
+    lines: int = 0
+    problems: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How shards are read, and where to: all that a worker must know.
+
+    Attributes:
+        out: the folder of Parquet files, as fsspec takes it.
+        versions: of whoever gives the work (see `versions`).
+    """
+
+    source: str
+    weights: str | None
+    head: str
+    out: str
+    versions: dict[str, str]
+
+    def __call__(self, shard: Shard) -> Outcome:
+        """Read a shard. What cannot be used is said in the outcome, so that no engine wraps it in its own words."""
+        start = time.monotonic()
+        try:
+            reader = _reader(self.weights, self.head)
+            if (own := versions(reader)) != self.versions:
+                raise InputError(f"a worker has {own}, and {self.versions} is wanted: install the same everywhere")
+            rows = [_row(name, line, reader) for name, line in Source(self.source).lines(shard)]
+            write(self.out, part_name(shard.number), _parquet(rows))
+        except (InputError, OSError) as error:
+            return Outcome(shard.number, error=str(error))
+        problems = sum(row["problem"] is not None for row in rows)
+        return Outcome(shard.number, len(rows), problems, time.monotonic() - start)
+
+
+@cache
+def _reader(weights: str | None, head: str) -> LineReader:
+    """One a process."""
+    return LineReader(weights, head)
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:07d}.parquet"
+
+
+def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, Any]:
+    """`file_name`, `text`, `confidence`, `symbol_confidences`; or, in place of the last three, `problem`."""
+    if isinstance(line, str):
+        return {"file_name": name, "problem": line}
+    read = reader.read(line)
+    if not math.isfinite(read.confidence):
+        return {"file_name": name, "problem": f"{name} gives {read.confidence} with these weights: take others"}
+    symbols = list(read.symbols)
+    return {
+        "file_name": name,
+        "text": read.text,
+        "confidence": read.confidence,
+        "symbol_confidences": symbols,
+        "problem": None,
+    }
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        [
+            ("file_name", pa.string()),
+            ("text", pa.string()),
+            ("confidence", pa.float32()),
+            ("symbol_confidences", pa.list_(pa.float32())),
+            ("problem", pa.string()),
+        ]
+    )
+    file = io.BytesIO()
+    parquet.write_table(
+        pa.Table.from_pylist(rows, schema), file, row_group_size=_ROWS, compression="zstd", use_dictionary=False
+    )
+    return file.getvalue()
+
+
+def write(folder: str, name: str, content: bytes) -> None:
+    """A file, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    fs, path = file_system(f"{folder.rstrip('/')}/{name}")
+    try:
+        if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+            with replacing(Path(path)) as temporary:
+                temporary.write_bytes(content)
+        else:
+            fs.pipe_file(path, content)  # object stores show what is written when all of it is there
+    except InputError:
+        raise
+    except Exception as error:  # every file system has its own kinds
+        raise InputError(f"{shown(folder)}/{name} cannot be written ({error}): give a place that can be") from error

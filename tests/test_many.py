@@ -1,0 +1,371 @@
+"""Reading at scale: one row an image, in order, whatever is broken, and whoever is killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import tarfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image
+
+pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
+pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
+import pyarrow as pa
+from pyarrow import parquet
+
+from seqocr import serving
+from seqocr.answers import Asked, answers
+from seqocr.checkpoints import load_recognizer
+from seqocr.cli.options import load_quickly
+from seqocr.errors import InputError
+from seqocr.many import engines, reading
+from seqocr.many.reading import LineReader
+from seqocr.many.run import PLAN, read_many
+from seqocr.many.source import Shard, Source
+from seqocr.runtimes.export import export
+from seqocr.shipped import weights_path
+
+EXAMPLES = sorted((Path(serving.__file__).parent / "examples").glob("*.png"))
+BROKEN = EXAMPLES[0].read_bytes()[:200]
+
+
+def here(job: reading.Job, shards: list[Shard]) -> Any:
+    """An engine without processes."""
+    return map(job, shards)
+
+
+def run(
+    source: Any, out: Any, engine: Any = here, head: str = "parallel", size: int = 4, weights: Path | None = None
+) -> Any:
+    return read_many(str(source), str(out), engine, str(weights) if weights else None, head, size)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(out.glob("part-*.parquet")) for row in parquet.read_table(path).to_pylist()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven images, some in a folder below, one of them broken, and a file that is no image."""
+    found = tmp_path_factory.mktemp("lines")
+    (found / "below").mkdir()
+    for i in range(10):
+        (found / ("below" if i % 2 else ".") / f"{i}.png").write_bytes(EXAMPLES[i % len(EXAMPLES)].read_bytes())
+    (found / "broken.png").write_bytes(BROKEN)
+    (found / "notes.txt").write_text("no image")
+    return found
+
+
+def tar_of(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_ar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Graphs of the autoregressive head, which are not shipped."""
+    pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
+    out = tmp_path_factory.mktemp("graphs")
+    export(load_recognizer(weights_path("tiny")), out, ("ar",), "float32")
+    return out
+
+
+@pytest.mark.parametrize("head", ["parallel", "ctc", "ar"])
+def test_one_row_an_image_in_order_as_the_library_reads_it(
+    folder: Path, tmp_path: Path, head: str, request: pytest.FixtureRequest
+) -> None:
+    weights = request.getfixturevalue("of_ar") if head == "ar" else None
+    summary = run(folder, tmp_path / "out", head=head, weights=weights)
+    found = rows(tmp_path / "out")
+    names = [row["file_name"] for row in found]
+    assert names == sorted(names)
+    assert len(names) == summary.lines == 11
+    reader = load_quickly(str(weights) if weights else None, head, "cpu", "onnxruntime")
+    for row in found:
+        if row["file_name"] == "broken.png":
+            assert "broken.png" in row["problem"]
+            assert (row["text"], row["confidence"], row["symbol_confidences"]) == (None, None, None)
+            continue
+        image = Image.open(folder / row["file_name"]).convert("L")
+        read = reader.read([image], head, 1)
+        assert (row["text"], row["problem"]) == (read.texts[0], None)
+        assert row["confidence"] == pytest.approx(float(read.confidences[0]), rel=1e-6)
+        assert len(row["symbol_confidences"]) == len(row["text"])
+        assert all(0 < p <= 1 for p in row["symbol_confidences"])
+    assert summary.problems == 1
+
+
+def test_weights_without_graphs_of_a_head_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no graphs of the head ar.*seqocr export"):
+        run(folder, tmp_path / "out", head="ar")
+
+
+@pytest.mark.parametrize("head", ["parallel", "ctc"])
+def test_how_sure_symbols_are_is_what_the_library_says(head: str) -> None:
+    """Exact decoding weighs all texts, which changes little where a line is read with confidence."""
+    reader, quick = LineReader(None, head), load_quickly(None, head, "cpu", "onnxruntime")
+    for path in EXAMPLES:
+        image = Image.open(path).convert("L")
+        (wanted,) = answers(quick, [image], Asked(head))
+        found = reader.read(image)
+        if wanted.text == found.text and wanted.confidence > 0.9:
+            assert found.symbols == pytest.approx([each.confidence for each in wanted.symbols], abs=0.02)
+
+
+def test_names_begin_where_the_pattern_does(folder: Path, tmp_path: Path) -> None:
+    run(f"{folder.parent}/{folder.name}/*/[13].png", tmp_path / "out")
+    assert [row["file_name"] for row in rows(tmp_path / "out")] == ["below/1.png", "below/3.png"]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.png").symlink_to(folder / "0.png")
+    run(f"{tmp_path}/links/*", tmp_path / "linked")
+    assert [row["problem"] for row in rows(tmp_path / "linked")] == [None]
+    run(folder / "notes.txt", tmp_path / "one")
+    (row,) = rows(tmp_path / "one")
+    assert row["file_name"] == "notes.txt"
+    assert "not an image" in row["problem"]
+    (tmp_path / "odd[1]*").mkdir()
+    (tmp_path / "odd[1]*" / "a.png").write_bytes(BROKEN)
+    run(tmp_path / "odd[1]*", tmp_path / "odd")
+    assert [row["file_name"] for row in rows(tmp_path / "odd")] == ["a.png"]
+
+
+def test_what_is_read_of_a_line_does_not_depend_on_its_shard(folder: Path, tmp_path: Path) -> None:
+    for size in (1, 3, 100):
+        run(folder, tmp_path / str(size), size=size)
+    one, three, all_of_it = (rows(tmp_path / str(size)) for size in (1, 3, 100))
+    assert one == three == all_of_it
+    assert len(list((tmp_path / "3").glob("part-*"))) == 4
+
+
+def test_tar_files_as_webdataset_has_them(tmp_path: Path) -> None:
+    png = EXAMPLES[1].read_bytes()
+    tar_of(tmp_path / "b.tar", {"0/x.png": png, "0/x.json": b"{}", "0/y.png": BROKEN})
+    tar_of(tmp_path / "a.tar.gz", {"1.png": png, "1.txt": b"7"})
+    run(tmp_path, tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["file_name"] for row in found] == ["a.tar.gz/1.png", "b.tar/0/x.png", "b.tar/0/y.png"]
+    assert found[0]["text"] == found[1]["text"] != ""
+    assert "b.tar/0/y.png" in found[2]["problem"]
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tgz"])
+def test_a_tar_file_that_ends_early_says_so_after_what_it_has(tmp_path: Path, name: str) -> None:
+    noise = [io.BytesIO() for _ in range(20)]  # does not get smaller
+    for file in noise:
+        Image.effect_noise((90, 30), 80).save(file, "PNG")
+    path = tar_of(tmp_path / name, {f"{i}.png": file.getvalue() for i, file in enumerate(noise)})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6) + 100])
+    run(path, tmp_path / "out")
+    *good, last = rows(tmp_path / "out")
+    assert 5 < len(good) < 15
+    assert all(row["problem"] is None for row in good)
+    assert f"{name} cannot be read beyond" in last["problem"]
+
+
+@pytest.mark.parametrize("layout", ["struct", "bytes"])
+def test_parquet_with_image_bytes(tmp_path: Path, layout: str) -> None:
+    data = [EXAMPLES[0].read_bytes(), BROKEN, None, EXAMPLES[2].read_bytes()]
+    names = ["w.png", "x.png", "y.png", "z.png"]
+    columns: dict[str, Any] = {"label": [1, 2, 3, 4]}
+    if layout == "struct":  # Hugging Face's
+        columns["image"] = [{"bytes": each, "path": name} for each, name in zip(data, names, strict=True)]
+    else:
+        columns |= {"png": pa.array(data, pa.binary()), "__key__": names}
+    parquet.write_table(pa.table(columns), tmp_path / "lines.parquet")
+    run(tmp_path / "lines.parquet", tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["file_name"] for row in found] == names
+    assert [row["problem"] is None for row in found] == [True, False, False, True]
+
+
+def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"text": ["1"]}), tmp_path / "none.parquet")
+    with pytest.raises(InputError, match=r"none.parquet has 0 columns of bytes"):
+        run(tmp_path / "none.parquet", tmp_path / "out")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    run(tmp_path / "broken.parquet", tmp_path / "other")
+    (row,) = rows(tmp_path / "other")
+    assert "broken.parquet cannot be read beyond row 0" in row["problem"]
+
+
+def test_any_file_system_that_fsspec_knows(folder: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in folder.rglob("*.png"):
+        memory.pipe_file(f"/lines/{path.relative_to(folder)}", path.read_bytes())
+    run("memory://lines", "memory://out")
+    run(folder, tmp_path / "out")
+    there = [parquet.read_table(io.BytesIO(memory.cat_file(n))).to_pylist() for n in sorted(memory.glob("/out/part-*"))]
+    remote, local = [row for part in there for row in part], rows(tmp_path / "out")
+    assert [{**row, "problem": None} for row in remote] == [{**row, "problem": None} for row in local]
+    assert [bool(row["problem"]) for row in remote] == [bool(row["problem"]) for row in local]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "holds no images"),
+        ("mixed", "name one kind"),
+        ("mixed/*.xyz", "holds no images"),
+        ("nosuch://bucket/lines", "cannot be reached"),
+    ],
+)
+def test_sources_that_cannot_be_used(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.png").write_bytes(BROKEN)
+    (tmp_path / "mixed" / "a.tar").write_bytes(b"")
+    where = source if "://" in source else tmp_path / source
+    with pytest.raises(InputError, match=said):
+        run(where, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_without_permission(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refused)
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+        run(folder, tmp_path / "out")
+
+
+def test_what_was_finished_stays_and_is_not_read_again(folder: Path, tmp_path: Path) -> None:
+    def only_two(job: reading.Job, shards: list[Shard]) -> Any:
+        yield from map(job, shards[:2])
+        raise KeyboardInterrupt
+
+    run(folder, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "out", only_two)
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
+    assert len(times) == 2
+    summary = run(folder, tmp_path / "out")
+    assert (summary.shards, summary.before, summary.lines) == (3, 2, 3)
+    assert {n: (tmp_path / "out" / n).stat().st_mtime_ns for n in times} == times
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole")
+    assert run(folder, tmp_path / "out").lines == 0
+
+
+def test_a_folder_of_another_run_is_not_written_to(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out")
+    with pytest.raises(InputError, match="other head, weights"):
+        run(folder, tmp_path / "out", head="ctc")
+    with pytest.raises(InputError, match="other shards"):
+        run(folder, tmp_path / "out", size=5)
+    (tmp_path / "out" / PLAN).unlink()
+    with pytest.raises(InputError, match="something else"):
+        run(folder, tmp_path / "out")
+
+
+def test_a_worker_with_other_weights_or_versions_is_refused(folder: Path, tmp_path: Path) -> None:
+    def elsewhere(job: reading.Job, shards: list[Shard]) -> Any:
+        return map(reading.Job(**{**vars(job), "versions": {**job.versions, "onnxruntime": "0.1"}}), shards)
+
+    with pytest.raises(InputError, match="install the same everywhere"):
+        run(folder, tmp_path / "out", elsewhere)
+    assert not list((tmp_path / "out").glob("part-*"))
+
+
+def test_a_full_disk_is_said_and_what_was_written_stays(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = Path.write_bytes, []
+
+    def full(path: Path, data: bytes) -> int:
+        if path.suffix == ".parquet":
+            written.append(path)
+            if len(written) > 1:
+                raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"(?s)No space left.*goes on from there"):
+        run(folder, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name != PLAN] == ["part-0000000.parquet"]
+
+
+def test_a_file_system_that_stumbles_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    source, asked = Source("memory://stumbling"), []
+    fs = source._at[0]
+    fs.pipe_file("/stumbling/a.png", EXAMPLES[0].read_bytes())
+
+    def cat(names: list[str], on_error: str) -> dict[str, Any]:
+        asked.append(names)
+        return {name: TimeoutError("slow") if len(asked) < lasting else EXAMPLES[0].read_bytes() for name in names}
+
+    monkeypatch.setattr(type(fs), "cat", lambda self, names, on_error: cat(names, on_error))
+    lasting = 3
+    ((name, line),) = source.lines(source.shards(10)[0])
+    assert (name, type(line)) == ("a.png", Image.Image)
+    assert len(asked) == 3
+    lasting = 100
+    with pytest.raises(InputError, match=r"a.png cannot be read \(slow\)"):
+        list(source.lines(source.shards(10)[0]))
+
+
+def kill_one_that_reads(out: Path, kills: int = 1) -> None:
+    """kill -9 of a child process of this one, once there is a result."""
+    while not list(out.glob("part-*.parquet")):
+        time.sleep(0.02)
+    for _ in range(kills):
+        children = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        if children:
+            os.kill(children[0].pid, signal.SIGKILL)
+        time.sleep(0.3)
+
+
+def many_lines(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i:04d}.png").write_bytes(EXAMPLES[i % len(EXAMPLES)].read_bytes())
+    return folder
+
+
+def test_processes_read_the_same_also_when_one_is_killed(tmp_path: Path) -> None:
+    lines = many_lines(tmp_path / "lines", 300)
+    run(lines, tmp_path / "here", size=5)
+    killer = threading.Thread(target=kill_one_that_reads, args=(tmp_path / "out",))
+    killer.start()
+    summary = run(lines, tmp_path / "out", partial(engines.local, workers=2), size=5)
+    killer.join()
+    assert rows(tmp_path / "out") == rows(tmp_path / "here")
+    assert summary.shards == 60
+    assert not [path for path in (tmp_path / "out").iterdir() if ".tmp" in path.name]
+
+
+def test_processes_that_are_killed_again_and_again_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = many_lines(tmp_path / "lines", 4)
+
+    def killed(job: Any, shards: Any, workers: int) -> Any:
+        raise engines.BrokenProcessPool
+        yield
+
+    monkeypatch.setattr(engines, "_by_pool", killed)
+    with pytest.raises(InputError, match="killed 3 times"):
+        run(lines, tmp_path / "out", engines.local)
+
+
+def test_the_plan_is_json(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / PLAN).read_text())
+    assert plan["kind"] == "images"
+    assert sum(each["files"] for each in plan["shards"]) == 11
