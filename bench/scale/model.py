@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def simulated(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) 
     finished, over = set[int](), environment.event()
     counts = {"deaths": 0, "again": 0}
 
-    def core() -> Iterator[Any]:
+    def core() -> Generator[Any, Any, None]:
         while True:
             taking = waiting.get()
             try:
@@ -103,7 +103,7 @@ def simulated(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) 
             if len(finished) == shards and not over.triggered:
                 over.succeed()
 
-    def machine() -> Iterator[Any]:
+    def machine() -> Generator[Any, Any, None]:
         while True:
             yield environment.timeout(cost.start)
             cores = [environment.process(core()) for _ in range(cluster.cores)]

@@ -196,7 +196,7 @@ def _killed(source: Path, folder: Path, found: dict[str, Any]) -> dict[str, Any]
     lines, out = found["lines"], folder / "killed"
     shutil.rmtree(out, ignore_errors=True)
     more: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _STORE}
-    cluster = LocalCluster(initialize_head=True, head_node_args={**more, "num_cpus": 0})
+    cluster: Any = LocalCluster(initialize_head=True, head_node_args={**more, "num_cpus": 0})
     nodes = [cluster.add_node(**more) for _ in range(3)]
     chance, kills = random.Random(0), 0
     # How many files there are when the next node is killed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -50,7 +51,7 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
     }
     told_to_end = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address, log_to_driver=False, logging_level="error", **(own if address == OWN else {}))
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == OWN else {}))
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(_unanswered(address, last_line(error))) from error
     finally:

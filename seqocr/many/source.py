@@ -137,7 +137,7 @@ class Source:
     def _images(self, names: Sequence[str]) -> Iterator[Found]:
         if self.is_local:
             for name in names:
-                yield self._key(name), _opened(lambda name=name: load_line(Path(name)))  # type: ignore[misc]
+                yield self._key(name), _opened(lambda name=name: load_line(Path(name)))
             return
         for at in range(0, len(names), _TOGETHER):
             some = list(names[at : at + _TOGETHER])
