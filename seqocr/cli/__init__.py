@@ -22,6 +22,7 @@ _EXTRAS = dict.fromkeys(
 )
 _EXTRAS |= dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn", "starlette"), "serve")
 _EXTRAS["gradio"] = "demo"
+_EXTRAS["ray"] = "scale"
 _SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 
