@@ -40,8 +40,8 @@ def run_bench(
     engine: OnEngine = "local",
     address: Address = None,
 ) -> None:
-    """Measure what is missing, then write the report. Killed, the same command goes on where it was. On Ray, only what is
-    not timed is measured."""
+    """Measure what is missing, then write the report. Killed, the same command goes on where it was. On Ray, only what
+    is not timed is measured."""
     from bench.engines import Engine
     from bench.report import write_report
     from bench.run import prepared, run

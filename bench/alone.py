@@ -41,7 +41,7 @@ def refuse_beside_ray() -> None:
     """
     if found := ray_nodes():
         raise InputError(
-            f"Ray runs on this machine (process {found[0]}), and what it works would be timed too: end it (`ray stop`), "
+            f"Ray runs on this machine (process {found[0]}), and its work would be timed too: end it (`ray stop`), "
             "then run the same command again. What is measured stays"
         )
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():

@@ -1,7 +1,7 @@
 """Where cells run: in processes of this machine, or on a Ray cluster. Whoever has cells sees an `Executor`.
 
-A cell is a call that is not timed and needs nothing but its arguments, the code, the digits and files. What it writes is
-the same each time and whole or not there, so it can be run again.
+A cell is a call that is not timed and needs nothing but its arguments, the code, the digits and files. What it writes
+is the same each time, and whole or not there, so it can be run again.
 """
 
 from __future__ import annotations

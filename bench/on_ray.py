@@ -253,7 +253,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _answers(address: str) -> None:
-    """Ask whether anything listens at an address: Ray itself would wait for minutes.
+    """Ask whether something like Ray listens at an address: Ray itself would wait for minutes.
 
     Raises:
         InputError: nothing does.
@@ -265,6 +265,15 @@ def _answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
     except (OSError, OverflowError) as error:
         raise InputError(_unanswered(address, str(error))) from error
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        return  # it answers nobody without a certificate, which Ray looks after
+    import grpc  # a Ray of its own does without
+
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWERS)
+        except grpc.FutureTimeoutError as error:
+            raise InputError(_unanswered(address, "something else listens there")) from error
 
 
 def _unanswered(address: str, reason: str) -> str:

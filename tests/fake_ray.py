@@ -82,7 +82,7 @@ class Fake(ModuleType):
         return {each.__name__: each for each in (self, self.exceptions, self.util, self.strategies)}
 
     def init(self, address: str, **more: Any) -> None:
-        self.given, self.is_on = {"address": address, **more}, True
+        self.given, self.is_on, self.at = {"address": address, **more}, True, None
 
     def shutdown(self) -> None:
         self.is_on = False

@@ -28,7 +28,9 @@ def raylet(tmp_path: Path) -> Iterator[int]:
 
 def test_a_clock_does_not_start_beside_ray(raylet: int) -> None:
     assert raylet in alone.ray_nodes()
-    with pytest.raises(InputError, match=r"Ray runs on this machine \(process \d+\).*`ray stop`.*What is measured stays"):
+    with pytest.raises(
+        InputError, match=r"Ray runs on this machine \(process \d+\).*`ray stop`.*What is measured stays"
+    ):
         alone.refuse_beside_ray()
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,17 @@ def test_an_address_that_is_none(fake: Fake, address: str) -> None:
         Engine("ray", address).workers().__enter__()
 
 
+def _by_machine(fake: Fake, here: Any, on_two: Any) -> Any:
+    return on_two if fake.at == "two" else here
+
+
 def test_a_machine_with_another_version_is_named(fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from bench import on_ray
 
     for name, value in (("torch", "2.12.1"), ("seqocr code", "def")):
         has = {"torch": "2.13.0", "seqocr code": "abc"}
         there = tuple({**has, name: value}.items())
-        monkeypatch.setattr(on_ray, "facts", lambda there=there: there if fake.at == "two" else tuple(has.items()))
+        monkeypatch.setattr(on_ray, "facts", partial(_by_machine, fake, tuple(has.items()), there))
         with pytest.raises(InputError, match=rf"^two \(127.0.0.1\) has {name} {value}, but {has[name]} is asked for"):
             RAY.workers(tmp_path).__enter__()
         assert not fake.is_on
@@ -181,9 +186,7 @@ def test_the_study_by_both_is_the_same_and_only_one_times_it(
     assert Store(tmp_path / "ray" / "study-small").facts(cost.TABLE)["finished"]
 
 
-def test_the_studys_times_wait_until_no_ray_runs(
-    kept: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_studys_times_wait_until_no_ray_runs(kept: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(study, "_train", study._read)  # nothing is made
     for name in ("_all_of", "_write"):
         monkeypatch.setattr(study, name, lambda *_: None)

@@ -163,4 +163,3 @@ def test_the_command_says_in_one_line_that_nothing_answers(tmp_path: Path) -> No
     assert done.returncode == 2
     assert done.stderr.startswith("error: no Ray cluster answers at 127.0.0.1:1 (")
     assert done.stderr.count("\n") == 1
-

@@ -85,8 +85,8 @@ def _measure_cost(preset: str, study: Store, engine: Engine) -> None:
         return
     if not engine.times:
         print(
-            "left to time: what ways to decode cost\nA clock wants a machine with nothing else on it: when no Ray runs here "
-            "any more, the same command without --engine ray adds them"
+            "left to time: what ways to decode cost\nA clock wants a machine with nothing else on it: when no Ray runs "
+            "here any more, the same command without --engine ray adds them"
         )
         return
     with alone(), progress(f"study {preset}, times", timing.rounds + timing.warmup) as reporter:
