@@ -8,10 +8,14 @@ import signal
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from bench.experiments.dependence.design import Size
+from bench.experiments.dependence.design import Size, Training
+from bench.store import Store
 from seqocr.errors import InputError
+from seqocr.files import write_json
+from seqocr.train.state import is_finished
 
 SMALL = Size(
     seeds={"uniform": 1, "lexicon-20": 1},
@@ -56,3 +60,16 @@ def assert_runs_cells(pool: Executor) -> None:
     assert str(found.value) == "no such thing: give another"
     with pytest.raises(ZeroDivisionError, match="a mistake in the code"):
         pool.submit(mistaken).result()
+
+
+def train(each: Training, size: Size, runs: Path) -> str:
+    """In place of a training: what one leaves behind."""
+    write_json(runs / each.name / "config.json", {"steps": size.steps})
+    return f"trained {each.name}"
+
+
+def read(each: Training, size: Size, runs: Path) -> str:
+    """In place of reading with what was trained."""
+    assert is_finished(runs / each.name)
+    Store(runs).write(f"readings-{each.name}", pd.DataFrame({"training": [each.name], "strings": [size.strings]}))
+    return f"read {each.name}"

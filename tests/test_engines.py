@@ -4,6 +4,7 @@ Ray runs them here; `test_engines_ray.py` has the real one."""
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cells
 import pandas as pd
 import pytest
 from cells import SMALL, assert_runs_cells, squared
@@ -54,14 +56,17 @@ def nowhere() -> str:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
-    """The table of a small study by an engine; times are measured in one round."""
+    """The table of a small study by an engine. Nothing is trained or read; times are measured in one round."""
     monkeypatch.setitem(study.SIZES, "small", SMALL)
     monkeypatch.setitem(study.COST, "small", cost.Settings(rounds=1, laws=("luhn",), repeats=1, warmup=0))
     monkeypatch.setattr(study, "alone", loop.contextlib.nullcontext)
+    monkeypatch.setattr(study.training, "base", lambda *_: None)
+    monkeypatch.setattr(study, "_train", cells.train)
+    monkeypatch.setattr(study, "_read", cells.read)
 
     def of(engine: Engine, name: str) -> bytes:
         folder = study.run("small", tmp_path / name, tmp_path / name / "runs", engine)
-        return Store(folder).file(study.READINGS, ".csv.gz").read_bytes()
+        return gzip.decompress(Store(folder).file(study.READINGS, ".csv.gz").read_bytes())
 
     return of
 
@@ -187,14 +192,12 @@ def test_the_study_by_both_is_the_same_and_only_one_times_it(
 
 
 def test_the_studys_times_wait_until_no_ray_runs(kept: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(study, "_train", study._read)  # nothing is made
-    for name in ("_all_of", "_write"):
-        monkeypatch.setattr(study, name, lambda *_: None)
-    monkeypatch.setattr(study.training, "base", lambda *_: None)
     monkeypatch.setattr("bench.alone.ray_nodes", lambda: [7])
     with pytest.raises(InputError, match=r"Ray runs on this machine \(process 7\)"):
-        study.run("small", tmp_path, tmp_path / "runs")
-    assert not Store(tmp_path / "study-small").facts(cost.TABLE)
+        kept(LOCAL, "local")
+    made = Store(tmp_path / "local" / "study-small")
+    assert made.has(study.READINGS)
+    assert not made.facts(cost.TABLE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -37,7 +38,7 @@ def _a_ray_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(folder: Path) -> bytes:
-    return Store(folder).file(study.READINGS, ".csv.gz").read_bytes()
+    return gzip.decompress(Store(folder).file(study.READINGS, ".csv.gz").read_bytes())
 
 
 @pytest.fixture(scope="module")
