@@ -236,7 +236,6 @@ def _connected(address: str) -> Iterator[None]:
         "num_cpus": torch.get_num_threads(),
         "include_dashboard": False,
         "object_store_memory": _MEMORY,
-        "_node_ip_address": "127.0.0.1",  # for nobody else
     }
     if address not in (OWN, "auto"):
         _answers(address)
