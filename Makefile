@@ -6,12 +6,18 @@ TORCH_INDEX ?=
 ARGS ?=
 REAL ?=
 STROKES ?= data/unipen
+ENGINE ?= local
+ADDRESS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip shows its progress to a person and keeps quiet in a log.
 PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet) \
 	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# What runs cells that are not timed, and what that takes.
+ON := --engine $(ENGINE) $(if $(ADDRESS),--address $(ADDRESS))
+SCALE := $(if $(filter ray,$(ENGINE)),$(VENV)/.scale)
 
 # What the reader learns from: an eighth on the grid, three eighths and four eighths harder; in the end the reverse.
 MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
@@ -22,7 +28,7 @@ WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser bench bench-check wheel study train train-strings ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check wheel study train train-strings ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -35,6 +41,8 @@ help: ## list the targets and variables
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
 	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
 	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-strings [$(STROKES)]'
+	@echo '  ENGINE       runs what bench and study do not time: local (processes here) or ray [$(ENGINE)]'
+	@echo '  ADDRESS      of a Ray cluster, HOST:PORT or ray://HOST:PORT; none: a Ray here, for the run [$(ADDRESS)]'
 	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
 
 setup: $(VENV)/.setup ## make .venv with the pinned dependencies (the other targets do it by themselves)
@@ -51,8 +59,12 @@ test: $(VENV)/.demo ## run the tests
 test-browser: $(VENV)/.browser ## drive the page in Chromium, which this installs
 	SEQOCR_BROWSER=1 $(PY) -m pytest tests/browser $(ARGS)
 
-bench: $(VENV)/.setup ## measure every head and write the report to OUT
-	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(if $(REAL),--real $(REAL)) $(ARGS)
+test-scale: $(VENV)/.scale ## test what needs Ray or an object store, which this installs
+	@$(PIP) 'moto[server]' s3fs
+	SEQOCR_SCALE=1 $(PY) -m pytest tests/test_many_ray.py tests/test_many_s3.py tests/test_engines_ray.py $(ARGS)
+
+bench: $(VENV)/.setup $(SCALE) ## measure every head and write the report to OUT
+	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ON) $(if $(REAL),--real $(REAL)) $(ARGS)
 
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
@@ -60,8 +72,8 @@ bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or 
 wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
 	.ci/wheel $(PY)
 
-study: $(VENV)/.setup ## when does autoregression pay: train and read every law of labels (PRESET=smoke or full)
-	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ARGS)
+study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read every law of labels (PRESET=smoke or full)
+	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
 	$(VENV)/bin/seqocr train --out runs/tiny-1 --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \
@@ -120,6 +132,10 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 $(VENV)/.extras: $(VENV)/.setup
 	@$(PIP) --no-build-isolation -e '.[openvino,load,peers]'
 	@$(PIP) --no-deps python-doctr
+	@touch $@
+
+$(VENV)/.scale: $(VENV)/.setup
+	@$(PIP) --no-build-isolation -e '.[scale]'
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.setup

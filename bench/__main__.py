@@ -19,6 +19,13 @@ Real = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and raw measurements.")]
+OnEngine = Annotated[str, typer.Option(help="Runs what is not timed: local (processes of this machine) or ray.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a Ray cluster, HOST:PORT or ray://HOST:PORT [$RAY_ADDRESS, or else a Ray of its own on this machine]."
+    ),
+]
 
 
 @app.command("run")
@@ -30,13 +37,23 @@ def run_bench(
     real: Real = None,
     skip: Skip = False,
     device: Device = "cpu",
+    engine: OnEngine = "local",
+    address: Address = None,
 ) -> None:
-    """Measure what is missing, then write the report. Killed, the same command goes on where it was."""
+    """Measure what is missing, then write the report. Killed, the same command goes on where it was. On Ray, only what
+    is not timed is measured."""
+    from bench.engines import Engine
     from bench.report import write_report
     from bench.run import prepared, run
 
+    chosen = Engine(engine, address)
     bench = prepared(preset, out, choose_device(device), weights, real, skip)
-    run(preset, bench, again)
+    if left := run(preset, bench, again, chosen):
+        print(
+            f"left to time: {', '.join(left)}\nA clock wants a machine with nothing else on it: when no Ray runs here "
+            "any more, the same command without --engine ray times them and writes the report"
+        )
+        return
     print(f"report: {write_report(bench.store, out)}")
 
 
@@ -82,12 +99,16 @@ def study(
     runs: Annotated[
         Path | None, typer.Option(help="Where recognizers are kept.", show_default="runs/study-PRESET")
     ] = None,
+    engine: OnEngine = "local",
+    address: Address = None,
 ) -> None:
     """When does autoregression pay? Train and read every law of labels under every damage. Killed, the same command
     goes on where it was."""
+    from bench.engines import Engine
     from bench.experiments.dependence.study import run
 
-    print(f"study: {run(preset, out, runs or Path('runs') / f'study-{preset}')}")
+    folder = runs or Path("runs") / f"study-{preset}"
+    print(f"study: {run(preset, out, folder, Engine(engine, address))}")
 
 
 @app.command()
@@ -115,8 +136,10 @@ def serving(
     minutes: Annotated[float, typer.Option(help="Of the long run.", min=0.1, max=600)] = 10,
 ) -> None:
     """What `seqocr serve` reads a second beside the library, and what a long run with bad requests does to it."""
+    from bench.alone import refuse_beside_ray
     from bench.serving.run import run
 
+    refuse_beside_ray()
     print(f"page: {run(out, minutes)}")
 
 
@@ -135,8 +158,10 @@ def scale(
 @app.command()
 def baseline() -> None:
     """Write the baseline of the regression checks anew, after an intended change of passes, FLOPs or speed."""
+    from bench.alone import refuse_beside_ray
     from bench.gates import BASELINE, write_baseline
 
+    refuse_beside_ray()
     write_baseline()
     print(f"baseline: {BASELINE}")
 

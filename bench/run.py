@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import multiprocessing
-import os
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
+from bench.alone import alone, refuse_beside_ray
+from bench.engines import LOCAL, Engine
 from bench.experiment import PRESETS, Bench, Experiment, Part
 from bench.experiments import experiments
 from bench.store import Store, now
 from seqocr.checkpoints import load_recognizer
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
-from seqocr.progress import progress
+from seqocr.progress import Reporter, progress
 from seqocr.shipped import READER, SHIPPED
 
 
@@ -47,82 +44,77 @@ def prepared(
         "real": f"{folder.directory.resolve().name}, {len(folder)} lines" if folder else None,
     }
     store = Store.open(results, preset, device, about)
-    return Bench(store, torch.device(device), task, reader, folder)
+    return Bench(store, torch.device(device), task.absolute(), reader.absolute(), folder)
 
 
-def run(preset: str, bench: Bench, again: bool = False) -> None:
-    """Measure what a preset wants and the store has not, and say why anything is measured a second time."""
-    with _alone():  # before anything that another bench measures is deleted
-        _measure_missing(preset, bench, again)
+def run(preset: str, bench: Bench, again: bool = False, engine: Engine = LOCAL) -> list[str]:
+    """Measure what a preset wants and the store has not, and say why anything is measured a second time.
 
+    Args:
+        again: also what is finished.
+        engine: what reads where nothing is timed. Beside Ray, nothing is timed.
 
-def _measure_missing(preset: str, bench: Bench, again: bool) -> None:
-    store = bench.store
-    todo: list[tuple[Experiment, Part]] = []
-    parts = [(experiment, part) for experiment in experiments() for part in experiment.parts(preset, bench)]
-    for experiment, part in sorted(parts, key=lambda each: each[0].is_timed(each[1])):
-        depends = experiment.depends(part)
-        if again or not store.finished(part.name, depends):
-            store.add_facts("run", finished=None)
-            if changed := store.begin(part.name, depends, again):
-                print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
-            todo.append((experiment, part))
-    if todo:
-        with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter:
-
-            def measure(experiment: Experiment, part: Part) -> None:
-                before = reporter.done
-                experiment.measure(part, bench, reporter)
-                reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
-                store.finish(part.name)
-
-            with _workers(bench):
-                for experiment, part in todo:
-                    if not experiment.is_timed(part):
-                        measure(experiment, part)
-            for experiment, part in todo:
-                if experiment.is_timed(part):
-                    measure(experiment, part)
-    if todo or not store.facts("run")["finished"]:
-        store.add_facts("run", finished=now())
-
-
-@contextlib.contextmanager
-def _workers(bench: Bench) -> Iterator[None]:
-    """A process a core, for what is not timed."""
-    pools: list[ProcessPoolExecutor] = []
-
-    def started() -> Executor:
-        if not pools:
-            cores = torch.get_num_threads()
-            context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            pools.append(
-                ProcessPoolExecutor(cores, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
-            )
-        return pools[0]
-
-    bench.workers = started if bench.device.type == "cpu" else None
-    try:
-        yield
-    finally:
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
-        bench.workers = None
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Two benches on one machine would time each other.
+    Returns:
+        the timed parts that Ray left for a run without it.
 
     Raises:
-        InputError: another one is running.
+        InputError: another bench runs on this machine, or Ray where something is timed; or the cluster cannot be used.
     """
-    path = Path(tempfile.gettempdir()) / f"seqocr-bench-{os.getuid()}.lock"
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                "another bench is running on this machine, and each would time the other: wait until it ends"
-            ) from None
+    if engine.name == "ray" and bench.device.type != "cpu":
+        raise InputError(f"Ray's machines read on their CPUs: leave out --engine ray, or --device {bench.device.type}")
+    with alone():  # before anything that another bench measures is deleted
+        return _measure_missing(preset, bench, again, engine)
+
+
+def _measure_missing(preset: str, bench: Bench, again: bool, engine: Engine) -> list[str]:
+    store = bench.store
+    parts = [(experiment, part) for experiment in experiments() for part in experiment.parts(preset, bench)]
+    missing = [each for each in parts if not store.finished(each[1].name, each[0].depends(each[1]))]
+    wanted = parts if again else missing
+    untimed = [(experiment, part) for experiment, part in wanted if not experiment.is_timed(part)]
+    timed = [(experiment, part) for experiment, part in wanted if experiment.is_timed(part)] if engine.times else []
+    left = [] if engine.times else [part.name for experiment, part in missing if experiment.is_timed(part)]
+    if timed:
+        refuse_beside_ray()
+    with contextlib.ExitStack() as open_:
+        if untimed:
+            open_.enter_context(_workers(bench, engine))
+        # From here on, when nothing is left that could be refused, what is of other code is deleted.
+        for experiment, part in (todo := untimed + timed):
+            store.add_facts("run", finished=None)
+            if changed := store.begin(part.name, experiment.depends(part), again):
+                print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
+        if todo:
+            with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter:
+                for experiment, part in untimed:
+                    _measure(experiment, part, bench, reporter)
+                open_.close()
+                if timed:
+                    refuse_beside_ray()  # it may have come meanwhile
+                for experiment, part in timed:
+                    _measure(experiment, part, bench, reporter)
+    if not left and (todo or not store.facts("run")["finished"]):
+        store.add_facts("run", finished=now())
+    return left
+
+
+def _measure(experiment: Experiment, part: Part, bench: Bench, reporter: Reporter) -> None:
+    before = reporter.done
+    experiment.measure(part, bench, reporter)
+    reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
+    bench.store.finish(part.name)
+
+
+@contextlib.contextmanager
+def _workers(bench: Bench, engine: Engine = LOCAL) -> Iterator[None]:
+    """A process a core, or a cluster, for what is not timed."""
+    if bench.device.type != "cpu":
         yield
+        return
+    weights = dict.fromkeys(folder / "model.safetensors" for folder in (bench.task, bench.reader))
+    with engine.workers(files=list(weights)) as pool:
+        bench.workers = lambda: pool
+        try:
+            yield
+        finally:
+            bench.workers = None

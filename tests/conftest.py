@@ -55,6 +55,13 @@ def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(autouse=True)
+def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that other tests run meanwhile keeps no clock from starting."""
+    if "bench.alone" in sys.modules and request.module.__name__ != "test_alone":
+        monkeypatch.setattr("bench.alone.ray_nodes", list)
+
+
+@pytest.fixture(autouse=True)
 def _no_committed_study(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -263,7 +263,7 @@ def test_what_is_not_timed_is_measured_before_anything_is_and_not_repeated(
     monkeypatch.setattr(depth.Depth, "measure", measured)
     for module in (loop, repeat):
         monkeypatch.setattr(module, "experiments", lambda: [EXPERIMENT])
-    monkeypatch.setattr(loop, "_alone", contextlib.nullcontext)
+    monkeypatch.setattr(loop, "alone", contextlib.nullcontext)
     first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
     for store in (first, second):
         store.write_facts("run", {"preset": "full"})

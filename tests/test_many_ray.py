@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from seqocr.errors import InputError
 from seqocr.many import engines
 
 STORE = 80_000_000  # bytes
+pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make test-scale` runs these")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from test_many import EXAMPLES, many_lines, rows, run, tar_of
 
 from seqocr.errors import InputError
 from seqocr.many import engines
+
+pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make test-scale` runs these")
 
 
 @pytest.fixture

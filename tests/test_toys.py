@@ -78,7 +78,7 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
     weights = tmp_path / "weights"
     save(Recognizer.build("tiny"), weights)
     monkeypatch.setattr(timer, "AGAIN", 0)  # other tests run meanwhile
-    monkeypatch.setattr(loop, "_alone", contextlib.nullcontext)
+    monkeypatch.setattr(loop, "alone", contextlib.nullcontext)
     for module in (strings, accuracy):
         monkeypatch.setattr(module, "held_out_digits", embedded_digits)
     parts = {
@@ -177,7 +177,7 @@ def test_a_toy_experiment_is_one_module(tmp_path, monkeypatch):
         (experiment,) = (each for each in bench.experiments.experiments() if each.name == "toy")
         store = finished_run(tmp_path)
         monkeypatch.setattr(loop, "experiments", lambda: [experiment])
-        monkeypatch.setattr(loop, "_alone", contextlib.nullcontext)
+        monkeypatch.setattr(loop, "alone", contextlib.nullcontext)
         run("smoke", Bench(store))
         text = write_report(store, tmp_path).read_text()
         assert "## Letters\n\n![Letters](plots/toy.png)\n" in text

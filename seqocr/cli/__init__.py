@@ -21,7 +21,7 @@ _EXTRAS = dict.fromkeys(
     "train",
 )
 _EXTRAS |= dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn", "starlette"), "serve")
-_EXTRAS |= dict.fromkeys(("fsspec", "pyarrow", "ray"), "scale")
+_EXTRAS |= dict.fromkeys(("fsspec", "grpc", "pyarrow", "ray", "simpy"), "scale")
 _EXTRAS["gradio"] = "demo"
 _SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 

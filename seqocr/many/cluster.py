@@ -47,7 +47,6 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
         "num_cpus": cores,
         "include_dashboard": False,
         "object_store_memory": _MEMORY,
-        "_node_ip_address": "127.0.0.1",  # for nobody else
     }
     told_to_end = signal.getsignal(signal.SIGTERM)
     try:
@@ -63,7 +62,7 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
 
 
 def _answers(address: str) -> None:
-    """Ask whether something listens at an address: Ray itself would wait for minutes.
+    """Ask whether something like Ray listens at an address: Ray itself would wait for minutes.
 
     Raises:
         InputError: nothing does.
@@ -75,6 +74,15 @@ def _answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
     except (OSError, OverflowError) as error:
         raise InputError(_unanswered(address, str(error))) from error
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        return  # it answers nobody without a certificate, which Ray looks after
+    import grpc
+
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWERS)
+        except grpc.FutureTimeoutError as error:
+            raise InputError(_unanswered(address, "something else listens there")) from error
 
 
 def _unanswered(address: str, reason: str) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from bench import dependencies
+from bench.alone import alone, refuse_beside_ray
+from bench.engines import LOCAL, Engine
 from bench.experiments.dependence import cost, reading, training
 from bench.experiments.dependence.design import HEADS, SIZES, Size, Training
 from bench.formatting import listed
@@ -41,38 +41,57 @@ _READING = ("bench.experiments.dependence.reading", "seqocr.constraints", "seqoc
 CODE = (*_TRAINING, *_READING)
 
 
-def run(preset: str, out: Path, runs: Path) -> Path:
+def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     """Make the study of a preset, seed by seed. After each seed there is a study, of so many replications.
 
     Args:
         out: results folder; the study's table and facts lie in its folder `study`, of small ones in `study-PRESET`.
         runs: where recognizers are kept, and the readings of each.
+        engine: what trains and reads. Beside Ray, nothing is timed: that is left to a run without it.
 
     Returns:
         the study's folder.
 
     Raises:
-        InputError: there is no such preset, or `runs` holds recognizers of another size or other code.
+        InputError: there is no such preset, `runs` holds recognizers of another size or other code, the cluster cannot
+            be used, or something else runs on this machine when it comes to timing.
     """
     if preset not in SIZES:
         raise InputError(f"unknown study preset {preset!r}: choose one of {', '.join(SIZES)}")
-    size, kept = SIZES[preset], Store(runs)
+    size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
+    kept = Store(runs)
     study = Store(out / ("study" if preset == SHOWN else f"study-{preset}"))
-    _claim(kept, depends(size))
-    with progress(f"study {preset}", 1 + 2 * len(size.trainings())) as reporter, _processes() as pool:
+    replications = range(max(size.seeds.values()))
+    # One after another, so that there soon is a study; or, where there may be cores for all, at once.
+    waves = [replications] if engine.name == "ray" else [replications[seed : seed + 1] for seed in replications]
+    with progress(f"study {preset}", 1 + 2 * len(size.trainings())) as reporter, engine.workers(runs) as pool:
+        _claim(kept, depends(size))
         _timed(kept, lambda: training.base(size, runs))
         reporter.advance(training.BASE)
-        for seed in range(max(size.seeds.values())):
-            here = [each for each in size.trainings() if each.seed == seed]
+        for seeds in waves:
+            here = [each for each in size.trainings() if each.seed in seeds]
             for work, done in ((_train, _trained), (_read, _has_readings)):
                 todo = [each for each in here if not done(each, kept)]
                 reporter.advance(steps=len(here) - len(todo))
                 _timed(kept, partial(_all_of, pool, work, todo, size, runs, reporter))
-            _write(preset, kept, size.first(seed + 1), study)
-    timing = COST[preset]
-    with progress(f"study {preset}, times", timing.rounds + timing.warmup) as reporter:  # nothing else runs any more
-        cost.measure(timing, study, reporter)
+            _write(preset, kept, size.first(seeds.stop), study)
+    _measure_cost(preset, study, engine)
     return study.folder
+
+
+def _measure_cost(preset: str, study: Store, engine: Engine) -> None:
+    timing = COST[preset]
+    if study.finished(cost.TABLE, cost.depends(timing)):
+        return
+    if not engine.times:
+        print(
+            "left to time: what ways to decode cost\nA clock wants a machine with nothing else on it: when no Ray runs "
+            "here any more, the same command without --engine ray adds them"
+        )
+        return
+    with alone(), progress(f"study {preset}, times", timing.rounds + timing.warmup) as reporter:
+        refuse_beside_ray()
+        cost.measure(timing, study, reporter)
 
 
 def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Path) -> pd.DataFrame:
@@ -133,21 +152,8 @@ def _as_json(value: Any) -> Any:
     return [_as_json(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-@contextlib.contextmanager
-def _processes() -> Any:
-    """One a core, a thread each: more threads would wait for each other."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        torch.get_num_threads(), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 def _all_of(
-    pool: ProcessPoolExecutor,
+    pool: Executor,
     work: Callable[..., str],
     todo: Sequence[Training],
     size: Size,
