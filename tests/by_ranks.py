@@ -1,4 +1,4 @@
-"""A small training by several processes, as torchrun would start them, but without loading everything anew each time."""
+"""A small training by several processes, started as torchrun does, but without loading everything each time."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def together(training: Training, out: Path | Sequence[Path], world: int) -> list
     """
     outs = [out] * world if isinstance(out, Path) else out
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["by_ranks"])
+    context.set_forkserver_preload(["seqocr.train.recipe"])  # this takes longest, and is then there for all
     port = free_port()
     processes = [context.Process(target=_one, args=(training, outs[rank], rank, world, port)) for rank in range(world)]
     for process in processes:

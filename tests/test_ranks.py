@@ -36,7 +36,9 @@ from seqocr.train.shards import Shards, drawn
 from seqocr.train.spread import _Share
 
 IN_FOUR = Training(spread=Spread(shards=4))
-ROUNDING = 2e-5
+ROUNDING = 2e-5  # of losses
+# Of weights. Adam makes much of gradients that are nothing but rounding; in one step it moves a weight by 1e-3 at most.
+ROUNDED = 2e-4
 
 
 def difference(a: Recognizer, b: Recognizer) -> float:
@@ -78,7 +80,7 @@ def test_processes_and_shards_learn_what_the_loop_does(
     assert len(expected) == CONFIG.steps
     assert losses(out) == pytest.approx(expected, abs=ROUNDING)
     trained = load_recognizer(out)
-    assert difference(trained, whole) < ROUNDING
+    assert difference(trained, whole) < ROUNDED
     assert exact(trained) == exact(whole)
     assert (trained.provenance["processes"], trained.provenance["shards"]) == (world, 4)
     assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors"}
@@ -97,7 +99,7 @@ def test_two_processes_learn_whatever_the_loop_does(tmp_path: Path, changed: Tra
     whole, expected = by_the_loop(changed, tmp_path / "whole")
     assert together(changed, tmp_path / "out", 2) == [0, 0]
     assert losses(tmp_path / "out") == pytest.approx(expected, abs=ROUNDING)
-    assert difference(load_recognizer(tmp_path / "out"), whole) < ROUNDING
+    assert difference(load_recognizer(tmp_path / "out"), whole) < ROUNDED
 
 
 def test_dropout_depends_on_shards_and_not_on_processes(tmp_path: Path) -> None:
@@ -187,17 +189,20 @@ class Broken(Shards):
 
 
 def test_what_a_worker_cannot_use_is_said_as_ever() -> None:
-    with pytest.raises(InputError, match="^line-3.png is missing$"), drawn(Broken(InputError("line-3.png is missing")), 1) as b:
+    with (
+        pytest.raises(InputError, match=r"^line-3\.png is missing$"),
+        drawn(Broken(InputError("line-3.png is missing")), 1) as b,
+    ):
         lines(b, 2)
 
 
 def test_a_worker_that_is_killed_is_named() -> None:
-    with pytest.raises(InputError, match="a process that draws batches was ended from outside"):
-        with drawn(Broken(KeyboardInterrupt()), 1) as batches:
-            lines(batches, 2)
+    outside = pytest.raises(InputError, match="a process that draws batches was ended from outside")
+    with outside, drawn(Broken(KeyboardInterrupt()), 1) as batches:
+        lines(batches, 2)
 
 
-@pytest.mark.parametrize("number,count", [(0, 1), (0, 2), (1, 2), (3, 4)])
+@pytest.mark.parametrize(("number", "count"), [(0, 1), (0, 2), (1, 2), (3, 4)])
 def test_processes_read_what_one_would_read_at_once(number: int, count: int) -> None:
     class Named:
         def __len__(self) -> int:
@@ -224,7 +229,7 @@ def test_a_process_that_is_told_to_stop_stops_all_after_the_step_and_one_goes_on
     assert len(losses(out)) == len(losses(out, 1)) == 5
     assert (out / STATE).exists()
     resumed = IN_FOUR.fit(out)
-    assert difference(resumed, plainly[0]) < ROUNDING
+    assert difference(resumed, plainly[0]) < ROUNDED
     assert exact(resumed) == exact(plainly[0])
 
 
@@ -236,7 +241,7 @@ def test_a_process_that_dies_ends_the_others_with_one_line_and_four_go_on(
     assert said(out, 0).startswith("True: another process of this training has ended")
     assert together(IN_FOUR, out, 4) == [0] * 4
     assert len(losses(out)) == 4  # from the state of step 4 on
-    assert difference(load_recognizer(out), plainly[0]) < ROUNDING
+    assert difference(load_recognizer(out), plainly[0]) < ROUNDED
 
 
 def test_processes_that_see_different_states_are_refused(tmp_path: Path) -> None:
@@ -359,7 +364,7 @@ def test_a_killed_process_is_started_again_and_the_end_is_the_same(command: Comm
     assert output.count("trained: ") == output.count("before") == 1
     assert errors.count("error: ") <= 1  # none where torchrun was quicker to end the other
     assert "Traceback" not in errors
-    assert difference(load_recognizer(out), command.by_one) < 1e-4
+    assert difference(load_recognizer(out), command.by_one) < ROUNDED
     assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors"}
 
 
@@ -375,12 +380,15 @@ def test_torchrun_told_to_stop_leaves_a_state_from_which_one_process_goes_on(
     assert errors.count("the same command goes on from there") == errors.count("terminated\n") == 1
     assert (out / STATE).exists()
     assert run_cli(*command.arguments(out, "--shards", 2))[0] == 0
-    assert difference(load_recognizer(out), command.by_one) < 1e-4
+    assert difference(load_recognizer(out), command.by_one) < ROUNDED
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [(["--batch-size", 3], "error: batch_size 3: give a multiple of 2"), (["--steps", "x"], "Invalid value for '--steps'")],
+    [
+        (["--batch-size", 3], "error: batch_size 3: give a multiple of 2"),
+        (["--steps", "x"], "Invalid value for '--steps'"),
+    ],
 )
 def test_what_all_meet_is_said_once(command: Command, tmp_path: Path, more: list[Any], words: str) -> None:
     errors = command.by_torchrun(tmp_path / "out", *more).communicate(timeout=120)[1]

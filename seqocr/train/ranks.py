@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from seqocr.errors import InputError, RankError
 
-_TO_MEET = 60.0  # seconds
+_TO_MEET, _TO_ASK = 60.0, 3.0  # seconds: for all to come, and for others to ask who says what went wrong
 # One of them alone may train teachers, or load a data set. One that ends is noticed at once, however long this is.
 _TO_WAIT = timedelta(hours=12)
 _LOST = "another process of this training has ended: start them again, and they go on from what was saved last"
@@ -85,11 +85,11 @@ def joined(device: str) -> Iterator[str]:
     except BrokenPipeError:
         raise
     except (InputError, OSError) as error:
-        raise RankError(str(error), _fails_first(store)) from error
+        raise RankError(str(error), _fails_first(store, rank, world)) from error
     except RuntimeError as error:
         if not _is_of_another(error):
             raise
-        raise RankError(_LOST, _fails_first(store)) from error
+        raise RankError(_LOST, _fails_first(store, rank, world)) from error
 
 
 def summed(numbers: list[float]) -> list[float]:
@@ -154,7 +154,9 @@ def _meeting_place() -> dist.Store:
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
         reason = str(error).strip().split("\n")[0]
-        raise InputError(f"no meeting of {started()} processes at {where} ({reason}): give an address of theirs") from None
+        raise InputError(
+            f"no meeting of {started()} processes at {where} ({reason}): give an address of theirs"
+        ) from None
     return dist.PrefixStore("seqocr", store)
 
 
@@ -179,7 +181,7 @@ def _met(store: dist.Store, rank: int, world: int) -> dist.Store:
                     store.delete_key(asks)
                     store.set(f"answer/{asking}", own)
             if store.add(f"came/{own}", 0) == world - 1:
-                store.set(f"go/{own}", "")
+                store.set(f"go/{own}", own)
                 return dist.PrefixStore(own, store)
         elif not start and store.check([f"answer/{own}"]):
             start = store.get(f"answer/{own}").decode()
@@ -199,17 +201,22 @@ def _quiet(quiet: bool) -> Iterator[None]:
         yield
 
 
-def _fails_first(store: dist.Store | None) -> bool:
+def _fails_first(store: dist.Store | None, rank: int, world: int) -> bool:
     """Whether no other process has said why the training ends; of those that have not met, one a machine says it."""
     if store is None:
         return _told("LOCAL_RANK", 0) == 0
     try:
-        return store.add("failed", 1) == 1
-    except RuntimeError:  # the process that held it is gone
+        first = store.add("failed", 1) == 1
+        if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then the store ends with this one
+            end = time.monotonic() + _TO_ASK
+            while store.add("failed", 0) < world and time.monotonic() < end:
+                time.sleep(0.05)
+        return first
+    except RuntimeError:  # whoever held the store is gone
         return True
 
 
 def _is_of_another(error: RuntimeError) -> bool:
-    """Whether a collective failed because another process is gone. Of gloo's errors, some have no class of their own."""
+    """Whether a collective failed because another process is gone. Some of gloo's errors have no class of their own."""
     known = (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)
     return isinstance(error, known) or "gloo" in str(error)

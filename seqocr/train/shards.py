@@ -68,9 +68,7 @@ class Shards(IterableDataset[list[Shard]]):
         InputError: batches of this size cannot be cut into so many shards.
     """
 
-    def __init__(
-        self, material: Material, size: int, own: range, shards: int, step: int, processor: Processor
-    ) -> None:
+    def __init__(self, material: Material, size: int, own: range, shards: int, step: int, processor: Processor) -> None:
         if size % (multiple := shards * material.weight):
             raise InputError(f"batch_size {size}: give a multiple of {multiple}, for {_counted(shards, material)}")
         self.material, self.size, self.own, self.shards = material, size, own, shards

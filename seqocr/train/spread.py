@@ -1,4 +1,4 @@
-"""Fits a recognizer with several processes, with each batch in shards, or with batches drawn ahead; else as `loop` does.
+"""Fits a recognizer with several processes, batches in shards, or batches drawn ahead; else as `loop` does.
 
 What is learned is what one process would learn: a step's loss is the mean over its whole batch, whoever draws and
 learns which part of it. Sums come in another order, so that float32 rounds otherwise.
