@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from conftest import barred, small_recognizer
+from torch import nn
 
 from seqocr.data.believed import Beliefs
 from seqocr.data.material import Material
@@ -97,7 +98,25 @@ def together(training: Training, out: Path | Sequence[Path], world: int) -> list
 
 
 def losses(out: Path, rank: int = 0) -> list[float]:
+    """Of each step."""
     return json.loads(_beside(out, f"losses-{rank}").read_text())
+
+
+def norms(out: Path, rank: int = 0) -> list[float]:
+    """Of each step's gradient. Adam and clipping hide a gradient that is too large by a factor."""
+    return json.loads(_beside(out, f"norms-{rank}").read_text())
+
+
+def noting_norms(seen: list[float]) -> Any:
+    """`clip_grad_norm_` that notes what it returns."""
+    clip = nn.utils.clip_grad_norm_
+
+    def noted(*arguments: Any) -> torch.Tensor:
+        norm = clip(*arguments)
+        seen.append(float(norm))
+        return norm
+
+    return noted
 
 
 def said(out: Path, rank: int) -> str:
@@ -117,7 +136,8 @@ def _one(training: Training, out: Path, rank: int, world: int, port: int) -> Non
     torch.set_num_threads(1)
     found = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in found.items()})
-    learn, seen = spread._SpreadRun._learn, []
+    learn, seen, of_gradients = spread._SpreadRun._learn, [], []
+    nn.utils.clip_grad_norm_ = noting_norms(of_gradients)
 
     def noted(run: Any, *arguments: Any) -> Any:
         at = (rank, run.progress.step)
@@ -138,6 +158,7 @@ def _one(training: Training, out: Path, rank: int, world: int, port: int) -> Non
         raise SystemExit(2) from None
     finally:
         _beside(out, f"losses-{rank}").write_text(json.dumps(seen))
+        _beside(out, f"norms-{rank}").write_text(json.dumps(of_gradients))
 
 
 def _beside(out: Path, name: str) -> Path:

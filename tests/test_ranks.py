@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from by_ranks import CONFIG, Training, free_port, losses, said, together
+from by_ranks import CONFIG, Training, free_port, losses, norms, noting_norms, said, together
 from conftest import barred, own_lines, small_recognizer
 from safetensors import SafetensorError, safe_open
 
@@ -39,6 +39,7 @@ IN_FOUR = Training(spread=Spread(shards=4))
 ROUNDING = 2e-5  # of losses
 # Of weights. Adam makes much of gradients that are nothing but rounding; in one step it moves a weight by 1e-3 at most.
 ROUNDED = 2e-4
+Plain = tuple[Recognizer, list[float], list[float]]
 
 
 def difference(a: Recognizer, b: Recognizer) -> float:
@@ -53,32 +54,33 @@ def exact(recognizer: Recognizer) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def plainly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recognizer, list[float]]:
-    """What the loop makes, and its losses."""
+def plainly(tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    """What the loop makes, its losses, and the norms of its gradients."""
     return by_the_loop(IN_FOUR, tmp_path_factory.mktemp("plainly") / "out")
 
 
-def by_the_loop(training: Training, out: Path) -> tuple[Recognizer, list[float]]:
+def by_the_loop(training: Training, out: Path) -> Plain:
     seen: list[float] = []
+    of_gradients: list[float] = []
     step = loop._Run._train_step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop._Run, "_train_step", lambda *a: (seen.append(step(*a)), seen[-1])[1])
-        return training.fit(out, plainly=True), seen
+        patch.setattr(loop.nn.utils, "clip_grad_norm_", noting_norms(of_gradients))
+        return training.fit(out, plainly=True), seen, of_gradients
 
 
 # The same as by one process.
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_processes_and_shards_learn_what_the_loop_does(
-    plainly: tuple[Recognizer, list[float]], tmp_path: Path, world: int
-) -> None:
-    whole, expected = plainly
+def test_processes_and_shards_learn_what_the_loop_does(plainly: Plain, tmp_path: Path, world: int) -> None:
+    whole, expected, of_gradients = plainly
     out = tmp_path / "out"
     assert together(IN_FOUR, out, world) == [0] * world
     assert all(losses(out, rank) == losses(out) for rank in range(world))
     assert len(expected) == CONFIG.steps
     assert losses(out) == pytest.approx(expected, abs=ROUNDING)
+    assert norms(out) == pytest.approx(of_gradients, rel=1e-3)
     trained = load_recognizer(out)
     assert difference(trained, whole) < ROUNDED
     assert exact(trained) == exact(whole)
@@ -96,9 +98,10 @@ def test_processes_and_shards_learn_what_the_loop_does(
     ids=["frozen", "muon and two levels", "taught, with workers"],
 )
 def test_two_processes_learn_whatever_the_loop_does(tmp_path: Path, changed: Training) -> None:
-    whole, expected = by_the_loop(changed, tmp_path / "whole")
+    whole, expected, of_gradients = by_the_loop(changed, tmp_path / "whole")
     assert together(changed, tmp_path / "out", 2) == [0, 0]
     assert losses(tmp_path / "out") == pytest.approx(expected, abs=ROUNDING)
+    assert norms(tmp_path / "out") == pytest.approx(of_gradients, rel=1e-3)
     assert difference(load_recognizer(tmp_path / "out"), whole) < ROUNDED
 
 
@@ -161,7 +164,7 @@ def test_workers_draw_the_same_in_the_same_order(workers: int) -> None:
             assert torch.equal(one[0], other[0])
 
 
-def test_training_with_workers_is_training_without(plainly: tuple[Recognizer, list[float]], tmp_path: Path) -> None:
+def test_training_with_workers_is_training_without(plainly: Plain, tmp_path: Path) -> None:
     training = replace(IN_FOUR, spread=Spread(workers=2))
     assert difference(training.fit(tmp_path / "out"), plainly[0]) == 0
 
@@ -220,7 +223,7 @@ def test_processes_read_what_one_would_read_at_once(number: int, count: int) -> 
 
 
 def test_a_process_that_is_told_to_stop_stops_all_after_the_step_and_one_goes_on(
-    plainly: tuple[Recognizer, list[float]], tmp_path: Path
+    plainly: Plain, tmp_path: Path
 ) -> None:
     """Its workers are of its group, and told as well."""
     out = tmp_path / "out"
@@ -233,9 +236,7 @@ def test_a_process_that_is_told_to_stop_stops_all_after_the_step_and_one_goes_on
     assert exact(resumed) == exact(plainly[0])
 
 
-def test_a_process_that_dies_ends_the_others_with_one_line_and_four_go_on(
-    plainly: tuple[Recognizer, list[float]], tmp_path: Path
-) -> None:
+def test_a_process_that_dies_ends_the_others_with_one_line_and_four_go_on(plainly: Plain, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert together(replace(IN_FOUR, dies=(1, 5)), out, 2) == [2, -signal.SIGKILL]
     assert said(out, 0).startswith("True: another process of this training has ended")
@@ -317,7 +318,7 @@ class Command:
         own_lines(folder / "lines", 60)
 
     def arguments(self, out: Path, *more: object) -> list[str]:
-        few = ["--level", "data", "--steps", 300, "--batch-size", 8, "--save-every", 20, "--validate-every", 1000]
+        few = ["--level", "data", "--steps", 100, "--batch-size", 8, "--save-every", 5, "--validate-every", 1000]
         learned = ["--init", self.folder / "start", "--data", self.folder / "lines", "--precision", "float32"]
         return [str(each) for each in ("train", "--out", out, *few, *learned, "--device", "cpu", *more)]
 
@@ -355,7 +356,7 @@ def wait_for_step(out: Path, step: int, running: subprocess.Popen[str]) -> None:
 def test_a_killed_process_is_started_again_and_the_end_is_the_same(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = command.by_torchrun(out, "--workers", 1, restarts=1)
-    wait_for_step(out, 60, running)
+    wait_for_step(out, 20, running)
     ours = [each for each in psutil.Process(running.pid).children() if "seqocr" in each.cmdline()]
     assert len(ours) == 2
     ours[1].kill()
@@ -373,7 +374,7 @@ def test_torchrun_told_to_stop_leaves_a_state_from_which_one_process_goes_on(
 ) -> None:
     out = tmp_path / "out"
     running = command.by_torchrun(out, "--workers", 1)
-    wait_for_step(out, 60, running)
+    wait_for_step(out, 20, running)
     running.send_signal(signal.SIGTERM)
     errors = running.communicate(timeout=60)[1]
     assert running.returncode != 0
