@@ -10,6 +10,18 @@ class InputError(ValueError):
     """
 
 
+class RankError(InputError):
+    """An `InputError` of one of several processes that train together.
+
+    Attributes:
+        speaks: whether this process is the one that says it; what all meet is said once.
+    """
+
+    def __init__(self, message: str, speaks: bool) -> None:
+        super().__init__(message)
+        self.speaks = speaks
+
+
 def check_bounds(name: str, number: float, least: float, most: float) -> None:
     """
     Raises:

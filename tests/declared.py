@@ -17,6 +17,7 @@ AROUND = {
     *("seqocr/checkpoints.py", "seqocr/models/heads.py", "seqocr/models/hugging_face.py"),
     *("seqocr/data/levels/__init__.py", "seqocr/train/state.py", "seqocr/train/config.py"),
     *("seqocr/train/interrupts.py", "seqocr/models/limits.py"),
+    *("seqocr/train/spread.py", "seqocr/train/ranks.py"),  # with one process they hand over to the loop
     "seqocr/data/pixels.py",  # of a model with random weights, which reads nothing; whoever reads declares it
 }
 

@@ -22,7 +22,7 @@ from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
+from seqocr.train.config import FINE_TUNING, Source, Spread, Start, TrainConfig
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -158,6 +158,9 @@ def train_arguments(out: Path, *more: object) -> list[object]:
         (["--charset", ""], ["charset ''"]),
         (["--level", "data"], ["level 'data'", "--data"]),
         (["--out", ""], ["--out ''"]),
+        (["--shards", "0"], ["shards 0"]),
+        (["--shards", "3"], ["batch_size 4", "multiple of 3"]),
+        (["--workers=-1"], ["workers -1"]),
     ],
 )
 def test_train_refuses_in_one_line(
@@ -443,7 +446,7 @@ def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
 
 def test_every_setting_of_a_training_is_an_option() -> None:
     groups = {parameter.name: parameter.rich_help_panel for parameter in COMMANDS["train"].params}
-    for kind in (TrainConfig, Start, Source):
+    for kind in (TrainConfig, Start, Source, Spread):
         assert {f.name: f.metadata["group"] for f in fields(kind)}.items() <= groups.items()
 
 

@@ -7,11 +7,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seqocr.errors import InputError
+from seqocr.errors import InputError, RankError
 from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
@@ -31,6 +32,14 @@ def run(command: Callable[[], Any]) -> NoReturn:
 
     2 after bad input or wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads what is printed.
     """
+    with _one_a_machine():
+        code = _code_of(command)
+        if code in _SAID:
+            print(_SAID[code], file=sys.stderr)
+    sys.exit(code)
+
+
+def _code_of(command: Callable[[], Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -38,12 +47,19 @@ def run(command: Callable[[], Any]) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # where the locale has no such character
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        code = _exit_code(command)
+        return _exit_code(command)
     finally:
         signal.signal(signal.SIGTERM, before)
-    if code in _SAID:
-        print(_SAID[code], file=sys.stderr)
-    sys.exit(code)
+
+
+@contextmanager
+def _one_a_machine() -> Iterator[None]:
+    """Of processes that torchrun started, the first on a machine prints. What an exception shows stays visible."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _exit_code(command: Callable[[], Any]) -> int:
@@ -70,7 +86,10 @@ def _exit_code(command: Callable[[], Any]) -> int:
         print(f"error: {name} is not installed, which this takes: {take}", file=sys.stderr)
         return 2
     except InputError as error:
-        print("error:", "\n".join(map(shown, str(error).split("\n"))), file=sys.stderr)
+        # Of several processes any may have met it, also one that else is silent.
+        if not isinstance(error, RankError) or error.speaks:
+            to = sys.__stderr__ if isinstance(error, RankError) else sys.stderr
+            print("error:", "\n".join(map(shown, str(error).split("\n"))), file=to)
         return 2
     except OSError as error:  # a full disk, a folder that may not be read
         print(f"error: {shown(error)}", file=sys.stderr)

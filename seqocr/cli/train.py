@@ -14,7 +14,7 @@ from rich.table import Table
 from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
-from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
+from seqocr.train.config import FINE_TUNING, Source, Spread, Start, TrainConfig
 
 STEPS = 250  # of a round without labels
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from seqocr.models.recognizer import Recognizer
 
 
-@options_of(start=Start, source=Source, config=TrainConfig)
+@options_of(start=Start, source=Source, config=TrainConfig, spread=Spread)
 def train(
     out: Out,
     start: dict[str, Any],
     source: dict[str, Any],
     config: dict[str, Any],
+    spread: dict[str, Any],
     device: Device = "auto",
     unlabelled: Annotated[
         Path | None, typer.Option(help="Lines that nobody has labelled: a folder of images, to adapt --init to.")
@@ -39,42 +40,56 @@ def train(
     what they learn from is drawn, so that a small folder is not learned by heart (--level data: nothing is drawn).
     With --unlabelled in place of --data, to lines without texts: what all heads read alike and with confidence is
     learned from. If that does harm, --init is kept.
+    `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/training.md).
     """
     if unlabelled is not None:
-        _without_labels(unlabelled, output_folder(out), start, source, config, device)
+        _without_labels(unlabelled, output_folder(out), start, source, config, spread, device)
         return
-    settings, begin, learned_from = TrainConfig(**config), Start(**start), Source(**source)
+    settings, begin, learned_from, over = TrainConfig(**config), Start(**start), Source(**source), Spread(**spread)
     directory = output_folder(out)
-    writable(directory)
 
     from seqocr.checkpoints import load_recognizer  # after the settings, because it takes seconds to load
     from seqocr.shipped import weights_path
-    from seqocr.train import recipe
+    from seqocr.train import ranks, recipe
 
-    if learned_from.data is not None:
-        charset = learned_from.charset
-        if charset is None and begin.init is not None:
-            charset = load_recognizer(weights_path(begin.init)).charset
-        settings = TrainConfig(**{**recipe.fine_tuning(charset), **config})
-    trainings = recipe.train(
-        settings,
-        begin,
-        learned_from,
-        directory,
-        max_length=settings.longest if "length" in config else None,
-        fit_batch="batch_size" not in config,
-        device=choose_device(device),
-        command=shlex.join(["seqocr", *sys.argv[1:]]),
-    )
-    for folder, trained in trainings:
-        if begin.init is not None:
-            _print_before_and_after(trained)
-        print(f"trained: {shown(folder)}")
+    with ranks.joined(choose_device(device)) as own_device:
+        if ranks.is_first():
+            writable(directory)
+        if learned_from.data is not None:
+            charset = learned_from.charset
+            if charset is None and begin.init is not None:
+                charset = load_recognizer(weights_path(begin.init)).charset
+            settings = TrainConfig(**{**recipe.fine_tuning(charset), **config})
+        trainings = recipe.train(
+            settings,
+            begin,
+            learned_from,
+            directory,
+            max_length=settings.longest if "length" in config else None,
+            fit_batch="batch_size" not in config,
+            device=own_device,
+            command=shlex.join(["seqocr", *sys.argv[1:]]),
+            spread=over,
+        )
+        for folder, trained in trainings:
+            if begin.init is not None:
+                _print_before_and_after(trained)
+            print(f"trained: {shown(folder)}")
 
 
 def _without_labels(
-    folder: Path, directory: Path, start: dict[str, Any], source: dict[str, Any], config: dict[str, Any], device: str
+    folder: Path,
+    directory: Path,
+    start: dict[str, Any],
+    source: dict[str, Any],
+    config: dict[str, Any],
+    spread: dict[str, Any],
+    device: str,
 ) -> None:
+    from seqocr.train import ranks
+
+    if spread or ranks.started() > 1:
+        raise InputError("--unlabelled is learned by one process: leave out torchrun, --shards and --workers")
     if "init" not in start or len(start) > 1 or set(source) - {"root"}:
         raise InputError(
             "--unlabelled adapts trained weights as they are: give --init, and none of --data, --dataset ..."

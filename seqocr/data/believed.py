@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from seqocr.data.sequences import SequenceMNIST
@@ -31,6 +32,10 @@ class Believed(str):
     """A text as teachers read it, with what they believe of each of its symbols: `logits` (n, classes) float32."""
 
     logits: torch.Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From one process to another as numbers: torch would send each tensor through a file of its own.
+        return _believed, (str(self), self.logits.numpy())
 
 
 class BelievedLines:
@@ -61,3 +66,9 @@ class BelievedLines:
             each.logits = self.beliefs.logits[self.lines.members(index)].float()
             believed.append(each)
         return images, believed
+
+
+def _believed(text: str, logits: np.ndarray) -> Believed:
+    each = Believed(text)
+    each.logits = torch.from_numpy(logits)
+    return each
