@@ -17,9 +17,9 @@ def page(found: dict[str, Any]) -> str:
         [
             "# Reading at scale",
             f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
-            "int8 graphs of the weights `strings`, a thread a worker. Where nodes die and memory is watched, weights are "
-            "`tiny`, which take less time. `python -m bench scale` writes this page; docs/scale.md says how to "
-            "read it.",
+            "int8 graphs of the weights `strings`, a thread a worker. Where nodes die and memory is watched, these "
+            "are those of `tiny`, which take less time. `python -m bench scale` writes this page; docs/scale.md says "
+            "how to read it.",
             _workers(found["workers"]),
             _killed(found["killed"]),
             _memory(found["memory"]),
