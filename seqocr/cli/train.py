@@ -51,8 +51,9 @@ def train(
     from seqocr.checkpoints import load_recognizer  # after the settings, because it takes seconds to load
     from seqocr.shipped import weights_path
     from seqocr.train import ranks, recipe
+    from seqocr.train.spread import shared_out
 
-    with ranks.joined(choose_device(device)) as own_device:
+    with ranks.joined(choose_device(device)) as own_device, shared_out(over):
         if ranks.is_first():
             writable(directory)
         if learned_from.data is not None:
@@ -69,7 +70,6 @@ def train(
             fit_batch="batch_size" not in config,
             device=own_device,
             command=shlex.join(["seqocr", *sys.argv[1:]]),
-            spread=over,
         )
         for folder, trained in trainings:
             if begin.init is not None:

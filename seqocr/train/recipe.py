@@ -36,9 +36,8 @@ from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
 from seqocr.predicting import calibrations
 from seqocr.shipped import weights_path
-from seqocr.train import ranks
-from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, Source, Spread, Start, TrainConfig
-from seqocr.train.spread import fit
+from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, Source, Start, TrainConfig
+from seqocr.train.loop import fit
 from seqocr.train.state import is_finished
 from seqocr.train.teaching import beliefs, learning_beliefs
 
@@ -55,7 +54,6 @@ def train(
     fit_batch: bool = False,
     device: torch.device | str = "cpu",
     command: str | None = None,
-    spread: Spread | None = None,
 ) -> Iterator[tuple[Path, Recognizer]]:
     """Train as the command line does: one run, or with protocol "separate" one a head, each in a folder of its own.
 
@@ -63,7 +61,6 @@ def train(
         max_length: of strings that can be read in the end, at least; default: as many as are learned from, and as what
             training starts from can read.
         fit_batch: make the configuration's batch fit its parts, and the lines there are, where it does not.
-        spread: over shards and workers (see `spread.fit`).
 
     Yields:
         the directory and the recognizer of each run, when it ends.
@@ -108,17 +105,14 @@ def train(
         directory: started(start, before, heads, charset, longest, config.seed) for directory, heads in runs.items()
     }
     if fit_batch:
-        shards = (spread and spread.shards) or ranks.count()
-        config = _fitting(config, len(own[0]) if own else 0, len(source.digits or ()), shards)
-    with ranks.goes_first(ranks.is_first_here()):  # which may have to fetch them
-        written = written_parts(config, source.digits or (), source.root)
-        digits = digits_of(source.dataset, source.root, charset) if levels else None
-    with ranks.goes_first(ranks.is_first()):  # which may have to train the teachers
-        believed = beliefs(digits[0], source.teachers, device=device) if digits and source.teachers else None
+        config = _fitting(config, len(own[0]) if own else 0, len(source.digits or ()))
+    written = written_parts(config, source.digits or (), source.root)
+    digits = digits_of(source.dataset, source.root, charset) if levels else None
+    believed = beliefs(digits[0], source.teachers, device=device) if digits and source.teachers else None
     material = material_of(config, digits, own, written, believed)
     for directory, recognizer in recognizers.items():
         with learning_beliefs(recognizer) if believed else nullcontext():
-            trained = fit(recognizer, material, config, directory, device, command, before is not None, spread)
+            trained = fit(recognizer, material, config, directory, device, command, start_counts=before is not None)
         yield directory, trained if own is None else calibrated(trained, own[1], directory)
 
 
@@ -274,16 +268,13 @@ def calibrated(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
     if len(lines) >= FEWEST:
         found = {head: each.as_json() for head, each in calibrations(recognizer, [lines]).items()}
         recognizer.provenance = {**recognizer.provenance, KEY: found}
-        if ranks.is_first():
-            save(recognizer, out)
+        save(recognizer, out)
     return recognizer
 
 
-def _fitting(config: TrainConfig, own: int, sources: int = 0, shards: int = 1) -> TrainConfig:
-    """With a batch that can be mixed and cut: a multiple of its parts and shards, and no more lines of one's own than
-    there are."""
+def _fitting(config: TrainConfig, own: int, sources: int = 0) -> TrainConfig:
+    """With a batch that can be mixed: a multiple of its parts, and no more lines of one's own than there are."""
     levels = config.level.split(",")
     parts, of_own = len(levels) + sources, levels.count(OWN)
     most = min(config.batch_size, own * parts // of_own) if of_own else config.batch_size
-    multiple = parts * shards
-    return replace(config, batch_size=max(1, most // multiple) * multiple)
+    return replace(config, batch_size=max(1, most // parts) * parts)

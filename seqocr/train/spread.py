@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
@@ -28,7 +30,7 @@ from seqocr.models.ctc import CTCHead
 from seqocr.models.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
-from seqocr.train import interrupts, loop, ranks
+from seqocr.train import interrupts, loop, ranks, recipe
 from seqocr.train.config import Spread, TrainConfig
 from seqocr.train.optimizers import set_rate
 from seqocr.train.shards import Shard, Shards, drawn
@@ -70,6 +72,46 @@ def fit(
         raise InputError(f"head {odd[0]!r} learns from whole batches: train it with one process and --shards 1")
     run = _SpreadRun(recognizer, material, config, out, torch.device(device), command, start_counts)
     return run.over(shards, spread.workers).run()
+
+
+@contextmanager
+def shared_out(spread: Spread) -> Iterator[None]:
+    """While it lasts, `recipe.train` fits by `fit`, batches fit the shards, and of several processes the first writes.
+
+    It stands in for what `recipe` calls, as committed measurements depend on that module as it is. When all of them are
+    made again, `recipe` can take `spread` itself.
+    """
+    if ranks.count() == 1 and spread == Spread():
+        yield
+        return
+    before = {name: getattr(recipe, name) for name in ("fit", "save", "beliefs", "digits_of", "written_parts")}
+    fitting, shards = recipe._fitting, spread.shards or ranks.count()
+
+    def after_the_first(name: str, first: Callable[[], bool]) -> Callable[..., Any]:
+        def called(*arguments: Any, **more: Any) -> Any:
+            with ranks.goes_first(first()):
+                return before[name](*arguments, **more)
+
+        return called
+
+    def fitting_shards(config: TrainConfig, own: int, sources: int = 0) -> TrainConfig:
+        found = fitting(config, own, sources)
+        multiple = (len(config.level.split(",")) + sources) * shards
+        return replace(found, batch_size=max(1, found.batch_size // multiple) * multiple)
+
+    here = ranks.is_first_here  # which may have to fetch digits
+    with ExitStack() as stack:
+        for name, instead in {
+            "fit": partial(fit, spread=spread),
+            "save": save if ranks.is_first() else lambda *_: None,
+            "beliefs": after_the_first("beliefs", ranks.is_first),  # which may have to train teachers
+            "digits_of": after_the_first("digits_of", here),
+            "written_parts": after_the_first("written_parts", here),
+            "_fitting": fitting_shards,
+        }.items():
+            stack.callback(setattr, recipe, name, getattr(recipe, name))
+            setattr(recipe, name, instead)
+        yield
 
 
 # The loop's own class, private there because nobody else is to make one: measurements depend on that module as it is.
