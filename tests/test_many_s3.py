@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer(port=0, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     # As s3fs and boto take them, so that workers have them too.
@@ -35,6 +36,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # buckets of other tests
     s3fs.S3FileSystem.clear_instance_cache()
     found = s3fs.S3FileSystem()
     found.mkdir("archive")
