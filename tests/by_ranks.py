@@ -22,8 +22,9 @@ from seqocr.data.material import Material
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop, ranks, spread
-from seqocr.train.config import Spread, TrainConfig
+from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import material_of
+from seqocr.train.sharing import Spread
 from seqocr.train.teaching import learning_beliefs
 
 CONFIG = TrainConfig(

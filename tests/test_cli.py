@@ -22,7 +22,8 @@ from seqocr.data import sources
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import Digits
 from seqocr.errors import InputError
-from seqocr.train.config import FINE_TUNING, Source, Spread, Start, TrainConfig
+from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
+from seqocr.train.sharing import Spread
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -29,10 +29,10 @@ from seqocr.data.processor import Processor
 from seqocr.errors import InputError, RankError
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop, ranks
-from seqocr.train.config import Spread
 from seqocr.train.loop import STATE
 from seqocr.train.recipe import material_of
 from seqocr.train.shards import Shards, drawn
+from seqocr.train.sharing import Spread
 from seqocr.train.spread import _Share
 
 IN_FOUR = Training(spread=Spread(shards=4))

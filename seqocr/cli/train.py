@@ -14,7 +14,8 @@ from rich.table import Table
 from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
-from seqocr.train.config import FINE_TUNING, Source, Spread, Start, TrainConfig
+from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
+from seqocr.train.sharing import Spread
 
 STEPS = 250  # of a round without labels
 

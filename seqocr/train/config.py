@@ -22,7 +22,6 @@ _LEARNED = "What is learned from"
 _START = "What training starts from"
 _HOW = "How it learns"
 _KEPT = "What is validated and kept"
-_SPREAD = "How it is shared out"
 
 
 def setting(
@@ -184,28 +183,6 @@ class Source:
             raise InputError("charset '': give at least one symbol")
         if self.digits is not None and (self.dataset != "mnist" or self.charset is not None):
             raise InputError("--digits are 0 to 9: leave out --dataset and --charset")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How a training is shared out over processes. Processes that learn are started by `torchrun`.
-
-    Raises:
-        InputError: a field is out of bounds.
-    """
-
-    shards: int | None = setting(
-        None,
-        _SPREAD,
-        "Parts of each batch, learned by as many processes, or several by each in turn.",
-        least=1,
-        most=1024,
-        shown="one a process",
-    )
-    workers: int = setting(0, _SPREAD, "Processes that draw batches ahead, for each that learns.", least=0, most=256)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 _TUNED = [f for f in fields(TrainConfig) if f.metadata["tuned"] is not None]

@@ -31,9 +31,10 @@ from seqocr.models.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
 from seqocr.train import interrupts, loop, ranks, recipe
-from seqocr.train.config import Spread, TrainConfig
+from seqocr.train.config import TrainConfig
 from seqocr.train.optimizers import set_rate
 from seqocr.train.shards import Shard, Shards, drawn
+from seqocr.train.sharing import Spread
 from seqocr.train.state import STATE
 
 _READ_AT_ONCE = evaluation._BATCH  # so that what a process reads together is what one process would
