@@ -107,7 +107,7 @@ def test_any_charset_can_be_learnt_and_read(name: str) -> None:
     features = random_features(len(texts))
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     before = head.loss(features, texts).item()
-    for _ in range(120):
+    for _ in range(240):  # processors round differently: 120 are enough on most
         optimizer.zero_grad()
         loss = head.loss(features, texts)
         loss.backward()
