@@ -143,7 +143,7 @@ def _unpacked(source: Path, folder: Path, count: int) -> Path:
 def _measured(images: Path, pattern: str, size: int, folder: Path) -> Run:
     done = read(f"{images}/{pattern}", folder / "timed", _local(2), size)
     _say(f"{done.lines:,} lines in {done.shards:,} shards", done.seconds)
-    return Run(done.lines, done.shards, 2, done.seconds)
+    return replace(done, workers=2)
 
 
 def _memory(source: Path, folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,8 +19,8 @@ from seqocr import __version__
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
-from seqocr.many.source import Shard, Source, file_system
-from seqocr.runtimes.quick import QuickReader
+from seqocr.many.source import Shard, Source, file_system, on_this_machine
+from seqocr.runtimes.quick import QuickReader, Texts
 
 _ROWS = 5000  # of a row group
 
@@ -78,7 +78,7 @@ def _of_slots(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list
     texts, confidences = decoder.spelled(log_probs)
     sure = np.exp(log_probs[0].max(axis=1).astype(np.float64))
     written = log_probs[0].argmax(axis=1) < len(reader.charset)
-    return texts[0], _honest(reader, "parallel", confidences), sure[written].tolist()
+    return texts[0], _honest(reader, "parallel", Texts(texts, confidences, [1])), sure[written].tolist()
 
 
 def _of_frames(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
@@ -97,7 +97,7 @@ def _of_frames(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, lis
             sure[-1] = max(sure[-1], float(share[t]))
         else:
             sure.append(float(share[t]))
-    return texts[0], _honest(reader, "ctc", confidences), sure
+    return texts[0], _honest(reader, "ctc", Texts(texts, confidences, [1])), sure
 
 
 def _of_tokens(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
@@ -112,13 +112,11 @@ def _of_tokens(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, lis
 
     decoder.step = noted
     read = decoder.read(pixels)
-    return read.texts[0], _honest(reader, "ar", read.confidences), step[: len(read.texts[0])]
+    return read.texts[0], _honest(reader, "ar", read), step[: len(read.texts[0])]
 
 
-def _honest(reader: QuickReader, head: str, confidences: np.ndarray) -> float:
-    from seqocr.calibration import honest
-
-    return float(honest(reader.provenance, head, confidences)[0])
+def _honest(reader: QuickReader, head: str, read: Texts) -> float:
+    return float(reader.honest(head, read).confidences[0])
 
 
 _SYMBOLS = {"parallel": _of_slots, "ctc": _of_frames, "ar": _of_tokens}
@@ -230,7 +228,7 @@ def write(folder: str, name: str, content: bytes) -> None:
     """
     fs, path = file_system(f"{folder.rstrip('/')}/{name}")
     try:
-        if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        if on_this_machine(fs):
             with replacing(Path(path)) as temporary:
                 temporary.write_bytes(content)
         else:

@@ -70,8 +70,7 @@ class Source:
 
     @property
     def is_local(self) -> bool:
-        protocol = self._at[0].protocol
-        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return on_this_machine(self._at[0])
 
     def shards(self, size: int) -> list[Shard]:
         """All, in the order of names: an archive each, or `size` images each.
@@ -213,6 +212,11 @@ def file_system(url: str) -> tuple[Any, str]:
         return fs, str(path)
     except (ImportError, ValueError) as error:
         raise InputError(f"{shown(url)} cannot be reached ({_said(error)})") from error
+
+
+def on_this_machine(fs: Any) -> bool:
+    """Whether a file system of fsspec is that of this machine."""
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def _kind(name: str) -> str:
