@@ -61,7 +61,8 @@ test-browser: $(VENV)/.browser ## drive the page in Chromium, which this install
 
 test-scale: $(VENV)/.scale ## test what needs Ray or an object store, which this installs
 	@$(PIP) 'moto[server]' s3fs
-	SEQOCR_SCALE=1 $(PY) -m pytest tests/test_many_ray.py tests/test_many_s3.py tests/test_engines_ray.py $(ARGS)
+	SEQOCR_SCALE=1 $(PY) -m pytest tests/test_many_ray.py tests/test_many_s3.py tests/test_engines_ray.py \
+		tests/test_bench_scale.py $(ARGS)
 
 bench: $(VENV)/.setup $(SCALE) ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ON) $(if $(REAL),--real $(REAL)) $(ARGS)

@@ -137,7 +137,7 @@ def _one(training: Training, out: Path, rank: int, world: int, port: int) -> Non
     torch.set_num_threads(1)
     found = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in found.items()})
-    learn, seen, of_gradients = spread._SpreadRun._learn, [], []
+    learn, seen, of_gradients = spread.SpreadRun.learn, [], []
     nn.utils.clip_grad_norm_ = noting_norms(of_gradients)
 
     def noted(run: Any, *arguments: Any) -> Any:
@@ -150,7 +150,7 @@ def _one(training: Training, out: Path, rank: int, world: int, port: int) -> Non
         seen.append(outcome[0])
         return outcome
 
-    spread._SpreadRun._learn = noted
+    spread.SpreadRun.learn = noted
     try:
         with ranks.joined("cpu"):
             training.fit(out)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -44,13 +45,14 @@ SMALL_DECODER = {
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No connection leaves this machine, and nothing is taken from the data folder of whoever runs this."""
     connect = socket.socket.connect
+    here = {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
 
-    def loopback_only(self: socket.socket, address: Any) -> None:
-        if self.family == socket.AF_UNIX or str(address[0]) in ("127.0.0.1", "::1", "localhost"):
+    def only_here(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_UNIX or str(address[0]) in {*here, "127.0.0.1", "::1", "localhost"}:
             return connect(self, address)
         raise ConnectionRefusedError(f"tests may not connect to {address}")
 
-    monkeypatch.setattr(socket.socket, "connect", loopback_only)
+    monkeypatch.setattr(socket.socket, "connect", only_here)
     monkeypatch.setenv("SEQOCR_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
 
 

@@ -175,6 +175,22 @@ def test_a_tar_file_that_ends_early_says_so_after_what_it_has(tmp_path: Path, na
     assert f"{name} cannot be read beyond" in last["problem"]
 
 
+@pytest.mark.parametrize("damage", ["cut between members", "cut in a header", "a broken header"])
+def test_a_tar_file_whose_end_is_missing_says_so_though_tarfile_does_not(tmp_path: Path, damage: str) -> None:
+    png = EXAMPLES[1].read_bytes()
+    path = tar_of(tmp_path / "x.tar", {f"{i}.png": png for i in range(3)})
+    with tarfile.open(path) as tar:
+        third = tar.getmembers()[2].offset
+    content = path.read_bytes()
+    ends = {"cut between members": b"", "cut in a header": content[third:][:100], "a broken header": b"7" * 5120}
+    path.write_bytes(content[:third] + ends[damage])
+    run(path, tmp_path / "out")
+    *good, last = rows(tmp_path / "out")
+    assert [row["file_name"] for row in good] == ["x.tar/0.png", "x.tar/1.png"]
+    assert all(row["problem"] is None for row in good)
+    assert last["problem"] == "x.tar cannot be read beyond 1.png (its end is missing): write it again"
+
+
 @pytest.mark.parametrize("layout", ["struct", "bytes"])
 def test_parquet_with_image_bytes(tmp_path: Path, layout: str) -> None:
     data = [EXAMPLES[0].read_bytes(), BROKEN, None, EXAMPLES[2].read_bytes()]
@@ -348,6 +364,13 @@ def test_processes_read_the_same_also_when_one_is_killed(tmp_path: Path) -> None
     assert rows(tmp_path / "out") == rows(tmp_path / "here")
     assert summary.shards == 60
     assert not [path for path in (tmp_path / "out").iterdir() if ".tmp" in path.name]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_gone_in_the_end(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".part-0000000.77.tmp.parquet").write_bytes(b"PAR1")
+    run(folder, tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
 def test_processes_that_are_killed_again_and_again_are_an_error(

@@ -114,6 +114,19 @@ def test_dropout_depends_on_shards_and_not_on_processes(tmp_path: Path) -> None:
     assert losses(tmp_path / "1") != pytest.approx(without, abs=ROUNDING)
 
 
+def test_two_processes_learn_in_bfloat16_what_one_does_with_as_many_shards(tmp_path: Path) -> None:
+    """Of shards, since sums within a batch are what bfloat16 rounds."""
+    training = replace(IN_FOUR, config=replace(CONFIG, precision="bfloat16"))
+    for world in (1, 2):
+        assert together(training, tmp_path / str(world), world) == [0] * world
+    assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), abs=ROUNDING)
+    assert norms(tmp_path / "1") == pytest.approx(norms(tmp_path / "2"), rel=1e-3)
+    one, two = (load_recognizer(tmp_path / str(world)) for world in (1, 2))
+    assert difference(one, two) < ROUNDED
+    assert two.provenance["precision"] == "bfloat16"
+    assert losses(tmp_path / "1") != pytest.approx(by_the_loop(IN_FOUR, tmp_path / "float32")[1], abs=ROUNDING)
+
+
 def test_each_weight_that_is_learned_gets_a_gradient() -> None:
     """Else processes would wait for it."""
     for kind in ("deit", "vit", "beit"):

@@ -8,25 +8,26 @@ from typing import Any
 import pandas as pd
 
 from bench.formatting import markdown_table
+from bench.scale import feeding
 
 
 def page(found: dict[str, Any]) -> str:
     """As Markdown."""
     about = found["environment"]
-    return "\n\n".join(
-        [
-            "# Reading at scale",
-            f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
-            "int8 graphs of the weights `strings`, a thread a worker. Where nodes die and memory is watched, these "
-            "are those of `tiny`, which take less time. `python -m bench scale` writes this page; docs/scale.md says "
-            "how to read it.",
-            _workers(found["workers"]),
-            _killed(found["killed"]),
-            _memory(found["memory"]),
-            _model(found),
-            _many(found),
-        ]
-    )
+    sections = [
+        "# Reading and training at scale",
+        f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
+        "int8 graphs of the weights `strings`, a thread a worker. Where nodes die and memory is watched, these "
+        "are those of `tiny`, which take less time. `python -m bench scale` writes this page; docs/scale.md says "
+        "how to read it.",
+        _workers(found["workers"]),
+        _killed(found["killed"]),
+        _memory(found["memory"]),
+        _model(found),
+        _many(found),
+        _feeding(found["feeding"]),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def _rate(run: dict[str, Any]) -> float:
@@ -114,5 +115,42 @@ def _many(found: dict[str, Any]) -> str:
     return (
         "## 100 million lines on 100 cores\n\nSimulated with the cost above: 25 machines of 4 such cores, shards of "
         f"10,000 lines, two minutes until a machine is back. Median and range of {len(found['many'][0]['hours'])} "
-        f"seeds.\n\n{markdown_table(table)}\n"
+        f"seeds.\n\n{markdown_table(table)}"
+    )
+
+
+_WHAT = {
+    feeding.DRAWING: "drawing alone",
+    feeding.LEARNING: "learning alone",
+    feeding.BOTH: "both",
+    feeding.DEVICE: "drawing, and a device that waits for it",
+}
+
+
+def _feeding(fed: list[dict[str, Any]]) -> str:
+    rates = feeding.rates(fed)
+    trainings = list(dict.fromkeys(training for training, _, _ in rates))
+    rows = []
+    for what, workers in feeding.TURNS:
+        row: dict[str, Any] = {"strings a second": _WHAT[what], "workers": workers if what != feeding.LEARNING else "–"}
+        for training in trainings:
+            found = rates[training, what, workers]
+            row[f"`{training}`"] = f"{median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"
+        rows.append(row)
+    kept_busy = {
+        training: median(
+            one / drawn
+            for one, drawn in zip(rates[training, feeding.DEVICE, 1], rates[training, feeding.DRAWING, 0], strict=True)
+        )
+        for training in trainings
+    }
+    busy = " and ".join(f"{share:.0%} (`{training}`)" for training, share in kept_busy.items())
+    return (
+        f"## Drawing batches beside learning\n\n{len(rates[trainings[0], feeding.BOTH, 0])} rounds, each way in turn: "
+        "median, and least to most. Three heads, 64 lines a step; `tiny` learns five digits on a grid, `strings` 1 to "
+        "10 digits at levels jitter and wild. Workers: processes that draw ahead; 0: the process that learns draws.\n\n"
+        f"{markdown_table(pd.DataFrame(rows))}\n\n"
+        "The last three rows are of a device that takes none of these cores, and as long for a batch as one process "
+        "takes to draw it. Drawn in turn, that halves the rate. With one worker, such a device is kept at work "
+        f"{busy} of the time."
     )

@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from bench.scale import page
+from bench.alone import alone, refuse_beside_ray
+from bench.scale import feeding, page
 from bench.scale.lines import A_TAR, made
 from bench.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.environment import describe
@@ -67,7 +68,7 @@ def run(out: Path, lines: int, work: Path) -> Path:
         work: where lines are drawn, and kept, and what is read of them.
 
     Raises:
-        InputError: something is not installed.
+        InputError: something is not installed, or something else runs that would be timed too.
     """
     if names := missing():
         raise InputError(f"{names} not installed: pip install 'seqocr[scale]'")
@@ -76,10 +77,12 @@ def run(out: Path, lines: int, work: Path) -> Path:
     found: dict[str, Any] = read_json(kept) if kept.exists() else {}
     if {name: found.get(name) for name in begun} != begun:
         found = begun
-    for name, measure in _PARTS.items():
-        if name not in found:
-            found[name] = measure(source, work, found)
-            write_json(kept, found)
+    with alone():
+        for name, measure in _PARTS.items():
+            if name not in found:
+                refuse_beside_ray()
+                found[name] = measure(source, work, found)
+                write_json(kept, found)
     write_text(out / "scale.md", page.page(found))
     return out / "scale.md"
 
@@ -261,6 +264,15 @@ def _many(source: Path, folder: Path, before: dict[str, Any]) -> list[dict[str, 
     return found
 
 
+def _feeding(source: Path, folder: Path, found: Any) -> list[dict[str, Any]]:
+    """Drawing batches beside learning from them."""
+    runs = []
+    for each in feeding.measured(folder):
+        runs.append(asdict(each))
+        _say(f"{each.training}, {each.what}, {each.workers} workers: {each.strings:,} strings", each.seconds)
+    return runs
+
+
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("part-*.parquet"))
 
@@ -270,4 +282,11 @@ def _say(what: str, seconds: float) -> None:
 
 
 # What is not timed first.
-_PARTS = {"memory": _memory, "killed": _killed, "workers": _workers, "model": _model, "many": _many}
+_PARTS = {
+    "memory": _memory,
+    "killed": _killed,
+    "workers": _workers,
+    "model": _model,
+    "many": _many,
+    "feeding": _feeding,
+}

@@ -74,17 +74,17 @@ def on_ray(
         InputError: Ray is not installed, or no cluster answers.
     """
     with connected(address, workers or cores()) as ray:
-        import ray.data
+        from ray.data import ActorPoolStrategy, DataContext, from_items
 
-        context = ray.data.DataContext.get_current()
+        context = DataContext.get_current()
         context.enable_progress_bars = False  # ours is shown
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        items = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
+        items = from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
         read = items.map(
             _Actor,
             fn_constructor_args=[job],
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+            compute=ActorPoolStrategy(min_size=1, max_size=most),
             num_cpus=1,
         )
         try:

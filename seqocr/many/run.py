@@ -10,13 +10,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seqocr.errors import InputError
 from seqocr.files import shown
 from seqocr.many.reading import Job, LineReader, Outcome, part_name, versions, write
-from seqocr.many.source import Shard, Source, file_system
+from seqocr.many.source import Shard, Source, file_system, on_this_machine
 from seqocr.progress import progress
 
 PLAN = "plan.json"
@@ -66,7 +66,16 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
                 raise InputError(f"{outcome.error}\nwhat was finished stays: the same command goes on from there")
             lines, problems = lines + outcome.lines, problems + outcome.problems
             reporter.advance(f"{lines / (time.monotonic() - start):,.0f} lines/s")
+    _swept(out)
     return Summary(len(shards), len(shards) - len(todo), lines, problems, time.monotonic() - start)
+
+
+def _swept(out: str) -> None:
+    """Remove what workers had begun to write when they were killed. Nobody writes any more."""
+    fs, root = file_system(out)
+    if on_this_machine(fs):
+        for path in Path(root).glob(".part-*.tmp.parquet"):
+            path.unlink(missing_ok=True)
 
 
 def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:

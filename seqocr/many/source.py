@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
@@ -29,6 +29,7 @@ _TRIES = 4  # of a file that a remote system does not give
 _KINDS = {".tar": "tar", ".tgz": "tar", ".gz": "tar", ".parquet": "parquet"}
 _SPOKEN = {"images": "images", "tar": "tar files", "parquet": "Parquet files"}
 _MAGIC = re.compile(r"[*?\[]")
+_ENDED = "seqocr_ended"
 _BROKEN = (tarfile.TarError, EOFError, zlib.error)
 
 Found = tuple[str, "Image.Image | str"]  # an image's name, and the line or why there is none
@@ -165,7 +166,10 @@ class Source:
         for name in names:
             key, last = self._key(name), "its beginning"
             try:
-                with self._at[0].open(name, "rb") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+                with (
+                    self._at[0].open(name, "rb") as file,
+                    tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as tar,
+                ):
                     for member in tar:
                         if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in known:
                             continue
@@ -176,6 +180,8 @@ class Source:
                         content = tar.extractfile(member)
                         yield image, _line(image, content.read() if content else b"")
                         last = shown(member.name)
+                    if not getattr(tar, _ENDED, False):
+                        raise EOFError("its end is missing")
             except _BROKEN as error:
                 yield key, f"{key} cannot be read beyond {last} ({_said(error)}): write it again"
 
@@ -195,6 +201,18 @@ class Source:
                             row += 1
             except pa.ArrowException as error:
                 yield key, f"{key} cannot be read beyond row {row} ({_said(error)}): write it again"
+
+
+class _Member(tarfile.TarInfo):
+    """Notes on an archive that its end was met: tarfile takes a header that is cut, or broken, for an end as well."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
+            setattr(tar, _ENDED, True)
+            raise
 
 
 def file_system(url: str) -> tuple[Any, str]:

@@ -71,7 +71,7 @@ def fit(
         raise InputError(f"--shards {shards}: give a multiple of {ranks.count()}, the number of processes")
     if shards > 1 and (odd := [name for name, head in recognizer.heads.items() if not isinstance(head, _KNOWN)]):
         raise InputError(f"head {odd[0]!r} learns from whole batches: train it with one process and --shards 1")
-    run = _SpreadRun(recognizer, material, config, out, torch.device(device), command, start_counts)
+    run = SpreadRun(recognizer, material, config, out, torch.device(device), command, start_counts)
     return run.over(shards, spread.workers).run()
 
 
@@ -115,32 +115,33 @@ def shared_out(spread: Spread) -> Iterator[None]:
         yield
 
 
-# The loop's own class, private there because nobody else is to make one: measurements depend on that module as it is.
-class _SpreadRun(loop._Run):
+# The loop's own class is private there because nobody else is to make one: measurements depend on that module as it is.
+class SpreadRun(loop._Run):
     """One process's part of a training run. Whatever decides how it goes on is the same in all processes."""
 
-    def over(self, shards: int, workers: int) -> _SpreadRun:
+    def over(self, shards: int, workers: int) -> SpreadRun:
+        """Itself, ready to learn, with so many shards and workers."""
         a_process = shards // ranks.count()
         own = range(ranks.number() * a_process, (ranks.number() + 1) * a_process)
         self.shards, self.own, self.workers = shards, own, workers
-        self._drawn_from(0)  # what is wrong with the batch is said before anything is done
+        self.loss: nn.Module = _Loss(self.recognizer)
+        self.drawn_from(0)  # what is wrong with the batch is said before anything is done
         return self
 
     def run(self) -> Recognizer:
         self._resume()
         config, so_far = self.config, self.progress
-        self.loss: nn.Module = _Loss(self.recognizer)
         if ranks.count() > 1:
             self.loss = DistributedDataParallel(self.loss)
         with (
-            drawn(self._drawn_from(so_far.step), self.workers) as batches,
+            drawn(self.drawn_from(so_far.step), self.workers) as batches,
             progress("train", config.steps, so_far.step) as reporter,
             interrupts.noted() as told_to_stop,
         ):
             if so_far.step == 0 and self.start_counts:
                 self._validate(reporter)
             while so_far.step < config.steps and not self._out_of_patience(reporter):
-                loss, signal = self._learn(next(batches), told_to_stop)
+                loss, signal = self.learn(next(batches), told_to_stop)
                 last = so_far.step == config.steps
                 reporter.advance(f"loss {loss:.3f}" if so_far.step % 10 == 0 or last else "")
                 if so_far.step % config.validate_every == 0 or last:
@@ -162,10 +163,13 @@ class _SpreadRun(loop._Run):
                 interrupts.obey(signal)
         return load_recognizer(self.out)
 
-    def _drawn_from(self, step: int) -> Shards:
+    def drawn_from(self, step: int) -> Shards:
+        """This process's shards of each batch from a step on."""
         return Shards(self.material, self.config.batch_size, self.own, self.shards, step, self.recognizer.processor)
 
-    def _learn(self, shards: list[Shard], told_to_stop: Callable[[], int | None]) -> tuple[float, int | None]:
+    def learn(
+        self, shards: list[Shard], told_to_stop: Callable[[], int | None] = lambda: None
+    ) -> tuple[float, int | None]:
         """One step.
 
         Returns:
