@@ -3,6 +3,7 @@ the committed page is of the committed measurements."""
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 from conftest import barred, small_recognizer
+from test_many import EXAMPLES
 
 from bench import experiment
-from bench.scale import feeding, lines, page
+from bench.scale import feeding, lines, object_store, page
 from bench.scale.model import Cluster, Cost, Run, fitted, simulated
 from bench.scale.run import compared, missing, run
 from seqocr.errors import InputError
@@ -107,6 +109,25 @@ def test_lines_are_drawn_once_and_then_repeated_under_other_names(
     assert [i + 1 for i, whole in enumerate(ends) if not whole] == [7, 14]
     lines.made(tmp_path, 60)
     assert [path.stat().st_mtime_ns for path in tars] == before
+
+
+# A store.
+
+
+def test_a_store_is_read_as_a_folder_is(tmp_path: Path) -> None:
+    for module in ("s3fs", "moto.server", "pyarrow"):
+        pytest.importorskip(module, reason="`make test-scale` installs it")
+    kept = tmp_path / "images"
+    kept.mkdir()
+    (kept / "7.png").write_bytes(b"no image")
+    for i in range(7):
+        (kept / f"{i}.png").write_bytes(EXAMPLES[i % len(EXAMPLES)].read_bytes())
+    before = dict(os.environ)
+    (found,) = object_store.measured({"images": sorted(kept.iterdir())}, tmp_path, "tiny", "parallel")
+    same = compared(tmp_path / "here-images", tmp_path / "store-images", 0, 1.0, words=False)
+    assert (found["lines"], same.lines, same.rows) == (8, 8, 8)
+    assert (same.lost, same.doubled, same.different) == (0, 0, 0)
+    assert dict(os.environ) == before
 
 
 # Drawing beside learning.

@@ -22,6 +22,7 @@ def page(found: dict[str, Any]) -> str:
         "how to read it.",
         _workers(found["workers"]),
         _killed(found["killed"]),
+        _store(found["store"]),
         _memory(found["memory"]),
         _model(found),
         _many(found),
@@ -71,6 +72,25 @@ def _killed(killed: dict[str, Any]) -> str:
     return (
         "## Nodes that die\n\nA Ray cluster of three nodes on this machine. At random moments one of them is killed "
         f"(its raylet, and so its workers), and another one joins.\n\n{markdown_table(table)}"
+    )
+
+
+def _store(runs: list[dict[str, Any]]) -> str:
+    table = pd.DataFrame(
+        {
+            "lines": f"{run['lines']:,}",
+            "in files": f"{run['files']:,}",
+            "lines a second, folder": f"{run['lines'] / run['here_seconds']:,.0f}",
+            "object store": f"{run['lines'] / run['store_seconds']:,.0f}",
+            "lost": run["lost"],
+            "doubled": run["doubled"],
+            "other than from the folder": run["different"],
+        }
+        for run in runs
+    )
+    return (
+        "## An object store\n\nS3's interface, served on this machine by moto, which takes a part of its cores. Two "
+        f"workers read from it and write to it.\n\n{markdown_table(table)}"
     )
 
 

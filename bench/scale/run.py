@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from bench.alone import alone, refuse_beside_ray
-from bench.scale import feeding, page
+from bench.scale import feeding, object_store, page
 from bench.scale.lines import A_TAR, made
 from bench.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.environment import describe
@@ -33,6 +33,7 @@ QUICK = "tiny"  # weights that read where only rows are counted
 _ROUNDS = 5
 _TIMED = 4  # tar files of a timed run
 _KILLS = 20
+_UNPACKED = 3000  # images that are files of their own
 _STORE = 150_000_000  # bytes of a node's object store: what Ray allows at least is half of that
 # 100 million lines on 100 cores.
 MANY, MACHINES, CORES = 100_000_000, 25, 4
@@ -57,7 +58,7 @@ class Killed:
 
 def missing() -> str:
     """What is to be installed, or nothing."""
-    return ", ".join(name for name in ("pyarrow", "fsspec", "ray", "simpy") if not find_spec(name))
+    return ", ".join(name for name in ("pyarrow", "fsspec", "ray", "simpy", "s3fs", "moto") if not find_spec(name))
 
 
 def run(out: Path, lines: int, work: Path) -> Path:
@@ -71,7 +72,7 @@ def run(out: Path, lines: int, work: Path) -> Path:
         InputError: something is not installed, or something else runs that would be timed too.
     """
     if names := missing():
-        raise InputError(f"{names} not installed: pip install 'seqocr[scale]'")
+        raise InputError(f"{names} not installed: pip install 'seqocr[scale]' s3fs 'moto[server]'")
     source, kept = made(work / "lines", lines), out / "scale.json"
     begun = {"environment": describe(), "lines": lines}
     found: dict[str, Any] = read_json(kept) if kept.exists() else {}
@@ -112,7 +113,7 @@ def _local(workers: int) -> Any:
 
 def _model(source: Path, folder: Path, found: Any) -> dict[str, Any]:
     """The cost of reading images that are files of their own, and a run that it was not fitted on."""
-    images = _unpacked(source, folder / "images", 3000)
+    images = _unpacked(source, folder / "images", _UNPACKED)
     fits = [
         _measured(images, pattern, size, folder)
         for _ in range(2)
@@ -225,14 +226,21 @@ def _killed(source: Path, folder: Path, found: dict[str, Any]) -> dict[str, Any]
     return asdict(compared(folder / f"out-{lines}", out, kills, time.perf_counter() - start))
 
 
-def compared(one: Path, other: Path, kills: int, seconds: float) -> Killed:
-    """The rows of a run against those of another one."""
+def compared(one: Path, other: Path, kills: int, seconds: float, words: bool = True) -> Killed:
+    """The rows of a run against those of another one.
+
+    Args:
+        words: whether problems must be said in the same words: of a folder and of a store they are not.
+    """
     from pyarrow import parquet
 
     a, b = (
         [row for path in sorted(folder.glob("part-*.parquet")) for row in parquet.read_table(path).to_pylist()]
         for folder in (one, other)
     )
+    if not words:
+        for row in (*a, *b):
+            row["problem"] = row["problem"] is not None
     names_a, names_b = [row["file_name"] for row in a], [row["file_name"] for row in b]
     rows = {row["file_name"]: row for row in a}
     return Killed(
@@ -264,6 +272,19 @@ def _many(source: Path, folder: Path, before: dict[str, Any]) -> list[dict[str, 
     return found
 
 
+def _store(source: Path, folder: Path, found: Any) -> list[dict[str, Any]]:
+    """Tar files, and images that are files of their own, from an object store, against the same from a folder."""
+    images = sorted(_unpacked(source, folder / "images", _UNPACKED).iterdir())
+    sources = {"tar": sorted(source.glob("lines-0000*.tar")), "images": images}
+    runs = object_store.measured(sources, folder, QUICK, HEAD)
+    for each in runs:
+        name = each["source"]
+        same = compared(folder / f"here-{name}", folder / f"store-{name}", 0, each["store_seconds"], words=False)
+        each |= {"lost": same.lost, "doubled": same.doubled, "different": same.different}
+        _say(f"{same.lines:,} lines of {each['files']:,} files in a store", same.seconds)
+    return runs
+
+
 def _feeding(source: Path, folder: Path, found: Any) -> list[dict[str, Any]]:
     """Drawing batches beside learning from them."""
     runs = []
@@ -285,6 +306,7 @@ def _say(what: str, seconds: float) -> None:
 _PARTS = {
     "memory": _memory,
     "killed": _killed,
+    "store": _store,
     "workers": _workers,
     "model": _model,
     "many": _many,
