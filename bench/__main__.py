@@ -1,4 +1,4 @@
-"""The bench's command line: python -m bench run | report | repeat | study | looks | serving | scale | baseline."""
+"""The bench's command line: python -m bench run, report, repeat, study, looks, serving, scale, ranks or baseline."""
 
 from __future__ import annotations
 
@@ -153,6 +153,17 @@ def scale(
     from bench.scale.run import run
 
     print(f"page: {run(out, lines, work)}")
+
+
+@app.command("ranks")
+def compare_ranks(
+    out: Out = Path("results"),
+    work: Annotated[Path, typer.Option(help="Where recognizers lie.")] = Path("runs/ranks"),
+) -> None:
+    """The same training by 1, 2 and 4 processes, and with one that is killed: how far losses and weights differ."""
+    from bench.ranks.run import run
+
+    print(f"page: {run(out, work)}")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from seqocr.errors import InputError
+from seqocr.many.engines import end_with_parent
 
 ENGINES = ("local", "ray")
 
@@ -65,13 +66,16 @@ class Engine:
 LOCAL = Engine()
 
 
+def _begin() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+
+
 @contextlib.contextmanager
 def _processes() -> Iterator[Executor]:
     """One a core, a thread each: more threads would wait for each other."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(
-        torch.get_num_threads(), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(torch.get_num_threads(), mp_context=context, initializer=_begin) as pool:
         try:
             yield pool
         finally:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -19,6 +23,7 @@ from PIL import Image
 
 pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
 pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
+import fsspec
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -32,7 +37,7 @@ from seqocr.many.reading import LineReader
 from seqocr.many.run import PLAN, read_many
 from seqocr.many.source import Shard, Source
 from seqocr.runtimes.export import export
-from seqocr.shipped import weights_path
+from seqocr.shipped import graphs_path, weights_path
 
 EXAMPLES = sorted((Path(serving.__file__).parent / "examples").glob("*.png"))
 BROKEN = EXAMPLES[0].read_bytes()[:200]
@@ -385,6 +390,122 @@ def test_processes_that_are_killed_again_and_again_are_an_error(
     monkeypatch.setattr(engines, "_by_pool", killed)
     with pytest.raises(InputError, match="killed 3 times"):
         run(lines, tmp_path / "out", engines.local)
+
+
+def test_paths_mean_the_same_to_workers_elsewhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster's processes begin where Ray was started."""
+    run(folder, tmp_path / "wanted")
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mine" / "lines").symlink_to(folder)
+    (tmp_path / "mine" / "weights").symlink_to(graphs_path("strings"))
+
+    def elsewhere(job: reading.Job, shards: list[Shard]) -> Any:
+        for shard in shards:
+            with contextlib.chdir(tmp_path / "theirs"):
+                yield job(shard)
+
+    monkeypatch.chdir(tmp_path / "mine")
+    run("lines", "out", elsewhere, weights=Path("weights"))
+    found, wanted = ([(row["file_name"], row["text"]) for row in rows(tmp_path / n)] for n in ("mine/out", "wanted"))
+    assert found == wanted
+    assert not list((tmp_path / "theirs").iterdir())
+
+
+def test_what_workers_wrote_to_a_folder_of_their_own_is_missed(folder: Path, tmp_path: Path) -> None:
+    def lost(job: reading.Job, shards: list[Shard]) -> Any:
+        yield job(shards[0])
+        yield from (reading.Outcome(shard.number, lines=4) for shard in shards[1:])
+
+    with pytest.raises(InputError, match=r"2 of 3 files are not in .*give a place that all machines share"):
+        run(folder, tmp_path / "out", lost)
+    assert run(folder, tmp_path / "out").before == 1
+
+
+def test_results_may_lie_below_the_source(folder: Path, tmp_path: Path) -> None:
+    lines = many_lines(tmp_path / "lines", 6)
+    run(lines, lines / "read")
+    assert len(rows(lines / "read")) == 6
+    (lines / "read" / "part-0000000.parquet").unlink()
+    assert run(lines, lines / "read").lines == 4
+    assert len(rows(lines / "read")) == 6
+
+
+@pytest.mark.parametrize(("number", "stops"), [(errno.EACCES, True), (errno.EIO, True), (errno.ELOOP, False)])
+def test_an_image_that_the_file_system_does_not_give_stops_and_is_none_of_the_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stops: bool
+) -> None:
+    opened = Image.open
+
+    def refuses(path: Any, **more: Any) -> Any:
+        if str(path).endswith("6.png"):
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, **more)
+
+    monkeypatch.setattr(Image, "open", refuses)
+    if stops:
+        with pytest.raises(InputError, match=r"6\.png cannot be read \(.*\): try again later"):
+            run(folder, tmp_path / "out")
+    else:
+        run(folder, tmp_path / "out")
+        assert [bool(row["problem"]) for row in rows(tmp_path / "out")].count(True) == 2
+    monkeypatch.undo()
+    run(folder, tmp_path / "out")
+    assert len(rows(tmp_path / "out")) == 11
+
+
+def test_names_that_look_like_patterns(tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    names = ["scan1.png", "scan[1].png", "what?.png"]
+    for name, example in zip(names, EXAMPLES, strict=False):
+        store.pipe_file(f"/patterns/{name}", example.read_bytes())
+        (tmp_path / name).write_bytes(example.read_bytes())
+    run("memory://patterns", tmp_path / "out")
+    run(tmp_path / "*.png", tmp_path / "wanted")
+    assert [row["file_name"] for row in rows(tmp_path / "out")] == names
+    assert rows(tmp_path / "out") == rows(tmp_path / "wanted")
+
+
+def test_a_link_in_a_tar_file_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(EXAMPLES[0], "0.png")
+        for name, kind in (("1.png", tarfile.LNKTYPE), ("2.png", tarfile.SYMTYPE), ("3.txt", tarfile.SYMTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "0.png"
+            tar.addfile(member)
+    run(path, tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["problem"] for row in found] == [
+        None,
+        *(f"x.tar/{i}.png is a link to 0.png: give the image itself" for i in (1, 2)),
+    ]
+
+
+def test_a_broken_page_of_parquet_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pa.table({"image": [each.read_bytes() for each in EXAMPLES]}), path)
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)  # behind what says that it is Parquet, the head of the first page
+    path.write_bytes(bytes(content))
+    run(path, tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    assert row["problem"].startswith("x.parquet cannot be read beyond row 0 (")
+
+
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    lines, out = many_lines(tmp_path / "lines", 400), tmp_path / "out"
+    command = [sys.executable, "-m", "seqocr.cli", "read-many", str(lines), "--out", str(out), "--shard", "2"]
+    with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL) as reads:
+        while reads.poll() is None and not list(out.glob("part-*")):
+            time.sleep(0.02)
+        theirs = psutil.Process(reads.pid).children(recursive=True)
+        reads.kill()
+    assert any("spawn_main" in " ".join(each.cmdline()) for each in theirs if each.is_running())
+    gone, alive = psutil.wait_procs(theirs, timeout=20)
+    assert (len(gone), alive) == (len(theirs), [])
 
 
 def test_the_plan_is_json(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from test_many import many_lines, rows, run
 
 from seqocr.errors import InputError
 from seqocr.many import engines
+from seqocr.many.reading import Job, Outcome
+from seqocr.many.source import Shard
 
 STORE = 80_000_000  # bytes
 pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make test-scale` runs these")
@@ -68,3 +71,26 @@ def test_an_address_where_no_cluster_is(lines: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
         run(lines, tmp_path / "out", partial(engines.on_ray, address="127.0.0.1:1"))
     assert time.monotonic() - start < 30
+
+
+class Deadly(Job):
+    """Kills its process at one shard, each time."""
+
+    def __call__(self, shard: Shard) -> Outcome:
+        if shard.number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(shard)
+
+
+def test_a_shard_that_kills_its_worker_each_time_is_an_error(
+    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find this file
+    monkeypatch.setattr(engines, "_RETRIES", 2)
+
+    def deadly(job: Job, shards: Any) -> Any:
+        return engines.on_ray(Deadly(**vars(job)), shards, workers=2)
+
+    with pytest.raises(InputError, match="the Ray cluster failed"):
+        run(lines, tmp_path / "out", deadly, size=40)
+    assert run(lines, tmp_path / "out", size=40).before >= 1

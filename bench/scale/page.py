@@ -17,9 +17,9 @@ def page(found: dict[str, Any]) -> str:
     sections = [
         "# Reading and training at scale",
         f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
-        "int8 graphs of the weights `strings`, a thread a worker. Where nodes die and memory is watched, these "
-        "are those of `tiny`, which take less time. `python -m bench scale` writes this page; docs/scale.md says "
-        "how to read it.",
+        "int8 graphs of the weights `strings`, a thread a worker. Where nodes die, memory is watched or an object "
+        "store is read, the weights are `tiny`, which take less time. `python -m bench scale` writes this page; "
+        "docs/scale.md says how to read it.",
         _workers(found["workers"]),
         _killed(found["killed"]),
         _store(found["store"]),
@@ -49,8 +49,8 @@ def _workers(workers: list[dict[str, Any]]) -> str:
     )
     found = ratios(workers)
     return (
-        f"## One worker and two\n\n{len(found)} rounds of {workers[0]['lines']:,} lines, in turn; from the command's "
-        f"first moment to its last, loading included. Two workers read {median(found):.2f} times as much as one "
+        f"## One worker and two\n\n{len(found)} rounds of {workers[0]['lines']:,} lines, in turn, with the "
+        f"start of the workers. Two workers read {median(found):.2f} times as much as one "
         f"({min(found):.2f} to {max(found):.2f}).\n\n{markdown_table(table)}"
     )
 

@@ -73,6 +73,7 @@ def run(out: Path, lines: int, work: Path) -> Path:
     """
     if names := missing():
         raise InputError(f"{names} not installed: pip install 'seqocr[scale]' s3fs 'moto[server]'")
+    work = work.absolute()
     source, kept = made(work / "lines", lines), out / "scale.json"
     begun = {"environment": describe(), "lines": lines}
     found: dict[str, Any] = read_json(kept) if kept.exists() else {}

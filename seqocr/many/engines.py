@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,7 @@ from seqocr.many.source import Shard
 
 _AHEAD = 3  # shards a worker that wait in its queue
 _KILLS = 3  # one after another, without a shard between them
+_RETRIES = 10  # of a shard on Ray whose workers or machines die; Ray would go on for ever
 
 
 def cores() -> int:
@@ -49,7 +52,7 @@ def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iter
 def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     todo, running = iter(shards), set[Future[Outcome]]()
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
     try:
         while True:
             for shard in todo:
@@ -63,6 +66,19 @@ def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcom
                 yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """In a worker of a pool: end when the process ends that gives it work, however that ends. Else it would wait for
+    more work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def wait_for_it() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
 
 
 def on_ray(
@@ -81,12 +97,15 @@ def on_ray(
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         items = from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
-        read = items.map(
-            _Actor,
-            fn_constructor_args=[job],
-            compute=ActorPoolStrategy(min_size=1, max_size=most),
-            num_cpus=1,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `max_task_retries` has no successor yet
+            read = items.map(
+                _Actor,
+                fn_constructor_args=[job],
+                compute=ActorPoolStrategy(min_size=1, max_size=most),
+                num_cpus=1,
+                max_task_retries=_RETRIES,
+            )
         try:
             for row in read.iter_rows():
                 yield Outcome(**row)

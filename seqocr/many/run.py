@@ -16,8 +16,9 @@ from typing import Any
 from seqocr.errors import InputError
 from seqocr.files import shown
 from seqocr.many.reading import Job, LineReader, Outcome, part_name, versions, write
-from seqocr.many.source import Shard, Source, file_system, on_this_machine
+from seqocr.many.source import Shard, Source, absolute, file_system, on_this_machine
 from seqocr.progress import progress
+from seqocr.shipped import graphs_path
 
 PLAN = "plan.json"
 
@@ -50,11 +51,15 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
         size: images a shard, where they are files of their own.
 
     Raises:
-        InputError: the source or the weights cannot be used, or `out` cannot be written or holds another run.
+        InputError: the source or the weights cannot be used, or `out` cannot be written, holds another run, or is not
+            where workers write.
     """
     reader = LineReader(weights, head)
+    if weights is not None and graphs_path(weights) == Path(weights):  # not of those that come with seqocr
+        weights = str(Path(weights).absolute())
+    source, out = absolute(source), absolute(out)
     job = Job(source, weights, head, out, versions(reader))
-    shards = Source(source).shards(size)
+    shards = Source(source).shards(size, out)
     finished = _claimed(out, _plan(job, shards))
     todo = [shard for shard in shards if part_name(shard.number) not in finished]
     start, lines, problems = time.monotonic(), 0, 0
@@ -67,6 +72,12 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
             lines, problems = lines + outcome.lines, problems + outcome.problems
             reporter.advance(f"{lines / (time.monotonic() - start):,.0f} lines/s")
     _swept(out)
+    there = _names(out)
+    if lost := [shard for shard in shards if part_name(shard.number) not in there]:
+        raise InputError(
+            f"{len(lost):,} of {len(shards):,} files are not in {shown(out)}, though workers wrote them: give a place "
+            "that all machines share"
+        )
     return Summary(len(shards), len(shards) - len(todo), lines, problems, time.monotonic() - start)
 
 
@@ -84,6 +95,13 @@ def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
     return {"source": job.source, "head": job.head, **job.versions, "kind": shards[0].kind, "shards": parts}
 
 
+def _names(out: str) -> set[str]:
+    """Of all files of a folder; none where there is no folder."""
+    fs, root = file_system(out)
+    fs.invalidate_cache()  # others write there
+    return {PurePosixPath(name).name for name in fs.ls(root, detail=False)} if fs.exists(root) else set()
+
+
 def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
     """The names of finished files in a folder that is, or becomes, that of this plan.
 
@@ -92,7 +110,7 @@ def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
     """
     fs, root = file_system(out)
     try:
-        there = {PurePosixPath(name).name for name in fs.ls(root, detail=False)} if fs.exists(root) else set()
+        there = _names(out)
         before = json.loads(fs.cat_file(f"{root.rstrip('/')}/{PLAN}")) if PLAN in there else None
     except Exception as error:  # every file system has its own kinds
         raise InputError(f"{shown(out)} cannot be used ({error}): give another --out") from error

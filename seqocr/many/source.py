@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import tarfile
@@ -73,13 +74,20 @@ class Source:
     def is_local(self) -> bool:
         return on_this_machine(self._at[0])
 
-    def shards(self, size: int) -> list[Shard]:
+    def shards(self, size: int, out: str | None = None) -> list[Shard]:
         """All, in the order of names: an archive each, or `size` images each.
+
+        Args:
+            out: a folder that does not count, as fsspec takes it: where results go, perhaps below the source.
 
         Raises:
             InputError: nothing is there, it may not be listed, or kinds are mixed.
         """
         names = self._listed()
+        if out is not None:
+            fs, folder = file_system(out)
+            if fs == self._at[0]:
+                names = [name for name in names if not PurePosixPath(name).is_relative_to(folder)]
         kinds = Counter(_kind(name) or "images" for name in names)
         if not names:
             raise InputError(f"{shown(self.url)} holds no images, tar files or Parquet: name what does")
@@ -104,7 +112,8 @@ class Source:
         except InputError:
             raise
         except Exception as error:  # every file system has its own kinds
-            raise InputError(f"{shown(shard.names[0])} cannot be read ({_said(error)}): try again later") from error
+            name = getattr(error, "filename", None) or shard.names[0]
+            raise InputError(f"{shown(name)} cannot be read ({_said(error)}): try again later") from error
 
     def _listed(self) -> list[str]:
         fs, root = self._at
@@ -154,7 +163,12 @@ class Source:
                 break
             if attempt:
                 time.sleep(0.5 * 2**attempt)
-            found |= self._at[0].cat(left, on_error="return")
+            found |= self._at[0].cat([name for name in left if not _MAGIC.search(name)], on_error="return")
+            for name in filter(_MAGIC.search, left):  # `cat` would take it for a pattern
+                try:
+                    found[name] = self._at[0].cat_file(name)
+                except Exception as error:  # every file system has its own kinds
+                    found[name] = error
         for each in found.values():
             if isinstance(each, Exception) and not isinstance(each, FileNotFoundError):
                 raise each
@@ -171,9 +185,13 @@ class Source:
                     tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as tar,
                 ):
                     for member in tar:
-                        if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in known:
+                        link = member.islnk() or member.issym()
+                        if not (member.isfile() or link) or PurePosixPath(member.name).suffix.lower() not in known:
                             continue
                         image = f"{key}/{shown(member.name)}"
+                        if link:
+                            yield image, f"{image} is a link to {shown(member.linkname)}: give the image itself"
+                            continue
                         if member.size > MOST_BYTES:
                             yield image, _too_large(image, member.size)
                             continue
@@ -199,7 +217,9 @@ class Source:
                         for value in batch.to_pylist():
                             yield _of_row(value, column, named, f"{key}:{row}")
                             row += 1
-            except pa.ArrowException as error:
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                    raise  # the file system's: Arrow's own are plain ones
                 yield key, f"{key} cannot be read beyond row {row} ({_said(error)}): write it again"
 
 
@@ -232,6 +252,12 @@ def file_system(url: str) -> tuple[Any, str]:
         raise InputError(f"{shown(url)} cannot be reached ({_said(error)})") from error
 
 
+def absolute(url: str) -> str:
+    """As it is, but a local path from the root on: processes elsewhere have working folders of their own."""
+    fs, path = file_system(url)
+    return path if on_this_machine(fs) else url
+
+
 def on_this_machine(fs: Any) -> bool:
     """Whether a file system of fsspec is that of this machine."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
@@ -246,10 +272,17 @@ def _kind(name: str) -> str:
 
 
 def _opened(load: Any) -> Image.Image | str:
+    """
+    Raises:
+        OSError: the file system gives no answer. That says nothing of the image, and may be otherwise later.
+    """
     try:
         line: Image.Image = load()
         return line
     except InputError as error:
+        cause = error.__cause__  # of a decoder's own errors, those that are OSError have no number
+        if isinstance(cause, OSError) and cause.errno not in (None, errno.ELOOP):
+            raise cause from None
         return str(error)
 
 

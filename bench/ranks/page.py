@@ -1,0 +1,95 @@
+"""What training by several processes gave, as Markdown and as a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.formatting import markdown_table
+from bench.plots import panels
+
+_UPTO = (20, 50, 100, 200)  # steps
+
+
+def differences(found: dict[str, Any], one: str, other: str) -> list[float]:
+    """Of the losses of two runs, step by step."""
+    a, b = (found["runs"][name]["losses"] for name in (one, other))
+    return [abs(x - y) for x, y in zip(a, b, strict=True)]
+
+
+def page(found: dict[str, Any]) -> str:
+    """As Markdown."""
+    about, config = found["environment"], found["config"]
+    killed = next(run for run in found["runs"].values() if run["killed_at"] is not None)
+    return "\n\n".join(
+        [
+            "# Training by several processes",
+            f"The same training by 1, 2 and 4 processes of `torchrun`: `tiny`, three heads, {config['batch_size']} "
+            f"strings a step in {found['shards']} shards, {config['steps']} steps. {about['cpu']}, {about['cores']} "
+            "cores. `python -m bench ranks` writes this page.",
+            "## How far losses and weights differ\n\n" + _table(found),
+            "Every process draws its part of the same batches, so the first losses are the same but for rounding. "
+            "Sums come in another order, each is rounded otherwise, and a training makes that grow from step to step. "
+            "In float64 it begins nine digits further down and stays there: it is rounding, and nothing else.",
+            "![loss, and how far losses differ](plots/ranks.png)",
+            f"## A process that is killed\n\nOne of two was killed (kill -9) at step {killed['killed_at']}. `torchrun "
+            f"--max-restarts 1` started both again; they went on from step {killed['went_on_from']}, whose state was "
+            "saved. The last row of the table compares the end with that of two processes that nobody killed.",
+            "## What they read\n\n" + _read(found) + "\n",
+        ]
+    )
+
+
+def _table(found: dict[str, Any]) -> str:
+    rows = []
+    for each in found["weights"]:
+        one, other = each["pair"]
+        apart = differences(found, one, other)
+        row = {"largest difference": f"{_said(found, one)} against {_said(found, other)}"}
+        row |= {f"of losses, {upto} steps": _short(max(apart[:upto])) for upto in _UPTO if upto <= len(apart)}
+        row["of weights, in the end"] = f"{_short(each['difference'])} (the largest weight is {each['largest']:.2f})"
+        rows.append(row)
+    return markdown_table(pd.DataFrame(rows))
+
+
+def _short(difference: float) -> str:
+    return "0" if difference == 0 else f"{difference:.1e}" if difference < 0.001 else f"{difference:.2g}"
+
+
+def _said(found: dict[str, Any], name: str) -> str:
+    run = found["runs"][name]
+    many = "1 process" if run["processes"] == 1 else f"{run['processes']} processes"
+    return many + (", float64" if run["precision"] == "float64" else "") + (", killed" if run["killed_at"] else "")
+
+
+def _read(found: dict[str, Any]) -> str:
+    """Exact match of the validation strings."""
+    rows = [
+        {
+            f"exact match of {found['config']['validation_strings']} strings": _said(found, name),
+            **{f"`{head}`": f"{value:.1%}" for head, value in run["exact"].items()},
+        }
+        for name, run in found["runs"].items()
+    ]
+    return markdown_table(pd.DataFrame(rows))
+
+
+def picture(found: dict[str, Any]) -> Figure:
+    """Losses of all runs in float32, and the differences of each pair."""
+    figure, (left, right) = panels(2, 5.2, 3.6)
+    runs = [(name, run) for name, run in found["runs"].items() if run["precision"] == "float32"]
+    styles = ("-", "--", ":", "-.")
+    for (name, run), style, width in zip(runs, styles, (3.5, 2.2, 1.4, 1.0), strict=True):
+        left.plot(run["losses"], style, lw=width, label=_said(found, name))
+    left.set(xlabel="step", ylabel="loss, mean of the heads", title="Losses, float32")
+    left.legend(frameon=False)
+    for each in found["weights"]:
+        one, other = each["pair"]
+        label = f"{_said(found, one)} against {_said(found, other)}"
+        shown = [max(value, 1e-17) for value in differences(found, one, other)]
+        right.plot(shown, lw=1.2, label=label)
+    right.set(yscale="log", xlabel="step", title="How far losses differ")
+    right.legend(frameon=False, fontsize=7)
+    return figure
