@@ -65,7 +65,9 @@ def report(
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench import repeat as repeated
     from bench.experiments.dependence.shipped import write_study
+    from bench.ranks.run import write as write_ranks
     from bench.report import everything, measured, write_readme, write_report
+    from bench.scale import page
     from bench.store import Store
 
     store = Store.latest(out)
@@ -76,6 +78,10 @@ def report(
         print(f"numbers: {readme}")
         if "dependence" in found:
             print(f"study: {write_study(found)}")
+    if (out / "scale.json").exists():
+        print(f"page: {page.write(out)}")
+    if (out / "ranks.json").exists():
+        print(f"page: {write_ranks(out, out)}")
 
 
 @app.command()

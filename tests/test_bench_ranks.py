@@ -37,7 +37,7 @@ def test_of_steps_done_twice_the_last_loss_counts(tmp_path: Path, monkeypatch: p
 
 def test_the_committed_page_is_what_the_committed_runs_say(tmp_path: Path) -> None:
     found = read_json(RESULTS / "ranks.json")
-    run.write(found, tmp_path)
+    run.write(RESULTS, tmp_path)
     assert (tmp_path / "ranks.md").read_text() == (RESULTS / "ranks.md").read_text()
     assert (tmp_path / "plots" / "ranks.png").exists()
     # Sums in another order, rounded to float32: the first losses are the same but for that.

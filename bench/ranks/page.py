@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,8 +33,9 @@ def page(found: dict[str, Any]) -> str:
             "cores. `python -m bench ranks` writes this page.",
             "## How far losses and weights differ\n\n" + _table(found),
             "Every process draws its part of the same batches, so the first losses are the same but for rounding. "
-            "Sums come in another order, each is rounded otherwise, and a training makes that grow from step to step. "
-            "In float64 it begins nine digits further down and stays there: it is rounding, and nothing else.",
+            "Sums come in another order, each is rounded otherwise, and training makes that grow from step to step. "
+            f"In float64, all {config['steps']} losses differ by {_short(_apart_in_float64(found))} at most. So it is "
+            "rounding and nothing else: batches, gradients and steps are the same.",
             "![loss, and how far losses differ](plots/ranks.png)",
             f"## A process that is killed\n\nOne of two was killed (kill -9) at step {killed['killed_at']}. `torchrun "
             f"--max-restarts 1` started both again; they went on from step {killed['went_on_from']}, whose state was "
@@ -47,11 +50,20 @@ def _table(found: dict[str, Any]) -> str:
     for each in found["weights"]:
         one, other = each["pair"]
         apart = differences(found, one, other)
-        row = {"largest difference": f"{_said(found, one)} against {_said(found, other)}"}
+        row = {"largest difference": _said_of(found, each["pair"])}
         row |= {f"of losses, {upto} steps": _short(max(apart[:upto])) for upto in _UPTO if upto <= len(apart)}
         row["of weights, in the end"] = f"{_short(each['difference'])} (the largest weight is {each['largest']:.2f})"
         rows.append(row)
     return markdown_table(pd.DataFrame(rows))
+
+
+def _apart_in_float64(found: dict[str, Any]) -> float:
+    pairs = [each["pair"] for each in found["weights"] if _precision(found, each["pair"]) == "float64"]
+    return max(max(differences(found, *pair)) for pair in pairs)
+
+
+def _precision(found: dict[str, Any], pair: Sequence[str]) -> str:
+    return str(found["runs"][pair[0]]["precision"])
 
 
 def _short(difference: float) -> str:
@@ -61,14 +73,20 @@ def _short(difference: float) -> str:
 def _said(found: dict[str, Any], name: str) -> str:
     run = found["runs"][name]
     many = "1 process" if run["processes"] == 1 else f"{run['processes']} processes"
-    return many + (", float64" if run["precision"] == "float64" else "") + (", killed" if run["killed_at"] else "")
+    return many + (", one killed" if run["killed_at"] else "")
+
+
+def _said_of(found: dict[str, Any], pair: Sequence[str]) -> str:
+    one, other = pair
+    return f"{_precision(found, pair)}: {_said(found, one)} against {_said(found, other)}"
 
 
 def _read(found: dict[str, Any]) -> str:
     """Exact match of the validation strings."""
+    what = f"exact match of {found['config']['validation_strings']} strings"
     rows = [
         {
-            f"exact match of {found['config']['validation_strings']} strings": _said(found, name),
+            what: f"{run['precision']}: {_said(found, name)}",
             **{f"`{head}`": f"{value:.1%}" for head, value in run["exact"].items()},
         }
         for name, run in found["runs"].items()
@@ -86,10 +104,9 @@ def picture(found: dict[str, Any]) -> Figure:
     left.set(xlabel="step", ylabel="loss, mean of the heads", title="Losses, float32")
     left.legend(frameon=False)
     for each in found["weights"]:
-        one, other = each["pair"]
-        label = f"{_said(found, one)} against {_said(found, other)}"
-        shown = [max(value, 1e-17) for value in differences(found, one, other)]
-        right.plot(shown, lw=1.2, label=label)
-    right.set(yscale="log", xlabel="step", title="How far losses differ")
-    right.legend(frameon=False, fontsize=7)
+        apart = [value or math.nan for value in differences(found, *each["pair"])]  # nothing has no logarithm
+        if not all(map(math.isnan, apart)):
+            right.plot(apart, ".-", ms=3, lw=0.8, label=_said_of(found, each["pair"]))
+    right.set(yscale="log", ylim=(1e-17, 10), xlabel="step", title="How far losses differ, where they do")
+    right.legend(frameon=False, fontsize=7, loc="upper left")
     return figure

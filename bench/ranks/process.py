@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -39,7 +42,9 @@ def losses_of(out: Path) -> Path:
 class _Noted(SpreadRun):
     def learn(self, *arguments: Any) -> tuple[float, int | None]:
         step = self.progress.step
-        loss, signal = super().learn(*arguments)
+        whole = next(self.recognizer.parameters()).dtype == torch.float64
+        with _losses_in_float64() if whole else nullcontext():
+            loss, signal = super().learn(*arguments)
         if ranks.is_first():
             with losses_of(self.out).open("a") as file:
                 file.write(json.dumps([step, loss]) + "\n")
@@ -59,6 +64,18 @@ def main(out: Path, precision: str) -> None:
             recognizer.encoder.register_forward_pre_hook(_as_float64)
         material = material_of(CONFIG, digits_of())
         _Noted(recognizer, material, CONFIG, out, torch.device("cpu"), None, False).over(SHARDS, 0).run()
+
+
+@contextmanager
+def _losses_in_float64() -> Iterator[None]:
+    """Heads take their losses in float32, whatever their weights are; within the block they do not."""
+    tensor, log_softmax = torch.Tensor, torch.Tensor.log_softmax
+
+    def whole(logits: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        return log_softmax(logits, dim)
+
+    with patch.object(tensor, "float", tensor.double), patch.object(tensor, "log_softmax", whole):
+        yield
 
 
 def _as_float64(_: Any, pixels: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

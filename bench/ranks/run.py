@@ -19,7 +19,7 @@ from bench.plots import save
 from bench.ranks import page, process
 from seqocr.checkpoints import load_recognizer
 from seqocr.environment import describe
-from seqocr.files import write_json, write_text
+from seqocr.files import read_json, write_json, write_text
 from seqocr.train.state import is_finished
 
 
@@ -71,11 +71,12 @@ def run(out: Path, work: Path) -> Path:
         ],
     }
     write_json(out / "ranks.json", found)
-    return write(found, out)
+    return write(out, out)
 
 
-def write(found: dict[str, Any], out: Path) -> Path:
-    """The page and the plot of what was found."""
+def write(source: Path, out: Path) -> Path:
+    """Write ranks.md and plots/ranks from the ranks.json of `source`."""
+    found = read_json(source / "ranks.json")
     save("ranks", lambda: page.picture(found), out / "plots")
     write_text(out / "ranks.md", page.page(found))
     return out / "ranks.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from bench.formatting import markdown_table
 from bench.scale import feeding
+from seqocr.files import read_json, write_text
 
 
 def page(found: dict[str, Any]) -> str:
@@ -157,20 +159,34 @@ def _feeding(fed: list[dict[str, Any]]) -> str:
             found = rates[training, what, workers]
             row[f"`{training}`"] = f"{median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"
         rows.append(row)
-    kept_busy = {
-        training: median(
-            one / drawn
-            for one, drawn in zip(rates[training, feeding.DEVICE, 1], rates[training, feeding.DRAWING, 0], strict=True)
-        )
+    busy = " and ".join(
+        f"{_busy(rates, training, 1):.0%} of the time with one worker and {_busy(rates, training, 2):.0%} with two "
+        f"(`{training}`)"
         for training in trainings
-    }
-    busy = " and ".join(f"{share:.0%} (`{training}`)" for training, share in kept_busy.items())
+    )
+    a_worker = " and ".join(
+        f"{median(rates[training, feeding.DRAWING, 1]):,.0f} (`{training}`)" for training in trainings
+    )
     return (
         f"## Drawing batches beside learning\n\n{len(rates[trainings[0], feeding.BOTH, 0])} rounds, each way in turn: "
         "median, and least to most. Three heads, 64 lines a step; `tiny` learns five digits on a grid, `strings` 1 to "
         "10 digits at levels jitter and wild. Workers: processes that draw ahead; 0: the process that learns draws.\n\n"
         f"{markdown_table(pd.DataFrame(rows))}\n\n"
-        "The last three rows are of a device that takes none of these cores, and as long for a batch as one process "
-        "takes to draw it. Drawn in turn, that halves the rate. With one worker, such a device is kept at work "
-        f"{busy} of the time."
+        "On these cores learning takes much longer than drawing, and workers take cores from it: they do not help. The "
+        "last three rows are of a device that takes none of these cores, and for a batch as long as the process that "
+        f"learns takes to draw it, with all cores. In turn, that halves the rate. Such a device is at work {busy}. The "
+        f"rest is drawing with one thread a worker, and handing batches over. A worker draws {a_worker} strings a "
+        "second: what a device learns in a second, over that, is how many workers it wants."
     )
+
+
+def _busy(rates: dict[tuple[str, str, int], list[float]], training: str, workers: int) -> float:
+    """The share of time that the device is at work, which could do as many batches as are drawn without workers."""
+    pairs = zip(rates[training, feeding.DEVICE, workers], rates[training, feeding.DRAWING, 0], strict=True)
+    return median(done / could for done, could in pairs)
+
+
+def write(out: Path) -> Path:
+    """Write scale.md from scale.json."""
+    write_text(out / "scale.md", page(read_json(out / "scale.json")))
+    return out / "scale.md"

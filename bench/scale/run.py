@@ -24,7 +24,7 @@ from bench.scale.lines import A_TAR, made
 from bench.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.environment import describe
 from seqocr.errors import InputError
-from seqocr.files import read_json, write_json, write_text
+from seqocr.files import read_json, write_json
 from seqocr.many import engines
 from seqocr.many.run import read_many
 
@@ -85,8 +85,7 @@ def run(out: Path, lines: int, work: Path) -> Path:
                 refuse_beside_ray()
                 found[name] = measure(source, work, found)
                 write_json(kept, found)
-    write_text(out / "scale.md", page.page(found))
-    return out / "scale.md"
+    return page.write(out)
 
 
 def read(source: str, out: Path, engine: Any, size: int = A_TAR, weights: str | None = None) -> Run:
