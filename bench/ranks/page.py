@@ -38,7 +38,7 @@ def page(found: dict[str, Any]) -> str:
             f"In float64 they begin digits further down ({_short(_in_float64(found, _FIRST))} at most in the first "
             f"{_FIRST} steps) and grow likewise (to {_short(_in_float64(found))}). So it is rounding and nothing else: "
             "batches, gradients and steps are the same.",
-            "![loss, and how far losses differ](plots/ranks.png)",
+            "![loss, and how far losses differ](ranks.png)",
             f"## A process that is killed\n\nOne of two was killed (kill -9) at step {killed['killed_at']}. `torchrun "
             f"--max-restarts 1` started both again; they went on from step {killed['went_on_from']}, whose state was "
             "saved. The last row of the table compares the end with that of two processes that nobody killed.",

@@ -52,7 +52,7 @@ PAIRS = (("1", "2"), ("1", "4"), ("1-float64", "2-float64"), ("1-float64", "4-fl
 
 
 def run(out: Path, work: Path) -> Path:
-    """Train what is not trained yet, write ranks.json, ranks.md and plots/ranks, and return the page's path.
+    """Train what is not trained yet, write ranks.json, ranks.md and ranks.png, and return the page's path.
 
     Args:
         work: where recognizers lie, and stay.
@@ -75,9 +75,9 @@ def run(out: Path, work: Path) -> Path:
 
 
 def write(source: Path, out: Path) -> Path:
-    """Write ranks.md and plots/ranks from the ranks.json of `source`."""
+    """Write ranks.md and ranks.png from the ranks.json of `source`."""
     found = read_json(source / "ranks.json")
-    save("ranks", lambda: page.picture(found), out / "plots")
+    save("ranks", lambda: page.picture(found), out)  # in `plots`, `bench run` keeps none but its own
     write_text(out / "ranks.md", page.page(found))
     return out / "ranks.md"
 
