@@ -7,17 +7,17 @@ is the same each time, and whole or not there, so it can be run again.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from seqocr.errors import InputError
-from seqocr.many.engines import end_with_parent
+from seqocr.processes import pool
 
 ENGINES = ("local", "ray")
 
@@ -66,17 +66,11 @@ class Engine:
 LOCAL = Engine()
 
 
-def _begin() -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
-
-
 @contextlib.contextmanager
 def _processes() -> Iterator[Executor]:
     """One a core, a thread each: more threads would wait for each other."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(torch.get_num_threads(), mp_context=context, initializer=_begin) as pool:
+    with pool(torch.get_num_threads(), partial(torch.set_num_threads, 1)) as cells:
         try:
-            yield pool
+            yield cells
         finally:
-            pool.shutdown(cancel_futures=True)
+            cells.shutdown(cancel_futures=True)

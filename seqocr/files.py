@@ -80,8 +80,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.name:
         raise InputError(f"{str(path)!r} is no name of a file: give one")
-    # The suffix stays last: pandas and matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = _temporary(path, os.getpid())
     with _answered(path), _made(path.parent):
         try:
             yield temporary
@@ -89,6 +88,18 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # of a name too long: then it was never there
                 temporary.unlink(missing_ok=True)
+
+
+def sweep(pattern: Path) -> None:
+    """Remove what processes that were killed had begun to write, by `replacing`, to files of a pattern such as
+    folder/part-*.csv. Only where nobody writes them any more."""
+    for left in pattern.parent.glob(_temporary(pattern, "*").name):
+        left.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: object) -> Path:
+    # The suffix stays last: pandas and matplotlib choose the format by it.
+    return path.with_name(f".{path.stem}.{process}.tmp{path.suffix}")
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from seqocr.data.sources import DIGITS, Digits
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import Recognizer
 
+HERE = {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
+HERE |= {"127.0.0.1", "::1", "localhost"}
 SMALL_ENCODER = {
     "model_type": "deit",
     "image_size": [28, 84],
@@ -45,10 +47,9 @@ SMALL_DECODER = {
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No connection leaves this machine, and nothing is taken from the data folder of whoever runs this."""
     connect = socket.socket.connect
-    here = {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
 
     def only_here(self: socket.socket, address: Any) -> None:
-        if self.family == socket.AF_UNIX or str(address[0]) in {*here, "127.0.0.1", "::1", "localhost"}:
+        if self.family == socket.AF_UNIX or str(address[0]) in HERE:
             return connect(self, address)
         raise ConnectionRefusedError(f"tests may not connect to {address}")
 

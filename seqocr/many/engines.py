@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +15,7 @@ from seqocr.errors import InputError
 from seqocr.many.cluster import connected, last_line
 from seqocr.many.reading import Job, Outcome
 from seqocr.many.source import Shard
+from seqocr.processes import pool
 
 _AHEAD = 3  # shards a worker that wait in its queue
 _KILLS = 3  # one after another, without a shard between them
@@ -50,13 +49,12 @@ def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iter
 
 
 def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     todo, running = iter(shards), set[Future[Outcome]]()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+    readers = pool(workers)
     try:
         while True:
             for shard in todo:
-                running.add(pool.submit(job, shard))
+                running.add(readers.submit(job, shard))
                 if len(running) >= workers * _AHEAD:
                     break
             if not running:
@@ -65,20 +63,7 @@ def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcom
             for future in done:
                 yield future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def end_with_parent() -> None:
-    """In a worker of a pool: end when the process ends that gives it work, however that ends. Else it would wait for
-    more work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def wait_for_it() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait_for_it, daemon=True).start()
+        readers.shutdown(cancel_futures=True)
 
 
 def on_ray(

@@ -10,17 +10,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seqocr.errors import InputError
-from seqocr.files import shown
+from seqocr.files import shown, sweep
 from seqocr.many.reading import Job, LineReader, Outcome, part_name, versions, write
 from seqocr.many.source import Shard, Source, absolute, file_system, on_this_machine
 from seqocr.progress import progress
 from seqocr.shipped import graphs_path
 
 PLAN = "plan.json"
+_PARTS = "part-*.parquet"  # see `part_name`
 
 Engine = Callable[[Job, Sequence[Shard]], Iterator[Outcome]]
 
@@ -71,7 +73,9 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
                 raise InputError(f"{outcome.error}\nwhat was finished stays: the same command goes on from there")
             lines, problems = lines + outcome.lines, problems + outcome.problems
             reporter.advance(f"{lines / (time.monotonic() - start):,.0f} lines/s")
-    _swept(out)
+    fs, root = file_system(out)
+    if on_this_machine(fs):
+        sweep(Path(root) / _PARTS)
     there = _names(out)
     if lost := [shard for shard in shards if part_name(shard.number) not in there]:
         raise InputError(
@@ -81,14 +85,6 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
     return Summary(len(shards), len(shards) - len(todo), lines, problems, time.monotonic() - start)
 
 
-def _swept(out: str) -> None:
-    """Remove what workers had begun to write when they were killed. Nobody writes any more."""
-    fs, root = file_system(out)
-    if on_this_machine(fs):
-        for path in Path(root).glob(".part-*.tmp.parquet"):
-            path.unlink(missing_ok=True)
-
-
 def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
     """What a run is: two runs with the same plan write the same files."""
     parts = [{"first": shown(shard.names[0]), "files": len(shard.names), "digest": shard.digest} for shard in shards]
@@ -96,10 +92,17 @@ def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _names(out: str) -> set[str]:
-    """Of all files of a folder; none where there is no folder."""
+    """Of all files of a folder; none where there is no folder.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
     fs, root = file_system(out)
-    fs.invalidate_cache()  # others write there
-    return {PurePosixPath(name).name for name in fs.ls(root, detail=False)} if fs.exists(root) else set()
+    try:
+        fs.invalidate_cache()  # others write there
+        return {PurePosixPath(name).name for name in fs.ls(root, detail=False)} if fs.exists(root) else set()
+    except Exception as error:  # every file system has its own kinds
+        raise InputError(f"{shown(out)} cannot be used ({error}): give another --out") from error
 
 
 def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
@@ -109,12 +112,12 @@ def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
         InputError: it holds another run, or cannot be written.
     """
     fs, root = file_system(out)
+    there = _names(out)
     try:
-        there = _names(out)
         before = json.loads(fs.cat_file(f"{root.rstrip('/')}/{PLAN}")) if PLAN in there else None
     except Exception as error:  # every file system has its own kinds
         raise InputError(f"{shown(out)} cannot be used ({error}): give another --out") from error
-    parts = {name for name in there if name.startswith("part-") and name.endswith(".parquet")}
+    parts = {name for name in there if fnmatch(name, _PARTS)}
     if before is None and parts:
         raise InputError(f"{shown(out)} holds Parquet files of something else: give another --out")
     if before is not None and before != plan:
