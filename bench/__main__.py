@@ -81,7 +81,7 @@ def report(
     if (out / "scale.json").exists():
         print(f"page: {page.write(out)}")
     if (out / "ranks.json").exists():
-        print(f"page: {write_ranks(out, out)}")
+        print(f"page: {write_ranks(out)}")
 
 
 @app.command()

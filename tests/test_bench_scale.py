@@ -167,6 +167,12 @@ def test_the_committed_page_is_what_the_committed_measurements_say() -> None:
     assert not found["environment"]["commit"].endswith("+"), "measured with changes that are not committed"
 
 
+def test_measuring_that_was_cut_short_has_a_page_of_what_there_is() -> None:
+    found = read_json(RESULTS / "scale.json")
+    some = page.page({name: found[name] for name in ("environment", "lines", "memory", "killed")})
+    assert [line for line in some.splitlines() if line.startswith("## ")] == ["## Nodes that die", "## Memory"]
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.scale.run.find_spec", lambda name: None if name == "simpy" else object())
     assert missing() == "simpy"

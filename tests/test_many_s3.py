@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
 pytest.importorskip("s3fs", reason="s3fs is not installed")
 pytest.importorskip("moto.server", reason="moto[server] is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
-import s3fs
-from moto.server import ThreadedMotoServer
 from pyarrow import parquet
 from test_many import EXAMPLES, many_lines, rows, run, tar_of
 
+from bench.scale import object_store
 from seqocr.errors import InputError
 from seqocr.many import engines
 
@@ -27,21 +25,9 @@ pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make 
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    # As s3fs and boto take them, so that workers have them too.
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # buckets of other tests
-    s3fs.S3FileSystem.clear_instance_cache()
-    found = s3fs.S3FileSystem()
-    found.mkdir("archive")
-    yield found
-    server.stop()
+def s3() -> Iterator[Any]:
+    with object_store.served() as found:
+        yield found
 
 
 def there(s3: Any, folder: str) -> list[dict[str, Any]]:

@@ -35,9 +35,10 @@ def page(found: dict[str, Any]) -> str:
             "## How far losses and weights differ\n\n" + _table(found),
             "Every process draws its part of the same batches, so the first losses are the same but for rounding. "
             "Sums come in another order, each is rounded otherwise, and training makes that grow from step to step. "
-            f"In float64 they begin digits further down ({_short(_in_float64(found, _FIRST))} at most in the first "
-            f"{_FIRST} steps) and grow likewise (to {_short(_in_float64(found))}). So it is rounding and nothing else: "
-            "batches, gradients and steps are the same.",
+            f"Were it anything but rounding, float64 would not change it. There they differ by "
+            f"{_short(_largest(found, 'float64', _FIRST))} at most in the first {_FIRST} steps, against "
+            f"{_short(_largest(found, 'float32', _FIRST))} in float32, and by "
+            f"{_short(_largest(found, 'float64'))} in all, against {_short(_largest(found, 'float32'))}.",
             "![loss, and how far losses differ](ranks.png)",
             f"## A process that is killed\n\nOne of two was killed (kill -9) at step {killed['killed_at']}. `torchrun "
             f"--max-restarts 1` started both again; they went on from step {killed['went_on_from']}, whose state was "
@@ -59,9 +60,9 @@ def _table(found: dict[str, Any]) -> str:
     return markdown_table(pd.DataFrame(rows))
 
 
-def _in_float64(found: dict[str, Any], steps: int | None = None) -> float:
+def _largest(found: dict[str, Any], precision: str, steps: int | None = None) -> float:
     """The largest difference of losses in the first steps, or in all."""
-    pairs = [each["pair"] for each in found["weights"] if _precision(found, each["pair"]) == "float64"]
+    pairs = [each["pair"] for each in found["weights"] if _precision(found, each["pair"]) == precision]
     return max(max(differences(found, *pair)[:steps]) for pair in pairs)
 
 

@@ -1,7 +1,5 @@
-"""One process of a training by `torchrun`, as `seqocr train` does it, with every loss noted.
-
-torchrun --nproc-per-node 2 -m bench.ranks.process OUT float32
-"""
+"""One process of a training by `torchrun ... -m bench.ranks.process OUT float32`, as `seqocr train` does it, with every
+loss noted."""
 
 from __future__ import annotations
 

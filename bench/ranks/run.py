@@ -71,12 +71,12 @@ def run(out: Path, work: Path) -> Path:
         ],
     }
     write_json(out / "ranks.json", found)
-    return write(out, out)
+    return write(out)
 
 
-def write(source: Path, out: Path) -> Path:
-    """Write ranks.md and ranks.png from the ranks.json of `source`."""
-    found = read_json(source / "ranks.json")
+def write(out: Path) -> Path:
+    """Write ranks.md and ranks.png from ranks.json."""
+    found = read_json(out / "ranks.json")
     save("ranks", lambda: page.picture(found), out)  # in `plots`, `bench run` keeps none but its own
     write_text(out / "ranks.md", page.page(found))
     return out / "ranks.md"

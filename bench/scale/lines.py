@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def made(folder: Path, count: int) -> Path:
             elif not path.exists():
                 _write(path, number * A_TAR, _again(folder / f"lines-{number % DRAWN:05d}.tar"))
             reporter.advance()
+    return folder
+
+
+def linked(files: Sequence[Path], folder: Path) -> Path:
+    """A folder of links to these files, and nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in files:
+        (folder / path.name).symlink_to(path.resolve())
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,21 +17,20 @@ from seqocr.files import read_json, write_text
 def page(found: dict[str, Any]) -> str:
     """As Markdown."""
     about = found["environment"]
-    sections = [
+    head = [
         "# Reading and training at scale",
         f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
         "int8 graphs of the weights `strings`, a thread a worker. Where nodes die, memory is watched or an object "
         "store is read, the weights are `tiny`, which take less time. `python -m bench scale` writes this page; "
         "docs/scale.md says how to read it.",
-        _workers(found["workers"]),
-        _killed(found["killed"]),
-        _store(found["store"]),
-        _memory(found["memory"]),
-        _model(found),
-        _many(found),
-        _feeding(found["feeding"]),
     ]
-    return "\n\n".join(sections) + "\n"
+    sections = [section(found[name]) for name, section in _SECTIONS.items() if name in found]
+    return "\n\n".join([*head, *sections]) + "\n"
+
+
+def _middle(values: Sequence[float], places: int = 0) -> str:
+    """The median, and least to most."""
+    return f"{median(values):,.{places}f} ({min(values):,.{places}f} to {max(values):,.{places}f})"
 
 
 def _rate(run: dict[str, Any]) -> float:
@@ -45,15 +45,11 @@ def ratios(workers: list[dict[str, Any]]) -> list[float]:
 
 def _workers(workers: list[dict[str, Any]]) -> str:
     by = {count: [_rate(run) for run in workers if run["workers"] == count] for count in (1, 2)}
-    table = pd.DataFrame(
-        {"workers": count, "lines a second": f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"}
-        for count, rates in by.items()
-    )
+    table = pd.DataFrame({"workers": count, "lines a second": _middle(rates)} for count, rates in by.items())
     found = ratios(workers)
     return (
         f"## One worker and two\n\n{len(found)} rounds of {workers[0]['lines']:,} lines, in turn, with the "
-        f"start of the workers. Two workers read {median(found):.2f} times as much as one "
-        f"({min(found):.2f} to {max(found):.2f}).\n\n{markdown_table(table)}"
+        f"start of the workers. Two workers over one: {_middle(found, 2)}.\n\n{markdown_table(table)}"
     )
 
 
@@ -110,7 +106,6 @@ def _memory(memory: list[dict[str, Any]]) -> str:
 
 
 def _model(found: dict[str, Any]) -> str:
-    found = found["model"]
     cost, new = found["cost"], found["new"]
     off = new["predicted"] / new["seconds"] - 1
     return (
@@ -124,19 +119,19 @@ def _model(found: dict[str, Any]) -> str:
     )
 
 
-def _many(found: dict[str, Any]) -> str:
+def _many(runs: list[dict[str, Any]]) -> str:
     table = pd.DataFrame(
         {
             "a machine dies": run["often"],
-            "hours": f"{median(run['hours']):.2f} ({min(run['hours']):.2f} to {max(run['hours']):.2f})",
+            "hours": _middle(run["hours"], 2),
             "machines that died": f"{median(run['deaths']):,.0f}",
             "shards begun again": f"{median(run['again']):,.0f}",
         }
-        for run in found["many"]
+        for run in runs
     )
     return (
         "## 100 million lines on 100 cores\n\nSimulated with the cost above: 25 machines of 4 such cores, shards of "
-        f"10,000 lines, two minutes until a machine is back. Median and range of {len(found['many'][0]['hours'])} "
+        f"10,000 lines, two minutes until a machine is back. Median and range of {len(runs[0]['hours'])} "
         f"seeds.\n\n{markdown_table(table)}"
     )
 
@@ -156,37 +151,57 @@ def _feeding(fed: list[dict[str, Any]]) -> str:
     for what, workers in feeding.TURNS:
         row: dict[str, Any] = {"strings a second": _WHAT[what], "workers": workers if what != feeding.LEARNING else "–"}
         for training in trainings:
-            found = rates[training, what, workers]
-            row[f"`{training}`"] = f"{median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"
+            row[f"`{training}`"] = _middle(rates[training, what, workers])
         rows.append(row)
-    busy = " and ".join(
-        f"{_busy(rates, training, 1):.0%} of the time with one worker and {_busy(rates, training, 2):.0%} with two "
-        f"(`{training}`)"
-        for training in trainings
-    )
-    a_worker = " and ".join(
-        f"{median(rates[training, feeding.DRAWING, 1]):,.0f} (`{training}`)" for training in trainings
-    )
+    size = ", ".join(f"{config.batch_size} (`{training}`)" for training, (_, config) in feeding.TRAININGS.items())
     return (
         f"## Drawing batches beside learning\n\n{len(rates[trainings[0], feeding.BOTH, 0])} rounds, each way in turn: "
-        "median, and least to most. Three heads, 64 lines a step; `tiny` learns five digits on a grid, `strings` 1 to "
-        "10 digits at levels jitter and wild. Workers: processes that draw ahead; 0: the process that learns draws.\n\n"
-        f"{markdown_table(pd.DataFrame(rows))}\n\n"
-        "On these cores learning takes much longer than drawing, and workers take cores from it: they do not help. The "
-        "last three rows are of a device that takes none of these cores, and for a batch as long as the process that "
-        f"learns takes to draw it, with all cores. In turn, that halves the rate. Such a device is at work {busy}. The "
-        f"rest is drawing with one thread a worker, and handing batches over. A worker draws {a_worker} strings a "
-        "second: what a device learns in a second, over that, is how many workers it wants."
+        f"median, and least to most. Three heads; strings a step: {size}. `tiny` learns five digits on a grid, "
+        "`strings` 1 to 10 digits at levels jitter and wild. Workers: processes that draw ahead; 0: the process that "
+        f"learns draws.\n\n{markdown_table(pd.DataFrame(rows))}\n\n"
+        f"{markdown_table(_workers_worth(rates, trainings))}\n\n"
+        "The device takes none of these cores, and for a batch as long as the process that learns takes to draw it, "
+        "with all cores. What it waits for is drawing with one thread a worker, and the handing over of batches. What "
+        "a device learns in a second, over what one worker draws in a second, is how many workers it wants."
     )
 
 
-def _busy(rates: dict[tuple[str, str, int], list[float]], training: str, workers: int) -> float:
-    """The share of time that the device is at work, which could do as many batches as are drawn without workers."""
-    pairs = zip(rates[training, feeding.DEVICE, workers], rates[training, feeding.DRAWING, 0], strict=True)
-    return median(done / could for done, could in pairs)
+def _workers_worth(rates: dict[tuple[str, str, int], list[float]], trainings: Sequence[str]) -> pd.DataFrame:
+    """What workers change: of training, its rate over that without them; of the device, the share of time that it is
+    at work. Medians of ratios, round by round."""
+
+    def ratio(training: str, what: str, workers: int, base: str) -> float:
+        pairs = zip(rates[training, what, workers], rates[training, base, 0], strict=True)
+        return median(one / other for one, other in pairs)
+
+    return pd.DataFrame(
+        {
+            "workers": workers,
+            **{
+                f"training `{name}`, times": f"{ratio(name, feeding.BOTH, workers, feeding.BOTH):.2f}"
+                for name in trainings
+            },
+            **{
+                f"device of `{name}`, at work": f"{ratio(name, feeding.DEVICE, workers, feeding.DRAWING):.0%}"
+                for name in trainings
+            },
+        }
+        for workers in (0, 1, 2)
+    )
 
 
 def write(out: Path) -> Path:
     """Write scale.md from scale.json."""
     write_text(out / "scale.md", page(read_json(out / "scale.json")))
     return out / "scale.md"
+
+
+_SECTIONS: dict[str, Callable[[Any], str]] = {
+    "workers": _workers,
+    "killed": _killed,
+    "store": _store,
+    "memory": _memory,
+    "model": _model,
+    "many": _many,
+    "feeding": _feeding,
+}

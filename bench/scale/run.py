@@ -20,7 +20,7 @@ import psutil
 
 from bench.alone import alone, refuse_beside_ray
 from bench.scale import feeding, object_store, page
-from bench.scale.lines import A_TAR, made
+from bench.scale.lines import A_TAR, linked, made
 from bench.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.environment import describe
 from seqocr.errors import InputError
@@ -156,17 +156,9 @@ def _memory(source: Path, folder: Path, found: dict[str, Any]) -> list[dict[str,
 
 
 def _held(source: Path, folder: Path, lines: int) -> dict[str, Any]:
-    pattern = f"{source}/lines-*.tar"
-    if lines < A_TAR * len(list(source.iterdir())):
-        some = folder / f"first-{lines}"
-        some.mkdir(exist_ok=True)
-        for number in range(lines // A_TAR):
-            name = f"lines-{number:05d}.tar"
-            if not (some / name).exists():
-                (some / name).symlink_to(source / name)
-        pattern = f"{some}/*.tar"
+    first = linked(sorted(source.iterdir())[: lines // A_TAR], folder / f"first-{lines}")
     with _watched() as most:
-        done = read(pattern, folder / f"out-{lines}", _local(2), weights=QUICK)
+        done = read(f"{first}/*.tar", folder / f"out-{lines}", _local(2), weights=QUICK)
     _say(f"{lines:,} lines", done.seconds)
     return {"lines": done.lines, "seconds": done.seconds, **most}
 

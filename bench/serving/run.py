@@ -42,12 +42,14 @@ class Server:
         command: with {port}.
         path: that images are posted to.
         alive: that is asked until it answers.
+        quiet: whether what it says of every request is left out.
     """
 
     name: str
     command: list[str]
     path: str
     alive: str
+    quiet: bool = False
 
 
 _OURS = [sys.executable, "-m", "seqocr.cli", "serve", "--no-page", "--port", "{port}"]
@@ -77,12 +79,12 @@ def run(out: Path, minutes: float, seconds: float = 5.0) -> Path:
         folder = Path(name)
         save(made(), folder)
         rates = [_highest("library", None, folder, seconds)]
-        with _serving(OURS) as (port, _):
+        with serving(OURS) as (port, _):
             rates.append(_highest(OURS.name, _asked(OURS, port), folder, seconds))
         if find_spec("rapidocr_onnxruntime"):
-            with _serving(RAPIDOCR) as (port, _):
+            with serving(RAPIDOCR) as (port, _):
                 rates.append(_highest(RAPIDOCR.name, _asked(RAPIDOCR, port), folder, seconds, 4.0, 60.0, 4))
-        with _serving(OURS) as (port, process):
+        with serving(OURS) as (port, process):
             long = _long_run(port, process, folder, rates[1]["lines_a_second"], minutes)
     found = {"environment": describe(), "bound_ms": 1e3 * BOUND, "rates": rates, "long": long}
     write_json(out / "serving.json", found)
@@ -95,12 +97,21 @@ def _asked(server: Server, port: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _serving(server: Server) -> Iterator[tuple[int, psutil.Process]]:
+def serving(server: Server) -> Iterator[tuple[int, psutil.Process]]:
+    """Within the block, it runs and answers.
+
+    Yields:
+        its port, and its process.
+
+    Raises:
+        RuntimeError: it ends before it answers.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [part.format(port=port) for part in server.command]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    said = subprocess.DEVNULL if server.quiet else None
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process:
         try:
             for _ in range(600):
                 try:
