@@ -1,0 +1,1 @@
+"""What every experiment shares: the store, the timer, the runner."""

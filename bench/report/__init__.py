@@ -1,0 +1,1 @@
+"""From stored measurements to tables, plots and pages. Nothing here measures."""

@@ -1,0 +1,1 @@
+"""What is measured on: models with random weights, held-out lines, custom data."""

@@ -1,0 +1,1 @@
+"""Where digits and glyphs come from: data sets, pen strokes, folders."""

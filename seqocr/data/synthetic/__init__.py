@@ -1,0 +1,1 @@
+"""Synthetic lines: layouts, pens, paper, writer styles, damage, label distributions."""

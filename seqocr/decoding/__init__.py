@@ -1,0 +1,1 @@
+"""Decoding without torch: automata, constraints, search over lattices, calibration."""

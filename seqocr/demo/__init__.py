@@ -1,0 +1,1 @@
+"""The demo page: draw a number, watch heads race, review many lines."""

@@ -1,0 +1,1 @@
+"""From a directory of weights or graphs to predictions."""

@@ -1,0 +1,1 @@
+"""The decoding heads: one file each, and the registry that lists them."""

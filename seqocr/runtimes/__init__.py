@@ -1,1 +1,0 @@
-"""Other ways to run a trained recognizer than PyTorch's eager mode."""
