@@ -42,9 +42,9 @@ def run_bench(
 ) -> None:
     """Measure what is missing, then write the report. Killed, the same command goes on where it was. On Ray, only what
     is not timed is measured."""
-    from bench.engines import Engine
-    from bench.report import write_report
-    from bench.run import prepared, run
+    from bench.core.engines import Engine
+    from bench.core.runner import prepared, run
+    from bench.report.build import write_report
 
     chosen = Engine(engine, address)
     bench = prepared(preset, out, choose_device(device), weights, real, skip)
@@ -63,12 +63,12 @@ def report(
     readme: Annotated[Path | None, typer.Option(help="Also write the first screen into this README.")] = None,
 ) -> None:
     """Write the report again from the measurements of the run finished last. Measures nothing."""
-    from bench import repeat as repeated
-    from bench.experiments.dependence.shipped import write_study
-    from bench.ranks.run import write as write_ranks
-    from bench.report import everything, measured, write_readme, write_report
-    from bench.scale import page
-    from bench.store import Store
+    from bench.core import repeat as repeated
+    from bench.core.store import Store
+    from bench.experiments.distributed.measure import write as write_ranks
+    from bench.experiments.scale import sections as page
+    from bench.report.build import everything, measured, write_readme, write_report
+    from bench.study.shipped import write_study
 
     store = Store.latest(out)
     print(f"report: {write_report(store, out)}")
@@ -93,7 +93,7 @@ def repeat(
 ) -> None:
     """Run a preset again and again, and say for every claim of the first screen how often its verdict flipped and how
     far its number moved. What is not timed is measured once."""
-    from bench.repeat import repeat as run_again
+    from bench.core.repeat import repeat as run_again
 
     print(f"repeated: {run_again(preset, times, disturb, out)}")
 
@@ -110,8 +110,8 @@ def study(
 ) -> None:
     """When does autoregression pay? Train and read every law of labels under every damage. Killed, the same command
     goes on where it was."""
-    from bench.engines import Engine
-    from bench.experiments.dependence.study import run
+    from bench.core.engines import Engine
+    from bench.study.runner import run
 
     folder = runs or Path("runs") / f"study-{preset}"
     print(f"study: {run(preset, out, folder, Engine(engine, address))}")
@@ -127,7 +127,7 @@ def looks(
     seconds: Annotated[float, typer.Option(help="Of training.", min=1, max=3600)] = 120,
 ) -> None:
     """Can drawn lines be told from real ones? A small network learns to; a half is guessing."""
-    from bench.looks import compare
+    from bench.two_sample import compare
 
     found, page = compare(real, drawn.split(","), out, seconds=seconds)
     print(
@@ -142,8 +142,8 @@ def serving(
     minutes: Annotated[float, typer.Option(help="Of the long run.", min=0.1, max=600)] = 10,
 ) -> None:
     """What `seqocr serve` reads a second beside the library, and what a long run with bad requests does to it."""
-    from bench.alone import refuse_beside_ray
-    from bench.serving.run import run
+    from bench.core.exclusive import refuse_beside_ray
+    from bench.experiments.serving.measure import run
 
     refuse_beside_ray()
     print(f"page: {run(out, minutes)}")
@@ -156,7 +156,7 @@ def scale(
     work: Annotated[Path, typer.Option(help="Where drawn lines and what was read of them lie.")] = Path("runs/scale"),
 ) -> None:
     """What `seqocr read-many` does with one worker and two, with nodes that die, and with ten times as many lines."""
-    from bench.scale.run import run
+    from bench.experiments.scale.measure import run
 
     print(f"page: {run(out, lines, work)}")
 
@@ -167,7 +167,7 @@ def compare_ranks(
     work: Annotated[Path, typer.Option(help="Where recognizers lie.")] = Path("runs/ranks"),
 ) -> None:
     """The same training by 1, 2 and 4 processes, and with one that is killed: how far losses and weights differ."""
-    from bench.ranks.run import run
+    from bench.experiments.distributed.measure import run
 
     print(f"page: {run(out, work)}")
 
@@ -175,8 +175,8 @@ def compare_ranks(
 @app.command()
 def baseline() -> None:
     """Write the baseline of the regression checks anew, after an intended change of passes, FLOPs or speed."""
-    from bench.alone import refuse_beside_ray
-    from bench.gates import BASELINE, write_baseline
+    from bench.core.exclusive import refuse_beside_ray
+    from bench.regression import BASELINE, write_baseline
 
     refuse_beside_ray()
     write_baseline()

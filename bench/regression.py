@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import dependencies, runtimes, ways
-from bench.counting import costs
-from bench.subjects import LENGTHS as SHOWN
-from bench.subjects import SMALL_NATIVE, TASK_LENGTH, TINY, Subject, bind
-from bench.timer import clock
-from seqocr.checkpoints import load_recognizer
+from bench import backends as runtimes
+from bench.core import strategies
+from bench.core.timer import clock
+from bench.workloads.counting import costs
+from bench.workloads.timed_models import LENGTHS as SHOWN
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TINY, Subject, bind
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.shipped import SHIPPED
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import SHIPPED
 
-BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "baseline.json"
+BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "regression" / "baseline.json"
 LENGTHS = (1, 5, 20)
 # How far a ratio to the encoder may rise above the baseline's; tests/bench/README.md has the runs that justify it.
 TOLERANCE = 1.75
@@ -52,7 +53,7 @@ def counts() -> dict[str, Any]:
     bound = bind(TINY, LENGTHS, torch.device("cpu"))
     rows = [row for length in LENGTHS for row in costs(bound[length], memory=False)]
     # FLOPs of a library's own loop change with its version; its passes do not.
-    theirs = {name for name, way in ways.ways().items() if not way.own_flops}
+    theirs = {name for name, way in strategies.ways().items() if not way.own_flops}
     return {
         "passes": {f"{row['variant']}, n = {row['length']}": row["passes"] for row in rows},
         "flops": {f"{r['variant']}, n = {r['length']}": r["flops"] for r in rows if r["variant"] not in theirs},
@@ -69,9 +70,11 @@ def through_runtimes() -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         for runtime in RUNTIMES:
             heads = runtimes.prepare(runtime, recognizer, Path(folder)).heads
-            for name in ways.heads():
+            for name in strategies.heads():
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
-                if name not in ways.verified():  # theirs depend on what the draft misreads, which rounding changes
+                if (
+                    name not in strategies.verified()
+                ):  # theirs depend on what the draft misreads, which rounding changes
                     found["runtime_passes"][f"{runtime}, {name}"] = read.passes
                 differ = sum(a != b for a, b in zip(read.texts, expected.texts, strict=True))
                 found["disagreements"][f"{runtime}, {name}"] = differ
@@ -85,16 +88,16 @@ def timed_ratios(rounds: int = _ROUNDS) -> dict[str, dict[str, float]]:
     The latter is measured on `small`: on `tiny`, decoding takes so little that a thread that wakes late doubles it.
     """
     short, long = min(SHOWN), max(SHOWN)
-    flat = _timed(SMALL_NATIVE, (short, long), ways.one_pass(), rounds)
+    flat = _timed(SMALL_NATIVE, (short, long), strategies.one_pass(), rounds)
     return {
         "encoder": _over_encoder(rounds),
-        "flatness": {name: _median(flat[name, long][1] / flat[name, short][1]) for name in ways.one_pass()},
+        "flatness": {name: _median(flat[name, long][1] / flat[name, short][1]) for name in strategies.one_pass()},
     }
 
 
 def _over_encoder(rounds: int = _ROUNDS) -> dict[str, float]:
-    over = _timed(TINY, (TASK_LENGTH,), ways.heads(), rounds)
-    return {name: _median(over[name, TASK_LENGTH][1] / over[name, TASK_LENGTH][0]) for name in ways.heads()}
+    over = _timed(TINY, (TASK_LENGTH,), strategies.heads(), rounds)
+    return {name: _median(over[name, TASK_LENGTH][1] / over[name, TASK_LENGTH][0]) for name in strategies.heads()}
 
 
 def _median(ratios: np.ndarray) -> float:
@@ -116,11 +119,6 @@ def _timed(
     return {key: np.array(seconds)[-rounds:].T for key, seconds in found.items()}
 
 
-def code() -> dict[str, dict[str, str]]:
-    """The digests of each head's modules."""
-    return {name: dependencies.of_heads([name]) for name in ways.heads()}
-
-
 def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
     """The committed baseline.
 
@@ -137,19 +135,10 @@ def read_baseline(path: Path = BASELINE) -> dict[str, Any]:
 
 def write_baseline(path: Path = BASELINE) -> None:
     runs = [_over_encoder() for _ in range(_BASELINE_RUNS)]
-    exact = {"code": code(), **counts(), **through_runtimes()}
+    exact = {**counts(), **through_runtimes()}
     write_json(
-        path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in ways.heads()}}
+        path, {**exact, "ratios": {name: float(np.median([run[name] for run in runs])) for name in strategies.heads()}}
     )
-
-
-def outdated(baseline: dict[str, Any]) -> list[str]:
-    """One line for every head whose code is not what the baseline describes."""
-    return [
-        f"the baseline is of other code of `{name}` than there is: run `python -m bench baseline` and commit it"
-        for name, digests in code().items()
-        if baseline.get("code", {}).get(name) != digests
-    ]
 
 
 def changed_counts(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:

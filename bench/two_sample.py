@@ -16,13 +16,13 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from seqocr.data.folder import LineFolder
-from seqocr.data.hand import Hand
-from seqocr.data.levels import level
-from seqocr.data.pools import load_glyphs
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import load_digits
-from seqocr.data.written import Texts, WrittenLines
+from seqocr.data.sources.datasets import load_digits
+from seqocr.data.sources.glyphs import load_glyphs
+from seqocr.data.synthetic.layouts import level
+from seqocr.data.synthetic.lines import Texts, WrittenLines
+from seqocr.data.synthetic.writer_style import Hand
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 from seqocr.progress import progress
@@ -57,7 +57,7 @@ class Looks:
 
 
 def drawn_lines(names: Sequence[str], root: Path | None, length: tuple[int, int], count: int) -> list[Any]:
-    """Lines of levels (`wild`), or of sources of glyphs by one writer each (`seqocr.data.pools`), in turn."""
+    """Lines of levels (`wild`), or of sources of glyphs by one writer each (`seqocr.data.sources.glyphs`), in turn."""
     streams: list[Any] = []
     for i, name in enumerate(names):
         try:

@@ -8,7 +8,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> object:
     # Loaded on first use: it brings torch and transformers along, which takes seconds that `import seqocr` need not.
     if name == "load":
-        from seqocr.checkpoints import load
+        from seqocr.inference.load import load
 
         return load
     raise AttributeError(f"module 'seqocr' has no attribute {name!r}")

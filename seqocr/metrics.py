@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from seqocr.calibration import honest
-from seqocr.data.material import Lines
+from seqocr.data.mixture import Lines
+from seqocr.decoding.calibration import honest
 from seqocr.errors import InputError
+from seqocr.inference.reader import Reader
 from seqocr.progress import progress
-from seqocr.reader import Reader
 from seqocr.statistics import paired_difference, proportion
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented

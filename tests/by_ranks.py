@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import barred, small_recognizer
 from torch import nn
 
-from seqocr.data.believed import Beliefs
-from seqocr.data.material import Material
+from seqocr.data.mixture import Material
+from seqocr.data.soft_labels import Beliefs
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
-from seqocr.train import loop, ranks, spread
+from seqocr.train import distributed, loop, spread
 from seqocr.train.config import TrainConfig
+from seqocr.train.distill import learning_beliefs
 from seqocr.train.recipe import material_of
 from seqocr.train.sharing import Spread
-from seqocr.train.teaching import learning_beliefs
+from tests.conftest import barred, small_recognizer
 
 CONFIG = TrainConfig(
     length=(1, 3),
@@ -152,7 +152,7 @@ def _one(training: Training, out: Path, rank: int, world: int, port: int) -> Non
 
     spread.SpreadRun.learn = noted
     try:
-        with ranks.joined("cpu"):
+        with distributed.joined("cpu"):
             training.fit(out)
     except InputError as error:
         _beside(out, f"error-{rank}").write_text(f"{getattr(error, 'speaks', True)}: {error}")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.experiments.dependence.design import Size, Training
-from bench.store import Store
+from bench.core.store import Store
+from bench.study.design import Size, Training
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.train.state import is_finished

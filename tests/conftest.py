@@ -16,7 +16,7 @@ from PIL import Image
 
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import DIGITS, Digits
+from seqocr.data.sources.datasets import DIGITS, Digits
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import Recognizer
 
@@ -60,8 +60,8 @@ def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 @pytest.fixture(autouse=True)
 def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that other tests run meanwhile keeps no clock from starting."""
-    if "bench.alone" in sys.modules and request.module.__name__ != "test_alone":
-        monkeypatch.setattr("bench.alone.ray_nodes", list)
+    if "bench.core.exclusive" in sys.modules and request.module.__name__ != "test_alone":
+        monkeypatch.setattr("bench.core.exclusive.ray_nodes", list)
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +69,9 @@ def _no_committed_study(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The study that is committed is in the report of a made-up run no more than in its measurements."""
-    if "bench.report" in sys.modules and request.module.__name__ != "test_committed":
+    if "bench.report.build" in sys.modules and request.module.__name__ != "test_committed":
         nowhere = tmp_path_factory.getbasetemp() / "no-study"
-        monkeypatch.setattr("bench.experiments.dependence._COMMITTED", nowhere)
+        monkeypatch.setattr("bench.study._COMMITTED", nowhere)
 
 
 def coded(count: int, split: str = "train") -> Digits:

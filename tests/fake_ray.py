@@ -1,4 +1,4 @@
-"""As much of Ray as `bench.on_ray` uses, in this process: a task has run when it is submitted."""
+"""As much of Ray as `bench.core.ray_engine` uses, in this process: a task has run when it is submitted."""
 
 from __future__ import annotations
 
@@ -119,6 +119,6 @@ def forget() -> None:
     """What was imported with a Ray that is no longer there."""
     import bench
 
-    sys.modules.pop("bench.on_ray", None)
+    sys.modules.pop("bench.core.ray_engine", None)
     if hasattr(bench, "on_ray"):
-        del bench.on_ray
+        del bench.core.ray_engine

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench import ways
-from bench.store import Store
-from bench.subjects import LENGTHS, TINY
+from bench.core import strategies
+from bench.core.store import Store
+from bench.workloads.timed_models import LENGTHS, TINY
 
 ENCODE = 5e-3
 INTERCEPT = 1e-3
@@ -32,7 +32,7 @@ def timed_rows(rounds: int = 8, noise: float = 1e-5) -> pd.DataFrame:
                 slow = 10 if number == 0 or disturbed else 1
                 facts = {"round": number, "warmup": number == 0, "visit": str(length), "attempt": attempt}
                 facts |= {"counts": not disturbed, "others": 0.5 * disturbed, "stolen": 0.0, "disturbed": disturbed}
-                for way in ways.timed():
+                for way in strategies.timed():
                     decode = INTERCEPT + SLOPES.get(way, 0.0) * length
                     for phase, seconds in (("encode", ENCODE), ("decode", decode), ("confidence", CONFIDENCE)):
                         seconds = slow * seconds * (1 + float(draw.normal(0, noise / INTERCEPT)))
@@ -45,7 +45,7 @@ def predictions(strings: int = 40) -> pd.DataFrame:
     """Every way reads alike, but for one string that `ctc` shortens."""
     rows = []
     for index in range(strings):
-        for way in ways.read():
+        for way in strategies.read():
             text = f"{index:05}"
             rows.append((index, way, text, "0000" if way == "ctc" and index == 3 else text, 0.9))
     return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
@@ -60,7 +60,7 @@ def finished_run(folder: Path) -> Store:
     cost = {"parameters": 1000, "flops": 2000, "bytes": 4000, "peak_bytes": 3000}
     counted = [
         {"subject": TINY.name, "variant": name, "length": n, "passes": _passes(name, n), **cost}
-        for name in ("encoder", *ways.timed())
+        for name in ("encoder", *strategies.timed())
         for n in (1, 5, 50)
     ]
     tables = {
@@ -79,5 +79,5 @@ def finished_run(folder: Path) -> Store:
 
 
 def _passes(name: str, length: int) -> int:
-    found = ways.ways()
+    found = strategies.ways()
     return 0 if name == "encoder" else 1 if found[name].one_pass or found[name].drafted else length + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from seqocr.shipped import weights_path
+from seqocr.inference.shipped import weights_path
 
 TRAINING = Path(__file__).parent.parent / "docs" / "training.md"
 RUNS = ["tiny-1", "tiny", *(f"strings-{i}" for i in (1, 2, 3, 4, 5, 6, 8)), "strings"]

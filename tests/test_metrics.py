@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import coded, lively, small_recognizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqocr import evaluation
+from seqocr import metrics
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.evaluation import NOTHING
+from seqocr.metrics import NOTHING
 from seqocr.statistics import proportion
+from tests.conftest import coded, lively, small_recognizer
 
 
 def table(**heads: list[tuple[str, str, float]]) -> pd.DataFrame:
@@ -29,7 +29,7 @@ PREDICTIONS = table(
 
 
 def test_summary() -> None:
-    ar, ctc = evaluation.summary(PREDICTIONS).to_dict("records")
+    ar, ctc = metrics.summary(PREDICTIONS).to_dict("records")
     assert [ar["head"], ctc["head"]] == ["ar", "ctc"]
     assert [ar["strings"], ctc["strings"]] == [4, 4]
     assert [ar["exact"], ctc["exact"]] == [0.5, 0.25]
@@ -40,7 +40,7 @@ def test_summary() -> None:
 
 
 def test_positions() -> None:
-    found = evaluation.positions(PREDICTIONS)
+    found = metrics.positions(PREDICTIONS)
     assert list(found[["head", "position", "digits", "right"]].itertuples(index=False, name=None)) == [
         ("ar", 1, 4, 3),
         ("ar", 2, 3, 2),
@@ -55,13 +55,13 @@ def test_positions() -> None:
 
 def test_nothing_read_at_all() -> None:
     predictions = table(ar=[("12", "", 0.5), ("3", "", 0.5)])
-    row = evaluation.summary(predictions).iloc[0]
+    row = metrics.summary(predictions).iloc[0]
     assert (row["exact"], row["digit_accuracy"], row["cer"]) == (0, 0, 1)
-    assert evaluation.confusion(predictions, "0123456789")["read"].tolist() == [NOTHING] * 3
+    assert metrics.confusion(predictions, "0123456789")["read"].tolist() == [NOTHING] * 3
 
 
 def test_confusion() -> None:
-    found = evaluation.confusion(PREDICTIONS, "0123456789")
+    found = metrics.confusion(PREDICTIONS, "0123456789")
     ar = {(a, b): n for head, a, b, n in found.itertuples(index=False, name=None) if head == "ar"}
     ctc = {(a, b): n for head, a, b, n in found.itertuples(index=False, name=None) if head == "ctc"}
     same = {(c, c): 1 for c in "12345"}
@@ -74,12 +74,12 @@ def test_confusion() -> None:
 
 @given(st.lists(st.tuples(st.text("012", min_size=1, max_size=6), st.text("012", max_size=6)), min_size=1, max_size=5))
 def test_confusion_accounts_for_every_symbol_of_both_sides(pairs: list[tuple[str, str]]) -> None:
-    found = evaluation.confusion(table(ctc=[(a, b, 0.5) for a, b in pairs]), "012")
+    found = metrics.confusion(table(ctc=[(a, b, 0.5) for a, b in pairs]), "012")
     for symbol in "012":
         assert found.loc[found["truth"] == symbol, "count"].sum() == sum(a.count(symbol) for a, _ in pairs)
         assert found.loc[found["read"] == symbol, "count"].sum() == sum(b.count(symbol) for _, b in pairs)
     wrong = found.loc[found["truth"] != found["read"], "count"].sum()
-    row = evaluation.summary(table(ctc=[(a, b, 0.5) for a, b in pairs])).iloc[0]
+    row = metrics.summary(table(ctc=[(a, b, 0.5) for a, b in pairs])).iloc[0]
     assert wrong / sum(len(a) for a, _ in pairs) == pytest.approx(row["cer"])
 
 
@@ -87,18 +87,18 @@ def test_expected_calibration_error() -> None:
     # Two bins of 15: [0.4667, 0.5333) holds two of 0.5, one right: no gap. [0.9333, 1] holds 0.95 and 1.0, one right:
     # a gap of 0.975 - 0.5, weighing a half.
     confidences, right = np.array([0.5, 0.5, 0.95, 1.0]), np.array([True, False, True, False])
-    assert evaluation.expected_calibration_error(confidences, right) == pytest.approx(0.475 / 2)
-    assert evaluation.expected_calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0
-    assert evaluation.expected_calibration_error(np.ones(3), np.zeros(3, dtype=bool)) == 1
-    assert evaluation.expected_calibration_error(np.zeros(3), np.zeros(3, dtype=bool)) == 0
-    assert evaluation.summary(PREDICTIONS)["ece"][0] == pytest.approx((0.1 + 0.2 + 0.6 + 0.5) / 4)
+    assert metrics.expected_calibration_error(confidences, right) == pytest.approx(0.475 / 2)
+    assert metrics.expected_calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0
+    assert metrics.expected_calibration_error(np.ones(3), np.zeros(3, dtype=bool)) == 1
+    assert metrics.expected_calibration_error(np.zeros(3), np.zeros(3, dtype=bool)) == 0
+    assert metrics.summary(PREDICTIONS)["ece"][0] == pytest.approx((0.1 + 0.2 + 0.6 + 0.5) / 4)
 
 
 def test_comparisons_use_mcnemars_exact_test() -> None:
     """Of 20 strings 9 are read right by `a` alone, 1 by `b` alone: p = 2 (1 + 10) / 2^10."""
     a = [("1", "1" if i < 14 else "2", 0.5) for i in range(20)]
     b = [("1", "1" if 9 <= i < 15 else "2", 0.5) for i in range(20)]
-    (row,) = evaluation.comparisons(table(a=a, b=b)).to_dict("records")
+    (row,) = metrics.comparisons(table(a=a, b=b)).to_dict("records")
     assert (row["head"], row["other"]) == ("a", "b")
     assert (row["only_head_right"], row["only_other_right"]) == (9, 1)
     assert row["p_value"] == pytest.approx(22 / 1024)
@@ -108,18 +108,18 @@ def test_comparisons_use_mcnemars_exact_test() -> None:
 
 def test_comparisons_of_every_pair_and_of_equals() -> None:
     same = [("1", "1", 0.5), ("2", "3", 0.5)]
-    found = evaluation.comparisons(table(a=same, b=same, c=same))
+    found = metrics.comparisons(table(a=same, b=same, c=same))
     assert list(found[["head", "other"]].itertuples(index=False, name=None)) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert found["p_value"].tolist() == [1.0] * 3
     assert (found["difference"] == 0).all()
     assert ((found["low"] < 0) & (found["high"] > 0)).all()  # two strings cannot show that there is no difference
-    assert len(evaluation.comparisons(table(a=same))) == 0
+    assert len(metrics.comparisons(table(a=same))) == 0
 
 
 def test_strings_are_paired_by_index_not_by_row() -> None:
     predictions = table(a=[("1", "1", 0.5), ("2", "9", 0.5)], b=[("1", "1", 0.5), ("2", "9", 0.5)])
     shuffled = predictions.iloc[[0, 3, 1, 2]]
-    (row,) = evaluation.comparisons(shuffled).to_dict("records")
+    (row,) = metrics.comparisons(shuffled).to_dict("records")
     assert (row["only_head_right"], row["only_other_right"]) == (0, 0)
 
 
@@ -127,7 +127,7 @@ def test_predictions_are_a_row_a_string_and_head() -> None:
     recognizer = small_recognizer()
     lively(recognizer)
     strings = SequenceMNIST(coded(260, "test"), (1, 3))
-    found = evaluation.predict(recognizer, strings)
+    found = metrics.predict(recognizer, strings)
     assert list(found.columns) == ["index", "head", "text", "prediction", "confidence", "passes"]
     assert len(strings) > 100  # more than one batch
     assert len(found) == 3 * len(strings)
@@ -144,7 +144,7 @@ def test_predictions_are_a_row_a_string_and_head() -> None:
 
 def test_predictions_of_chosen_variants() -> None:
     strings = SequenceMNIST(coded(30, "test"), 3)
-    found = evaluation.predict(small_recognizer(), strings, ["ctc-beam", "ar-nocache"])
+    found = metrics.predict(small_recognizer(), strings, ["ctc-beam", "ar-nocache"])
     assert found["head"].unique().tolist() == ["ctc-beam", "ar-nocache"]
     with pytest.raises(InputError, match="no head 'lstm' in this recognizer: it has ar-generate,"):
-        evaluation.predict(small_recognizer(), strings, ["ctc", "lstm"])
+        metrics.predict(small_recognizer(), strings, ["ctc", "lstm"])

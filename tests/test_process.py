@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import small_recognizer
 from PIL import Image
 
-from seqocr.checkpoints import save
+from seqocr.inference.load import save
+from tests.conftest import small_recognizer
 
 
 def test_help_needs_nothing_heavy() -> None:

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.runtime import Prepared, Runtime
+from bench.backends.base import Prepared, Runtime
 from seqocr.models.recognizer import Recognizer
 
 EAGER = "eager"  # the one that others are compared with
@@ -15,7 +15,11 @@ EAGER = "eager"  # the one that others are compared with
 
 def runtimes() -> dict[str, Runtime]:
     """All by name, in the order of tables: eager mode first."""
-    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    modules = [
+        importlib.import_module(f"{__name__}.{found.name}")
+        for found in pkgutil.iter_modules(__path__)
+        if found.name != "base"
+    ]
     ordered = sorted((module.RUNTIME for module in modules), key=lambda runtime: runtime.order)
     return {runtime.name: runtime for runtime in ordered}
 

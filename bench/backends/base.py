@@ -1,6 +1,6 @@
 """What a runtime is: something that runs the same weights, from pixels to text.
 
-One module of `bench.runtimes` is one runtime. Nothing else knows one by name, but for eager mode, which the others are
+One module of `bench.backends` is one runtime. Nothing else knows one by name, but for eager mode, which the others are
 compared with.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from bench import ways
-from seqocr.models.base import Variant
+from bench.core import strategies
+from seqocr.models.heads.base import Variant
 from seqocr.models.recognizer import Recognizer
 
 
@@ -34,7 +34,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Name an instance RUNTIME in a module of `bench.runtimes`.
+    """Name an instance RUNTIME in a module of `bench.backends`.
 
     Attributes:
         name: as in tables.
@@ -44,7 +44,6 @@ class Runtime:
         packages: that it needs beyond torch.
         unable: why else it cannot be had on this machine; empty if it can.
         slow_to_load: loading takes longer than all that is timed, if the decoder has many layers: it is then left out.
-        code: modules that it runs, besides models.
     """
 
     name: str
@@ -53,7 +52,6 @@ class Runtime:
     packages: tuple[str, ...] = ()
     unable: Callable[[], str] = lambda: ""
     slow_to_load: bool = False
-    code: tuple[str, ...] = ()
 
     def missing(self) -> str:
         """Why it cannot be had here; empty if it can."""
@@ -63,4 +61,4 @@ class Runtime:
 
 def exportable(recognizer: Recognizer) -> Recognizer:
     """The recognizer with those of its heads that say which graphs they are."""
-    return recognizer.with_heads([name for name in recognizer.heads if name in ways.exportable()]).eval()
+    return recognizer.with_heads([name for name in recognizer.heads if name in strategies.exportable()]).eval()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from bench.runtime import Prepared, Runtime, exportable
+from bench.backends.base import Prepared, Runtime, exportable
+from seqocr.inference.compiled import compiled_variants
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.compiled import compiled_variants
 
 
 def prepare(recognizer: Recognizer, folder: Path) -> Prepared:
@@ -27,5 +27,4 @@ RUNTIME = Runtime(
     order=2,
     unable=unable,
     slow_to_load=True,  # a layer is compiled for every kind of batch and cache
-    code=(__name__, "seqocr.runtimes.compiled", "seqocr.runtimes.export", "seqocr.runtimes.graph"),
 )

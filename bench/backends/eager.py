@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from bench.runtime import Prepared, Runtime
-from seqocr.models.base import Decoded, Variant
+from bench.backends.base import Prepared, Runtime
+from seqocr.models.heads.base import Decoded, Variant
 from seqocr.models.recognizer import Recognizer
 
 
@@ -28,4 +28,4 @@ def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Pre
     return Prepared(encode, {name: partial(whole, decode) for name, decode in recognizer.variants().items()})
 
 
-RUNTIME = Runtime("eager", prepare, order=0, code=(__name__,))
+RUNTIME = Runtime("eager", prepare, order=0)

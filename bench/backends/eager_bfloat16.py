@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench.runtime import Runtime
-from bench.runtimes import eager
+from bench.backends import eager
+from bench.backends.base import Runtime
 from seqocr import environment
 
 
@@ -13,6 +13,4 @@ def unable() -> str:
     return "" if environment.multiplies_bfloat16() else "the processor has no instructions for bfloat16"
 
 
-RUNTIME = Runtime(
-    "eager-bfloat16", partial(eager.prepare, bfloat16=True), order=1, unable=unable, code=(__name__, eager.__name__)
-)
+RUNTIME = Runtime("eager-bfloat16", partial(eager.prepare, bfloat16=True), order=1, unable=unable)

@@ -8,19 +8,18 @@ from typing import Any
 
 import torch
 
-from bench.runtime import Prepared, Runtime, exportable
+from bench.backends.base import Prepared, Runtime, exportable
+from seqocr.inference.export import export, quantise_exported, write_graph
+from seqocr.inference.exported import ExportedRecognizer, SharedOut, load_session, shares_out
+from seqocr.models.graph import OfPixels
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.export import export, quantise_exported, write_graph
-from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session, shares_out
-from seqocr.runtimes.graph import OfPixels
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of whatever reads exported graphs
-CODE = (__name__, "seqocr.runtimes.export", "seqocr.runtimes.exported", "seqocr.runtimes.graph")
 
 
 def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> Prepared:
     """Args:
-    engine: that runs the graphs, of `seqocr.runtimes.exported.ENGINES`.
+    engine: that runs the graphs, of `seqocr.inference.exported.ENGINES`.
     int8: weights of matrix products as 8-bit integers.
     """
     graphs = folder / "float32"
@@ -43,4 +42,4 @@ def _encoder(graphs: Path, engine: str, threads: int) -> Callable[[torch.Tensor]
     return lambda pixel_values: session({"pixel_values": session.value(pixel_values.numpy())})
 
 
-RUNTIME = Runtime("onnxruntime", prepare, order=3, packages=PACKAGES, code=CODE)
+RUNTIME = Runtime("onnxruntime", prepare, order=3, packages=PACKAGES)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench.runtime import Runtime
-from bench.runtimes import onnxruntime
+from bench.backends import onnxruntime
+from bench.backends.base import Runtime
 
 RUNTIME = Runtime(
     "onnxruntime-int8",
     partial(onnxruntime.prepare, int8=True),
     order=4,
     packages=onnxruntime.PACKAGES,
-    code=(__name__, *onnxruntime.CODE),
 )

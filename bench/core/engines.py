@@ -58,9 +58,9 @@ class Engine:
         """
         if self.name == "local":
             return _processes()
-        from bench import on_ray  # it takes Ray
+        from bench.core import ray_engine  # it takes Ray
 
-        return on_ray.workers(self.address, folder, files)
+        return ray_engine.workers(self.address, folder, files)
 
 
 LOCAL = Engine()

@@ -1,7 +1,7 @@
 """What an experiment is: its configuration, how it is measured, its statistics, tables, plots and part of the report.
 
-One module of `bench.experiments` is one experiment. The loop (`bench.run`), the store, the timer and the page know no
-experiment by name, but for the first screen, which says what several of them found.
+One module of `bench.experiments` is one experiment. The runner, the store, the timer and the page know
+no experiment by name, but for the first screen, which says what several of them found.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench import dependencies
-from bench.store import Store
+from bench.core import fingerprint
+from bench.core.store import Store
 from seqocr.data.folder import LineFolder
-from seqocr.models.heads import HEADS, PAIRS
+from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.models.heads.registry import HEADS, PAIRS
 from seqocr.progress import Reporter
-from seqocr.shipped import READER, SHIPPED
 from seqocr.statistics import Value
 
 PRESETS = ("smoke", "default", "full")
@@ -42,7 +42,6 @@ class Part:
         heads: that it runs, and pairs of them.
         weights: folders of the recognizers that it runs; none where weights are random.
         timed: nothing else may run while it is measured; None: as its experiment says.
-        code: modules that measuring it runs, besides its experiment's.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Part:
     heads: tuple[str, ...] = field(default_factory=lambda: (*HEADS, *PAIRS))
     weights: tuple[Path, ...] = ()
     timed: bool | None = None
-    code: tuple[str, ...] = ()
 
 
 @dataclass
@@ -114,14 +112,12 @@ class Experiment:
         name: short, for files.
         page: that has its sections, `REPORT` or `DEPLOYMENT`; order: its place there.
         timed: nothing else may run while it is measured; a part may say otherwise.
-        code: modules that measuring runs, besides the heads' and what it reaches in its own.
     """
 
     name: ClassVar[str]
     page: ClassVar[str] = REPORT
     order: ClassVar[int] = 100
     timed: ClassVar[bool] = True
-    code: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         """What a preset measures; nothing if it leaves this out."""
@@ -158,13 +154,10 @@ class Experiment:
 
     def depends(self, part: Part) -> dict[str, Any]:
         """What a part depends on, as JSON."""
-        code = dependencies.of_measuring(self) | dependencies.of_heads(part.heads)
-        for module in (*self.code, *part.code):
-            code |= dependencies.of_module(module)
-        weights: dict[str, Any] = {folder.name: dependencies.of_weights(folder) for folder in part.weights}
-        weights |= {f"{f.name}, calibration": dependencies.of_calibration(f) for f in part.weights}
+        weights: dict[str, Any] = {folder.name: fingerprint.of_weights(folder) for folder in part.weights}
+        weights |= {f"{f.name}, calibration": fingerprint.of_calibration(f) for f in part.weights}
         settings = json.loads(json.dumps(dataclasses.asdict(part.settings), default=str))
-        return {"settings": settings, "code": dict(sorted(code.items())), "weights": weights}
+        return {"settings": settings, "weights": weights}
 
 
 def stored(store: Store, experiment: str) -> list[str]:

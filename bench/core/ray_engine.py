@@ -26,10 +26,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import bench
 import seqocr
-from seqocr.data.sources import data_root, load_digits_or_validation
+from seqocr.batch.ray_cluster import connected, last_line
+from seqocr.data.sources.datasets import data_root, load_digits_or_validation
 from seqocr.errors import InputError
 from seqocr.files import writable
-from seqocr.many.cluster import connected, last_line
 
 _RETRIES = 5  # of a cell whose worker died. One that kills its worker each time is the cause itself
 _CHECKED = 180.0  # seconds that a machine has to start a process, load torch and look at its files

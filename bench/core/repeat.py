@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.experiment import PRESETS, Bench
+from bench.core.experiment import PRESETS, Bench
+from bench.core.runner import prepared, run
+from bench.core.store import Store
 from bench.experiments import experiments
-from bench.formatting import listed
-from bench.run import prepared, run
-from bench.store import Store
+from bench.report.formatting import listed
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 from seqocr.progress import progress
@@ -35,7 +35,7 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     A run that is finished is not made again, so what was killed goes on. What is not timed gives the same every time:
     later runs take it from the first.
     """
-    from bench.report import everything  # which shows what is written here
+    from bench.report.build import everything  # which shows what is written here
 
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")

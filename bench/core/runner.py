@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from bench.alone import alone, refuse_beside_ray
-from bench.engines import LOCAL, Engine
-from bench.experiment import PRESETS, Bench, Experiment, Part
+from bench.core.engines import LOCAL, Engine
+from bench.core.exclusive import alone, refuse_beside_ray
+from bench.core.experiment import PRESETS, Bench, Experiment, Part
+from bench.core.store import Store, now
 from bench.experiments import experiments
-from bench.store import Store, now
-from seqocr.checkpoints import load_recognizer
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import READER, SHIPPED
 from seqocr.progress import Reporter, progress
-from seqocr.shipped import READER, SHIPPED
 
 
 def prepared(

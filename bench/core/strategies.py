@@ -1,11 +1,11 @@
-"""The ways to decode that the bench compares, as heads and pairs of them declare (`seqocr.models.base.Way`)."""
+"""The ways to decode that the bench compares, as heads and pairs of them declare (`seqocr.models.heads.base.Way`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from seqocr.models.base import Head, Way
-from seqocr.models.heads import HEADS, PAIRS
+from seqocr.models.heads.base import Head, Way
+from seqocr.models.heads.registry import HEADS, PAIRS
 
 
 def _declaring() -> dict[str, Any]:
@@ -67,8 +67,3 @@ def heads_of(way: str) -> tuple[str, ...]:
     """The head that a way decodes, or those that a pair may be made of."""
     name = next(name for name, each in _declaring().items() if way in {known.name for known in each.ways})
     return tuple(HEADS) if name in PAIRS else (name,)
-
-
-def code_of(way: str) -> tuple[str, ...]:
-    """The head, or pair and heads, whose code a way runs."""
-    return (way, *HEADS) if way in PAIRS else heads_of(way)

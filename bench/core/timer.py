@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 import torch
 
-from bench.store import Store
+from bench.core.store import Store
 from seqocr.progress import Reporter
 
 # A visit is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...

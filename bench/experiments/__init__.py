@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from bench.experiment import Experiment
+from bench.core.experiment import Experiment
 
 
 def experiments() -> list[Experiment]:
     """All, in the order of the report's sections."""
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    return sorted((module.EXPERIMENT for module in modules), key=lambda experiment: experiment.order)
+    return sorted((m.EXPERIMENT for m in modules if hasattr(m, "EXPERIMENT")), key=lambda experiment: experiment.order)

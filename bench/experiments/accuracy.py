@@ -13,17 +13,18 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench import plots, ways
-from bench.experiment import Bench, Claim, Experiment, Part, Section
-from bench.formatting import listed, percent, points, share
-from bench.palette import look
-from bench.store import Store
-from bench.strings import CODE, held_out_digits, read_strings, task_strings
-from bench.subjects import TASK_LENGTH
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
+from bench.core import strategies
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section
+from bench.core.store import Store
+from bench.report import plots
+from bench.report.formatting import listed, percent, points, share
+from bench.report.palette import look
+from bench.workloads.held_out import held_out_digits, read_strings, task_strings
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr import metrics
 from seqocr.files import replacing
-from seqocr.models.heads import HEADS
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.registry import HEADS
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference
 
@@ -76,7 +77,6 @@ class Accuracy(Experiment):
     name = "accuracy"
     order = 20
     timed = False
-    code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = PRESETS[preset]
@@ -89,7 +89,7 @@ class Accuracy(Experiment):
         strings = task_strings(part.settings.strings, source)
         starts = range(0, len(strings), _AT_ONCE)
         pieces: list[Any] = [(strings, range(i, min(i + _AT_ONCE, len(strings))), {}) for i in starts]
-        predictions = read_strings(part, bench, reporter, pieces, ways.read())
+        predictions = read_strings(part, bench, reporter, pieces, strategies.read())
         chosen = _samples(predictions)
         lines, _ = strings.batch(chosen)
         with replacing(bench.store.file(part.name, ".samples.png")) as temporary:
@@ -104,9 +104,9 @@ class Accuracy(Experiment):
         if about is None:
             return None
         predictions = store.read(self.name)
-        summary = evaluation.summary(predictions)
+        summary = metrics.summary(predictions)
         exact = summary.set_index("head")["exact"]
-        best = max((head for head in ways.one_pass() if head in exact), key=lambda head: exact[head])
+        best = max((head for head in strategies.one_pass() if head in exact), key=lambda head: exact[head])
         right = (
             (predictions["prediction"] == predictions["text"]).to_frame("right").join(predictions[["index", "head"]])
         )
@@ -115,9 +115,9 @@ class Accuracy(Experiment):
             about,
             predictions,
             summary,
-            evaluation.comparisons(predictions),
-            evaluation.positions(predictions),
-            evaluation.confusion(predictions, about["charset"]),
+            metrics.comparisons(predictions),
+            metrics.positions(predictions),
+            metrics.confusion(predictions, about["charset"]),
             np.array(Image.open(store.file(self.name, ".samples.png"))),
             about["samples"],
             best,
@@ -192,7 +192,7 @@ def _confusions(table: pd.DataFrame) -> str:
 
 def accuracy_plot(results: Results) -> Figure:
     """Exact match of each way to decode with its Wilson interval; accuracy by position beside it."""
-    names = [name for name in ways.read() if name in set(results.summary["head"])]
+    names = [name for name in strategies.read() if name in set(results.summary["head"])]
     figure, (left, right) = plots.panels(2, 4.8, 3.2)
     for y, name in enumerate(names[::-1]):
         if (exact := results.exact(name)) is not None:
@@ -202,7 +202,7 @@ def accuracy_plot(results: Results) -> Figure:
     left.set_xlabel(f"whole-string exact match, % ({results.about['strings']:,} strings)")
     left.set_title("Exact match (Wilson 95 % CI)", fontsize=10)
     # Other ways to decode a head read alike here: the heads are enough, side by side so that bars do not cover.
-    own = [name for name in names if name in ways.heads()]
+    own = [name for name in names if name in strategies.heads()]
     for i, name in enumerate(own):
         part = results.positions[results.positions["head"] == name]
         x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
@@ -225,7 +225,7 @@ def _chosen(results: Results, mistakes: bool) -> list[int]:
     if not mistakes:
         return first
     read = results.predictions
-    wrong = set(read[(read["prediction"] != read["text"]) & read["head"].isin(ways.heads())]["index"])
+    wrong = set(read[(read["prediction"] != read["text"]) & read["head"].isin(strategies.heads())]["index"])
     return [i for i in results.shown if i not in first] + [i for i in first if i in wrong]
 
 
@@ -234,7 +234,7 @@ def strings_plot(results: Results, chosen: list[int]) -> Figure:
     sheet, places = results.samples, {index: place for place, index in enumerate(results.shown)}
     wide = results.predictions.pivot(index="index", columns="head", values="prediction")
     truth = results.predictions.drop_duplicates("index").set_index("index")["text"]
-    heads = [name for name in ways.heads() if name in wide.columns]
+    heads = [name for name in strategies.heads() if name in wide.columns]
     cell = sheet.shape[0] // len(places)
     figure = Figure(figsize=(7.2, 0.42 * len(chosen) + 0.75), layout="constrained")
     axis = figure.add_subplot()

@@ -14,25 +14,26 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import plots, readings
-from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.experiments.real import EXPERIMENT as REAL
-from bench.formatting import share
-from bench.palette import look
-from bench.real_lines import HELD_OUT, digest
-from bench.store import Store
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
+from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.experiments.real_lines import EXPERIMENT as REAL
+from bench.report import plots
+from bench.report.formatting import share
+from bench.report.palette import look
+from bench.workloads import accuracy_tables
+from bench.workloads.custom_data import HELD_OUT, digest
+from seqocr import metrics
 from seqocr.data.folder import LineFolder
-from seqocr.data.sources import DIGITS
-from seqocr.models.heads import HEADS
+from seqocr.data.sources.datasets import DIGITS
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 from seqocr.train.config import VALIDATION_SHARE, TrainConfig
 from seqocr.train.recipe import digits_of, fine_tune, fine_tuning
+from seqocr.train.self_training import FEWEST, drawn_lines, self_train
 from seqocr.train.state import is_finished
-from seqocr.train.unlabelled import FEWEST, drawn_lines, self_train
 
 _NO_TEXTS = 0  # labelled lines, where all are learned from without their texts
 # Lines learned from, and steps: fewer lines are learned by heart sooner.
@@ -68,17 +69,13 @@ class Results:
         return [head for head in HEADS if head in set(self.read["head"])]
 
     def exact(self, learned: int, head: str) -> Value:
-        return readings.exact(self.read[(self.read["learned"] == learned) & (self.read["head"] == head)])
+        return accuracy_tables.exact(self.read[(self.read["learned"] == learned) & (self.read["head"] == head)])
 
 
 class Adapting(Experiment):
     name = "adapting"
     order = 42
     timed = False
-    code = (
-        *(*REAL.code, "seqocr.train.unlabelled", "seqocr.data.written", "seqocr.data.levels.jitter"),
-        *("seqocr.reading", "bench.real_lines"),
-    )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if bench.real is None:
@@ -110,7 +107,7 @@ class Adapting(Experiment):
                 config, share = replace(settings.training, steps=steps), max(VALIDATION_SHARE, 6 / count)
                 few = learned.first(count, "adapting")
                 tuned = fine_tune(recognizer, few, kept, config=config, validation_share=share)
-            read = evaluation.predict(tuned.to(bench.device), held_out, quiet=True)
+            read = metrics.predict(tuned.to(bench.device), held_out, quiet=True)
             tables.append(read.assign(learned=count))
             store.write(part.name, pd.concat(tables, ignore_index=True))
             reporter.advance(part.name)
@@ -122,7 +119,7 @@ class Adapting(Experiment):
         return Results(store.facts(self.name)["about"], store.read(self.name))
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        return {"adapting": readings.summary(results.read, ["learned", "head"])}
+        return {"adapting": accuracy_tables.summary(results.read, ["learned", "head"])}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Any]:
         return {"adapting": partial(_drawn, results, everything.get(REAL.name))}

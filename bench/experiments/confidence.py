@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
-from bench.experiments import levels, real
-from bench.formatting import percent, share
-from bench.readings import exact
-from bench.store import Store
-from seqocr import evaluation
+from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
+from bench.core.store import Store
+from bench.experiments import difficulty as levels
+from bench.experiments import real_lines as real
+from bench.report.formatting import percent, share
+from bench.workloads.accuracy_tables import exact
+from seqocr import metrics
 from seqocr.statistics import Value
 
 SURE = 0.9  # confidence from which a text is kept, where some are left to people
@@ -83,7 +84,7 @@ def trust(read: pd.DataFrame) -> pd.DataFrame:
         sure = confidences >= SURE
         row = {"lines": lines, "head": head, "strings": len(table), "exact": right.mean(), "sure": sure.mean()}
         row |= exact(table[sure]).columns("sure_exact")
-        rows.append(row | {"ece": evaluation.expected_calibration_error(confidences, np.asarray(right))})
+        rows.append(row | {"ece": metrics.expected_calibration_error(confidences, np.asarray(right))})
     return pd.DataFrame(rows)
 
 

@@ -12,19 +12,19 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.formatting import points, ratio, share, time
-from bench.store import Store
-from bench.strings import HAND, held_out_digits, rested
-from bench.timer import ByRound, Rounds, clock, counted
-from seqocr.answers import WIDTH, Answer, Asked, answers
-from seqocr.checkpoints import load_recognizer
-from seqocr.constraints import Automaton
-from seqocr.data.hand import Hand
-from seqocr.data.labels import Luhn
-from seqocr.data.written import Glyphs, Texts, WrittenLines
-from seqocr.forms import form_of
-from seqocr.models.heads import HEADS
+from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, clock, counted
+from bench.report.formatting import points, ratio, share, time
+from bench.workloads.held_out import held_out_digits, rested
+from seqocr.data.synthetic.label_distributions import Luhn
+from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
+from seqocr.data.synthetic.writer_style import Hand
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.constraints import form_of
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.predict import WIDTH, Answer, Asked, answers
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, location, paired_difference, proportion
@@ -89,7 +89,7 @@ class Results:
 
 
 class Codes(Texts):
-    """Numbers that end in Luhn's check digit, as `seqocr.data.written.WrittenLines` asks for texts."""
+    """Numbers that end in Luhn's check digit, as `seqocr.data.synthetic.lines.WrittenLines` asks for texts."""
 
     def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
         assert isinstance(self.length, int)
@@ -100,20 +100,6 @@ class Codes(Texts):
 class Forms(Experiment):
     name = "forms"
     order = 65
-    code = (
-        *(
-            "bench.timer",
-            "seqocr.answers",
-            "seqocr.calibration",
-            "seqocr.fitting",
-            "seqocr.forms",
-            "seqocr.constraints",
-        ),
-        *("seqocr.models.evidence", "seqocr.data.written", *HAND),
-        *("seqocr.data.augment", "seqocr.data.sequences", "seqocr.data.labels"),
-        *("seqocr.data.sources", "seqocr.data.chance", "seqocr.data.processor", "seqocr.data.pixels"),
-        *("seqocr.models.recognizer", "seqocr.models.encoder"),
-    )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench import ways
-from bench.counting import costs, machine_rates
-from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core import strategies
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
 from bench.experiments import latency
-from bench.experiments.latency.numbers import Timed
-from bench.formatting import percent, si
-from bench.store import Store
-from bench.subjects import CODE, SMALL_NATIVE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
+from bench.experiments.latency.estimates import Timed
+from bench.report.formatting import percent, si
+from bench.workloads.counting import costs, machine_rates
+from bench.workloads.timed_models import SMALL_NATIVE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
 from seqocr.progress import Reporter
 
 _TRIES = 20  # of the machine's best rates
@@ -44,7 +44,6 @@ class Results:
 class Costs(Experiment):
     name = "costs"
     page, order = DEPLOYMENT, 80
-    code = (*CODE, "bench.counting")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         found = []
@@ -78,7 +77,7 @@ class Costs(Experiment):
         for subject, part in results.costs.assign(**_limits(results)).groupby("subject", sort=False):
             if subject != shown:
                 continue
-            for variant in ("encoder", *ways.heads()):
+            for variant in ("encoder", *strategies.heads()):
                 here = part[(part["variant"] == variant) & (part["length"] == TASK_LENGTH)].iloc[0]
                 far = part[part["variant"] == variant].sort_values("length").iloc[-1]
                 rows.append(

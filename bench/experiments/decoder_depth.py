@@ -18,17 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench import dependencies, strings, subjects
-from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
-from bench.formatting import points, ratio, share, time
-from bench.readings import verdict
-from bench.store import Store
-from bench.strings import readings, task_strings
-from bench.subjects import LENGTHS, TASK_LENGTH, TINY, Subject, bind
-from bench.timer import ByRound, Rounds, clock
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.sources import load_digits
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, clock
+from bench.report.formatting import points, ratio, share, time
+from bench.workloads.accuracy_tables import verdict
+from bench.workloads.held_out import readings, task_strings
+from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, Subject, bind
+from seqocr.data.sources.datasets import load_digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, slopes
@@ -118,22 +117,14 @@ class Depth(Experiment):
         if preset != "full":
             return []
         training, timing = Training(), Timing()
-        read = (*strings.CODE, "seqocr.data.material", *(f"seqocr.train.{name}" for name in _TRAINING))
-        timed = (*subjects.CODE, "bench.timer")
         steps = len(training.layers)
         return [
-            Part("depth-accuracy", training, steps, (_HEAD,), (bench.task,), timed=False, code=read),
-            Part("depth-timing", timing, timing.rounds + timing.warmup, (_HEAD,), code=timed),
+            Part("depth-accuracy", training, steps, (_HEAD,), (bench.task,), timed=False),
+            Part("depth-timing", timing, timing.rounds + timing.warmup, (_HEAD,)),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         getattr(self, _method(part))(part, bench, reporter)
-
-    def depends(self, part: Part) -> dict[str, Any]:
-        """Of its own method alone: no head is trained again because of how they are timed."""
-        found = super().depends(part)
-        found["code"] |= dependencies.of_measuring(self, _method(part))
-        return found
 
     def train(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Readings of the task's strings with a head of each depth. A training that was killed goes on."""

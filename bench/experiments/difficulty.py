@@ -12,16 +12,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import plots, readings, ways
-from bench.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
-from bench.formatting import listed, percent, points
-from bench.palette import look
-from bench.store import Store
-from bench.strings import CODE, code_of_level, held_out_digits, level_strings, read_strings
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.levels import LEVELS, Layout, contact_sheet
+from bench.core import strategies
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.report import plots
+from bench.report.formatting import listed, percent, points
+from bench.report.palette import look
+from bench.workloads import accuracy_tables
+from bench.workloads.held_out import held_out_digits, level_strings, read_strings
+from seqocr import metrics
+from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
+from seqocr.inference.load import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference, proportion
 
@@ -85,29 +87,25 @@ class Results:
 
     def best(self, level: str) -> str:
         """The one-pass head that reads a level best."""
-        present = [head for head in ways.one_pass() if head in self.heads]
+        present = [head for head in strategies.one_pass() if head in self.heads]
         return max(present, key=lambda head: self.exact(level, head).estimate)
 
     def verdict(self, level: str) -> str:
         """How `ar` reads a level, beside the best one-pass head."""
-        return readings.verdict(self.gap(level, "ar", self.best(level)))
+        return accuracy_tables.verdict(self.gap(level, "ar", self.best(level)))
 
 
 class Levels(Experiment):
     name = "levels"
     order = 30
     timed = False
-    code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         each = _EACH[preset]
         steps = LONGEST * -(-each // _AT_ONCE)
         found = []
         for name, layout in LEVELS.items():
-            code = code_of_level(name)
-            found.append(
-                Part(f"levels-{name}", Settings(name, layout, each), steps, weights=(bench.reader,), code=code)
-            )
+            found.append(Part(f"levels-{name}", Settings(name, layout, each), steps, weights=(bench.reader,)))
         return found
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -121,7 +119,7 @@ class Levels(Experiment):
             for n, of_length in strings.items()
             for start in range(0, len(of_length), _AT_ONCE)
         ]
-        read_strings(part, bench, reporter, pieces, ways.heads())
+        read_strings(part, bench, reporter, pieces, strategies.heads())
         turns = islice(cycle(strings.values()), _SHEET)
         lines = [of_length[i // len(lengths) % len(of_length)][0] for i, of_length in enumerate(turns)]
         with replacing(bench.store.file(part.name, _SHEET_SUFFIX)) as temporary:
@@ -140,10 +138,10 @@ class Levels(Experiment):
         """By level; by level and length; and every pair of heads on the same strings (`evaluation.comparisons`)."""
         read = results.read
         apart = read.assign(index=read["length"].astype(str) + "/" + read["index"].astype(str))
-        pairs = [evaluation.comparisons(part).assign(level=level) for level, part in apart.groupby("level", sort=False)]
+        pairs = [metrics.comparisons(part).assign(level=level) for level, part in apart.groupby("level", sort=False)]
         return {
-            "levels": readings.summary(read, ["level", "head"]),
-            "lengths": readings.summary(read, ["level", "length", "head"]),
+            "levels": accuracy_tables.summary(read, ["level", "head"]),
+            "lengths": accuracy_tables.summary(read, ["level", "length", "head"]),
             "pairs": pd.concat(pairs, ignore_index=True),
         }
 
@@ -156,10 +154,12 @@ class Levels(Experiment):
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         about = results.about
         # Rows of heads that no measurement tells apart say nothing that the first screen does not.
-        apart = [level for level in results.levels if results.verdict(level) != readings.SAME] or results.levels[-1:]
+        apart = [level for level in results.levels if results.verdict(level) != accuracy_tables.SAME] or results.levels[
+            -1:
+        ]
         whole = pd.DataFrame(
-            {"level": f"`{row['level']}`", "head": f"`{row['head']}`", **readings.columns(row)}
-            for row in readings.summary(results.read, ["level", "head"]).to_dict("records")
+            {"level": f"`{row['level']}`", "head": f"`{row['head']}`", **accuracy_tables.columns(row)}
+            for row in accuracy_tables.summary(results.read, ["level", "head"]).to_dict("records")
             if row["level"] in apart
         )
         compared = "; ".join(_compared(results, level) for level in results.levels)
@@ -167,7 +167,7 @@ class Levels(Experiment):
             f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
             f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
             "weights. How `ar` does beside the best one-pass head, in points of exact match on the same strings "
-            f"(Tango's interval): {compared}. {_with_length(results)} {readings.EDITS} "
+            f"(Tango's interval): {compared}. {_with_length(results)} {accuracy_tables.EDITS} "
             "Every level and length: `tables/levels.csv` and `tables/lengths.csv`."
         )
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)

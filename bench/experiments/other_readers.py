@@ -15,19 +15,19 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench import plots
-from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
-from bench.formatting import listed, not_run, percent, share, time
-from bench.palette import numbered
-from bench.peer import Peer
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import missing, peers
-from bench.readings import exact
-from bench.store import Store
-from bench.strings import CODE, readings, rested, task_strings
-from bench.subjects import TASK_LENGTH
-from bench.timer import ByRound, Rounds, clock
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
+from bench.peers.base import Peer
+from bench.report import plots
+from bench.report.formatting import listed, not_run, percent, share, time
+from bench.report.palette import numbered
+from bench.workloads.accuracy_tables import exact
+from bench.workloads.held_out import readings, rested, task_strings
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr import metrics
+from seqocr.inference.load import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
@@ -105,7 +105,6 @@ class Results:
 class Peers(Experiment):
     name = "peers"
     page, order = DEPLOYMENT, 70
-    code = ("bench.peer",)
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if preset != "full" or bench.device.type != "cpu":
@@ -115,7 +114,7 @@ class Peers(Experiment):
         timing = Timing(tuple(declared))
         return [
             _part("peers-readings", reading, len(reading.peers), bench, timed=False),
-            _part("peers-timing", timing, timing.rounds + timing.warmup, bench, code=("bench.timer",)),
+            _part("peers-timing", timing, timing.rounds + timing.warmup, bench),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -176,7 +175,7 @@ class Peers(Experiment):
             if about["trained"] and not len(texts):
                 continue  # it came to this machine after the readings
             ms, rate = location(by((name, 1))[0]).times(1e3), location(by((name, batch))[0]).map(lambda s: batch / s)
-            cer = evaluation.character_error_rate(texts) if len(texts) else math.nan
+            cer = metrics.character_error_rate(texts) if len(texts) else math.nan
             readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
         return Results(readers, read["index"].nunique(), batch, store.facts("peers-timing")["not_run"])
 
@@ -216,10 +215,7 @@ EXPERIMENT = Peers()
 
 
 def _part(name: str, settings: Readings | Timing, steps: int, bench: Bench, **more: Any) -> Part:
-    """Of both kinds: what its peers run is part of what it depends on."""
-    declared = peers()
-    code = (*CODE, *more.pop("code", ()), *(module for peer in settings.peers for module in declared[peer].code))
-    return Part(name, settings, steps, weights=(bench.task,), code=tuple(dict.fromkeys(code)), **more)
+    return Part(name, settings, steps, weights=(bench.task,), **more)
 
 
 def _row(reader: Reader, batch: int) -> dict[str, str]:

@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench import readings, ways
-from bench.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
-from bench.experiments.levels import OWN_PHASES
-from bench.formatting import not_run, points, time
-from bench.peer import Peer
+from bench.core import strategies
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import clock
+from bench.experiments.difficulty import OWN_PHASES
 from bench.peers import missing, peers
-from bench.real_lines import HELD_OUT, digest
-from bench.store import Store
-from bench.strings import HAND
-from bench.timer import clock
-from seqocr.checkpoints import load_recognizer
+from bench.peers.base import Peer
+from bench.report.formatting import not_run, points, time
+from bench.workloads import accuracy_tables
+from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr.data.folder import Line
 from seqocr.data.images import load_line
+from seqocr.inference.load import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, median, paired_difference
@@ -80,7 +80,7 @@ class Results:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row a reader and phase, the best first."""
-        found = readings.summary(self.lines, ["phase", "reader"])
+        found = accuracy_tables.summary(self.lines, ["phase", "reader"])
         return found.sort_values("exact", ascending=False, kind="stable", ignore_index=True)
 
     @cached_property
@@ -94,7 +94,7 @@ class Results:
 
     def exact(self, reader: str, phase: str) -> Value:
         """Exact match of the lines held out."""
-        return readings.exact(self._of(reader, phase))
+        return accuracy_tables.exact(self._of(reader, phase))
 
     def milliseconds(self, reader: str, phase: str) -> Value:
         """From the file to the text: the median."""
@@ -106,31 +106,20 @@ class Results:
 
     def best(self, phase: str) -> str:
         """The one-pass head that reads best in a phase."""
-        present = [head for head in ways.one_pass() if (phase, head) in self.right]
+        present = [head for head in strategies.one_pass() if (phase, head) in self.right]
         return max(present, key=lambda head: self.exact(head, phase).estimate)
 
 
 class Real(Experiment):
     name = "real"
     order = 40
-    code = (
-        *("bench.peer", "bench.timer", "bench.real_lines"),
-        *("seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
-        *("seqocr.data.folder", "seqocr.data.images", "seqocr.data.processor", "seqocr.data.pixels"),
-        "seqocr.data.augment",
-        *("seqocr.data.material", "seqocr.data.sequences"),  # of the latter, what seeds augmentation
-        *("seqocr.train.recipe", "seqocr.train.loop", "seqocr.train.optimizers"),
-        *("seqocr.evaluation", "seqocr.predicting", "seqocr.calibration"),
-        *("seqocr.data.sources", "seqocr.data.chance", *HAND),  # of lines drawn beside
-    )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if bench.real is None:
             return []
         others = {name: peer for name, peer in peers().items() if peer.trained and not peer.way}
-        code = tuple(module for peer in others.values() for module in peer.code)
         settings = Settings(digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**fine_tuning(bench.real.charset)))
-        return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,), code=code)]
+        return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Fine-tune on most lines; read the rest with what was and was not fine-tuned, and with every peer."""
@@ -181,14 +170,14 @@ class Real(Experiment):
             {
                 "reader": f"`{row['reader']}`" if row["phase"] in OWN_PHASES else row["reader"],
                 "": _PHASES[row["phase"]],
-                **readings.columns(row),
+                **accuracy_tables.columns(row),
                 "ms a line": time(results.milliseconds(row["reader"], row["phase"])),
             }
             for row in results.summary.to_dict("records")
         )
         compared = "; ".join(
             f"{name}, {points(results.gap(phase, 'ar', results.best(phase)).difference)} against "
-            f"`{results.best(phase)}`, {readings.verdict(results.gap(phase, 'ar', results.best(phase)))}"
+            f"`{results.best(phase)}`, {accuracy_tables.verdict(results.gap(phase, 'ar', results.best(phase)))}"
             for phase, name in OWN_PHASES.items()
         )
         text = (
@@ -212,7 +201,7 @@ class Real(Experiment):
         for phase, name in OWN_PHASES.items():
             gap = results.gap(phase, "ar", results.best(phase))
             claim = f"real lines, {name}: `ar` beside the best one-pass head"
-            found.append(Claim(claim, readings.verdict(gap), gap.difference, ratio=False))
+            found.append(Claim(claim, accuracy_tables.verdict(gap), gap.difference, ratio=False))
         return found
 
 

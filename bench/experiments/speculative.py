@@ -12,18 +12,19 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench import plots, ways
-from bench.experiment import Bench, Claim, Experiment, Part, Section, stored
-from bench.experiments.levels import Results as Readings
-from bench.formatting import percent, ratio, time
-from bench.palette import look
-from bench.store import Store
-from bench.strings import CODE, code_of_level, held_out_digits, level_strings, rested
-from bench.subjects import TASK_LENGTH
-from bench.timer import ByRound, Rounds, clock
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.levels import LEVELS
-from seqocr.models.base import Decoded, Variant
+from bench.core import strategies
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, clock
+from bench.experiments.difficulty import Results as Readings
+from bench.report import plots
+from bench.report.formatting import percent, ratio, time
+from bench.report.palette import look
+from bench.workloads.held_out import held_out_digits, level_strings, rested
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.data.synthetic.layouts import LEVELS
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.base import Decoded, Variant
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 from seqocr.statistics import ratio as ratio_of
@@ -80,19 +81,17 @@ class Results:
 class Drafts(Experiment):
     name = "drafts"
     order = 15
-    code = (*CODE, "bench.timer")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])
-        code = tuple(module for name in LEVELS for module in code_of_level(name))
         steps = settings.rounds + settings.warmup
-        return [Part("drafts", settings, steps, weights=(bench.reader,), code=tuple(dict.fromkeys(code)))]
+        return [Part("drafts", settings, steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A visit is one level. There, every way to decode reads the same strings, one by one, in random order."""
         settings: Settings = part.settings
         recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
-        variants = {name: decode for name, decode in recognizer.variants().items() if name in ways.heads()}
+        variants = {name: decode for name, decode in recognizer.variants().items() if name in strategies.heads()}
         count = settings.each * (settings.rounds + settings.warmup)
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
         turns = dict.fromkeys(LEVELS, 0)
@@ -118,7 +117,7 @@ class Drafts(Experiment):
         settings = store.facts(self.name)["depends"]["settings"]
         passes = rows.groupby(["level", "variant"])[["passes", "strings"]].sum()
         mean = (passes["passes"] / passes["strings"]).to_dict()
-        ordered = [(level, name) for level in LEVELS for name in ways.heads() if (level, name) in mean]
+        ordered = [(level, name) for level in LEVELS for name in strategies.heads() if (level, name) in mean]
         by = ByRound(rows, ["level", "variant"])
         return Results(settings["length"], settings["each"], by, {key: mean[key] for key in ordered})
 
@@ -140,7 +139,7 @@ class Drafts(Experiment):
         read = everything.get("levels")
         rows = []
         for level in results.levels:
-            for name in ways.verified():
+            for name in strategies.verified():
                 row = {
                     "level": f"`{level}`",
                     "passes": f"{results.passes[level, name]:.2f}",
@@ -166,7 +165,7 @@ class Drafts(Experiment):
     def claims(self, results: Results) -> list[Claim]:
         found = []
         for level in results.levels:
-            for name in ways.verified():
+            for name in strategies.verified():
                 value = results.over(level, name, _WRITER)
                 said = "faster" if value.estimate < 1 else "slower"
                 found.append(Claim(f"`{level}`: `{name}` beside `{_WRITER}`", said, value))
@@ -187,7 +186,7 @@ def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: Variant, inpu
 
 
 def _one_pass(results: Results, level: str) -> list[str]:
-    return [name for name in ways.one_pass() if (level, name) in results.passes]
+    return [name for name in strategies.one_pass() if (level, name) in results.passes]
 
 
 def _agreement(read: Readings, level: str, name: str) -> str:
@@ -203,7 +202,7 @@ def _agreement(read: Readings, level: str, name: str) -> str:
 def passes_plot(read: Readings) -> Figure:
     """Mean decoder passes a string against its length, a panel a level."""
     figure, axes = plots.panels(len(read.levels), 3.6, 2.9, columns=3)
-    shown = [name for name in (_WRITER, *ways.verified()) if name in read.heads]
+    shown = [name for name in (_WRITER, *strategies.verified()) if name in read.heads]
     for axis, level in zip(axes, read.levels, strict=True):
         for name in shown:
             rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]

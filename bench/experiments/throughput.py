@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import plots, ways
-from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
-from bench.formatting import time
-from bench.store import Store
-from bench.subjects import CODE, SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind, in_turn
-from bench.timer import ByRound, Rounds, counted
+from bench.core import strategies
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, counted
+from bench.report import plots
+from bench.report.formatting import time
+from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind, in_turn
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
@@ -59,7 +60,6 @@ class Results:
 class Throughput(Experiment):
     name = "throughput"
     page, order = DEPLOYMENT, 50
-    code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         return [Part(f"throughput-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
@@ -70,7 +70,7 @@ class Throughput(Experiment):
         inputs = {batch: bound.pixel_values(batch) for batch in settings.batches}
 
         def visit(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-            for row in in_turn(bound, ways.timed(deployed=True), inputs[batch], shuffle):
+            for row in in_turn(bound, strategies.timed(deployed=True), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
@@ -84,7 +84,7 @@ class Throughput(Experiment):
             encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")
             by = ByRound(pd.concat([rows, encoder]), ["variant", "batch", "phase"])
             for batch in sorted(int(b) for b in counted(rows)["batch"].unique()):
-                for way in (*ways.timed(deployed=True), "encoder"):
+                for way in (*strategies.timed(deployed=True), "encoder"):
                     phases = ("encode",) if way == "encoder" else ("encode", "decode", "confidence")
                     seconds = location(sum(by(*((way, batch, phase) for phase in phases))))
                     rates[subject, way, batch] = seconds.map(partial(_rate, batch))
@@ -102,7 +102,7 @@ class Throughput(Experiment):
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = []
-        for way in ways.deployed():
+        for way in strategies.deployed():
             row = {"way to decode": f"`{way}`"}
             for subject in results.subjects:
                 label, rates = SUBJECTS[subject].label, results.of(subject, way)
@@ -113,7 +113,7 @@ class Throughput(Experiment):
             largest = max(results.of(subject, "encoder"))
             slow, fast = (
                 max(results.of(subject, way)[largest].estimate for way in kind)
-                for kind in (ways.autoregressive(), ways.one_pass())
+                for kind in (strategies.autoregressive(), strategies.one_pass())
             )
             shares.append(f"{fast / slow:.2f} times at batch {largest} ({SUBJECTS[subject].label})")
         text = (
@@ -134,7 +134,7 @@ def _rate(strings: int, seconds: float) -> float:
 def throughput_plot(results: Results) -> Figure:
     """Strings a second against batch size."""
     figure, axes = plots.panels(len(results.subjects), 3.6, 3.3, columns=3)
-    shown = (*ways.timed(deployed=True), "encoder")
+    shown = (*strategies.timed(deployed=True), "encoder")
     for axis, subject in zip(axes, results.subjects, strict=True):
         for way in shown:
             rates = results.of(subject, way)

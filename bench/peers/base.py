@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
 
 Read = Callable[[Sequence[torch.Tensor]], list[str]]  # B lines (h, w) uint8 to B texts
@@ -44,7 +44,6 @@ class Declared:
         order: place among the peers.
         trained: its weights were trained to read; otherwise they are random, and only its time means anything.
         way: to decode, if it is one of the recognizer's own.
-        code: modules that it runs, besides models.
     """
 
     name: str
@@ -53,7 +52,6 @@ class Declared:
     order: int = 100
     trained: bool = True
     way: str = ""
-    code: tuple[str, ...] = ()
 
 
 def dark_on_light(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from bench.peer import Declared, Peer, coloured
-from bench.subjects import TASK_LENGTH
-from seqocr.data.sources import DIGITS
+from bench.peers.base import Declared, Peer, coloured
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
 
 _ARCHITECTURES = ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")
@@ -46,7 +46,4 @@ def _load(arch: str, recognizer: Recognizer, folder: Path, inverted: bool) -> Pe
     return Peer(read, f"python-doctr {version('python-doctr')}, random weights")
 
 
-PEERS = [
-    Declared(f"docTR {arch}", partial(_load, arch), _missing, order=30, trained=False, code=(__name__,))
-    for arch in _ARCHITECTURES
-]
+PEERS = [Declared(f"docTR {arch}", partial(_load, arch), _missing, order=30, trained=False) for arch in _ARCHITECTURES]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench import runtimes, ways
-from bench.peer import Declared, Peer
+from bench import backends as runtimes
+from bench.core import strategies
+from bench.peers.base import Declared, Peer
 from seqocr.models.recognizer import Recognizer
 
 
@@ -22,11 +23,10 @@ def _declared(runtime: str, way: str) -> Declared:
         partial(runtimes.missing, runtime),
         order=0,
         way=way,
-        code=(__name__, "bench.runtime", *runtimes.runtimes()[runtime].code),
     )
 
 
 PEERS = [
-    *(_declared(runtimes.EAGER, way) for way in ways.deployed()),
-    *(_declared("onnxruntime", way) for way in ways.exportable()),
+    *(_declared(runtimes.EAGER, way) for way in strategies.deployed()),
+    *(_declared("onnxruntime", way) for way in strategies.exportable()),
 ]

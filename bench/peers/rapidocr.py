@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench.peer import Declared, Peer, coloured, digits_only
+from bench.peers.base import Declared, Peer, coloured, digits_only
 from seqocr.models.recognizer import Recognizer
 
 
@@ -28,4 +28,4 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     return Peer(read, f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights")
 
 
-PEERS = [Declared("RapidOCR", _load, _missing, order=10, code=(__name__,))]
+PEERS = [Declared("RapidOCR", _load, _missing, order=10)]

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import torch
 from PIL import Image, ImageOps
 
-from bench.peer import Declared, Peer, dark_on_light, digits_only
-from seqocr.data.sources import DIGITS
+from bench.peers.base import Declared, Peer, dark_on_light, digits_only
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
 
 _SCALE = 1.5  # MNIST's digits are 20 pixels high, it wants some 30; best of 1 to 3 on validation strings
@@ -53,4 +53,4 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     return Peer(read, f"{first}, --psm 7, digits only, lines scaled by {_SCALE} with a margin, a process a call")
 
 
-PEERS = [Declared("Tesseract", _load, _missing, order=20, code=(__name__,))]
+PEERS = [Declared("Tesseract", _load, _missing, order=20)]

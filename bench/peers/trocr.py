@@ -13,8 +13,8 @@ import torch
 from transformers import DeiTConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel
 from transformers.models.deit import DeiTModel
 
-from bench.peer import Declared, Peer
-from bench.subjects import TASK_LENGTH
+from bench.peers.base import Declared, Peer
+from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.processor import Processor
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
@@ -46,4 +46,4 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     return Peer(read, "transformers' generate, greedy, random weights")
 
 
-PEERS = [Declared("TrOCR-small", _load, order=40, trained=False, code=(__name__,))]
+PEERS = [Declared("TrOCR-small", _load, order=40, trained=False)]

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench import plots, repeat
-from bench.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
+from bench.core import repeat
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
+from bench.core.store import Store
+from bench.core.timer import effort
 from bench.experiments import experiments
-from bench.first_screen import first_screen
-from bench.formatting import listed, markdown_table
-from bench.store import Store
-from bench.timer import effort
+from bench.report import plots
+from bench.report.first_screen import first_screen
+from bench.report.formatting import listed, markdown_table
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 
@@ -97,7 +98,7 @@ def _commits(store: Store) -> list[str]:
 
 
 def timed_effort(store: Store) -> dict[str, int]:
-    """`bench.timer.effort`, of all that was timed in rounds."""
+    """`bench.core.timer.effort`, of all that was timed in rounds."""
     found = {"visits": 0, "again": 0, "disturbed": 0}
     for name in (name for each in experiments() for name in stored(store, each.name) if store.has(name)):
         rows = store.read(name)

@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from bench import readings, ways
-from bench.experiment import Claim
+from bench.core import strategies
+from bench.core.experiment import Claim
 from bench.experiments import experiments
-from bench.experiments.dependence.page import headline
-from bench.experiments.latency.numbers import fastest
-from bench.formatting import listed, markdown_table, points, ratio, share, time
-from bench.subjects import TASK_LENGTH
-from seqocr.models.base import Way
+from bench.experiments.latency.estimates import fastest
+from bench.report.formatting import listed, markdown_table, points, ratio, share, time
+from bench.study.sections import headline
+from bench.workloads import accuracy_tables
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.models.heads.base import Way
 
 _PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
 
@@ -42,7 +43,7 @@ def verdict(everything: Mapping[str, Any]) -> str:
     """What answers the project's question, as far as these measurements say."""
     accuracy, latency = everything["accuracy"], everything["latency"]
     subject = latency.main
-    head, (generate, own) = fastest(subject), ways.autoregressive()[:2]
+    head, (generate, own) = fastest(subject), strategies.autoregressive()[:2]
     faster = [
         f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
     ]
@@ -51,7 +52,7 @@ def verdict(everything: Mapping[str, Any]) -> str:
         where = [
             f"`{level}`, by {points(found.difference)} points of exact match"
             for level, found in _gaps(everything).items()
-            if readings.verdict(found) == verdict
+            if accuracy_tables.verdict(found) == verdict
         ]
         said += f"; on lines of any length, it reads {verdict} at {listed(where)}" if where else ""
     long, short = max(subject.lengths), min(subject.lengths)
@@ -74,9 +75,9 @@ def _gaps(everything: Mapping[str, Any]) -> dict[str, Any]:
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     """One row a head that people deploy: what it reads, what it takes, how it grows."""
     accuracy, latency = everything["accuracy"], everything["latency"]
-    found, rows = ways.ways(), []
+    found, rows = strategies.ways(), []
     grown = latency.main
-    for way in ways.deployed():
+    for way in strategies.deployed():
         row = {
             "head": f"`{way}`, {_passes(found[way])}",
             f"exact match, {TASK_LENGTH} digits": share(exact) if (exact := accuracy.exact(way)) else "not trained",

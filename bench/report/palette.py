@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench import ways
+from bench.core import strategies
 
 # Okabe and Ito's colours, told apart by people with any colour vision; markers differ too.
 _COLOURS = (
@@ -37,7 +37,7 @@ def look(name: str) -> Look:
     """Of a way to decode, or of the encoder alone: the same in every plot, by its place in the registry."""
     if name == "encoder":
         return ENCODER
-    found = ways.ways()
+    found = strategies.ways()
     place = list(found).index(name)
     return Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], "-", found[name].label)
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
-from bench.palette import Look, look
+from bench.report.palette import Look, look
 from seqocr.files import replacing
 from seqocr.statistics import Value
 

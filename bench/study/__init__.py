@@ -16,14 +16,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.experiments.dependence import cost, page, pictures, study
-from bench.experiments.dependence.design import Size
-from bench.experiments.dependence.numbers import ONE_PASS, Again, Results
-from bench.store import Store
+from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.study import cost
+from bench.study import figures as pictures
+from bench.study import runner as study
+from bench.study import sections as page
+from bench.study.design import Size
+from bench.study.estimates import ONE_PASS, Again, Results
 from seqocr.progress import Reporter
 
-_COMMITTED = Path(__file__).parents[3] / "results" / "study"
+_COMMITTED = Path(__file__).parents[2] / "results" / "study"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,6 @@ class Dependence(Experiment):
     name = "dependence"
     order = 1
     timed = False
-    code = study.CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if study_of(bench.store) is None:

@@ -13,21 +13,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench import dependencies
-from bench.experiments.dependence.design import HEADS, LENGTH
-from bench.store import Store
-from bench.subjects import TINY, Subject
-from bench.timer import ByRound, Rounds, clock
-from seqocr import constraints, environment, exact
-from seqocr.data.labels import LAWS
-from seqocr.models.base import Decoded
-from seqocr.models.heads import PAIRS
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, clock
+from bench.study.design import HEADS, LENGTH
+from bench.workloads.timed_models import TINY, Subject
+from seqocr import environment
+from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.decoding import automaton as constraints
+from seqocr.decoding import exact
+from seqocr.models.heads.base import Decoded
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location, quotient
 
 TABLE = "cost"
-_CODE = ("bench.experiments.dependence.cost", "bench.subjects", "bench.timer", "seqocr.exact", "seqocr.constraints")
 _SEED = 0
 _ONE_PASS = ("parallel", "ctc")  # whose slots, or frames, are decoded under a form
 
@@ -94,14 +93,11 @@ def of(study: Store) -> Cost | None:
 
 def depends(settings: Settings) -> dict[str, Any]:
     """What the times depend on, as JSON."""
-    code = dependencies.of_heads((*HEADS, *PAIRS))
-    for module in _CODE:
-        code |= dependencies.of_module(module)
-    return {"settings": json.loads(json.dumps(asdict(settings))), "code": dict(sorted(code.items()))}
+    return {"settings": json.loads(json.dumps(asdict(settings)))}
 
 
 def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
-    """Time every way to decode, on the CPU, where that is missing or of other code. A visit is one way: it reads one
+    """Time every way to decode, on the CPU, where that is missing. A visit is one way: it reads one
     image a few times. Weights are random, and drafts right."""
     if study.finished(TABLE, depends(settings)):
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.experiments.dependence.numbers import AR, MARGIN, ONE_PASS, Cell, Results
-from bench.formatting import listed, percent, points
+from bench.report.formatting import listed, percent, points
+from bench.study.estimates import AR, MARGIN, ONE_PASS, Cell, Results
 
 FORM, CTC_FORM = f"{ONE_PASS} + form", "ctc + form"
 # Kinds of strings, as someone who has to choose a head would name them, and the laws that stand for each.

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from bench.experiments.dependence.cost import Cost
-from bench.experiments.dependence.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
-from bench.experiments.dependence.reading import SLOTS
-from seqocr.data.labels import LAWS
+from bench.study.cost import Cost
+from bench.study.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
+from bench.study.predictions import SLOTS
+from seqocr.data.synthetic.label_distributions import LAWS
 from seqocr.statistics import Replicated, Value, holm, mean, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.

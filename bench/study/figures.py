@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bench import plots
-from bench.experiments.dependence.design import LENGTH
-from bench.experiments.dependence.numbers import AR, Results
-from bench.palette import numbered
-from seqocr.data.labels import LAWS
+from bench.report import plots
+from bench.report.palette import numbered
+from bench.study.design import LENGTH
+from bench.study.estimates import AR, Results
+from seqocr.data.synthetic.label_distributions import LAWS
 from seqocr.statistics import Value
 
 _SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import entr
 
-from seqocr import exact
-from seqocr.constraints import Automaton, of_law
+from seqocr.decoding import exact
+from seqocr.decoding.automaton import Automaton, of_law
 from seqocr.errors import InputError, check_bounds
 
 if TYPE_CHECKING:
-    from seqocr.data.labels import Law
+    from seqocr.data.synthetic.label_distributions import Law
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench.experiments.dependence.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
-from seqocr import constraints, exact, ideal
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.labels import LAWS, Law
-from seqocr.data.lawful import LawStrings
-from seqocr.data.sources import Digits, load_digits_or_validation
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.heads import HEADS as DEPLOYED
+from bench.study import oracle
+from bench.study.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
+from seqocr.data.sources.datasets import Digits, load_digits_or_validation
+from seqocr.data.synthetic.label_distributions import LAWS, Law
+from seqocr.data.synthetic.structured import LawStrings
+from seqocr.decoding import automaton as constraints
+from seqocr.decoding import exact
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.refining import RefiningHead
+from seqocr.models.heads.registry import HEADS as DEPLOYED
 from seqocr.models.recognizer import Recognizer
-from seqocr.models.refining import RefiningHead
 
 _SEED = 5000  # apart from those of training
 _AT_ONCE = 250
@@ -56,7 +58,7 @@ def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
     Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `way`, `strings`, `exact` share read
     right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at their
     place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where the way gives one). Of
-    the cell, where ideal readers read it: mean `C` and `G` (see `seqocr.ideal`), and `worth`, the joint reader's
+    the cell, where ideal readers read it: mean `C` and `G` (see `bench.study.oracle`), and `worth`, the joint reader's
     expected exact match minus the local one's.
     """
     own = load_recognizer(folder / training.name).eval()
@@ -151,7 +153,7 @@ def _ideal(law: Law, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
     probabilities are in proportion to likelihoods, since every symbol was equally likely.
     """
-    found = ideal.read(law, evidence)
+    found = oracle.read(law, evidence)
     worth = found.joint_mode.probability - found.local.probability
     axes = {"C": found.total_correlation, "G": found.gap, "worth": worth}
     readers = {"local": found.local, "marginal": found.marginal_mode, "joint": found.joint_mode}

@@ -14,31 +14,22 @@ from typing import Any
 
 import pandas as pd
 
-from bench import dependencies
-from bench.alone import alone, refuse_beside_ray
-from bench.engines import LOCAL, Engine
-from bench.experiments.dependence import cost, reading, training
-from bench.experiments.dependence.design import HEADS, SIZES, Size, Training
-from bench.formatting import listed
-from bench.store import Store, changes, now
+from bench.core import fingerprint
+from bench.core.engines import LOCAL, Engine
+from bench.core.exclusive import alone, refuse_beside_ray
+from bench.core.store import Store, changes, now
+from bench.report.formatting import listed
+from bench.study import cost, training
+from bench.study import predictions as reading
+from bench.study.design import SIZES, Size, Training
 from seqocr import environment
-from seqocr.checkpoints import SHIPPED
 from seqocr.errors import InputError
-from seqocr.models.heads import PAIRS
+from seqocr.inference.load import SHIPPED
 from seqocr.progress import Reporter, progress
 
 READINGS = "readings"
 SHOWN = "full"  # the preset that reports show
 COST = {"smoke": cost.Settings(rounds=2), "full": cost.Settings(rounds=30)}
-# What training runs, besides heads.
-_TRAINING = (
-    *("bench.experiments.dependence.design", "bench.experiments.dependence.training", "seqocr.data.labels"),
-    *("seqocr.data.lawful", "seqocr.data.damage", "seqocr.data.augment", "seqocr.data.material", "seqocr.data.sources"),
-    *("seqocr.train.loop", "seqocr.train.optimizers", "seqocr.models.encoder", "seqocr.models.presets"),
-)
-# What reading runs besides that.
-_READING = ("bench.experiments.dependence.reading", "seqocr.constraints", "seqocr.exact", "seqocr.ideal")
-CODE = (*_TRAINING, *_READING)
 
 
 def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
@@ -106,34 +97,19 @@ def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Pa
 
 
 def depends(size: Size) -> dict[str, Any]:
-    """What a study depends on, as JSON: what its trainings do, and what reading does besides."""
-    trained = dependencies.of_heads(HEADS)
-    for module in _TRAINING:
-        trained |= dependencies.of_module(module)
-    read = dependencies.of_heads(PAIRS)
-    for module in _READING:
-        read |= dependencies.of_module(module)
-    found = {
-        "size": dataclasses.asdict(size),
-        "training": dict(sorted(trained.items())),
-        "reading": dict(sorted(read.items())),
-        "weights": dependencies.of_weights(SHIPPED),
-    }
-    return dict(_as_json(found))
+    """What a study depends on, as JSON: its size and the weights it starts from."""
+    return dict(_as_json({"size": dataclasses.asdict(size), "weights": fingerprint.of_weights(SHIPPED)}))
 
 
 def _claim(kept: Store, asked: dict[str, Any]) -> None:
-    """Recognizers of one size and code only lie in a folder. Readings of other code are deleted."""
+    """Recognizers of one size and one start only lie in a folder."""
     facts = kept.facts("study")
     before = facts.get("depends", asked)
-    if changed := changes({**before, "reading": None}, {**asked, "reading": None}):
+    if changed := changes(before, asked):
         raise InputError(
             f"{kept.folder} holds recognizers of another study (other {listed(changed)}): give another --runs, or "
             "delete it"
         )
-    if before["reading"] != asked["reading"]:
-        for path in kept.folder.glob(f"{READINGS}-*"):
-            path.unlink()
     kept.add_facts("study", depends=asked)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.experiment import Section
-from bench.experiments.dependence.cost import Cost, dearest
-from bench.experiments.dependence.decisions import CTC_FORM, FORM, decisions, verified
-from bench.experiments.dependence.design import BASE_LAW, LENGTH
-from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
-from bench.experiments.dependence.reading import SLOTS
-from bench.formatting import listed, percent, points, ratio
-from bench.subjects import TASK_LENGTH, TINY
-from seqocr.data.labels import LAWS
+from bench.core.experiment import Section
+from bench.report.formatting import listed, percent, points, ratio
+from bench.study.cost import Cost, dearest
+from bench.study.decisions import CTC_FORM, FORM, decisions, verified
+from bench.study.design import BASE_LAW, LENGTH
+from bench.study.estimates import AR, JOINT, LOCAL, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
+from bench.study.predictions import SLOTS
+from bench.workloads.timed_models import TASK_LENGTH, TINY
+from seqocr.data.synthetic.label_distributions import LAWS
 from seqocr.statistics import Value
 
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import ways
-from bench.experiments.dependence.cost import dearest
-from bench.experiments.dependence.decisions import FORM
-from bench.experiments.dependence.design import LENGTH
-from bench.experiments.dependence.numbers import AR, LOCAL, ONE_PASS, Results
-from bench.experiments.dependence.study import SHOWN
-from bench.subjects import TASK_LENGTH
-from seqocr.advice import SHIPPED_STUDY, Cell, Study, as_json
-from seqocr.data.labels import LAWS
+from bench.core import strategies
+from bench.study.cost import dearest
+from bench.study.decisions import FORM
+from bench.study.design import LENGTH
+from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
+from bench.study.runner import SHOWN
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.advice.recommend import SHIPPED_STUDY, Cell, Study, as_json
+from seqocr.data.synthetic.label_distributions import LAWS
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
@@ -47,7 +47,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
     cost = {
         way: _rounded(timed.speedup(ONE_PASS, way, TASK_LENGTH))
         for way in there
-        if way in timed.variants and way in ways.heads() and way != ONE_PASS
+        if way in timed.variants and way in strategies.heads() and way != ONE_PASS
     }
     if results.cost is not None:  # of an encoder that takes less time: so at most as much of a larger one's
         cost |= {FORM: _rounded(dearest(results.cost, ONE_PASS, ONE_PASS))}

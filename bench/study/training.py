@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from bench.experiments.dependence.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
-from seqocr.checkpoints import SHIPPED, load_recognizer
+from bench.study.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
 from seqocr.data.augment import Augmentation
-from seqocr.data.labels import LAWS
-from seqocr.data.lawful import LawStrings
-from seqocr.data.material import Material, Part
-from seqocr.data.sources import load_digits
+from seqocr.data.mixture import Material, Part
+from seqocr.data.sources.datasets import load_digits
+from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.structured import LawStrings
+from seqocr.inference.load import SHIPPED, load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import fit

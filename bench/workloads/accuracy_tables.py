@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from bench.formatting import percent, share
-from seqocr import evaluation
+from bench.report.formatting import percent, share
+from seqocr import metrics
 from seqocr.statistics import Paired, Value, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
@@ -29,7 +29,7 @@ def summary(read: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, table in read.groupby(keys, sort=False):
         row = dict(zip(keys, key, strict=True)) | {"strings": len(table)} | exact(table).columns("exact")
-        rows.append(row | {"cer": evaluation.character_error_rate(table)} | edit_rates(table))
+        rows.append(row | {"cer": metrics.character_error_rate(table)} | edit_rates(table))
     return pd.DataFrame(rows)
 
 

@@ -12,9 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import ways
-from bench.subjects import Bound
-from bench.timer import clock
+from bench.core import strategies
+from bench.core.timer import clock
+from bench.workloads.timed_models import Bound
 
 
 def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
         work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, lambda: encoder(pixel_values))}
         for name, decode in bound.variants().items():
             pair = bound.recognizer.pairs().get(name)
-            used = [bound.recognizer.heads[head] for head in ways.heads_of(name)]
+            used = [bound.recognizer.heads[head] for head in strategies.heads_of(name)]
             head = nn.ModuleList([pair.head, pair.drafter] if pair else used)
             work[name] = head, lambda decode=decode: decode(features, length=length)  # type: ignore[misc]
         return [

@@ -12,36 +12,20 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bench.experiment import Bench, Part
-from bench.subjects import TASK_LENGTH
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.hand import Hand
-from seqocr.data.levels import LEVELS
-from seqocr.data.levels import level as level_of
+from bench.core.experiment import Bench, Part
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr import metrics
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits, load_digits_or_validation
+from seqocr.data.sources.datasets import Digits, load_digits_or_validation
+from seqocr.data.synthetic.layouts import level as level_of
+from seqocr.inference.load import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
 REST = 0.01  # seconds before another reader is timed, so that the threads of the one before fall asleep
 _READ_AT_ONCE = 100
 # What drawing and reading strings runs, besides heads.
-CODE = (
-    *("bench.strings", "seqocr.evaluation", "seqocr.calibration", "seqocr.reader"),
-    *("seqocr.data.sequences", "seqocr.data.sources", "seqocr.data.augment", "seqocr.data.chance"),
-    *("seqocr.data.processor", "seqocr.data.pixels", "seqocr.models.recognizer", "seqocr.models.encoder"),
-)
 # What draws lines in a hand runs.
-HAND = ("seqocr.data.hand", "seqocr.data.paper", "seqocr.data.pen")
-
-
-def code_of_level(name: str) -> tuple[str, ...]:
-    """What draws lines of a level runs beside `CODE`."""
-    layout = LEVELS[name]
-    if isinstance(layout, Hand):
-        return HAND
-    return () if layout is None else (type(layout).__module__,)
 
 
 def held_out_digits() -> Digits:
@@ -77,7 +61,7 @@ def _read(
     strings: SequenceMNIST, indices: range, folder: Path, heads: tuple[str, ...], device: str, facts: dict[str, Any]
 ) -> pd.DataFrame:
     """The task of a process: some strings, read with every head."""
-    found = evaluation.predict(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
+    found = metrics.predict(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
     return found.assign(index=found["index"] + indices.start, **facts)
 
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-from bench import ways
-from bench.timer import clock
-from seqocr.models.base import Variant
+from bench.core import strategies
+from bench.core.timer import clock
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads import HEADS
+from seqocr.models.heads.base import Variant
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 
 LENGTHS = (1, 2, 5, 10, 20, 50)
 TASK_LENGTH = 5  # symbols in a string of the task, and of everything not measured against length
-CODE = ("bench.subjects", "bench.timer", "seqocr.models.recognizer", "seqocr.models.encoder", "seqocr.models.presets")
 _SEED = 0
 
 
@@ -78,7 +77,7 @@ class Bound:
 
     def variants(self) -> dict[str, Variant]:
         found = self.recognizer.variants()
-        return {name: found[name] for name in ways.timed()}
+        return {name: found[name] for name in strategies.timed()}
 
 
 def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> dict[int, Bound]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seqocr.advice.structure import Structure, structure_of
 from seqocr.errors import InputError
 from seqocr.statistics import Value
-from seqocr.structure import Structure, structure_of
 
 SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
@@ -155,7 +155,7 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
         ahead = cell.exact[_FORM].estimate - cell.exact["parallel"].estimate
         said = (
             f"The labels are of a known form ({what}). {at} a one-pass head whose readings are decoded under the form "
-            f"(`seqocr.constraints`, `seqocr.exact`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass"
+            f"(`seqocr.decoding`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass"
         )
         return (_FORM, f"{said}.") if ahead >= _MARGIN else ("parallel", f"{said}: the images say enough.")
     if gap.low > 0:

@@ -11,10 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from typing import Any
 
+from seqocr.batch.ray_cluster import connected, last_line
+from seqocr.batch.shards import Job, Outcome
+from seqocr.batch.sources import Shard
 from seqocr.errors import InputError
-from seqocr.many.cluster import connected, last_line
-from seqocr.many.reading import Job, Outcome
-from seqocr.many.source import Shard
 from seqocr.processes import pool
 
 _AHEAD = 3  # shards a worker that wait in its queue

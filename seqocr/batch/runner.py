@@ -14,12 +14,12 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from seqocr.batch.shards import Job, LineReader, Outcome, part_name, versions, write
+from seqocr.batch.sources import Shard, Source, absolute, file_system, on_this_machine
 from seqocr.errors import InputError
 from seqocr.files import shown, sweep
-from seqocr.many.reading import Job, LineReader, Outcome, part_name, versions, write
-from seqocr.many.source import Shard, Source, absolute, file_system, on_this_machine
+from seqocr.inference.shipped import graphs_path
 from seqocr.progress import progress
-from seqocr.shipped import graphs_path
 
 PLAN = "plan.json"
 _PARTS = "part-*.parquet"  # see `part_name`
@@ -49,7 +49,7 @@ def read_many(source: str, out: str, engine: Engine, weights: str | None, head: 
 
     Args:
         out: folder of results, as fsspec takes it; what was finished there before stays.
-        engine: see `seqocr.many.engines`.
+        engine: see `seqocr.batch.engines`.
         size: images a shard, where they are files of their own.
 
     Raises:

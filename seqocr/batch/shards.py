@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from seqocr import __version__
+from seqocr.batch.sources import Shard, Source, file_system, on_this_machine
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
-from seqocr.many.source import Shard, Source, file_system, on_this_machine
-from seqocr.runtimes.quick import QuickReader, Texts
+from seqocr.inference.onnx import QuickReader, Texts
 
 _ROWS = 5000  # of a row group
 

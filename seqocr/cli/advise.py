@@ -13,7 +13,7 @@ from rich.text import Text
 from seqocr.cli.options import Device, Engine, Skip, Weights, load_reader
 
 if TYPE_CHECKING:
-    from seqocr.advice import Advice, Study
+    from seqocr.advice.recommend import Advice, Study
     from seqocr.statistics import Value
 
 _MOST = 1000  # lines whose images are read, about: more say no more
@@ -28,15 +28,16 @@ def advise(
 ) -> None:
     """Say which head your labels ask for: what their symbols tell of each other, how hard the images are to read, and
     what the study of when autoregression pays found for such strings."""
-    from seqocr import advice, evaluation
+    from seqocr import metrics
+    from seqocr.advice import recommend as advice
     from seqocr.data.folder import LineFolder
     from seqocr.files import shown
 
     study, reader = advice.Study.load(), load_reader(weights, device, engine)
     lines = LineFolder(data, charset=reader.charset, skip=skip)
     sample = lines if len(lines) <= _MOST else lines.split(_MOST / len(lines), "advise")[1]
-    read = evaluation.predict(reader, sample, ["ctc" if "ctc" in reader.variants() else "parallel"])
-    symbols = 1 - min(1.0, evaluation.character_error_rate(read))
+    read = metrics.predict(reader, sample, ["ctc" if "ctc" in reader.variants() else "parallel"])
+    symbols = 1 - min(1.0, metrics.character_error_rate(read))
     found = advice.advise([line.text for line in lines.lines], reader.charset, symbols, study)
     console = Console()
     console.print(_labels(found, shown(data)))
@@ -71,7 +72,7 @@ def _labels(found: Advice, folder: str) -> Table:
 
 def _heads(found: Advice, study: Study) -> Table:
     """What the study found for strings like these."""
-    from seqocr.advice import shown_ways
+    from seqocr.advice.recommend import shown_ways
 
     assert found.cell is not None
     table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))

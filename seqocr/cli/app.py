@@ -13,8 +13,8 @@ from seqocr.cli.calibrate import calibrate
 from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
+from seqocr.cli.predict_batch import read_many
 from seqocr.cli.read import read
-from seqocr.cli.read_many import read_many
 from seqocr.cli.serve import serve
 from seqocr.cli.train import train
 

@@ -17,9 +17,9 @@ def average(
     """Write the mean of trained weights, which often reads better than each of them, at no cost."""
     directory = output_folder(out)
 
-    from seqocr.checkpoints import load_recognizer, save
     from seqocr.files import shown, writable
-    from seqocr.shipped import weights_path
+    from seqocr.inference.load import load_recognizer, save
+    from seqocr.inference.shipped import weights_path
     from seqocr.train.average import averaged
 
     writable(directory)

@@ -26,14 +26,14 @@ def calibrate(
     """Make confidences honest by labelled lines that were not learned from; write what was found to config.json."""
     from pathlib import Path
 
-    from seqocr.calibration import KEY
     from seqocr.data.folder import LineFolder
-    from seqocr.data.levels import level as layout_of
-    from seqocr.data.material import Lines
+    from seqocr.data.mixture import Lines
     from seqocr.data.sequences import SequenceMNIST
-    from seqocr.data.sources import load_digits
+    from seqocr.data.sources.datasets import load_digits
+    from seqocr.data.synthetic.layouts import level as layout_of
+    from seqocr.decoding.calibration import KEY
     from seqocr.files import read_json, shown, write_json
-    from seqocr.predicting import calibrations
+    from seqocr.inference.predictions import calibrations
 
     path = Path(weights) / "config.json"
     if not path.is_file():

@@ -18,11 +18,11 @@ def data(
     level: Level = "grid",
 ) -> None:
     """Fetch and verify digits, and say what there is."""
-    from seqocr.data import levels
     from seqocr.data.augment import Augmentation
     from seqocr.data.images import suffixes
     from seqocr.data.sequences import SequenceMNIST
-    from seqocr.data.sources import SPLITS, load_digits
+    from seqocr.data.sources.datasets import SPLITS, load_digits
+    from seqocr.data.synthetic import layouts as levels
     from seqocr.files import replacing, shown, writable
 
     layout = levels.level(level)

@@ -61,14 +61,14 @@ def evaluate(
     directory, names, lengths = output_folder(out), parsed_heads(heads) if heads else None, parsed_length(length)
     check_bounds("seed", seed, 0, LARGEST_SEED)
 
-    from seqocr import evaluation
+    from seqocr import metrics
     from seqocr.data.folder import LineFolder
-    from seqocr.data.levels import level as layout_of
     from seqocr.data.sequences import SequenceMNIST
-    from seqocr.data.sources import load_digits_or_validation
+    from seqocr.data.sources.datasets import load_digits_or_validation
+    from seqocr.data.synthetic.layouts import level as layout_of
+    from seqocr.decoding.constraints import form_of
     from seqocr.files import shown, writable, write_csv
-    from seqocr.forms import form_of
-    from seqocr.predicting import acceptance, predict_under
+    from seqocr.inference.predictions import acceptance, predict_under
 
     writable(directory)
     recognizer = load_reader(weights, device, engine)
@@ -83,17 +83,17 @@ def evaluate(
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
     form = form_of(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
     if form is None:
-        predictions = evaluation.predict(recognizer, lines, names)
+        predictions = metrics.predict(recognizer, lines, names)
     else:
         predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, width)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {
         "predictions": predictions,
-        "summary": evaluation.summary(predictions),
-        "positions": evaluation.positions(predictions),
-        "confusion": evaluation.confusion(predictions, recognizer.charset),
-        "comparisons": evaluation.comparisons(predictions),
+        "summary": metrics.summary(predictions),
+        "positions": metrics.positions(predictions),
+        "confusion": metrics.confusion(predictions, recognizer.charset),
+        "comparisons": metrics.comparisons(predictions),
     }
     for name, rows in tables.items():
         write_csv(directory / f"{name}.csv", rows)

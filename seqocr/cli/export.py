@@ -31,11 +31,11 @@ def export(
     if runtime == "transformers" and (names not in (None, ("ar",)) or precision != "float32"):
         raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
 
-    from seqocr.checkpoints import load_recognizer
     from seqocr.files import shown, writable
+    from seqocr.inference.export import export as write
+    from seqocr.inference.load import load_recognizer
+    from seqocr.inference.shipped import weights_path
     from seqocr.models.hugging_face import export_hugging_face
-    from seqocr.runtimes.export import export as write
-    from seqocr.shipped import weights_path
 
     writable(directory)
     recognizer = load_recognizer(weights_path(weights))

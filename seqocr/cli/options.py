@@ -16,8 +16,8 @@ from seqocr.errors import InputError
 from seqocr.train.config import Source
 
 if TYPE_CHECKING:
-    from seqocr.reader import Reader
-    from seqocr.runtimes.quick import QuickReader
+    from seqocr.inference.onnx import QuickReader
+    from seqocr.inference.reader import Reader
 
 
 def option(f: Field[Any], group: str | None = None) -> Any:
@@ -171,9 +171,9 @@ def choose_device(name: str) -> str:
 
 def load_reader(weights: str | None, device: str, engine: str) -> Reader:
     """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
-    from seqocr.checkpoints import load
+    from seqocr.inference.load import load
+    from seqocr.inference.shipped import weights_path
     from seqocr.models.recognizer import Recognizer
-    from seqocr.shipped import weights_path
 
     reader = load(weights_path(weights), engine)
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
@@ -181,8 +181,8 @@ def load_reader(weights: str | None, device: str, engine: str) -> Reader:
 
 def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | QuickReader:
     """`load_reader`, but exported graphs, and the shipped weights, which come as such too, are read without torch."""
-    from seqocr.runtimes.quick import QuickReader, reads_quickly
-    from seqocr.shipped import graphs_path
+    from seqocr.inference.onnx import QuickReader, reads_quickly
+    from seqocr.inference.shipped import graphs_path
 
     if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_path(weights), head):
         return QuickReader(directory)

@@ -44,8 +44,8 @@ def read_many(
     if address is not None and engine != "ray":
         raise InputError("--address is of a Ray cluster: give --engine ray")
 
-    from seqocr.many import engines
-    from seqocr.many.run import read_many as read
+    from seqocr.batch import engines
+    from seqocr.batch.runner import read_many as read
 
     reading = partial(engines.local, workers=workers)
     if engine == "ray":

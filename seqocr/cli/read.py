@@ -16,16 +16,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.calibration import calibration_of
 from seqocr.cli.options import Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
+from seqocr.decoding.calibration import calibration_of
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 if TYPE_CHECKING:
-    from seqocr.answers import Answer, Asked
-    from seqocr.reader import Reader
-    from seqocr.reading import Reading
-    from seqocr.runtimes.quick import QuickReader
+    from seqocr.inference.image_files import Reading
+    from seqocr.inference.onnx import QuickReader
+    from seqocr.inference.predict import Answer, Asked
+    from seqocr.inference.reader import Reader
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
 MOST_TEXTS = 100  # of a line
@@ -66,7 +66,7 @@ def read(
     Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
     In names, bytes that are no UTF-8 are written as \xff, and control characters as \n (in JSON, as JSON has them).
     """
-    from seqocr.reading import image_files, read_files
+    from seqocr.inference.image_files import image_files, read_files
 
     if output not in (None, "table", "json", "csv"):
         raise InputError(f"--format {output}: choose table, json or csv")
@@ -78,8 +78,8 @@ def read(
     reader = load_quickly(weights, head, device, engine)
     asked: Asked | None = None
     if symbols or top > 1 or not (pattern is None and check is None and lexicon is None):
-        from seqocr.answers import Asked
-        from seqocr.forms import form_of
+        from seqocr.decoding.constraints import form_of
+        from seqocr.inference.predict import Asked
 
         form = form_of(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
         asked = Asked(head, form, top, width, places=symbols or output == "json")

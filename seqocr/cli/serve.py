@@ -40,14 +40,14 @@ def serve(
     import uvicorn
 
     from seqocr.serving.api import api
-    from seqocr.serving.service import Service
+    from seqocr.serving.queue import Service
 
     listening = _listening(host, port)  # first: whether it can be had is known at once
     service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
     app = api(service, token=token)
     if with_page:
+        from seqocr.demo.page import mounted
         from seqocr.models.recognizer import Recognizer
-        from seqocr.serving.page import mounted
 
         recognizer = load_reader(weights, device, engine)
         if not isinstance(recognizer, Recognizer):

@@ -49,13 +49,13 @@ def train(
     settings, begin, learned_from, over = TrainConfig(**config), Start(**start), Source(**source), Spread(**spread)
     directory = output_folder(out)
 
-    from seqocr.checkpoints import load_recognizer  # after the settings, because it takes seconds to load
-    from seqocr.shipped import weights_path
-    from seqocr.train import ranks, recipe
+    from seqocr.inference.load import load_recognizer  # after the settings, because it takes seconds to load
+    from seqocr.inference.shipped import weights_path
+    from seqocr.train import distributed, recipe
     from seqocr.train.spread import shared_out
 
-    with ranks.joined(choose_device(device)) as own_device, shared_out(over):
-        if ranks.is_first():
+    with distributed.joined(choose_device(device)) as own_device, shared_out(over):
+        if distributed.is_first():
             writable(directory)
         if learned_from.data is not None:
             charset = learned_from.charset
@@ -87,9 +87,9 @@ def _without_labels(
     spread: dict[str, Any],
     device: str,
 ) -> None:
-    from seqocr.train import ranks
+    from seqocr.train import distributed
 
-    if spread or ranks.started() > 1:
+    if spread or distributed.started() > 1:
         raise InputError("--unlabelled is learned by one process: leave out torchrun, --shards and --workers")
     if "init" not in start or len(start) > 1 or set(source) - {"root"}:
         raise InputError(
@@ -98,10 +98,10 @@ def _without_labels(
     settings = TrainConfig(**{**FINE_TUNING, "level": "data", "steps": STEPS} | config)
     writable(directory)
 
-    from seqocr.checkpoints import load_recognizer
-    from seqocr.data.sources import load_digits
-    from seqocr.shipped import weights_path
-    from seqocr.train.unlabelled import drawn_lines, self_train
+    from seqocr.data.sources.datasets import load_digits
+    from seqocr.inference.load import load_recognizer
+    from seqocr.inference.shipped import weights_path
+    from seqocr.train.self_training import drawn_lines, self_train
 
     recognizer = load_recognizer(weights_path(start["init"])).to(choose_device(device))
     digits = load_digits("train", root=source.get("root")), load_digits("validation", root=source.get("root"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.levels import level
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.synthetic.layouts import level
 from seqocr.errors import InputError
 
 OWN = "data"  # in a list of levels: lines of one's own
@@ -113,7 +113,7 @@ def mixture(
     Where lines of one's own are among it, checkpoints are chosen by those alone.
 
     Args:
-        levels: of `seqocr.data.levels.LEVELS`, or `OWN`, separated by commas.
+        levels: of `seqocr.data.synthetic.layouts.LEVELS`, or `OWN`, separated by commas.
         length, seed, augmentation, repeats: of strings of digits (see `SequenceMNIST`); held-out ones do not repeat.
         digits: to learn from, and to choose the best checkpoint by.
         own: the like for lines of one's own.

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.levels import Layout
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.synthetic.layouts import Layout
 from seqocr.errors import InputError
 
 

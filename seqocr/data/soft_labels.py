@@ -1,6 +1,6 @@
 """Lines made of digits that teachers have looked at: what they believe of each symbol goes with the text.
 
-Teachers and how they come about are in `seqocr.train.teaching`.
+Teachers and how they come about are in `seqocr.train.distill`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Texts of a given form, as one weighted deterministic automaton: check digits, lexicons, laws of labels.
 
-`seqocr.exact` reads under them. An automaton of a law gives each string its log probability, any other one gives 0 to
-each that it accepts.
+`seqocr.decoding.search` reads under them. An automaton of a label distribution gives each string its log probability,
+any other one gives 0 to each that it accepts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from seqocr.errors import InputError
 
 if TYPE_CHECKING:
-    from seqocr.data.labels import Law, WithoutReplacement
+    from seqocr.data.synthetic.label_distributions import Law, WithoutReplacement
 
 _MOST = 50_000  # ways to draw from a pool that an automaton is made of
 
@@ -234,7 +234,7 @@ def of_law(law: Law) -> Automaton:
     Raises:
         InputError: it has too many states or strings.
     """
-    from seqocr.data import labels  # a neighbour of it brings torch
+    from seqocr.data.synthetic import label_distributions as labels  # a neighbour of it brings torch
 
     if isinstance(law, labels.Luhn | labels.Mod97):
         form = luhn(law.n) if isinstance(law, labels.Luhn) else mod97(law.n)

@@ -1,6 +1,6 @@
 """What a number must look like: a regular expression, a check digit, a list of texts. Each becomes an automaton.
 
-`seqocr.fitting` reads under them.
+`seqocr.decoding.search` reads under them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import interegular
 import numpy as np
 from interegular.fsm import anything_else
 
-from seqocr.constraints import Automaton, explored, luhn, minimised, mod97
-from seqocr.constraints import lexicon as of_strings
+from seqocr.decoding.automaton import Automaton, explored, luhn, minimised, mod97
+from seqocr.decoding.automaton import lexicon as of_strings
 from seqocr.errors import InputError
 from seqocr.files import shown
 

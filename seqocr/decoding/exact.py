@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr, logsumexp
 
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
 
 _AT_ONCE = 1_000_000  # numbers that one step of a recursion computes: lines are taken in parts

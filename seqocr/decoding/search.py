@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
 
 _NEVER = -math.inf

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from seqocr.serving.race import Event, Lane
+from seqocr.demo.race import Event, Lane
 
 LABELS = {
     "ar": "ar: a pass a symbol",

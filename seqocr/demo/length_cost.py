@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from PIL import Image
 
-from seqocr.models.heads import HEADS, pairs_of
+from seqocr.models.heads.registry import HEADS, pairs_of
 from seqocr.models.recognizer import Recognizer
 
 LENGTHS = (1, 2, 5, 10, 20, 35, 50)

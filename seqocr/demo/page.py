@@ -15,15 +15,15 @@ import pandas as pd
 from fastapi import FastAPI
 from PIL import Image, ImageFilter
 
-from seqocr.answers import Asked, answers
+from seqocr.demo.lanes import CSS, race_html
+from seqocr.demo.length_cost import LENGTHS, costs
+from seqocr.demo.race import Lane, looks, race
+from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
+from seqocr.inference.predict import Asked, answers
 from seqocr.models.recognizer import Recognizer
-from seqocr.serving.cost import LENGTHS, costs
 from seqocr.serving.images import line_of, named
-from seqocr.serving.lanes import CSS, race_html
-from seqocr.serving.many import many_tab
-from seqocr.serving.race import Lane, looks, race
-from seqocr.serving.service import Service
+from seqocr.serving.queue import Service
 
 HERE = Path(__file__).parent
 _SLOWER = 300.0

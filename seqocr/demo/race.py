@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.calibration import honest
-from seqocr.fitting import aligned
-from seqocr.models.base import Decoded
-from seqocr.models.decoder_step import preallocated
+from seqocr.decoding.calibration import honest
+from seqocr.decoding.search import aligned
+from seqocr.models.heads.base import Decoded
+from seqocr.models.heads.decoder_step import preallocated
+from seqocr.models.heads.speculative import Verified, _Eager, written
 from seqocr.models.recognizer import Recognizer
-from seqocr.models.verified import Verified, _Eager, written
 
 LANES = ("ar", "ar-verified", "parallel", "ctc")
 

@@ -12,11 +12,11 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from seqocr.answers import Asked
 from seqocr.data.images import suffixes
 from seqocr.errors import InputError
+from seqocr.inference.predict import Asked
 from seqocr.serving.images import named
-from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Service
+from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Service
 
 MOST_IMAGES = 2000
 MOST_MEGABYTES = 200  # of what a zip holds

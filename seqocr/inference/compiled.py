@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqocr.models.base import Variant
+from seqocr.inference.export import graphs
+from seqocr.models.graph import Graph
+from seqocr.models.heads.base import Variant
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.export import graphs
-from seqocr.runtimes.graph import Graph
 
 
 class CompiledSession:
-    """A graph as `seqocr.runtimes.graph.Session`; compiled when it is first called, which takes a minute."""
+    """A graph as `seqocr.models.graph.Session`; compiled when it is first called, which takes a minute."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.inputs = graph.eval(), graph.inputs

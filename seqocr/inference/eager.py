@@ -1,4 +1,4 @@
-"""What a recognizer's heads say of each line, as `seqocr.answers` asks for it."""
+"""What a recognizer's heads say of each line, as `seqocr.inference.predict` asks for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.fitting import Next
-from seqocr.models.base import OnePassHead
+from seqocr.decoding.search import Next
+from seqocr.models.heads.base import OnePassHead
 from seqocr.models.recognizer import Recognizer
 
 

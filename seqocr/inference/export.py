@@ -17,9 +17,9 @@ import torch
 
 from seqocr.errors import InputError
 from seqocr.files import read_json, replacing, replacing_all, write_json
+from seqocr.inference.manifest import FORMAT, RUNTIME, config_sum, file_sum
+from seqocr.models.graph import Graph
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.directory import FORMAT, RUNTIME, config_sum, file_sum
-from seqocr.runtimes.graph import Graph
 
 PRECISIONS = ("float32", "int8")
 

@@ -1,4 +1,4 @@
-"""Reading with exported graphs (see `seqocr.runtimes.export`) through ONNX Runtime or OpenVINO."""
+"""Reading with exported graphs (see `seqocr.inference.export`) through ONNX Runtime or OpenVINO."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import torch
 from seqocr.data.processor import LineImage
 from seqocr.errors import InputError
 from seqocr.files import read_json
-from seqocr.models.base import Decoded, Variant
+from seqocr.inference.export import graphs
+from seqocr.inference.manifest import check_exported
+from seqocr.inference.reader import Reader
+from seqocr.models.graph import Session
+from seqocr.models.heads.base import Decoded, Variant
 from seqocr.models.recognizer import Recognizer
-from seqocr.reader import Reader
-from seqocr.runtimes.directory import check_exported
-from seqocr.runtimes.export import graphs
-from seqocr.runtimes.graph import Session
 
 ENGINES = ("onnxruntime", "openvino")
 

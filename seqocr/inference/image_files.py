@@ -20,9 +20,9 @@ from seqocr.errors import InputError
 from seqocr.files import shown
 
 if TYPE_CHECKING:
-    from seqocr.answers import Answer, Asked
-    from seqocr.reader import Reader
-    from seqocr.runtimes.quick import QuickReader
+    from seqocr.inference.onnx import QuickReader
+    from seqocr.inference.predict import Answer, Asked
+    from seqocr.inference.reader import Reader
 
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 _CHUNK = 16  # files that a thread opens and reads
@@ -76,10 +76,10 @@ def read_files(
     """Read files in order; those that cannot be read say why.
 
     In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels). Where the weights are
-    calibrated (`seqocr.calibration`), so are confidences, but those among texts of a form.
+    calibrated (`seqocr.decoding.calibration`), so are confidences, but those among texts of a form.
 
     Args:
-        asked: what else is to be said of each line (see `seqocr.answers`).
+        asked: what else is to be said of each line (see `seqocr.inference.predict`).
 
     Raises:
         InputError: the reader has no such head.
@@ -104,7 +104,7 @@ def _read(
     images = [image for _, image in batch if not isinstance(image, str)]
     found: Iterator[tuple[str, float, Answer | None]]
     if asked is not None:
-        from seqocr.answers import answers
+        from seqocr.inference.predict import answers
 
         found = iter([(each.text, each.confidence, each) for each in answers(reader, images, asked)])
     else:

@@ -16,13 +16,13 @@ from safetensors.torch import save as to_bytes
 
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown, write_json
+from seqocr.inference.exported import ExportedRecognizer
+from seqocr.inference.manifest import is_exported
+from seqocr.inference.reader import Reader
+from seqocr.inference.shipped import READER
+from seqocr.inference.shipped import SHIPPED as SHIPPED  # the study reads it here
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
-from seqocr.reader import Reader
-from seqocr.runtimes.directory import is_exported
-from seqocr.runtimes.exported import ExportedRecognizer
-from seqocr.shipped import READER
-from seqocr.shipped import SHIPPED as SHIPPED  # the study reads it here
 
 
 def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from seqocr.calibration import honest
 from seqocr.data.pixels import Fit
+from seqocr.decoding.calibration import honest
+from seqocr.decoding.search import Next, log_sum
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.fitting import Next, log_sum
-from seqocr.runtimes.directory import check_exported, is_exported
+from seqocr.inference.manifest import check_exported, is_exported
 
 _SCALED = 8  # frames after which probabilities are scaled: less than what a float64 can hold
 _TOGETHER = 16  # lines that a thread reads at once: what is computed for them stays in a core's cache
@@ -164,7 +164,7 @@ class OnePass:
 
 
 class Parallel(OnePass):
-    """A symbol, or "empty", a slot (see `seqocr.models.parallel`)."""
+    """A symbol, or "empty", a slot (see `seqocr.models.heads.parallel`)."""
 
     name, graphs = "parallel", ("parallel",)
 
@@ -175,7 +175,7 @@ class Parallel(OnePass):
 
 
 class Ctc(OnePass):
-    """A symbol, or blank, a frame (see `seqocr.models.ctc`)."""
+    """A symbol, or blank, a frame (see `seqocr.models.heads.ctc`)."""
 
     name, graphs = "ctc", ("ctc",)
 
@@ -222,7 +222,7 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
 
 
 class Autoregressive:
-    """TrOCR's decoder, one token a pass, greedy (see `seqocr.models.autoregressive`)."""
+    """TrOCR's decoder, one token a pass, greedy (see `seqocr.models.heads.autoregressive`)."""
 
     name, graphs = "ar", ("ar", "ar-step")
 

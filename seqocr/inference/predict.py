@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from seqocr.calibration import honest
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.calibration import honest
+from seqocr.decoding.constraints import anything
+from seqocr.decoding.search import Candidate, Found, Frames, Next, Slots, aligned, beam_search
 from seqocr.errors import InputError
-from seqocr.fitting import Candidate, Found, Frames, Next, Slots, aligned, beam_search
-from seqocr.forms import anything
 
 WIDTH = 8  # beginnings that a search through an autoregressive head keeps
 _ALIGNS = "ctc"  # the head that tells where symbols are
@@ -70,7 +70,7 @@ class Asked:
 
     Attributes:
         head: which reads.
-        form: of the text (see `seqocr.forms`); None: any.
+        form: of the text (see `seqocr.decoding.constraints`); None: any.
         top: how many texts.
         width: beginnings kept while an autoregressive head is searched.
         places: also where symbols are, which takes a second look at the image where another head than `ctc` reads.
@@ -84,7 +84,7 @@ class Asked:
 
 
 class Backend(Protocol):
-    """Who gives evidence: `seqocr.runtimes.quick.QuickReader`, or `Eager`."""
+    """Who gives evidence: `seqocr.inference.onnx.QuickReader`, or `Eager`."""
 
     charset: str
     max_length: int
@@ -200,6 +200,6 @@ def _backend(reader: Any) -> Backend:
         return found
     if not hasattr(reader, "encoder"):
         raise InputError("this engine gives texts alone: read with onnxruntime, or with the weights themselves")
-    from seqocr.models.evidence import Eager  # torch is loaded already, since the reader is
+    from seqocr.inference.eager import Eager  # torch is loaded already, since the reader is
 
     return Eager(reader)

@@ -1,4 +1,4 @@
-"""Tables of predictions (see `seqocr.evaluation`) under a form, and what to accept of them."""
+"""Tables of predictions (see `seqocr.metrics`) under a form, and what to accept of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from seqocr import evaluation
-from seqocr.answers import Asked, answers
-from seqocr.calibration import Calibration, accepted, calibrated
-from seqocr.constraints import Automaton
-from seqocr.data.material import Lines
+from seqocr import metrics
+from seqocr.data.mixture import Lines
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.calibration import Calibration, accepted, calibrated
+from seqocr.inference.predict import Asked, answers
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 
@@ -52,7 +52,7 @@ def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
     Raises:
         InputError: there are no lines.
     """
-    tables = [evaluation.predict(reader, lines, quiet=True, raw=True) for lines in parts]
+    tables = [metrics.predict(reader, lines, quiet=True, raw=True) for lines in parts]
     found = {}
     for head in reader.heads:
         rows = pd.concat([table[table["head"] == head] for table in tables])

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from seqocr.calibration import honest
 from seqocr.data.processor import LineImage
+from seqocr.decoding.calibration import honest
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, Variant
+from seqocr.models.heads.base import Decoded, Variant
 
 
 class Reader:
@@ -21,7 +21,7 @@ class Reader:
         charset: the symbols that can be read.
         max_length: the longest string that can be read.
         heads: by name.
-        provenance: how the weights came about; with what calibrates confidences (`seqocr.calibration`).
+        provenance: how the weights came about; with what calibrates confidences (`seqocr.decoding.calibration`).
     """
 
     charset: str

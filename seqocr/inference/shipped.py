@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_WEIGHTS = Path(__file__).parent / "weights"
+_WEIGHTS = Path(__file__).parent.parent / "weights"
 SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
 READER = _WEIGHTS / "strings"  # reads lines as they come
 _NAMES = {"tiny": SHIPPED, "strings": READER, None: READER}

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from seqocr.errors import InputError
-from seqocr.models.base import FeatureMap
+from seqocr.models.heads.base import FeatureMap
 from seqocr.models.limits import ENCODER_SETTINGS, within_bounds
 
 # Special tokens before the patches: class, and for DeiT also distillation.

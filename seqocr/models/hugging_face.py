@@ -24,7 +24,7 @@ from transformers import (
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
 from seqocr.files import read_json, replacing_all, shown
-from seqocr.models.autoregressive import AutoregressiveHead
+from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
 

@@ -13,17 +13,17 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.models.base import Variant
+from seqocr.inference.reader import Reader
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads import HEADS, head_class, pairs_of
+from seqocr.models.heads.base import Variant
+from seqocr.models.heads.registry import HEADS, head_class, pairs_of
+from seqocr.models.heads.speculative import Verified
 from seqocr.models.limits import check_task, within_bounds
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
-from seqocr.models.verified import Verified
-from seqocr.reader import Reader
 
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
 _WHAT, _REMEDY = "a recognizer's config", "train or copy it again"

@@ -26,11 +26,11 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from seqocr.answers import Answer, Asked
 from seqocr.errors import InputError
+from seqocr.inference.predict import Answer, Asked
+from seqocr.serving.constraint_trials import tried_form
 from seqocr.serving.images import line_of
-from seqocr.serving.service import DEFAULT_HEAD, QueueFull, Served, Service
-from seqocr.serving.trials import tried_form
+from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Served, Service
 from seqocr.version import __version__
 
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from functools import lru_cache
 
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.constraints import form_of
 from seqocr.errors import InputError
-from seqocr.forms import form_of
 
 _SECONDS = 2.0
 _MOST_STATES = 20_000

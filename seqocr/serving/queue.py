@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seqocr.answers import Answer, Asked, answers
-from seqocr.batching import Batcher
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.runtimes.quick import QuickReader
+from seqocr.inference.onnx import QuickReader
+from seqocr.inference.predict import Answer, Asked, answers
+from seqocr.serving.batcher import Batcher
 
 DEFAULT_HEAD = "parallel"
 _ALL_HEADS = ("ar", "parallel", "ctc")

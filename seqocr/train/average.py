@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from seqocr.calibration import KEY
+from seqocr.decoding.calibration import KEY
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 

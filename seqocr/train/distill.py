@@ -25,14 +25,14 @@ from torch import nn
 
 from seqocr import environment
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.believed import Beliefs, Believed
 from seqocr.data.sequences import mixed
-from seqocr.data.sources import Digits
+from seqocr.data.soft_labels import Beliefs, Believed
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Head
-from seqocr.models.parallel import ParallelHead
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Head
+from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.train.loop import averaged_model

@@ -17,15 +17,15 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from seqocr import __version__, environment, evaluation
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.material import Material
+from seqocr import __version__, environment, metrics
+from seqocr.data.mixture import Material
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
 from seqocr.train import interrupts
 from seqocr.train.config import TrainConfig
-from seqocr.train.optimizers import optimizers_of, set_rate
+from seqocr.train.optim import optimizers_of, set_rate
 from seqocr.train.state import STATE, Progress, is_finished, load_state, save_state
 
 
@@ -151,7 +151,7 @@ class _Run:
     def _validate(self, reporter: Reporter) -> None:
         """Read the held-out strings with the averaged weights; keep them if they read best so far."""
         recognizer = self.averaged
-        read = evaluation.predict(recognizer, self.held_out, quiet=True)
+        read = metrics.predict(recognizer, self.held_out, quiet=True)
         right = read["prediction"] == read["text"]
         exact = {head: float(share) for head, share in right.groupby(read["head"], sort=False).mean().items()}
         so_far = self.progress

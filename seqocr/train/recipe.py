@@ -17,29 +17,29 @@ from typing import Any
 
 import torch
 
-from seqocr.calibration import FEWEST, KEY
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data import sources
 from seqocr.data.augment import Augmentation, LineAugmentation
-from seqocr.data.believed import Beliefs, BelievedLines
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.hand import Hand
-from seqocr.data.levels import level
-from seqocr.data.material import OWN, Lines, Material, Part, Stream, mixture
-from seqocr.data.pools import load_glyphs
+from seqocr.data.mixture import OWN, Lines, Material, Part, Stream, mixture
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits, symbols_of
-from seqocr.data.written import Texts, WrittenLines
+from seqocr.data.soft_labels import Beliefs, BelievedLines
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits, symbols_of
+from seqocr.data.sources.glyphs import load_glyphs
+from seqocr.data.synthetic.layouts import level
+from seqocr.data.synthetic.lines import Texts, WrittenLines
+from seqocr.data.synthetic.writer_style import Hand
+from seqocr.decoding.calibration import FEWEST, KEY
 from seqocr.errors import InputError
-from seqocr.models.heads import HEADS
+from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.predictions import calibrations
+from seqocr.inference.shipped import weights_path
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
-from seqocr.predicting import calibrations
-from seqocr.shipped import weights_path
 from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, Source, Start, TrainConfig
+from seqocr.train.distill import beliefs, learning_beliefs
 from seqocr.train.loop import fit
 from seqocr.train.state import is_finished
-from seqocr.train.teaching import beliefs, learning_beliefs
 
 _APART = 104_729  # between the seeds of written parts
 
@@ -239,8 +239,9 @@ def material_of(
 
 
 def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[Part]:
-    """Lines by one writer each, from sources of glyphs (`seqocr.data.pools`). A source that is named twice counts
-    twice. Held-out lines are by other writers.
+    """Lines by one writer each, from sources of glyphs (`seqocr.data.sources.glyphs`).
+
+    A source that is named twice counts twice. Held-out lines are by other writers.
 
     Raises:
         InputError: a source cannot be had.
@@ -261,7 +262,7 @@ def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None =
 
 
 def calibrated(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
-    """Weights in `out` with honest confidences (`seqocr.calibration`), by lines that were not learned from.
+    """Weights in `out` with honest confidences (`seqocr.decoding.calibration`), by lines that were not learned from.
 
     Unchanged where those are too few to say.
     """

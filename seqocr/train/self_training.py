@@ -25,22 +25,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer, save
+from seqocr import metrics
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
-from seqocr.data.hand import Hand
 from seqocr.data.images import load_line
-from seqocr.data.levels import level
-from seqocr.data.material import Lines, Material, Part
+from seqocr.data.mixture import Lines, Material, Part
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
-from seqocr.data.written import Glyphs, Texts, WrittenLines
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.synthetic.layouts import level
+from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
+from seqocr.data.synthetic.writer_style import Hand
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown, write_json
+from seqocr.inference.image_files import image_files
+from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
-from seqocr.reading import image_files
 from seqocr.train.config import FINE_TUNING, TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.state import is_finished
@@ -241,7 +241,7 @@ def _measured(
 ) -> Round:
     recognizer.eval()
     read = agreed(recognizer, [load_line(path) for path in watched])
-    predictions = evaluation.predict(recognizer, held_out, quiet=True)
+    predictions = metrics.predict(recognizer, held_out, quiet=True)
     drawn = float((predictions["prediction"] == predictions["text"]).mean())
     return Round(number, learned, float(np.mean([each is not None for each in read])), drawn, kept)
 

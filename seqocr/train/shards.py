@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from seqocr.data.material import Material, Stream
+from seqocr.data.mixture import Material, Stream
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
 

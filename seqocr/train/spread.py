@@ -20,24 +20,24 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.material import Lines, Material
+from seqocr import metrics
+from seqocr.data.mixture import Lines, Material
 from seqocr.errors import InputError
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Head
-from seqocr.models.ctc import CTCHead
-from seqocr.models.parallel import ParallelHead
+from seqocr.inference.load import load_recognizer, save
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Head
+from seqocr.models.heads.ctc import CTCHead
+from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
-from seqocr.train import interrupts, loop, ranks, recipe
+from seqocr.train import distributed, interrupts, loop, recipe
 from seqocr.train.config import TrainConfig
-from seqocr.train.optimizers import set_rate
+from seqocr.train.optim import set_rate
 from seqocr.train.shards import Shard, Shards, drawn
 from seqocr.train.sharing import Spread
 from seqocr.train.state import STATE
 
-_READ_AT_ONCE = evaluation._BATCH  # so that what a process reads together is what one process would
+_READ_AT_ONCE = metrics._BATCH  # so that what a process reads together is what one process would
 _SHARD_SEED = 2**52  # between the seeds of shards: more than any step's
 
 
@@ -64,11 +64,11 @@ def fit(
         RuntimeError: of torch.distributed, where another process has ended.
     """
     spread = spread or Spread()
-    shards = spread.shards or ranks.count()
-    if shards == ranks.count() == 1 and spread.workers == 0:
+    shards = spread.shards or distributed.count()
+    if shards == distributed.count() == 1 and spread.workers == 0:
         return loop.fit(recognizer, material, config, out, device, command, start_counts)
-    if shards % ranks.count():
-        raise InputError(f"--shards {shards}: give a multiple of {ranks.count()}, the number of processes")
+    if shards % distributed.count():
+        raise InputError(f"--shards {shards}: give a multiple of {distributed.count()}, the number of processes")
     if shards > 1 and (odd := [name for name, head in recognizer.heads.items() if not isinstance(head, _KNOWN)]):
         raise InputError(f"head {odd[0]!r} learns from whole batches: train it with one process and --shards 1")
     run = SpreadRun(recognizer, material, config, out, torch.device(device), command, start_counts)
@@ -82,15 +82,15 @@ def shared_out(spread: Spread) -> Iterator[None]:
     It stands in for what `recipe` calls, as committed measurements depend on that module as it is. When all of them are
     made again, `recipe` can take `spread` itself.
     """
-    if ranks.count() == 1 and spread == Spread():
+    if distributed.count() == 1 and spread == Spread():
         yield
         return
     before = {name: getattr(recipe, name) for name in ("fit", "save", "beliefs", "digits_of", "written_parts")}
-    fitting, shards = recipe._fitting, spread.shards or ranks.count()
+    fitting, shards = recipe._fitting, spread.shards or distributed.count()
 
     def after_the_first(name: str, first: Callable[[], bool]) -> Callable[..., Any]:
         def called(*arguments: Any, **more: Any) -> Any:
-            with ranks.goes_first(first()):
+            with distributed.goes_first(first()):
                 return before[name](*arguments, **more)
 
         return called
@@ -100,12 +100,12 @@ def shared_out(spread: Spread) -> Iterator[None]:
         multiple = (len(config.level.split(",")) + sources) * shards
         return replace(found, batch_size=max(1, found.batch_size // multiple) * multiple)
 
-    here = ranks.is_first_here  # which may have to fetch digits
+    here = distributed.is_first_here  # which may have to fetch digits
     with ExitStack() as stack:
         for name, instead in {
             "fit": partial(fit, spread=spread),
-            "save": save if ranks.is_first() else lambda *_: None,
-            "beliefs": after_the_first("beliefs", ranks.is_first),  # which may have to train teachers
+            "save": save if distributed.is_first() else lambda *_: None,
+            "beliefs": after_the_first("beliefs", distributed.is_first),  # which may have to train teachers
             "digits_of": after_the_first("digits_of", here),
             "written_parts": after_the_first("written_parts", here),
             "_fitting": fitting_shards,
@@ -121,8 +121,8 @@ class SpreadRun(loop._Run):
 
     def over(self, shards: int, workers: int) -> SpreadRun:
         """Itself, ready to learn, with so many shards and workers."""
-        a_process = shards // ranks.count()
-        own = range(ranks.number() * a_process, (ranks.number() + 1) * a_process)
+        a_process = shards // distributed.count()
+        own = range(distributed.number() * a_process, (distributed.number() + 1) * a_process)
         self.shards, self.own, self.workers = shards, own, workers
         self.loss: nn.Module = _Loss(self.recognizer)
         self.drawn_from(0)  # what is wrong with the batch is said before anything is done
@@ -131,7 +131,7 @@ class SpreadRun(loop._Run):
     def run(self) -> Recognizer:
         self._resume()
         config, so_far = self.config, self.progress
-        if ranks.count() > 1:
+        if distributed.count() > 1:
             self.loss = DistributedDataParallel(self.loss)
         with (
             drawn(self.drawn_from(so_far.step), self.workers) as batches,
@@ -156,9 +156,9 @@ class SpreadRun(loop._Run):
                         f"Best so far: {self.out}"
                     )
                     interrupts.obey(signal)
-            if ranks.is_first():
+            if distributed.is_first():
                 (self.out / STATE).unlink(missing_ok=True)
-            ranks.wait()  # now all is written
+            distributed.wait()  # now all is written
             if signal := told_to_stop():
                 interrupts.obey(signal)
         return load_recognizer(self.out)
@@ -182,7 +182,7 @@ class SpreadRun(loop._Run):
             recognizer.encoder.eval()
         set_rate(self.optimizers, config, step)
         terms = [[_terms(head, texts) for head in recognizer.heads.values()] for _, texts in shards]
-        totals = ranks.summed([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
+        totals = distributed.summed([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
         own_loss = 0.0
         for shard, (pixels, texts), own in zip(self.own, shards, terms, strict=True):
             torch.manual_seed(config.seed * 1_000_003 + step + shard * _SHARD_SEED)  # dropout is all that draws from it
@@ -190,11 +190,11 @@ class SpreadRun(loop._Run):
             with self._exchanging(shard == self.own[-1]):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                     loss = self.loss(pixels.to(self.device), texts, shares)
-                (loss * ranks.count()).backward()  # because gradients are averaged over processes
+                (loss * distributed.count()).backward()  # because gradients are averaged over processes
             own_loss += loss.item()
         norm = nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip).item()
         signal = told_to_stop()
-        batch_loss, told = ranks.summed([own_loss, float(signal is not None)])
+        batch_loss, told = distributed.summed([own_loss, float(signal is not None)])
         if not math.isfinite(batch_loss) or not math.isfinite(norm):
             raise InputError(
                 f"the loss is no longer a number at step {step}: learning_rate {config.learning_rate} is too high. "
@@ -216,39 +216,39 @@ class SpreadRun(loop._Run):
 
     def _validate(self, reporter: Reporter) -> None:
         """As the loop's, each process reading its part of the held-out strings."""
-        share = _Share(self.held_out, ranks.number(), ranks.count())
+        share = _Share(self.held_out, distributed.number(), distributed.count())
         right = dict.fromkeys(self.recognizer.heads, 0)
         if len(share):
-            read = evaluation.predict(self.averaged, share, quiet=True)
+            read = metrics.predict(self.averaged, share, quiet=True)
             right |= (read["prediction"] == read["text"]).groupby(read["head"]).sum().to_dict()
-        counts = ranks.summed([float(n) for n in right.values()])
+        counts = distributed.summed([float(n) for n in right.values()])
         exact = {head: n / len(self.held_out) for head, n in zip(right, counts, strict=True)}
         so_far = self.progress
         so_far.history.append({"step": so_far.step, "seconds": round(so_far.seconds, 1), "exact": exact})
         if (mean := loop._mean_exact(so_far.history[-1])) >= so_far.best:
             so_far.best = mean
-            if ranks.is_first():
+            if distributed.is_first():
                 self.averaged.provenance = self._provenance()
                 save(self.averaged, self.out)
         shown = ", ".join(f"{name} {value:.2%}" for name, value in exact.items())
         reporter.say(f"step {so_far.step}: exact match on {len(self.held_out):,} validation strings: {shown}")
 
     def _provenance(self) -> dict[str, Any]:
-        return {**super()._provenance(), "processes": ranks.count(), "shards": self.shards}
+        return {**super()._provenance(), "processes": distributed.count(), "shards": self.shards}
 
     def _save_state(self) -> None:
-        if ranks.is_first():
+        if distributed.is_first():
             super()._save_state()
 
     def _resume(self) -> None:
         """The first process finds or writes the state, and the others find what it has."""
-        if ranks.is_first():
+        if distributed.is_first():
             super()._resume()
-        ranks.wait()
+        distributed.wait()
         there = (self.out / STATE).exists()
-        if there and not ranks.is_first():
+        if there and not distributed.is_first():
             super()._resume()
-        steps = ranks.all_of(float(self.progress.step if there else -1))
+        steps = distributed.all_of(float(self.progress.step if there else -1))
         if len(set(steps)) > 1:
             found = ", ".join("none" if step < 0 else f"step {step:.0f}" for step in steps)
             raise InputError(f"--out {self.out}: processes see different states there ({found}): give a shared folder")

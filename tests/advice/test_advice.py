@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seqocr.advice import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
-from seqocr.data.labels import Independent, Law, Lexicon, Luhn, Markov
+from seqocr.advice.recommend import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
+from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqocr.data.labels import Independent, Law, Lexicon, Luhn, Markov, Mod97
-from seqocr.structure import FORMS, miller_madow, mutual_information, structure_of
+from seqocr.advice.structure import FORMS, miller_madow, mutual_information, structure_of
+from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov, Mod97
 
 DIGITS = "0123456789"
 

@@ -27,19 +27,20 @@ import fsspec
 import pyarrow as pa
 from pyarrow import parquet
 
-from seqocr import serving
-from seqocr.answers import Asked, answers
-from seqocr.checkpoints import load_recognizer
+from seqocr import demo
+from seqocr.batch import engines
+from seqocr.batch import shards as reading
+from seqocr.batch.runner import PLAN, read_many
+from seqocr.batch.shards import LineReader
+from seqocr.batch.sources import Shard, Source
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.many import engines, reading
-from seqocr.many.reading import LineReader
-from seqocr.many.run import PLAN, read_many
-from seqocr.many.source import Shard, Source
-from seqocr.runtimes.export import export
-from seqocr.shipped import graphs_path, weights_path
+from seqocr.inference.export import export
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.predict import Asked, answers
+from seqocr.inference.shipped import graphs_path, weights_path
 
-EXAMPLES = sorted((Path(serving.__file__).parent / "examples").glob("*.png"))
+EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
 BROKEN = EXAMPLES[0].read_bytes()[:200]
 
 

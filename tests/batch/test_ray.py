@@ -15,12 +15,11 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra 'scale' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
-from test_many import many_lines, rows, run
-
+from seqocr.batch import engines
+from seqocr.batch.shards import Job, Outcome
+from seqocr.batch.sources import Shard
 from seqocr.errors import InputError
-from seqocr.many import engines
-from seqocr.many.reading import Job, Outcome
-from seqocr.many.source import Shard
+from tests.batch.test_batch import many_lines, rows, run
 
 STORE = 80_000_000  # bytes
 pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make test-scale` runs these")

@@ -15,11 +15,11 @@ pytest.importorskip("s3fs", reason="s3fs is not installed")
 pytest.importorskip("moto.server", reason="moto[server] is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
 from pyarrow import parquet
-from test_many import EXAMPLES, many_lines, rows, run, tar_of
 
-from bench.scale import object_store
+from bench.experiments.scale import object_store
+from seqocr.batch import engines
 from seqocr.errors import InputError
-from seqocr.many import engines
+from tests.batch.test_batch import EXAMPLES, many_lines, rows, run, tar_of
 
 pytestmark = pytest.mark.skipif("SEQOCR_SCALE" not in os.environ, reason="`make test-scale` runs these")
 

@@ -9,18 +9,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import repeat
-from bench.experiment import Bench
+from bench.core import repeat
+from bench.core.experiment import Bench
+from bench.core.store import Store, changes
 from bench.experiments import experiments
-from bench.experiments.dependence import cost, study
-from bench.experiments.dependence.shipped import study_of
-from bench.report import _write_tables, everything, measured, pages, with_numbers
-from bench.store import Store, changes
-from seqocr.advice import SHIPPED_STUDY, as_json
+from bench.report.build import _write_tables, everything, measured, pages, with_numbers
+from bench.study import cost
+from bench.study import runner as study
+from bench.study.shipped import study_of
+from seqocr.advice.recommend import SHIPPED_STUDY, as_json
 from seqocr.data.folder import LineFolder
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 # The commands that mend what fails here, in this order.
 REMEDY = "run `make bench PRESET=full` (with REAL=... for real lines), then `make report`"

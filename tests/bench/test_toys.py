@@ -10,29 +10,30 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import barred, small_recognizer
-from synthetic import finished_run
 
+import bench.core.runner as loop
 import bench.experiments
-import bench.run as loop
-import bench.strings as strings
-from bench import gates, timer, ways
-from bench.experiment import Bench, Part
+import bench.workloads.held_out as strings
+from bench import regression
+from bench.core import strategies, timer
+from bench.core.experiment import Bench, Part
+from bench.core.runner import run
+from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency
-from bench.report import everything, page, write_report
-from bench.run import run
-from bench.store import Store
-from bench.subjects import TINY
-from seqocr.checkpoints import load, load_recognizer, save
+from bench.report.build import everything, page, write_report
+from bench.workloads.timed_models import TINY
 from seqocr.data.augment import Augmentation
-from seqocr.data.material import mixture
-from seqocr.data.sources import embedded_digits
-from seqocr.models.base import Frames, OnePassHead
-from seqocr.models.heads import HEADS
+from seqocr.data.mixture import mixture
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.inference.export import export
+from seqocr.inference.load import load, load_recognizer, save
+from seqocr.models.heads.base import Frames, OnePassHead
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.export import export
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import fit
+from tests.conftest import barred, small_recognizer
+from tests.synthetic import finished_run
 
 
 class ToyHead(OnePassHead):
@@ -101,12 +102,11 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
     assert "`toy`" in path.with_name("deployment.md").read_text().split("## Work, memory and passes")[1]
     assert set(pd.read_csv(tmp_path / "tables" / "latency.csv")["variant"]) >= {"toy", "ar", "encoder"}
     assert "toy" in (tmp_path / "plots" / "latency.svg").read_text()
-    assert len({ways.ways()[name].label for name in ways.ways()}) == len(ways.ways())
-    found = gates.counts()
+    assert len({strategies.ways()[name].label for name in strategies.ways()}) == len(strategies.ways())
+    found = regression.counts()
     assert found["passes"]["toy, n = 20"] == 1
-    assert any("toy" in line for line in gates.changed_counts(found, gates.read_baseline()))
-    assert any("`toy`" in line for line in gates.outdated(gates.read_baseline()))
-    assert "toy" in gates.timed_ratios(rounds=2)["flatness"]
+    assert any("toy" in line for line in regression.changed_counts(found, regression.read_baseline()))
+    assert "toy" in regression.timed_ratios(rounds=2)["flatness"]
 
 
 MODULE = '''
@@ -118,8 +118,8 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.experiment import Claim, Experiment, Part, Section
-from seqocr.models.heads import HEADS
+from bench.core.experiment import Claim, Experiment, Part, Section
+from seqocr.models.heads.registry import HEADS
 from seqocr.statistics import Value
 
 
@@ -184,7 +184,6 @@ def test_a_toy_experiment_is_one_module(tmp_path, monkeypatch):
         assert text.index("## Accuracy on the task") < text.index("## Letters")
         assert (tmp_path / "plots" / "toy.png").exists()
         assert pd.read_csv(tmp_path / "tables" / "toy.csv")["letters"].tolist() == [2 * len(name) for name in HEADS]
-        assert store.facts("toy")["depends"]["code"].keys() == {"toy.py"}
         assert page(store, everything(store)) == text
     finally:
         sys.modules.pop("bench.experiments.toy", None)

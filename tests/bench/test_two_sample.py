@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from conftest import own_lines
 from PIL import Image
-from test_strokes import written
 
-from bench.looks import compare, drawn_lines, sheet, told_apart
+from bench.two_sample import compare, drawn_lines, sheet, told_apart
 from seqocr.errors import InputError
+from tests.conftest import own_lines
+from tests.data.test_strokes import written
 
 
 def noise(count: int, brightness: float, seed: int) -> list[Image.Image]:

@@ -42,11 +42,11 @@ def address() -> Iterator[str]:
     """Of a server with the shipped weights, and with the page."""
     import uvicorn
 
-    from seqocr.checkpoints import load_recognizer
+    from seqocr.demo.page import mounted
+    from seqocr.inference.load import load_recognizer
+    from seqocr.inference.shipped import weights_path
     from seqocr.serving.api import api
-    from seqocr.serving.page import mounted
-    from seqocr.serving.service import Service
-    from seqocr.shipped import weights_path
+    from seqocr.serving.queue import Service
 
     service = Service()
     app = mounted(api(service), service, load_recognizer(weights_path("strings")).eval())

@@ -15,8 +15,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from seqocr.data.folder import LineFolder
-from seqocr.serving import page as module
-from seqocr.serving.race import LANES, Lane
+from seqocr.demo import page as module
+from seqocr.demo.race import LANES, Lane
 
 EXAMPLES = sorted((module.HERE / "examples").glob("*.png"))
 GRID = next(path for path in EXAMPLES if path.name == "grid-77253.png")

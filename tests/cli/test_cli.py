@@ -13,17 +13,17 @@ import pandas as pd
 import pytest
 import torch
 import typer
-from conftest import barred, lively, own_lines, small_recognizer
 from PIL import Image
 
-from seqocr.checkpoints import load_recognizer, save
 from seqocr.cli.app import app
-from seqocr.data import sources
 from seqocr.data.folder import LineFolder
-from seqocr.data.sources import Digits
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
 from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
 from seqocr.train.sharing import Spread
+from tests.conftest import barred, lively, own_lines, small_recognizer
 
 Run = Callable[..., tuple[int, str, str]]
 

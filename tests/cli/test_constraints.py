@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, own_lines, small_recognizer
 from PIL import Image
-from test_cli import is_one_clear_error
 
-from seqocr.calibration import KEY
-from seqocr.checkpoints import save
-from seqocr.data import sources
-from seqocr.data.sources import Digits
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits
+from seqocr.decoding.calibration import KEY
+from seqocr.inference.load import save
+from tests.cli.test_cli import is_one_clear_error
+from tests.conftest import barred, lively, own_lines, small_recognizer
 
 Run = Callable[..., tuple[int, str, str]]
 HEADS = ("ar", "parallel", "ctc")

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import barred, own_lines, small_recognizer
-from test_cli import is_one_clear_error
-from test_strokes import written
 
-from seqocr.checkpoints import save
-from seqocr.data import sources
 from seqocr.data.folder import LineFolder
-from seqocr.data.sources import Digits
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits
+from seqocr.inference.load import save
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import written_parts
+from tests.cli.test_cli import is_one_clear_error
+from tests.conftest import barred, own_lines, small_recognizer
+from tests.data.test_strokes import written
 
 Run = Callable[..., tuple[int, str, str]]
 

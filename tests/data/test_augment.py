@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 
 NOTHING = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, stroke=0, blur=0)

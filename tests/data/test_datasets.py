@@ -26,9 +26,15 @@ import pytest
 import torch
 from torchvision import datasets
 
-from seqocr.data import download, other_sets, sources
-from seqocr.data.other_sets import load_other
-from seqocr.data.sources import Digits, embedded_digits, load_digits, load_digits_or_validation
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources import download, torchvision_sets
+from seqocr.data.sources.datasets import (
+    Digits,
+    embedded_digits,
+    load_digits,
+    load_digits_or_validation,
+)
+from seqocr.data.sources.torchvision_sets import load_other
 from seqocr.errors import InputError
 
 HELD_OUT, TRAIN, TEST = 20, 30, 12  # digits in the stand-in for MNIST
@@ -228,7 +234,7 @@ def test_training_and_other_data_sets_never_fall_back(
     def down(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(other_sets, "download_url", down)
+    monkeypatch.setattr(torchvision_sets, "download_url", down)
     with pytest.raises(InputError, match="MNIST could not be had"):
         load_digits_or_validation("train", root=tmp_path)
     with pytest.raises(InputError, match="kmnist could not be had"):
@@ -589,7 +595,7 @@ def test_usps_is_enlarged_into_the_middle_as_mnist_is() -> None:
     images = torch.zeros(2, 16, 16, dtype=torch.uint8)
     images[0] = 255
     images[1, :8] = 255  # the upper half
-    enlarged = other_sets._like_mnist(images)
+    enlarged = torchvision_sets._like_mnist(images)
     assert enlarged.shape == (2, 28, 28)
     assert enlarged.dtype == torch.uint8
     margin = torch.ones(28, 28, dtype=torch.bool)

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import coded
 from PIL import Image
-from test_strokes import written
 
-from seqocr.data import other_sets, sources
-from seqocr.data.pools import load_glyphs
-from seqocr.data.strokes import Strokes, split_of
-from seqocr.data.unipen import digits_of
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources import torchvision_sets
+from seqocr.data.sources.glyphs import load_glyphs
+from seqocr.data.sources.strokes import Strokes, split_of
+from seqocr.data.sources.unipen import digits_of
 from seqocr.errors import InputError
+from tests.conftest import coded
+from tests.data.test_strokes import written
 
 SHEET = """
 .WRITER_ID Ada
@@ -163,7 +164,7 @@ def qmnist(monkeypatch, tmp_path) -> torch.Tensor:
     monkeypatch.setattr(sources, "read_image_file", lambda path: digits.images)
     monkeypatch.setattr(sources, "read_label_file", lambda path: digits.labels)
     monkeypatch.setattr(sources, "embedded_digits", lambda: digits[:20])
-    monkeypatch.setattr(other_sets, "_had", lambda *given: path)
+    monkeypatch.setattr(torchvision_sets, "_had", lambda *given: path)
     return digits.images
 
 

@@ -22,9 +22,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqocr.data.levels import LEVELS, Layout
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.data.synthetic.layouts import LEVELS, Layout
 
 GREY = 64  # pixels are rounded to a multiple of it: 0, 64, 128, 192 or 256
 

@@ -14,8 +14,8 @@ from scipy.stats import entropy as entropy_of
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
-from seqocr.data import labels
-from seqocr.data.labels import Independent, Law, Lexicon, Luhn, Markov, Mod97, WithoutReplacement
+from seqocr.data.synthetic import label_distributions as labels
+from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov, Mod97, WithoutReplacement
 from seqocr.errors import InputError
 
 LAWS = {name: made(5) for name, made in labels.LAWS.items()} | {

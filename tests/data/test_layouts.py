@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import assert_same_alone_and_in_any_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.levels import LEVELS
-from seqocr.data.levels.jitter import Spaced
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits, embedded_digits
+from seqocr.data.sources.datasets import Digits, embedded_digits
+from seqocr.data.synthetic.layouts import LEVELS
+from seqocr.data.synthetic.layouts.jitter import Spaced
 from seqocr.errors import InputError
+from tests.conftest import assert_same_alone_and_in_any_batch
 
 PLAIN: dict[str, Any] = {f.name: 0.0 for f in fields(Spaced)} | {
     "height": 48,

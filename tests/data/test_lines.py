@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import barred, coded
-from test_strokes import written
 
-from seqocr.data.hand import Hand
-from seqocr.data.pen import posed_tracks
-from seqocr.data.sources import Digits
-from seqocr.data.strokes import Strokes, load_strokes
-from seqocr.data.written import Glyphs, Texts, WrittenLines
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.sources.strokes import Strokes, load_strokes
+from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
+from seqocr.data.synthetic.pen import posed_tracks
+from seqocr.data.synthetic.writer_style import Hand
 from seqocr.errors import InputError
+from tests.conftest import barred, coded
+from tests.data.test_strokes import written
 
 
 @pytest.fixture(scope="module")

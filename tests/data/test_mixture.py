@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import coded, own_lines
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.material import Lines, Material, Stream, mixture
+from seqocr.data.mixture import Lines, Material, Stream, mixture
 from seqocr.errors import InputError
+from tests.conftest import coded, own_lines
 
 PLAIN = Augmentation().scaled(0)
 

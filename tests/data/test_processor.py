@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import DetrImageProcessor, ViTImageProcessor
 
 from seqocr.data.processor import Processor
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 
 

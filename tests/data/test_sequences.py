@@ -5,15 +5,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import assert_same_alone_and_in_any_batch, coded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from seqocr.data.augment import Augmentation
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
+from tests.conftest import assert_same_alone_and_in_any_batch, coded
 
 
 def members(image: torch.Tensor) -> list[int]:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from seqocr.data.pen import BENDS, Pose, Tracks, posed_bitmaps, posed_tracks, stamp
-from seqocr.data.strokes import POINTS, load_strokes, split_of, track_of
+from seqocr.data.sources.strokes import POINTS, load_strokes, split_of, track_of
+from seqocr.data.synthetic.pen import BENDS, Pose, Tracks, posed_bitmaps, posed_tracks, stamp
 from seqocr.errors import InputError
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_alone_and_in_any_batch, coded
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.damage import Damage
-from seqocr.data.labels import LAWS, Independent, Lexicon
-from seqocr.data.lawful import LawStrings, Mixture
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.data.synthetic.damage import Damage
+from seqocr.data.synthetic.label_distributions import LAWS, Independent, Lexicon
+from seqocr.data.synthetic.structured import LawStrings, Mixture
 from seqocr.errors import InputError
+from tests.conftest import assert_same_alone_and_in_any_batch, coded
 
 MIXTURE = Mixture((("clean", 0.0), ("erased", 0.5), ("blurred", 1.0)))
 

@@ -14,11 +14,11 @@ from scipy.stats import entropy as entropy_of
 from stdnum import luhn as other_luhn
 from stdnum.iso7064 import mod_97_10
 
-from seqocr import constraints
-from seqocr.constraints import Automaton, lexicon, luhn, minimised, mod97, of_law, of_length, positions
-from seqocr.data.labels import LAWS, Law, Markov, WithoutReplacement
+from seqocr.data.synthetic.label_distributions import LAWS, Law, Markov, WithoutReplacement
+from seqocr.decoding import automaton as constraints
+from seqocr.decoding.automaton import Automaton, lexicon, luhn, minimised, mod97, of_law, of_length, positions
+from seqocr.decoding.exact import best, best_ctc, likeliest_ctc, posterior, score
 from seqocr.errors import InputError
-from seqocr.exact import best, best_ctc, likeliest_ctc, posterior, score
 
 AUTOMATA = st.integers(0, 10_000).map(lambda seed: random_automaton(np.random.default_rng(seed)))
 
@@ -140,7 +140,7 @@ def test_lines_are_read_alike_alone_and_in_parts(monkeypatch: pytest.MonkeyPatch
     automaton, evidence = luhn(6), some_evidence(0, 7, 6, 10)
     ids, _ = best(automaton, evidence)
     marginals = posterior(automaton, evidence).marginals
-    monkeypatch.setattr("seqocr.exact._AT_ONCE", 250)
+    monkeypatch.setattr("seqocr.decoding.exact._AT_ONCE", 250)
     assert np.array_equal(best(automaton, evidence)[0], ids)
     np.testing.assert_allclose(posterior(automaton, evidence).marginals, marginals)
     assert best(automaton, evidence[:0])[0].shape == (0, 6)

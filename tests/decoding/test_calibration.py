@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqocr.calibration import (
+from seqocr.decoding.calibration import (
     KEY,
     Calibration,
     accepted,
@@ -17,7 +17,7 @@ from seqocr.calibration import (
     tempered,
 )
 from seqocr.errors import InputError
-from seqocr.evaluation import expected_calibration_error
+from seqocr.metrics import expected_calibration_error
 
 
 def lines(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from stdnum import damm, ean, isbn, luhn
 from stdnum.iso7064 import mod_11_2, mod_11_10, mod_37_2, mod_37_36, mod_97_10
 
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.constraints import CHECKS, anything, both, form_of, of_check, of_lexicon, of_pattern
 from seqocr.errors import InputError
-from seqocr.forms import CHECKS, anything, both, form_of, of_check, of_lexicon, of_pattern
 
 DIGITS = "0123456789"
 ALL = DIGITS + "ABCDEFGHIJKLMNOPQRSTUVWXYZ*"

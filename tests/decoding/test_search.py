@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
-from seqocr.constraints import Automaton
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.constraints import anything, of_pattern
+from seqocr.decoding.search import Frames, Slots, aligned, beam_search, log_sum
 from seqocr.errors import InputError
-from seqocr.fitting import Frames, Slots, aligned, beam_search, log_sum
-from seqocr.forms import anything, of_pattern
-from tests.test_constraints import random_automaton, weight_of
+from tests.decoding.test_automaton import random_automaton, weight_of
 
 SEEDS = st.integers(0, 10_000)
 

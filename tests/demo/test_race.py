@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqocr.checkpoints import load_recognizer
+from seqocr.demo.lanes import race_html
+from seqocr.demo.length_cost import costs
+from seqocr.demo.race import LANES, Event, Lane, looks, race
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import weights_path
 from seqocr.models.recognizer import Recognizer
-from seqocr.serving.cost import costs
-from seqocr.serving.lanes import race_html
-from seqocr.serving.race import LANES, Event, Lane, looks, race
-from seqocr.shipped import weights_path
-from tests.test_serving_api import EXAMPLES
+from tests.serving.test_api import EXAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("gradio", reason="the extra 'demo' is not installed")
 
 from seqocr.data.folder import LineFolder
+from seqocr.demo import review as many
+from seqocr.demo.review import Kept, gathered, read_all, write_corrections, write_csv
 from seqocr.errors import InputError
-from seqocr.serving import many
-from seqocr.serving.many import Kept, gathered, read_all, write_corrections, write_csv
-from seqocr.serving.service import Service
-from tests.test_serving_api import EXAMPLES
+from seqocr.serving.queue import Service
+from tests.serving.test_api import EXAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from conftest import own_lines, small_recognizer
 from hypothesis import HealthCheck, Phase, settings
 from PIL import Image
 
-from seqocr import cli, evaluation
-from seqocr.checkpoints import save
+from seqocr import cli, metrics
+from seqocr.inference.load import save
+from tests.conftest import own_lines, small_recognizer
 
 # Loaded before a test replaces the classes of pickle, from which some that it loads derive.
-assert evaluation
+assert metrics
 TIMES = int(os.environ.get("FUZZ", "1"))
 
 

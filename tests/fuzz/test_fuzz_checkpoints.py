@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import small_recognizer
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from fuzz.conftest import Command, examples, strict_json
 from seqocr.models.hugging_face import export_hugging_face
+from tests.conftest import small_recognizer
+from tests.fuzz.conftest import Command, examples, strict_json
 
 NASTY = [None, True, 0, -1, 1, 2, 10**9, 2**63, 10**400, 0.5, -1.5, 1e300, float("nan"), float("inf")]
 NASTY += ["", "x", "5", "a\nb\x1b", "\ud800", "../x", "weights.bin", [], {}, [0, 0], [28], [[]], {"a": {}}, ["x"] * 9]
@@ -267,7 +267,7 @@ def test_pickles(command: Command, hugging_face: Path, line: Path, tmp_path: Pat
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    from seqocr.runtimes.export import export
+    from seqocr.inference.export import export
 
     folder = tmp_path_factory.mktemp("fuzz") / "graphs"
     export(small_recognizer(("parallel", "ctc")), folder)

@@ -11,13 +11,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from conftest import own_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.conftest import Command, examples
-from seqocr import checkpoints
-from seqocr.data import other_sets, sources
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources import torchvision_sets
+from seqocr.inference import load as checkpoints
+from tests.conftest import own_lines
+from tests.fuzz.conftest import Command, examples
 
 folders = count()
 NAMES = ["line-000.png", "line-001.png", "none.png", "", ".", "..", "/etc/passwd", "a\nb", "x" * 300]
@@ -106,7 +107,7 @@ def test_folders(command: Command, weights: Path, tmp_path: Path) -> None:
 SETS = ["mnist", "kmnist", "qmnist", "emnist-digits", "emnist-letters", "usps"]
 FILES = {
     "mnist": [f"MNIST/raw/{name}" for name in sources.MNIST_MD5],
-    **{name: [str(archive.path) for archive in other_sets.archives(name, True)] for name in SETS[1:]},
+    **{name: [str(archive.path) for archive in torchvision_sets.archives(name, True)] for name in SETS[1:]},
 }
 
 
@@ -115,7 +116,7 @@ def _nothing_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(other_sets, "download_url", down)
+    monkeypatch.setattr(torchvision_sets, "download_url", down)
     monkeypatch.setattr(sources, "_fetch_with_torchvision", down)
     monkeypatch.setattr(sources, "_fetch_with_npm", down)
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzz.conftest import Command, examples, strict_json
 from seqocr.data.images import LARGEST, SMALLEST
+from tests.fuzz.conftest import Command, examples, strict_json
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 GOOD = "good.png"

@@ -6,13 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conftest import barred
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.conftest import Command, examples, strict_json
-from seqocr.data import sources
+from seqocr.data.sources import datasets as sources
 from seqocr.train.config import Source, Start, TrainConfig
+from tests.conftest import barred
+from tests.fuzz.conftest import Command, examples, strict_json
 
 NUMBERS = ["nan", "inf", "-inf", "-1", "1e300", str(2**31), str(2**64), "-9" * 30, "", "x", "1,5", "9" * 5000]
 SIZES = ["0x0", "-1x-1", "1x1x1", "x", "28x", f"{10**9}x{10**9}", f"{2**70}x1", "0", "0-0", "-5--1", "1-", "5-1"]

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import barred
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzz.conftest import Command, examples
-from seqocr.checkpoints import load
-from seqocr.data import sources
 from seqocr.data.images import suffixes
+from seqocr.data.sources import datasets as sources
+from seqocr.inference.load import load
+from tests.conftest import barred
+from tests.fuzz.conftest import Command, examples
 
 Commands = dict[str, tuple[object, ...]]
 

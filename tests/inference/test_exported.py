@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import lively, same_decoded, small_recognizer
 from PIL import Image
 from torch import nn
 
 import seqocr
-from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
-from seqocr.models import heads
-from seqocr.models.base import FeatureMap, OnePassHead
+from seqocr.inference.export import export
+from seqocr.inference.exported import ExportedRecognizer, SharedOut, load_session
+from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.shipped import SHIPPED
+from seqocr.models.heads import registry as heads
+from seqocr.models.heads.base import FeatureMap, OnePassHead
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.export import export
-from seqocr.runtimes.exported import ExportedRecognizer, SharedOut, load_session
-from seqocr.shipped import SHIPPED
+from tests.conftest import lively, same_decoded, small_recognizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -256,7 +256,7 @@ def test_an_export_that_fails_leaves_nothing_or_what_was_there(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("seqocr.runtimes.export.write_json", full)
+    monkeypatch.setattr("seqocr.inference.export.write_json", full)
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
     before = {path.name: path.read_bytes() for path in copy.iterdir()}

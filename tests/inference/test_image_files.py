@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import lively, small_recognizer
 from PIL import Image
-from test_images import broken
 
-from seqocr import cli, reading
-from seqocr.checkpoints import save
+from seqocr import cli
 from seqocr.data.images import load_line
+from seqocr.inference import image_files as reading
+from seqocr.inference.image_files import image_files, read_files
+from seqocr.inference.load import save
 from seqocr.models.recognizer import Recognizer
-from seqocr.reading import image_files, read_files
+from tests.conftest import lively, small_recognizer
+from tests.data.test_images import broken
 
 Run = Callable[..., tuple[int, str, str]]
 

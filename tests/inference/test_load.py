@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_ENCODER, lively, small_recognizer
 
 import seqocr
-from seqocr.checkpoints import load_recognizer, save
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.shipped import weights_path
 from seqocr.models.recognizer import Recognizer
-from seqocr.shipped import weights_path
+from tests.conftest import SMALL_ENCODER, lively, small_recognizer
 
 
 def lines(count: int = 5, seed: int = 0) -> torch.Tensor:

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import lively, small_recognizer
 from PIL import Image
 
-from seqocr.checkpoints import load_recognizer
 from seqocr.data.pixels import Fit
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.onnx import QuickReader, ctc_log_likelihood, reads_quickly
+from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.quick import QuickReader, ctc_log_likelihood, reads_quickly
-from seqocr.shipped import graphs_path, weights_path
+from tests.conftest import lively, small_recognizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -39,7 +39,7 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def directory(recognizer, tmp_path_factory) -> Path:
-    from seqocr.runtimes.export import export
+    from seqocr.inference.export import export
 
     directory = tmp_path_factory.mktemp("exported")
     export(recognizer, directory)
@@ -77,8 +77,8 @@ def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp
 import sys
 from pathlib import Path
 from seqocr.data.images import load_line
-from seqocr.runtimes.quick import QuickReader
-from seqocr.reading import image_files, read_files
+from seqocr.inference.onnx import QuickReader
+from seqocr.inference.image_files import image_files, read_files
 reader = QuickReader(Path({str(directory)!r}))
 for head in ("ar", "parallel", "ctc"):
     assert [r.problem for r in read_files(reader, image_files([{str(tmp_path)!r}]), head)] == [""]

@@ -9,20 +9,20 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import lively, small_recognizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seqocr.answers import Asked, answers
-from seqocr.checkpoints import load_recognizer
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.decoding.constraints import form_of
 from seqocr.errors import InputError
-from seqocr.forms import form_of
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.onnx import QuickReader
+from seqocr.inference.predict import Asked, answers
+from seqocr.inference.shipped import SHIPPED
 from seqocr.models.recognizer import Recognizer
-from seqocr.runtimes.quick import QuickReader
-from seqocr.shipped import SHIPPED
+from tests.conftest import lively, small_recognizer
 
 CHARSET = "012"
 HEADS = ("ar", "parallel", "ctc")
@@ -41,7 +41,7 @@ def recognizer() -> Recognizer:
 @pytest.fixture(scope="module")
 def quick(recognizer, tmp_path_factory) -> QuickReader:
     pytest.importorskip("onnxscript")
-    from seqocr.runtimes.export import export
+    from seqocr.inference.export import export
 
     directory = tmp_path_factory.mktemp("exported")
     export(recognizer, directory)

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMALL_DECODER, lively, same_decoded
 
-from seqocr.checkpoints import load_recognizer
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import FeatureMap
-from seqocr.models.decoder_step import preallocated
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import SHIPPED
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import FeatureMap
+from seqocr.models.heads.decoder_step import preallocated
 from seqocr.models.presets import PRESETS
-from seqocr.shipped import SHIPPED
+from tests.conftest import SMALL_DECODER, lively, same_decoded
 
 FEATURES = FeatureMap(dim=24, rows=2, columns=5, prefix=2)  # wider than the decoder
 LENGTH = 6

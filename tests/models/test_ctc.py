@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from seqocr.errors import InputError
-from seqocr.models.base import FeatureMap
-from seqocr.models.ctc import CTCHead, prefix_beam_search
+from seqocr.models.heads.base import FeatureMap
+from seqocr.models.heads.ctc import CTCHead, prefix_beam_search
 
 FEATURES = FeatureMap(dim=8, rows=2, columns=6, prefix=1)
 

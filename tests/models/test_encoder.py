@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_ENCODER
 from transformers import BertConfig, BertModel
 
 from seqocr.errors import InputError
 from seqocr.models.encoder import Encoder, sinusoidal_positions
+from tests.conftest import SMALL_ENCODER
 
 KINDS = ("vit", "deit", "beit")
 

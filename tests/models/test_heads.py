@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMALL_DECODER, lively
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Head, Way
-from seqocr.models.ctc import CTCHead
-from seqocr.models.heads import HEADS, STUDIED, head_class
-from seqocr.models.parallel import ParallelHead
+from seqocr.models.heads.base import Decoded, FeatureMap, Head, Way
+from seqocr.models.heads.ctc import CTCHead
+from seqocr.models.heads.parallel import ParallelHead
+from seqocr.models.heads.registry import HEADS, STUDIED, head_class
+from tests.conftest import SMALL_DECODER, lively
 
 FEATURES = FeatureMap(dim=16, rows=2, columns=6, prefix=2)
 every_head = pytest.mark.parametrize("name", [*HEADS, *STUDIED])

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import lively, own_lines, same_decoded, small_recognizer
 from PIL import Image
 from transformers import TrOCRProcessor, VisionEncoderDecoderModel
 
-from seqocr.checkpoints import load, load_recognizer
 from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load, load_recognizer
+from seqocr.inference.shipped import SHIPPED, weights_path
 from seqocr.models.hugging_face import export_hugging_face
 from seqocr.models.recognizer import Recognizer
-from seqocr.shipped import SHIPPED, weights_path
+from tests.conftest import lively, own_lines, same_decoded, small_recognizer
 
 
 def read_with_transformers(directory: Path, images: list[Image.Image]) -> list[str]:

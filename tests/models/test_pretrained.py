@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
 from safetensors.torch import load_file, save_file
 from transformers import (
     DeiTConfig,
@@ -34,10 +33,11 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from seqocr.checkpoints import load_recognizer, save
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
 from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
+from tests.conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
 
 ENCODER = {**SMALL_ENCODER, "image_size": 28, "patch_size": 14}
 DECODER = {**SMALL_DECODER, "d_model": 24, "scale_embedding": True, "max_position_embeddings": 20}

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import lively, same_decoded, small_recognizer
 
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
-from seqocr.models.heads import HEADS
+from seqocr.inference.load import load_recognizer, save
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
+from tests.conftest import lively, same_decoded, small_recognizer
 
 
 def lines(count: int = 5, seed: int = 0) -> torch.Tensor:

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_DECODER, lively
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.levels import level
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Decoded, FeatureMap
-from seqocr.models.ctc import CTCHead
-from seqocr.models.decoder_step import preallocated
-from seqocr.models.parallel import ParallelHead
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.data.synthetic.layouts import level
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Decoded, FeatureMap
+from seqocr.models.heads.ctc import CTCHead
+from seqocr.models.heads.decoder_step import preallocated
+from seqocr.models.heads.parallel import ParallelHead
+from seqocr.models.heads.speculative import Verified
 from seqocr.models.recognizer import Recognizer
-from seqocr.models.verified import Verified
-from seqocr.shipped import READER, SHIPPED
+from tests.conftest import SMALL_DECODER, lively
 
 FEATURES = FeatureMap(dim=16, rows=1, columns=6, prefix=2)
 CHARSET = "01234"

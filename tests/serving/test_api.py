@@ -16,15 +16,15 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
-from seqocr import serving
-from seqocr.answers import Asked, answers
+from seqocr import demo
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.serving import trials
+from seqocr.inference.predict import Asked, answers
+from seqocr.serving import constraint_trials
 from seqocr.serving.api import Limits, api
-from seqocr.serving.service import QueueFull, Service
+from seqocr.serving.queue import QueueFull, Service
 
-EXAMPLES = sorted((Path(serving.__file__).parent / "examples").glob("*.png"))
+EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
 GRID = next(path for path in EXAMPLES if path.name == "grid-77253.png")
 
 
@@ -98,7 +98,7 @@ def test_a_wrong_pattern_is_tried_once(client: TestClient, monkeypatch: pytest.M
     image, said = b64(GRID.read_bytes()), []
     for turn in range(2):
         if turn:  # each trial takes a process, and so a quarter of a second
-            monkeypatch.setattr(trials.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
+            monkeypatch.setattr(constraint_trials.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
         answer = client.post("/v1/read", json={"images": [image], "pattern": "(7"})
         said.append((answer.status_code, answer.json()))
     assert said[0][0] == 422

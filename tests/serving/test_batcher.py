@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seqocr.batching import Batcher
+from seqocr.serving.batcher import Batcher
 
 
 def as_texts(numbers: list[int]) -> list[str]:

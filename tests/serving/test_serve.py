@@ -19,10 +19,10 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
-from bench.serving.driver import OfServer
-from bench.serving.lines import Sample, form
-from bench.serving.run import page
-from tests.test_serving_api import EXAMPLES
+from bench.experiments.serving.loadgen import OfServer
+from bench.experiments.serving.measure import page
+from bench.experiments.serving.requests import Sample, form
+from tests.serving.test_api import EXAMPLES
 
 COMMAND = [sys.executable, "-m", "seqocr.cli", "serve"]
 
@@ -105,7 +105,7 @@ def test_half_a_request_and_those_who_leave_harm_nobody() -> None:
 def test_the_load_drivers_client_checks_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the long run and LoadGen count as wrong is wrong."""
     answered: list[Any] = []
-    monkeypatch.setattr("bench.serving.driver.done", answered.append)
+    monkeypatch.setattr("bench.experiments.serving.loadgen.done", answered.append)
     right = next(Sample(path.read_bytes(), "77253") for path in EXAMPLES if "77253" in path.name)
     groups = [[right, right], [right, Sample(right.png, "77254")], [Sample(b"no image", "")]]
     with serving() as (_, port):
@@ -152,7 +152,7 @@ def test_programs_are_served_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from seqocr.serving.api import api\n"
-        "from seqocr.serving.service import Service\n"
+        "from seqocr.serving.queue import Service\n"
         "api(Service()).routes\n"
         "print([name for name in ('torch', 'pandas', 'gradio', 'transformers') if name in sys.modules])\n"
     )

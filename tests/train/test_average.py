@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import small_recognizer
 
 from seqocr.errors import InputError
 from seqocr.train.average import averaged
+from tests.conftest import small_recognizer
 
 
 def test_the_mean_of_runs_has_the_mean_of_their_weights() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import barred, small_recognizer
 
-from seqocr.data.believed import Beliefs, Believed, BelievedLines
 from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.soft_labels import Beliefs, Believed, BelievedLines
 from seqocr.errors import InputError
-from seqocr.train import teaching
+from seqocr.train import distill
+from tests.conftest import barred, small_recognizer
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder) -> Beliefs:
     digits = barred(600)
-    return teaching.beliefs(digits, folder, of=teaching.teachers(digits, folder, count=1, epochs=25), copies=2)
+    return distill.beliefs(digits, folder, of=distill.teachers(digits, folder, count=1, epochs=25), copies=2)
 
 
 def test_teachers_learn_and_what_they_believe_of_copies_is_kept(found, folder, monkeypatch):
@@ -31,11 +31,11 @@ def test_teachers_learn_and_what_they_believe_of_copies_is_kept(found, folder, m
     assert (found.copies.labels == digits.labels.repeat(2)).float().mean() > 0.5  # copies of neighbours look alike
     assert found.logits.exp().sum(1).sub(1).abs().max() < 0.01
     assert (found.copies.images[:600] != found.copies.images[600:]).any()
-    monkeypatch.setattr(teaching, "_looked_at", lambda *_: pytest.fail("they had looked"))
-    again = teaching.beliefs(digits, folder, copies=2)
+    monkeypatch.setattr(distill, "_looked_at", lambda *_: pytest.fail("they had looked"))
+    again = distill.beliefs(digits, folder, copies=2)
     assert torch.equal(again.logits, found.logits)
     other = replace(digits, images=255 - digits.images)  # as many, of as many classes
-    for load in (lambda: teaching.beliefs(other, folder, copies=2), lambda: teaching.teachers(other, folder, count=1)):
+    for load in (lambda: distill.beliefs(other, folder, copies=2), lambda: distill.teachers(other, folder, count=1)):
         with pytest.raises(InputError, match="is of other digits"):
             load()
 
@@ -43,7 +43,7 @@ def test_teachers_learn_and_what_they_believe_of_copies_is_kept(found, folder, m
 def test_a_file_that_is_no_teacher_is_refused(tmp_path):
     (tmp_path / "teacher-0.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"teacher-0\.safetensors cannot be read"):
-        teaching.teachers(barred(60), tmp_path)
+        distill.teachers(barred(60), tmp_path)
 
 
 def test_lines_say_what_is_believed_of_each_of_their_symbols(found):
@@ -70,7 +70,7 @@ def test_what_is_certain_costs_what_it_always_did(head):
     features = torch.randn(3, recognizer.encoder.features.tokens, recognizer.encoder.features.dim)
     texts = ["12", "3", "405"]
     usual = recognizer.heads[head].loss(features, texts)
-    with teaching.learning_beliefs(recognizer):
+    with distill.learning_beliefs(recognizer):
         assert torch.allclose(recognizer.heads[head].loss(features, texts), usual, atol=1e-6)
     assert recognizer.heads[head].loss(features, texts) == usual
 
@@ -82,7 +82,7 @@ def test_beliefs_are_learned_and_not_labels(head):
     features = torch.randn(1, recognizer.encoder.features.tokens, recognizer.encoder.features.dim)
     texts = [believed("12", 0.6, 0.9)]
     optimizer = torch.optim.Adam(recognizer.heads.parameters(), lr=0.03)
-    with teaching.learning_beliefs(recognizer):
+    with distill.learning_beliefs(recognizer):
         for _ in range(300):
             optimizer.zero_grad()
             recognizer.heads[head].loss(features, texts).backward()
@@ -95,5 +95,5 @@ def test_beliefs_are_learned_and_not_labels(head):
 def test_heads_without_places_of_symbols_learn_the_text():
     recognizer = small_recognizer(heads=("ctc",))
     before = recognizer.heads["ctc"].loss
-    with teaching.learning_beliefs(recognizer):
+    with distill.learning_beliefs(recognizer):
         assert recognizer.heads["ctc"].loss == before

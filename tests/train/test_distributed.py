@@ -18,22 +18,22 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from by_ranks import CONFIG, Training, free_port, losses, norms, noting_norms, said, together
-from conftest import barred, own_lines, small_recognizer
 from safetensors import SafetensorError, safe_open
 
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.believed import Believed
-from seqocr.data.material import Material
+from seqocr.data.mixture import Material
 from seqocr.data.processor import Processor
+from seqocr.data.soft_labels import Believed
 from seqocr.errors import InputError, RankError
+from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
-from seqocr.train import loop, ranks
+from seqocr.train import distributed, loop
 from seqocr.train.loop import STATE
 from seqocr.train.recipe import material_of
 from seqocr.train.shards import Shards, drawn
 from seqocr.train.sharing import Spread
 from seqocr.train.spread import _Share
+from tests.by_ranks import CONFIG, Training, free_port, losses, norms, noting_norms, said, together
+from tests.conftest import barred, own_lines, small_recognizer
 
 IN_FOUR = Training(spread=Spread(shards=4))
 ROUNDING = 2e-5  # of losses
@@ -300,12 +300,12 @@ def test_what_does_not_divide_is_refused_before_anything_is_done(
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_processes_that_do_not_meet_say_so_in_time(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
-    monkeypatch.setattr(ranks, "_TO_MEET", 2.0)
+    monkeypatch.setattr(distributed, "_TO_MEET", 2.0)
     port = free_port()
     for name, value in {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
         monkeypatch.setenv(name, str(value))
     start = time.monotonic()
-    with pytest.raises(RankError, match=f"no meeting of 2 processes at 127.0.0.1:{port}"), ranks.joined("cpu"):
+    with pytest.raises(RankError, match=f"no meeting of 2 processes at 127.0.0.1:{port}"), distributed.joined("cpu"):
         pass
     assert time.monotonic() - start < 20
 
@@ -315,7 +315,7 @@ def test_what_a_launcher_says_must_make_sense(monkeypatch: pytest.MonkeyPatch, n
     usual = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for each in (*usual.items(), (name, value)):
         monkeypatch.setenv(*each)
-    with pytest.raises(InputError, match=name), ranks.joined("cpu"):
+    with pytest.raises(InputError, match=name), distributed.joined("cpu"):
         pass
 
 

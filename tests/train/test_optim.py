@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqocr.train.optimizers import Muon, orthogonalised, schedule
+from seqocr.train.optim import Muon, orthogonalised, schedule
 
 
 def random(rows: int, columns: int, seed: int = 0) -> torch.Tensor:

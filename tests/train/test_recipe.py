@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import barred, own_lines, small_recognizer
 
-from seqocr.checkpoints import save
-from seqocr.data import sources
 from seqocr.data.folder import LineFolder
-from seqocr.data.material import OWN
-from seqocr.data.sources import Digits
+from seqocr.data.mixture import OWN
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
+from seqocr.inference.load import save
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import recipe
 from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig
+from tests.conftest import barred, own_lines, small_recognizer
 
 FEW = {"steps": 4, "batch_size": 6, "warmup": 1, "validate_every": 2, "precision": "float32"}
 TUNING = TrainConfig(**{**FINE_TUNING, **FEW})
@@ -135,7 +135,7 @@ def test_the_usual_settings_are_those_of_the_fields() -> None:
 def test_what_cannot_be_is_said_before_digits_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: dict, source: dict, config: dict, message: str
 ) -> None:
-    monkeypatch.setattr("seqocr.data.sources.load_digits", lambda *_: pytest.fail("digits were fetched"))
+    monkeypatch.setattr("seqocr.data.sources.datasets.load_digits", lambda *_: pytest.fail("digits were fetched"))
     with pytest.raises(InputError, match=message):
         list(recipe.train(replace(TrainConfig(), **config), Start(**start), Source(**source), tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import barred, own_lines, small_recognizer
-from test_cli import is_one_clear_error
 
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data import sources
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.material import Part
+from seqocr.data.mixture import Part
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
-from seqocr.train import unlabelled
+from seqocr.train import self_training
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import fine_tune
-from seqocr.train.unlabelled import agreed, drawn_lines, rounds_of, self_train
+from seqocr.train.self_training import agreed, drawn_lines, rounds_of, self_train
+from tests.cli.test_cli import is_one_clear_error
+from tests.conftest import barred, own_lines, small_recognizer
 
 QUICK = TrainConfig(level="data", batch_size=16, learning_rate=3e-3, warmup=5, augment=0.0, validation_strings=20)
 
@@ -92,8 +92,8 @@ def test_no_label_is_looked_at(trained, lines, tmp_path, monkeypatch):
     bare.mkdir()
     for path in lines.glob("*.png"):
         (bare / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(unlabelled, "_LOSS_ALLOWED", 1.0)
-    monkeypatch.setattr(unlabelled, "_DRAWN_ALLOWED", 1.0)
+    monkeypatch.setattr(self_training, "_LOSS_ALLOWED", 1.0)
+    monkeypatch.setattr(self_training, "_DRAWN_ALLOWED", 1.0)
     arguments = {"rounds": 1, "steps": 5, "sure": 0.1, "config": QUICK}
     found = [self_train(trained, f, drawn(), tmp_path / f"run-{i}", **arguments) for i, f in enumerate((lines, bare))]
     assert found[0][1] == found[1][1]
@@ -112,12 +112,12 @@ def test_a_round_that_does_harm_is_undone(trained, lines, tmp_path, capsys):
 
 
 def test_it_goes_on_after_a_round_that_was_finished(trained, lines, tmp_path, monkeypatch):
-    monkeypatch.setattr(unlabelled, "_LOSS_ALLOWED", 1.0)
-    monkeypatch.setattr(unlabelled, "_DRAWN_ALLOWED", 1.0)
-    monkeypatch.setattr(unlabelled, "_FEWEST", 8)  # how many are read alike depends on how a processor rounds
+    monkeypatch.setattr(self_training, "_LOSS_ALLOWED", 1.0)
+    monkeypatch.setattr(self_training, "_DRAWN_ALLOWED", 1.0)
+    monkeypatch.setattr(self_training, "_FEWEST", 8)  # how many are read alike depends on how a processor rounds
     arguments = {"rounds": 2, "steps": 10, "sure": 0.1, "config": QUICK}
     whole, _ = self_train(trained, lines, drawn(), tmp_path / "whole", **arguments)
-    fit, calls = unlabelled.fit, []
+    fit, calls = self_training.fit, []
 
     def cut_short(*given, **more):
         calls.append(given[3].name)
@@ -125,7 +125,7 @@ def test_it_goes_on_after_a_round_that_was_finished(trained, lines, tmp_path, mo
             raise KeyboardInterrupt
         return fit(*given, **more)
 
-    monkeypatch.setattr(unlabelled, "fit", cut_short)
+    monkeypatch.setattr(self_training, "fit", cut_short)
     with pytest.raises(KeyboardInterrupt):
         self_train(trained, lines, drawn(), tmp_path / "cut", **arguments)
     again, _ = self_train(trained, lines, drawn(), tmp_path / "cut", **arguments)

@@ -16,21 +16,21 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, coded, small_recognizer
 from safetensors.torch import save_file
 
-from seqocr import evaluation
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.material import Material
+from seqocr import metrics
+from seqocr.data.mixture import Material
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.models.ctc import CTCHead
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import fit
 from seqocr.train.recipe import material_of
+from tests.conftest import barred, coded, small_recognizer
 
 STATE = "training-state.safetensors"
 CONFIG = TrainConfig(
@@ -163,14 +163,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted
 
 def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
     """Have the validations of a run with one head, of ten strings each, come out so."""
-    scores, predict = iter(exact), evaluation.predict
+    scores, predict = iter(exact), metrics.predict
 
     def scripted(*arguments: Any, **more: Any) -> pd.DataFrame:
         found, right = predict(*arguments, **more), round(next(scores) * 10)
         assert len(found) == 10
         return found.assign(prediction=[*found["text"][:right], *["wrong"] * (10 - right)])
 
-    monkeypatch.setattr(evaluation, "predict", scripted)
+    monkeypatch.setattr(metrics, "predict", scripted)
 
 
 def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
 SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import test_training
+import tests.train.test_training as test_training
 from pathlib import Path
 if sys.argv[3] != "never":
     clip, calls = test_training.loop.nn.utils.clip_grad_norm_, iter(range(1000))

@@ -9,20 +9,20 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import strings, subjects
-from bench.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
-from bench.experiments.runtimes import page, reading, timing
-from bench.experiments.runtimes.numbers import Results, agreement, timed
-from bench.runtimes import runtimes
-from bench.store import Store
-from bench.subjects import SMALL_NATIVE, SUBJECTS, TINY
+from bench.backends import runtimes
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.experiments.backends import agreement as reading
+from bench.experiments.backends import sections as page
+from bench.experiments.backends import timing
+from bench.experiments.backends.estimates import Results, agreement, timed
+from bench.workloads.timed_models import SMALL_NATIVE, SUBJECTS, TINY
 from seqocr.progress import Reporter
 
 
 class Runtimes(Experiment):
     name = "runtimes"
     page, order = DEPLOYMENT, 60
-    code = ("bench.runtime", "bench.runtimes", "bench.strings")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if preset != "full" or bench.device.type != "cpu":
@@ -35,11 +35,9 @@ class Runtimes(Experiment):
         )
         parts = []
         for each in settings:
-            code = (*subjects.CODE, "bench.timer", timing.__name__, *_code(each.runtimes))
-            parts.append(Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup, code=code))
+            parts.append(Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup))
         read = reading.Settings(tuple(found))
-        code = (*strings.CODE, reading.__name__, *_code(read.runtimes))
-        agreed = Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False, code=code)
+        agreed = Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False)
         return [*parts, agreed]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -70,9 +68,3 @@ class Runtimes(Experiment):
 
 
 EXPERIMENT = Runtimes()
-
-
-def _code(names: tuple[str, ...]) -> list[str]:
-    """The modules that runtimes run."""
-    found = runtimes()
-    return [module for name in names for module in found[name].code]

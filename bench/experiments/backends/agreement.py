@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 
-from bench import ways
-from bench.experiment import Bench, Part
-from bench.runtimes import not_here, prepare
-from bench.strings import readings, task_strings
-from seqocr.checkpoints import load_recognizer
-from seqocr.models.base import Variant
+from bench.backends import not_here, prepare
+from bench.core import strategies
+from bench.core.experiment import Bench, Part
+from bench.workloads.held_out import readings, task_strings
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.base import Variant
 from seqocr.progress import Reporter
 
 
@@ -39,7 +39,7 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
     with TemporaryDirectory() as folder:
         for name in (name for name in settings.runtimes if name not in {*not_run, *done}):
             heads = prepare(name, recognizer, Path(folder)).heads
-            for head in (head for head in ways.heads() if head in heads):
+            for head in (head for head in strategies.heads() if head in heads):
                 read = partial(_texts, heads[head])
                 tables.append(readings(read, pixel_values, texts, runtime=name, head=head))
             store.write(part.name, pd.concat(tables, ignore_index=True))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench import ways
-from bench.experiments.runtimes.timing import BATCH, LENGTHS, SINGLE
-from bench.runtimes import EAGER, runtimes
-from bench.subjects import SMALL_NATIVE, TASK_LENGTH, Subject
-from bench.timer import ByRound, counted
+from bench.backends import EAGER, runtimes
+from bench.core import strategies
+from bench.core.timer import ByRound, counted
+from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, Subject
 from seqocr.statistics import Value, location, paired_difference, proportion, quotient, ratio, slopes
 
 
@@ -34,7 +34,7 @@ class Timed:
     def variants(self, runtime: str, what: str = SINGLE) -> list[str]:
         """The encoder and the ways to decode that were timed."""
         timed = {(name, of, variant) for name, of, variant, _ in self.by.keys}
-        return [variant for variant in ("encoder", *ways.ways()) if (runtime, what, variant) in timed]
+        return [variant for variant in ("encoder", *strategies.ways()) if (runtime, what, variant) in timed]
 
     def seconds(self, runtime: str, variant: str, what: str = SINGLE) -> Value:
         """Of a string, or of a batch of them, at the task's length: image to text, confidence included."""
@@ -55,7 +55,7 @@ class Timed:
     def fastest(self, runtime: str) -> str:
         """The one-pass head that takes the least time."""
         here = self.variants(runtime)
-        return min((w for w in ways.one_pass() if w in here), key=lambda w: self.seconds(runtime, w).estimate)
+        return min((w for w in strategies.one_pass() if w in here), key=lambda w: self.seconds(runtime, w).estimate)
 
     def slope(self, runtime: str, variant: str) -> Value:
         """Milliseconds a symbol."""
@@ -63,7 +63,7 @@ class Timed:
 
     def over_generate(self, runtime: str, variant: str) -> Value:
         """What a symbol costs, over what it costs Hugging Face's `generate` in eager mode."""
-        return quotient(*self._slopes((runtime, variant), (EAGER, ways.autoregressive()[0])))
+        return quotient(*self._slopes((runtime, variant), (EAGER, strategies.autoregressive()[0])))
 
     def _slopes(self, *which: tuple[str, str]) -> list[np.ndarray]:
         """Seconds a symbol of each (runtime, variant), by round, of the rounds that have them all."""

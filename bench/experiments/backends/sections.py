@@ -5,14 +5,15 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import plots, ways
-from bench.experiment import LONGEST_TABLE, Section
-from bench.experiments.runtimes.numbers import Results, Timed
-from bench.experiments.runtimes.timing import LENGTHS
-from bench.formatting import listed, not_run, points, ratio, time
-from bench.palette import look
-from bench.runtimes import EAGER
-from bench.subjects import TASK_LENGTH
+from bench.backends import EAGER
+from bench.core import strategies
+from bench.core.experiment import LONGEST_TABLE, Section
+from bench.experiments.backends.estimates import Results, Timed
+from bench.experiments.backends.timing import LENGTHS
+from bench.report import plots
+from bench.report.formatting import listed, not_run, points, ratio, time
+from bench.report.palette import look
+from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 
 
@@ -25,7 +26,7 @@ def section(results: Results) -> Section:
 
 def _gap(t: Timed) -> str:
     """How far the best runtime narrows it."""
-    generate, own = ways.autoregressive()[:2]
+    generate, own = strategies.autoregressive()[:2]
     best = min((name for name in t.runtimes if own in t.variants(name)), key=lambda name: t.slope(name, own).estimate)
     before, after = t.fastest(EAGER), t.fastest(best)
     return (
@@ -59,7 +60,7 @@ def _same(agreement: pd.DataFrame) -> str:
 
 def _table(t: Timed) -> pd.DataFrame:
     """One row a runtime for the autoregressive head, after one for `generate` in eager mode."""
-    generate, own = ways.autoregressive()[:2]
+    generate, own = strategies.autoregressive()[:2]
     rows = []
     for runtime, way in [(EAGER, generate), *((name, own) for name in t.runtimes if own in t.variants(name))]:
         head = t.fastest(runtime)
@@ -72,7 +73,7 @@ def _table(t: Timed) -> pd.DataFrame:
                 "over one pass": ratio(t.over(runtime, way, head)),
                 **{
                     f"`{name}` over one pass": ratio(t.over(runtime, name, head)) if name in t.variants(runtime) else ""
-                    for name in ways.verified()
+                    for name in strategies.verified()
                 },
                 "one pass over encoder": ratio(t.over(runtime, head, "encoder")),
             }
@@ -83,7 +84,7 @@ def _table(t: Timed) -> pd.DataFrame:
 def runtimes_plot(results: Results) -> Figure:
     """Image to text at the task's length by runtime; beside it, what a symbol costs autoregressive heads."""
     figure, axes = plots.panels(2 * len(results.subjects), 4.6, 2.8)
-    shown = ways.deployed()
+    shown = strategies.deployed()
     for t, whole, symbol in zip(results.subjects.values(), axes[::2], axes[1::2], strict=True):
         places = {runtime: -place for place, runtime in enumerate(t.runtimes)}
         for runtime, place in places.items():

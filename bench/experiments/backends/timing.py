@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from bench import ways
-from bench.experiment import Bench, Part
-from bench.runtime import Prepared
-from bench.runtimes import EAGER, not_here, prepare
-from bench.strings import rested
-from bench.subjects import TASK_LENGTH, Subject, bind
-from bench.timer import Rounds, clock
-from seqocr.models.base import Variant
+from bench.backends import EAGER, not_here, prepare
+from bench.backends.base import Prepared
+from bench.core import strategies
+from bench.core.experiment import Bench, Part
+from bench.core.timer import Rounds, clock
+from bench.workloads.held_out import rested
+from bench.workloads.timed_models import TASK_LENGTH, Subject, bind
+from seqocr.models.heads.base import Variant
 from seqocr.progress import Reporter
 
 SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runtime
@@ -85,7 +85,7 @@ def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor)
         passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
         return passes
 
-    names = dict.fromkeys((*(ways.autoregressive() if name == EAGER else ()), *ways.heads()))
+    names = dict.fromkeys((*(strategies.autoregressive() if name == EAGER else ()), *strategies.heads()))
     if what == LENGTHS:
         return {way: partial(read, prepared.heads[way]) for way in _growing(names, prepared)}
     return {"encoder": encode, **{way: partial(read, prepared.heads[way]) for way in names if way in prepared.heads}}
@@ -93,5 +93,5 @@ def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor)
 
 def _growing(names: dict[str, None], prepared: Prepared) -> list[str]:
     """Ways that pay a pass a symbol: what drafts has slots for the task's length only."""
-    found = ways.ways()
+    found = strategies.ways()
     return [way for way in names if way in prepared.heads and not found[way].one_pass and not found[way].drafted]

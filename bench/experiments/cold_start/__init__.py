@@ -20,16 +20,16 @@ import pandas as pd
 from PIL import Image
 
 from bench import __file__ as _BENCH
-from bench import one_by_one, one_process
-from bench.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
-from bench.experiment import Bench, Experiment, Part, Section, stored
-from bench.formatting import not_run, time
+from bench.core.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
+from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import ByRound, Rounds, counted
+from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import missing
-from bench.store import Store
-from bench.strings import HAND, held_out_digits, level_strings
-from bench.timer import ByRound, Rounds, counted
+from bench.report.formatting import not_run, time
+from bench.workloads.held_out import held_out_digits, level_strings
+from seqocr.inference.manifest import file_sum
 from seqocr.progress import Reporter
-from seqocr.runtimes.directory import file_sum
 from seqocr.statistics import Value, location
 
 _ROUNDS = {"smoke": 1, "default": 3, "full": 8}
@@ -95,14 +95,6 @@ class Start(Experiment):
     name = "start"
     page = DEPLOYMENT_PAGE
     order = 15
-    code = (
-        *("bench.timer", "bench.strings", "bench.one_by_one", "bench.one_process"),
-        *("seqocr.runtimes.quick", "seqocr.runtimes.directory"),
-        *("seqocr.cli.read", "seqocr.cli.options", "seqocr.reading", "seqocr.data.images", "seqocr.data.pixels"),
-        *("seqocr.data.sequences", "seqocr.data.sources", "seqocr.data.chance", "seqocr.shipped", *HAND),
-        *("seqocr.calibration", "seqocr.reader", "seqocr.models.recognizer", "seqocr.models.encoder"),
-        *("seqocr.data.processor", "seqocr.data.augment"),
-    )
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         graphs = bench.reader / "onnx" / "config.json"
@@ -213,17 +205,17 @@ def _one_by_one(reader: str, weights: Path, folder: Path) -> list[str]:
     kind = ["rapidocr", str(folder)]
     if reader != RAPIDOCR:
         kind = ["graphs", str(folder), str(weights / "onnx"), _GRAPHS[reader]]
-    return [sys.executable, one_by_one.__file__, *kind]
+    return [sys.executable, read_one_by_one.__file__, *kind]
 
 
 def _ran(command: list[str]) -> dict[str, Any]:
-    """See `bench.one_process`.
+    """See `bench.experiments.cold_start.spawn`.
 
     Raises:
         RuntimeError: the command failed.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(_BENCH).parent.parent)}
-    launched = [sys.executable, one_process.__file__, *command]
+    launched = [sys.executable, spawn.__file__, *command]
     done = subprocess.run(launched, stdout=subprocess.PIPE, env=environment, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     if found["code"]:

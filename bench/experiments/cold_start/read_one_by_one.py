@@ -25,7 +25,7 @@ def rapidocr() -> Callable[[Path], str]:
 
 def graphs(directory: str, head: str) -> Callable[[Path], str]:
     from seqocr.data.images import load_line
-    from seqocr.runtimes.quick import QuickReader
+    from seqocr.inference.onnx import QuickReader
 
     reader = QuickReader(Path(directory))
     return lambda path: str(reader.read([load_line(path)], head).texts[0])

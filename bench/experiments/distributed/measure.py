@@ -15,11 +15,12 @@ from typing import Any
 import psutil
 from safetensors.torch import load_file
 
-from bench.plots import save
-from bench.ranks import page, process
-from seqocr.checkpoints import load_recognizer
+from bench.experiments.distributed import process
+from bench.experiments.distributed import sections as page
+from bench.report.plots import save
 from seqocr.environment import describe
 from seqocr.files import read_json, write_json, write_text
+from seqocr.inference.load import load_recognizer
 from seqocr.train.state import is_finished
 
 
@@ -88,7 +89,9 @@ def _train(case: Case, out: Path) -> None:
     process.losses_of(out).unlink(missing_ok=True)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(case.processes)]
     launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--max-restarts", "1"]
-    with subprocess.Popen([*launcher, "-m", "bench.ranks.process", str(out), case.precision]) as training:
+    with subprocess.Popen(
+        [*launcher, "-m", "bench.experiments.distributed.process", str(out), case.precision]
+    ) as training:
         if case.killed_at is not None:
             _kill_one(training, process.losses_of(out), case.killed_at)
     if training.returncode:
@@ -99,7 +102,9 @@ def _kill_one(training: subprocess.Popen[bytes], noted: Path, step: int) -> None
     while training.poll() is None:
         if noted.exists() and any(done >= step for done, _ in _lines(noted)):
             theirs = [
-                each for each in psutil.Process(training.pid).children() if "bench.ranks.process" in each.cmdline()
+                each
+                for each in psutil.Process(training.pid).children()
+                if "bench.experiments.distributed.process" in each.cmdline()
             ]
             theirs[-1].kill()
             return

@@ -1,5 +1,7 @@
-"""One process of a training by `torchrun ... -m bench.ranks.process OUT float32`, as `seqocr train` does it, with every
-loss noted."""
+"""One process of a distributed training, as `seqocr train` does it, with every loss noted.
+
+Start it with `torchrun ... -m bench.experiments.distributed.process OUT float32`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from unittest.mock import patch
 
 import torch
 
-from seqocr.data.sources import DIGITS
-from seqocr.train import ranks
+from seqocr.data.sources.datasets import DIGITS
+from seqocr.train import distributed
 from seqocr.train.config import Start, TrainConfig
 from seqocr.train.recipe import digits_of, material_of, started
 from seqocr.train.spread import SpreadRun
@@ -43,7 +45,7 @@ class _Noted(SpreadRun):
         whole = next(self.recognizer.parameters()).dtype == torch.float64
         with _losses_in_float64() if whole else nullcontext():
             loss, signal = super().learn(*arguments)
-        if ranks.is_first():
+        if distributed.is_first():
             with losses_of(self.out).open("a") as file:
                 file.write(json.dumps([step, loss]) + "\n")
         return loss, signal
@@ -55,7 +57,7 @@ def main(out: Path, precision: str) -> None:
     Args:
         precision: float32, or float64: whether it is rounding alone that makes a difference.
     """
-    with ranks.joined("cpu"):
+    with distributed.joined("cpu"):
         recognizer = started(Start(), None, HEADS, DIGITS, CONFIG.longest, CONFIG.seed)
         if precision == "float64":
             recognizer.double()

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.formatting import markdown_table
-from bench.plots import panels
+from bench.report.formatting import markdown_table
+from bench.report.plots import panels
 
 _FIRST = 20  # steps, in which rounding has not grown
 _UPTO = (_FIRST, 50, 100, 200)

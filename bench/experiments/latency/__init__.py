@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import ways
-from bench.experiment import Bench, Claim, Experiment, Part, Section, stored
-from bench.experiments.latency import page
-from bench.experiments.latency.numbers import Results, tables, timed
-from bench.store import Store
-from bench.subjects import (
-    CODE,
+from bench.core import strategies
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import Rounds
+from bench.experiments.latency import sections as page
+from bench.experiments.latency.estimates import Results, tables, timed
+from bench.workloads.timed_models import (
     LENGTHS,
     SMALL_NATIVE,
     SMALL_SQUARE,
@@ -28,7 +28,6 @@ from bench.subjects import (
     bind,
     in_turn,
 )
-from bench.timer import Rounds
 from seqocr.progress import Reporter
 
 
@@ -71,7 +70,6 @@ PRESETS = {
 class Latency(Experiment):
     name = "latency"
     order = 10
-    code = CODE
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
@@ -83,11 +81,11 @@ class Latency(Experiment):
         settings: Settings = part.settings
         bound = bind(settings.subject, settings.lengths, bench.device)
         inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}
-        names = ways.timed(deployed=not settings.study)
+        names = strategies.timed(deployed=not settings.study)
 
         visits = {str(n): (n, names, settings.repeats) for n in settings.lengths}
         if settings.more:
-            visits |= {f"{n}, one pass": (n, ways.one_pass(), settings.more) for n in settings.lengths}
+            visits |= {f"{n}, one pass": (n, strategies.one_pass(), settings.more) for n in settings.lengths}
 
         def visit(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             length, called, repeats = visits[each]

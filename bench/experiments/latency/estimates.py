@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import ways
-from bench.subjects import SMALL_NATIVE, TASK_LENGTH, Subject
-from bench.timer import ByRound
+from bench.core import strategies
+from bench.core.timer import ByRound
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, Subject
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of
 
@@ -95,12 +95,12 @@ def timed(subject: Subject, rows: pd.DataFrame) -> Timed:
     # Those that are named by their length alone; in others only heads that need one pass take turns.
     together = everything[everything["visit"].astype(str) == everything["length"].astype(str)]
     by, more = (ByRound(part, ["variant", "length", "phase"]) for part in (together, everything))
-    return Timed(subject, tuple(n for n in ways.ways() if n in present), lengths, by, more)
+    return Timed(subject, tuple(n for n in strategies.ways() if n in present), lengths, by, more)
 
 
 def fastest(timed: Timed) -> str:
     """The one-pass head that takes the least time from image to text."""
-    return min(ways.one_pass(), key=lambda head: timed.total(head, TASK_LENGTH).estimate)
+    return min(strategies.one_pass(), key=lambda head: timed.total(head, TASK_LENGTH).estimate)
 
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
@@ -130,7 +130,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
             found = t.flatness(variant)
             ends = {"short": min(t.lengths), "long": max(t.lengths), "rounds": found.n}
             flatness.append({"subject": name, "variant": variant, **ends, **found.columns("ratio")})
-            for over in ways.autoregressive():
+            for over in strategies.autoregressive():
                 for n in t.lengths:
                     if variant != over:
                         found = t.speedup(variant, over, n)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import plots, ways
-from bench.experiment import Claim, Section
-from bench.experiments.latency.numbers import Results, fastest
-from bench.formatting import ratio, time
-from bench.palette import look
-from bench.subjects import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
+from bench.core import strategies
+from bench.core.experiment import Claim, Section
+from bench.experiments.latency.estimates import Results, fastest
+from bench.report import plots
+from bench.report.formatting import ratio, time
+from bench.report.palette import look
+from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
 from seqocr.statistics import Value
 
 _DRAFTED = 20  # symbols of the drafts that the text speaks of
@@ -21,8 +22,8 @@ def claims(results: Results) -> list[Claim]:
     """Growth, share of the encoder and speed, of every subject with a fixed image."""
     found = []
     for t in results.fixed:
-        label, (generate, own) = t.subject.label, ways.autoregressive()[:2]
-        for head in ways.one_pass():
+        label, (generate, own) = t.subject.label, strategies.autoregressive()[:2]
+        for head in strategies.one_pass():
             flat = t.flatness(head)
             found.append(Claim(f"{label}: `{head}`, longest over shortest", _flat(flat), flat))
             whole = t.over_encoder(head, TASK_LENGTH)
@@ -51,18 +52,18 @@ def _over(value: Value, limit: float, above: str, below: str) -> str:
 def growth(results: Results) -> Section:
     """How cost grows with length."""
     rows = []
-    for variant in ways.deployed():
+    for variant in strategies.deployed():
         row = {"way to decode": f"`{variant}`"}
         for t in results.fixed:
             row[f"{t.subject.label}: ms a symbol"] = time(t.slope(variant))
             row[f"n = {max(t.lengths)} over n = {min(t.lengths)}, {t.subject.label}"] = ratio(t.flatness(variant))
         rows.append(row)
-    worst = max(t.flatness(head).estimate for t in results.fixed for head in ways.one_pass())
+    worst = max(t.flatness(head).estimate for t in results.fixed for head in strategies.one_pass())
     of = results.main
-    own, n = ways.autoregressive()[-1], _DRAFTED if _DRAFTED in of.lengths else max(of.lengths)
+    own, n = strategies.autoregressive()[-1], _DRAFTED if _DRAFTED in of.lengths else max(of.lengths)
     checked = "; ".join(
         f"{n} symbols take `{name}` {ratio(of.decodes(name, own, n))} times as long as `{own}`"
-        for name in ways.verified()
+        for name in strategies.verified()
     )
     text = (
         "A way that decodes token by token pays a decoder pass a symbol. A one-pass head needs one pass whatever the "
@@ -91,9 +92,11 @@ def whole(results: Results) -> Section:
                 "encoder, ms": time(t.encode(TASK_LENGTH)),
                 **{
                     f"times as fast as `{over}`": ratio(t.speedup(head, over, TASK_LENGTH))
-                    for over in ways.autoregressive()
+                    for over in strategies.autoregressive()
                 },
-                **{f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in ways.one_pass()},
+                **{
+                    f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in strategies.one_pass()
+                },
             }
         )
     text = (
@@ -104,14 +107,14 @@ def whole(results: Results) -> Section:
     found = results.subjects
     if {SMALL_SQUARE.name, SMALL_NATIVE.name} <= set(found):
         large, small = found[SMALL_SQUARE.name], found[SMALL_NATIVE.name]
-        start = large.total(ways.autoregressive()[0], TASK_LENGTH).estimate
-        one_pass = large.speedup(fastest(large), ways.autoregressive()[0], TASK_LENGTH).estimate
-        image = start / small.total(ways.autoregressive()[0], TASK_LENGTH).estimate
+        start = large.total(strategies.autoregressive()[0], TASK_LENGTH).estimate
+        one_pass = large.speedup(fastest(large), strategies.autoregressive()[0], TASK_LENGTH).estimate
+        image = start / small.total(strategies.autoregressive()[0], TASK_LENGTH).estimate
         both = start / small.total(fastest(small), TASK_LENGTH).estimate
         text += (
-            f" Start from `{ways.autoregressive()[0]}` at 384×384. A one-pass head makes it {one_pass:.2f} times as "
-            f"fast, a 32×160 image {image:.1f} times, both together {both:.1f} times (the image sizes were timed one "
-            "after the other). What the smaller image costs in accuracy is not measured."
+            f" Start from `{strategies.autoregressive()[0]}` at 384×384. A one-pass head makes it "
+            f"{one_pass:.2f} times as fast, a 32×160 image {image:.1f} times, both together {both:.1f} times "
+            "(the image sizes were timed one after the other). The smaller image's cost in accuracy is not measured."
         )
     return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
 
@@ -124,7 +127,7 @@ def latency_plot(results: Results) -> Figure:
         for variant in (*t.variants, "encoder"):
             plots.curve(axis, variant, t.lengths, [t.total(variant, n) for n in t.lengths])
         # Ways for study may leave the frame, so that the others stay readable.
-        axis.set_ylim(0, 1.12 * max(t.total(v, max(t.lengths)).estimate for v in ways.deployed()))
+        axis.set_ylim(0, 1.12 * max(t.total(v, max(t.lengths)).estimate for v in strategies.deployed()))
         axis.set_title(t.subject.label, fontsize=10)
         # 1 and 2 would touch on a long axis.
         axis.set_xticks(t.lengths if max(t.lengths) <= 10 else [n for n in t.lengths if n != 2])
@@ -132,7 +135,7 @@ def latency_plot(results: Results) -> Figure:
         axis.set_ylabel("image to text, ms")
     figure.suptitle("Latency against length, batch 1 (95 % CI)", fontsize=11)
     present = {v for t in subjects for v in t.variants}
-    plots.legend(figure, [*(v for v in ways.ways() if v in present), "encoder"])
+    plots.legend(figure, [*(v for v in strategies.ways() if v in present), "encoder"])
     return figure
 
 
@@ -141,7 +144,7 @@ def breakdown_plot(results: Results) -> Figure:
     parts = [(t, n) for t in results.fixed for n in sorted({TASK_LENGTH, max(t.lengths)})]
     figure, axes = plots.panels(len(parts), 4.6, 2.1)
     for axis, (t, n) in zip(axes, parts, strict=True):
-        shown = list(ways.deployed())[::-1]
+        shown = list(strategies.deployed())[::-1]
         encode = t.encode(n).estimate
         decode = [t.decode(v, n).estimate for v in shown]
         axis.barh(shown, [encode] * len(shown), color="#BBBBBB")

@@ -18,15 +18,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench import ways
-from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
-from bench.formatting import digits, listed
-from bench.runtimes import EAGER, runtimes
-from bench.store import Store
-from bench.strings import CODE
-from bench.subjects import TASK_LENGTH
-from bench.timer import Moment, disturbance, quiet_within
-from seqocr.checkpoints import load_recognizer
+from bench.backends import EAGER, runtimes
+from bench.core import strategies
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import Moment, disturbance, quiet_within
+from bench.report.formatting import digits, listed
+from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.inference.load import load_recognizer
 from seqocr.progress import Reporter
 
 SCENARIOS = ("SingleStream", "Offline", "Server")
@@ -79,7 +78,6 @@ class Results:
 class Load(Experiment):
     name = "load"
     page, order = DEPLOYMENT, 75
-    code = (*CODE, "bench.experiments.load.driver", "bench.runtime", "bench.timer", "seqocr.batching")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         """One a runtime and head, of those that can be had here."""
@@ -90,13 +88,11 @@ class Load(Experiment):
             Part(
                 f"load-{runtime}-{way}",
                 Settings(runtime, way),
-                heads=ways.code_of(way),
                 weights=(bench.task,),
-                code=found[runtime].code,
             )
             for runtime in _RUNTIMES
             if not found[runtime].missing()
-            for way in (ways.deployed() if runtime == EAGER else ways.exportable())
+            for way in (strategies.deployed() if runtime == EAGER else strategies.exportable())
             if way in held
         ]
 
@@ -106,7 +102,7 @@ class Load(Experiment):
         with TemporaryDirectory() as folder:
             request = {
                 "weights": str(part.weights[0]),
-                "heads": ways.heads_of(settings.way),
+                "heads": strategies.heads_of(settings.way),
                 "folder": folder,
                 **vars(settings),
             }
@@ -115,7 +111,7 @@ class Load(Experiment):
 
     def results(self, store: Store) -> Results | None:
         there = stored(store, self.name)
-        names = [f"{self.name}-{runtime}-{way}" for runtime in _RUNTIMES for way in ways.ways()]
+        names = [f"{self.name}-{runtime}-{way}" for runtime in _RUNTIMES for way in strategies.ways()]
         tables = [store.read(name) for name in names if name in there]
         if not tables:
             return None
@@ -179,7 +175,7 @@ def _test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]
     seconds = max(request["seconds"], _LEAST_QUERIES / rate if scenario == "Server" else 0)
     with TemporaryDirectory() as logs:
         asked = {**request, "scenario": scenario, "rate": rate, "seconds": seconds, "logs": logs}
-        command = [sys.executable, "-m", "bench.experiments.load.driver", json.dumps(asked)]
+        command = [sys.executable, "-m", "bench.experiments.load.loadgen", json.dumps(asked)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"LoadGen's process failed: {done.stderr.strip()[-500:]}")
@@ -217,7 +213,8 @@ def _compared(results: Results) -> str:
     for runtime in dict.fromkeys(runtime for runtime, _ in results.readers):
         rates = {way: results.of(runtime, way)["Server"]["rate"] for r, way in results.readers if r == runtime}
         one_pass, others = (
-            {way: rates[way] for way in kind if way in rates} for kind in (ways.one_pass(), ways.autoregressive())
+            {way: rates[way] for way in kind if way in rates}
+            for kind in (strategies.one_pass(), strategies.autoregressive())
         )
         if one_pass and others:
             best, other = max(one_pass, key=one_pass.__getitem__), max(others, key=others.__getitem__)

@@ -1,6 +1,6 @@
 """One LoadGen test in a process of its own, since LoadGen keeps state for the life of a process.
 
-python -m bench.experiments.load.driver JSON
+python -m bench.experiments.load.loadgen JSON
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from bench import runtimes
-from bench.strings import task_strings
-from seqocr.batching import Batcher
-from seqocr.checkpoints import load_recognizer
-from seqocr.models.base import Decoded
+from bench import backends as runtimes
+from bench.workloads.held_out import task_strings
+from seqocr.inference.load import load_recognizer
+from seqocr.models.heads.base import Decoded
+from seqocr.serving.batcher import Batcher
 
 _LINES = 1024  # different ones that are asked for
 _NS = 1e9

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seqocr.data.levels import level
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import load_digits_or_validation
+from seqocr.data.sources.datasets import load_digits_or_validation
+from seqocr.data.synthetic.layouts import level
 from seqocr.files import replacing
 from seqocr.progress import progress
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from seqocr.checkpoints import load_recognizer
-from seqocr.data.sources import DIGITS
-from seqocr.shipped import READER
+from seqocr.data.sources.datasets import DIGITS
+from seqocr.inference.load import load_recognizer
+from seqocr.inference.shipped import READER
 from seqocr.train.config import Start, TrainConfig
 from seqocr.train.recipe import digits_of, material_of, started
 from seqocr.train.shards import Shard, drawn

@@ -18,15 +18,16 @@ from typing import Any
 
 import psutil
 
-from bench.alone import alone, refuse_beside_ray
-from bench.scale import feeding, object_store, page
-from bench.scale.lines import A_TAR, linked, made
-from bench.scale.model import Cluster, Cost, Run, fitted, simulated
+from bench.core.exclusive import alone, refuse_beside_ray
+from bench.experiments.scale import data_loading, object_store
+from bench.experiments.scale import sections as page
+from bench.experiments.scale.archives import A_TAR, linked, made
+from bench.experiments.scale.model import Cluster, Cost, Run, fitted, simulated
+from seqocr.batch import engines
+from seqocr.batch.runner import read_many
 from seqocr.environment import describe
 from seqocr.errors import InputError
 from seqocr.files import read_json, write_json
-from seqocr.many import engines
-from seqocr.many.run import read_many
 
 HEAD = "parallel"
 QUICK = "tiny"  # weights that read where only rows are counted
@@ -280,7 +281,7 @@ def _store(source: Path, folder: Path, found: Any) -> list[dict[str, Any]]:
 def _feeding(source: Path, folder: Path, found: Any) -> list[dict[str, Any]]:
     """Drawing batches beside learning from them."""
     runs = []
-    for each in feeding.measured(folder):
+    for each in data_loading.measured(folder):
         runs.append(asdict(each))
         _say(f"{each.training}, {each.what}, {each.workers} workers: {each.strings:,} strings", each.seconds)
     return runs

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from bench.scale.lines import linked
-from bench.serving.run import Server, serving
-from seqocr.many import engines
-from seqocr.many.run import read_many
+from bench.experiments.scale.archives import linked
+from bench.experiments.serving.measure import Server, serving
+from seqocr.batch import engines
+from seqocr.batch.runner import read_many
 
 BUCKET = "archive"
 _COMMAND = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"]

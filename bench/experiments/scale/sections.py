@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.formatting import markdown_table
-from bench.scale import feeding
+from bench.experiments.scale import data_loading
+from bench.report.formatting import markdown_table
 from seqocr.files import read_json, write_text
 
 
@@ -137,26 +137,29 @@ def _many(runs: list[dict[str, Any]]) -> str:
 
 
 _WHAT = {
-    feeding.DRAWING: "drawing alone",
-    feeding.LEARNING: "learning alone",
-    feeding.BOTH: "both",
-    feeding.DEVICE: "drawing, and a device that waits for it",
+    data_loading.DRAWING: "drawing alone",
+    data_loading.LEARNING: "learning alone",
+    data_loading.BOTH: "both",
+    data_loading.DEVICE: "drawing, and a device that waits for it",
 }
 
 
 def _feeding(fed: list[dict[str, Any]]) -> str:
-    rates = feeding.rates(fed)
+    rates = data_loading.rates(fed)
     trainings = list(dict.fromkeys(training for training, _, _ in rates))
     rows = []
-    for what, workers in feeding.TURNS:
-        row: dict[str, Any] = {"strings a second": _WHAT[what], "workers": workers if what != feeding.LEARNING else "–"}
+    for what, workers in data_loading.TURNS:
+        row: dict[str, Any] = {
+            "strings a second": _WHAT[what],
+            "workers": workers if what != data_loading.LEARNING else "–",
+        }
         for training in trainings:
             row[f"`{training}`"] = _middle(rates[training, what, workers])
         rows.append(row)
-    size = ", ".join(f"{config.batch_size} (`{training}`)" for training, (_, config) in feeding.TRAININGS.items())
+    size = ", ".join(f"{config.batch_size} (`{training}`)" for training, (_, config) in data_loading.TRAININGS.items())
     return (
-        f"## Drawing batches beside learning\n\n{len(rates[trainings[0], feeding.BOTH, 0])} rounds, each way in turn: "
-        f"median, and least to most. Three heads; strings a step: {size}. `tiny` learns five digits on a grid, "
+        f"## Drawing batches beside learning\n\n{len(rates[trainings[0], data_loading.BOTH, 0])} rounds, each way in "
+        f"turn: median, and least to most. Three heads; strings a step: {size}. `tiny` learns five digits on a grid, "
         "`strings` 1 to 10 digits at levels jitter and wild. Workers: processes that draw ahead; 0: the process that "
         f"learns draws.\n\n{markdown_table(pd.DataFrame(rows))}\n\n"
         f"{markdown_table(_workers_worth(rates, trainings))}\n\n"
@@ -178,11 +181,11 @@ def _workers_worth(rates: dict[tuple[str, str, int], list[float]], trainings: Se
         {
             "workers": workers,
             **{
-                f"training `{name}`, times": f"{ratio(name, feeding.BOTH, workers, feeding.BOTH):.2f}"
+                f"training `{name}`, times": f"{ratio(name, data_loading.BOTH, workers, data_loading.BOTH):.2f}"
                 for name in trainings
             },
             **{
-                f"device of `{name}`, at work": f"{ratio(name, feeding.DEVICE, workers, feeding.DRAWING):.0%}"
+                f"device of `{name}`, at work": f"{ratio(name, data_loading.DEVICE, workers, data_loading.DRAWING):.0%}"
                 for name in trainings
             },
         }

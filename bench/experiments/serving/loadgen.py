@@ -1,6 +1,6 @@
 """LoadGen's Server scenario, at random moments (Poisson), of the server or of the library; a process of its own.
 
-python -m bench.serving.driver '{...}' prints a JSON object as its last line.
+python -m bench.experiments.serving.loadgen '{...}' prints a JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.experiments.load.driver import summary
-from bench.serving.lines import Sample, form, load
+from bench.experiments.load.loadgen import summary
+from bench.experiments.serving.requests import Sample, form, load
 
 _NS = 1e9
 _CLIENTS = 32  # connections
@@ -67,8 +67,8 @@ class OfLibrary:
     """Reads PNGs as the server does, without the server."""
 
     def __init__(self, groups: list[list[Sample]]) -> None:
-        from seqocr.answers import Asked
-        from seqocr.serving.service import DEFAULT_HEAD, Service
+        from seqocr.inference.predict import Asked
+        from seqocr.serving.queue import DEFAULT_HEAD, Service
 
         self.groups, self.wrong, self.asked = groups, 0, Asked(DEFAULT_HEAD, places=False)
         self.service = Service(max_waiting=1_000_000)

@@ -1,6 +1,6 @@
 """Who asks a server during the long run (locust): good questions, bad ones, and people who leave.
 
-Answers to good questions are checked. Environment: LINES (folder, see `bench.serving.lines`), RATE (good requests a
+Answers to good questions are checked. Environment: LINES (folder, see `requests`), RATE (good requests a
 second), BAD (bad requests a second).
 """
 
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from locust import FastHttpUser, User, constant_throughput, task
 
-from bench.serving.lines import form, load
+from bench.experiments.serving.requests import form, load
 
 _LINES = load(Path(os.environ["LINES"]))
 _BODIES: list[tuple[Any, str]] = [form([line]) for line in _LINES]

@@ -22,8 +22,8 @@ from urllib.request import urlopen
 
 import psutil
 
-from bench.formatting import markdown_table
-from bench.serving.lines import made, save
+from bench.experiments.serving.requests import made, save
+from bench.report.formatting import markdown_table
 from seqocr.environment import describe
 from seqocr.errors import InputError
 from seqocr.files import write_json, write_text
@@ -53,7 +53,16 @@ class Server:
 
 
 _OURS = [sys.executable, "-m", "seqocr.cli", "serve", "--no-page", "--port", "{port}"]
-_RAPIDOCR = [sys.executable, "-m", "uvicorn", "bench.serving.peer:app", "--port", "{port}", "--log-level", "error"]
+_RAPIDOCR = [
+    sys.executable,
+    "-m",
+    "uvicorn",
+    "bench.experiments.serving.rapidocr_server:app",
+    "--port",
+    "{port}",
+    "--log-level",
+    "error",
+]
 OURS = Server("seqocr serve", _OURS, "/v1/read", "/readyz")
 RAPIDOCR = Server("RapidOCR behind FastAPI", _RAPIDOCR, "/ocr", "/")
 
@@ -164,7 +173,7 @@ def _tested(server: dict[str, Any] | None, folder: Path, rate: float, seconds: f
         request = {"server": server, "lines": str(folder), "logs": logs, "rate": rate}
         # LoadGen wants some 660 queries to be sure of a 99th percentile.
         request |= {"seconds": max(seconds, 750 / rate), "bound": BOUND}
-        command = [sys.executable, "-m", "bench.serving.driver", json.dumps(request)]
+        command = [sys.executable, "-m", "bench.experiments.serving.loadgen", json.dumps(request)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the driver failed: {done.stderr.strip()[-500:]}")

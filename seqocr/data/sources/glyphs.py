@@ -5,7 +5,7 @@ A source gives labelled glyphs, bitmaps or strokes, and who wrote each. To add o
 
     mnist                      bitmaps; who wrote them is not known
     qmnist                     the same digits, and who wrote each
-    DIR/digits.jsonl(.gz)      strokes, one digit a line (`seqocr.data.strokes`)
+    DIR/digits.jsonl(.gz)      strokes, one digit a line (`seqocr.data.sources.strokes`)
     DIR/data/1a                a copy of UNIPEN
     DIR/0/*.png, DIR/1/*.png   bitmaps; a file is WRITER-anything.png, or nobody's in particular
 """
@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.data import other_sets, sources
 from seqocr.data.images import load_line, suffixes
-from seqocr.data.sources import DIGITS, SPLITS, Digits, load_digits
-from seqocr.data.strokes import load_strokes, split_of
-from seqocr.data.unipen import is_unipen
-from seqocr.data.written import Glyphs
+from seqocr.data.sources import datasets as sources
+from seqocr.data.sources import torchvision_sets
+from seqocr.data.sources.datasets import DIGITS, SPLITS, Digits, load_digits
+from seqocr.data.sources.strokes import load_strokes, split_of
+from seqocr.data.sources.unipen import is_unipen
+from seqocr.data.synthetic.lines import Glyphs
 from seqocr.errors import InputError
 from seqocr.files import shown
 
@@ -60,8 +61,8 @@ def _qmnist(split: str, root: Path | None) -> Glyphs:
     half, training = ("t10k", False) if split == "test" else ("train", True)
     raw, source = sources._find_mnist(root)
     images = sources.read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
-    rows = other_sets._idx(
-        other_sets._had("qmnist", other_sets.archives("qmnist", training)[1], root).read_bytes()
+    rows = torchvision_sets._idx(
+        torchvision_sets._had("qmnist", torchvision_sets.archives("qmnist", training)[1], root).read_bytes()
     ).astype(np.int64)[: len(images)]
     labels, writers = torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 2])
     if not torch.equal(labels, sources.read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))):

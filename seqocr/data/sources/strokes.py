@@ -1,6 +1,6 @@
 """Handwritten digits as pen strokes, by writer: from a file of JSON lines, or from a copy of UNIPEN.
 
-Trajectories can be drawn with any pen (`seqocr.data.pen`), which bitmaps cannot.
+Trajectories can be drawn with any pen (`seqocr.data.synthetic.pen`), which bitmaps cannot.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from scipy.interpolate import Akima1DInterpolator
 
-from seqocr.data.sources import DIGITS, SPLITS
-from seqocr.data.unipen import digits_of, is_unipen
+from seqocr.data.sources.datasets import DIGITS, SPLITS
+from seqocr.data.sources.unipen import digits_of, is_unipen
 from seqocr.errors import InputError
 from seqocr.files import shown
 

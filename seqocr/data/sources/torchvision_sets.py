@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torchvision import datasets
 from torchvision.datasets.utils import download_url
 
-from seqocr.data.download import ERRORS, fault, last_line, sockets_time_out
+from seqocr.data.sources.download import ERRORS, fault, last_line, sockets_time_out
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown, writable
 

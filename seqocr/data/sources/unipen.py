@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from seqocr.data.sources import DIGITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
 from seqocr.files import shown
 

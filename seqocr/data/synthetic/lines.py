@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from seqocr.data.hand import Hand
-from seqocr.data.pen import Pose, posed_bitmaps, posed_tracks
 from seqocr.data.sequences import mixed
-from seqocr.data.sources import Digits
-from seqocr.data.strokes import Strokes
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.sources.strokes import Strokes
+from seqocr.data.synthetic.pen import Pose, posed_bitmaps, posed_tracks
+from seqocr.data.synthetic.writer_style import Hand
 from seqocr.errors import InputError
 
 

@@ -87,7 +87,7 @@ class Tracks:
 
 
 def posed_tracks(tracks: torch.Tensor, pose: Pose) -> Tracks:
-    """Tracks (N, P, 3) (see `seqocr.data.strokes.Strokes`) as they are written, each centred on its origin."""
+    """Tracks (N, P, 3) (see `seqocr.data.sources.strokes.Strokes`) as they are written, each centred on its origin."""
     points, speed = tracks[:, :, :2], tracks[:, :, 2]
     moved = F.grid_sample(pose.bend, points[:, :, None] * 2, padding_mode="border", align_corners=True)
     points = (points + moved[..., 0].transpose(1, 2)) @ pose.to_paper().transpose(1, 2)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.damage import NUMBERS, Damage, damaged
-from seqocr.data.labels import Law
 from seqocr.data.sequences import mixed
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
+from seqocr.data.synthetic.damage import NUMBERS, Damage, damaged
+from seqocr.data.synthetic.label_distributions import Law
 from seqocr.errors import InputError
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from seqocr.data.chance import Range, signed, within
-from seqocr.data.paper import Paper
-from seqocr.data.pen import BENDS, Pose, Tracks, posed_bitmaps
+from seqocr.data.synthetic.paper import Paper
+from seqocr.data.synthetic.pen import BENDS, Pose, Tracks, posed_bitmaps
+from seqocr.data.synthetic.sampling import Range, signed, within
 
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like size
 _BEYOND = 4  # pixels around a line that no operation may see the end of
@@ -96,7 +96,7 @@ class Hand(Paper):
     def __call__(
         self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
-        """As `seqocr.data.levels.Layout`, of bitmaps."""
+        """As `seqocr.data.synthetic.layouts.Layout`, of bitmaps."""
         return self.written(lambda pose: posed_bitmaps(digits, pose), texts, lines, noise)
 
     def written(

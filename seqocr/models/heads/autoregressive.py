@@ -13,10 +13,10 @@ from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, Vision
 from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Head, Variant, Way
-from seqocr.models.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
+from seqocr.models.graph import Graph, Sessions
+from seqocr.models.heads.base import Decoded, FeatureMap, Head, Variant, Way
+from seqocr.models.heads.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
 from seqocr.models.limits import DECODER_SETTINGS, within_bounds
-from seqocr.runtimes.graph import Graph, Sessions
 
 
 class AutoregressiveHead(Head):

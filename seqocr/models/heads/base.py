@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from seqocr.errors import InputError
-from seqocr.runtimes.graph import Graph, OfPixels, Sessions
+from seqocr.models.graph import Graph, OfPixels, Sessions
 
 
 class Decoded:

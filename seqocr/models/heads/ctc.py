@@ -8,7 +8,7 @@ import math
 import torch
 
 from seqocr.errors import InputError
-from seqocr.models.base import Decoded, FeatureMap, Frames, OnePassHead, Way
+from seqocr.models.heads.base import Decoded, FeatureMap, Frames, OnePassHead, Way
 
 # Reductions of ctc_loss: one loss a text, or the mean over texts of nats a symbol, as the other heads' losses are.
 _A_TEXT, _A_SYMBOL = 0, 1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import TrOCRForCausalLM
 
-from seqocr.runtimes.graph import Graph, OfPixels, any_size
+from seqocr.models.graph import Graph, OfPixels, any_size
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, t, d_head)
 # (layer, key, value), each of the latter (B, heads, 1, d_head), to all keys and values of that layer so far

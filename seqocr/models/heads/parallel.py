@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.base import FeatureMap, Frames, OnePassHead
+from seqocr.models.heads.base import FeatureMap, Frames, OnePassHead
 
 
 class ParallelHead(OnePassHead):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.base import Decoded, FeatureMap, Head, Way
+from seqocr.models.heads.base import Decoded, FeatureMap, Head, Way
 
 
 class RefiningHead(Head):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seqocr.errors import InputError
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Head
-from seqocr.models.ctc import CTCHead
-from seqocr.models.parallel import ParallelHead
-from seqocr.models.refining import RefiningHead
-from seqocr.models.shallow import ShallowHead
-from seqocr.models.verified import Verified
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Head
+from seqocr.models.heads.ctc import CTCHead
+from seqocr.models.heads.parallel import ParallelHead
+from seqocr.models.heads.refining import RefiningHead
+from seqocr.models.heads.shallow import ShallowHead
+from seqocr.models.heads.speculative import Verified
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 # Built, trained and measured only where they are asked for by name.

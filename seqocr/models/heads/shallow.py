@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Way
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Way
 
 
 class ShallowHead(AutoregressiveHead):

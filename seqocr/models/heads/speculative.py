@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from seqocr.models.autoregressive import AutoregressiveHead
-from seqocr.models.base import Decoded, OnePassHead, Variant, Way
-from seqocr.models.decoder_step import DecoderStep, KeysValues, cache_names
-from seqocr.runtimes.graph import Graph, OfPixels, Sessions, any_size
+from seqocr.models.graph import Graph, OfPixels, Sessions, any_size
+from seqocr.models.heads.autoregressive import AutoregressiveHead
+from seqocr.models.heads.base import Decoded, OnePassHead, Variant, Way
+from seqocr.models.heads.decoder_step import DecoderStep, KeysValues, cache_names
 
 # Tokens (B, t) at positions (B, t), which earlier ones count (B, p), and which lines of the last pass go on (all if
 # None), to logits (B, t, vocabulary). Whoever makes passes keeps keys and values.

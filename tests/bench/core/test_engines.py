@@ -13,20 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cells
 import pandas as pd
 import pytest
-from cells import SMALL, assert_runs_cells, squared
-from fake_ray import Fake, WorkerCrashedError, forget
 
-import bench.run as loop
-from bench.engines import LOCAL, Engine
-from bench.experiment import Bench, Experiment, Part
-from bench.experiments.dependence import cost, study
-from bench.run import run
-from bench.store import Store
+import bench.core.runner as loop
+import tests.cells as cells
+from bench.core.engines import LOCAL, Engine
+from bench.core.experiment import Bench, Experiment, Part
+from bench.core.runner import run
+from bench.core.store import Store
+from bench.study import cost
+from bench.study import runner as study
 from seqocr.cli import run as run_command
 from seqocr.errors import InputError
+from tests.cells import SMALL, assert_runs_cells, squared
+from tests.fake_ray import Fake, WorkerCrashedError, forget
 
 RAY = Engine("ray")
 
@@ -39,10 +40,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     for name, module in made.installed().items():
         monkeypatch.setitem(sys.modules, name, module)
     forget()
-    from bench import on_ray
+    from bench.core import ray_engine
 
-    monkeypatch.setattr(on_ray, "missing", on_ray.missing.__wrapped__)  # each machine looks for itself
-    monkeypatch.setattr(on_ray, "facts", lambda: (("torch", "2.13.0"), ("seqocr code", "abc")))
+    monkeypatch.setattr(ray_engine, "missing", ray_engine.missing.__wrapped__)  # each machine looks for itself
+    monkeypatch.setattr(ray_engine, "facts", lambda: (("torch", "2.13.0"), ("seqocr code", "abc")))
     yield made
     forget()
 
@@ -127,12 +128,12 @@ def _by_machine(fake: Fake, here: Any, on_two: Any) -> Any:
 
 
 def test_a_machine_with_another_version_is_named(fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from bench import on_ray
+    from bench.core import ray_engine
 
     for name, value in (("torch", "2.12.1"), ("seqocr code", "def")):
         has = {"torch": "2.13.0", "seqocr code": "abc"}
         there = tuple({**has, name: value}.items())
-        monkeypatch.setattr(on_ray, "facts", partial(_by_machine, fake, tuple(has.items()), there))
+        monkeypatch.setattr(ray_engine, "facts", partial(_by_machine, fake, tuple(has.items()), there))
         with pytest.raises(InputError, match=rf"^two \(127.0.0.1\) has {name} {value}, but {has[name]} is asked for"):
             RAY.workers(tmp_path).__enter__()
         assert not fake.is_on
@@ -142,18 +143,18 @@ def test_a_machine_with_another_version_is_named(fake: Fake, monkeypatch: pytest
 def test_a_machine_without_the_shared_folder_is_named(
     fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from bench import on_ray
+    from bench.core import ray_engine
 
-    digest = on_ray._digest
-    monkeypatch.setattr(on_ray, "_digest", lambda path: "" if fake.at == "two" else digest(path))
+    digest = ray_engine._digest
+    monkeypatch.setattr(ray_engine, "_digest", lambda path: "" if fake.at == "two" else digest(path))
     with pytest.raises(InputError, match=rf"^two \(127.0.0.1\) does not see what {tmp_path} holds here: use a folder"):
         RAY.workers(tmp_path).__enter__()
 
 
 def test_machines_without_cores_are_asked_nothing(fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from bench import on_ray
+    from bench.core import ray_engine
 
-    monkeypatch.setattr(on_ray, "missing", lambda wanted: "has nothing" if fake.at == "two" else "")
+    monkeypatch.setattr(ray_engine, "missing", lambda wanted: "has nothing" if fake.at == "two" else "")
     fake.machines["two"] = 0
     with RAY.workers() as pool:
         assert pool.submit(squared, 3).result() == 9
@@ -192,7 +193,7 @@ def test_the_study_by_both_is_the_same_and_only_one_times_it(
 
 
 def test_the_studys_times_wait_until_no_ray_runs(kept: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("bench.alone.ray_nodes", lambda: [7])
+    monkeypatch.setattr("bench.core.exclusive.ray_nodes", lambda: [7])
     with pytest.raises(InputError, match=r"Ray runs on this machine \(process 7\)"):
         kept(LOCAL, "local")
     made = Store(tmp_path / "local" / "study-small")
@@ -276,7 +277,7 @@ def test_what_is_timed_does_not_start_beside_ray_and_nothing_is_lost(
     two: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("smoke", two)
-    monkeypatch.setattr("bench.alone.ray_nodes", lambda: [7])
+    monkeypatch.setattr("bench.core.exclusive.ray_nodes", lambda: [7])
     with pytest.raises(InputError, match="Ray runs on this machine"):
         run("smoke", two, again=True)
     assert made == ["read", "clock"]

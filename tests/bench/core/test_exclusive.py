@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import alone
+from bench.core import exclusive as alone
 from seqocr.errors import InputError
 
 
@@ -35,7 +35,7 @@ def test_a_clock_does_not_start_beside_ray(raylet: int) -> None:
 
 
 def test_two_that_want_the_machine_to_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("bench.alone.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("bench.core.exclusive.tempfile.gettempdir", lambda: str(tmp_path))
     with alone.alone(), pytest.raises(InputError, match="another bench is running"), alone.alone():
         pass
     with alone.alone():

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cells import SMALL, assert_runs_cells, dies_once
 
-from bench.engines import LOCAL, Engine
-from bench.experiments.dependence import study
-from bench.store import Store
+from bench.core.engines import LOCAL, Engine
+from bench.core.store import Store
+from bench.study import runner as study
 from seqocr.errors import InputError
 from seqocr.train.state import STATE, is_finished
+from tests.cells import SMALL, assert_runs_cells, dies_once
 
 ray = pytest.importorskip("ray")
 HERE = Path(__file__).parent
@@ -88,9 +88,9 @@ def test_the_cells_of_killed_workers_are_run_again(expected: bytes, tmp_path: Pa
 SCRIPT = """
 import sys
 from pathlib import Path
-from cells import SMALL
-from bench.engines import Engine
-from bench.experiments.dependence import study
+from tests.cells import SMALL
+from bench.core.engines import Engine
+from bench.study import runner as study
 from seqocr.cli import run
 study.SIZES["small"] = SMALL
 run(lambda: study.run("small", Path(sys.argv[1]), Path(sys.argv[1]) / "runs", Engine("ray")))

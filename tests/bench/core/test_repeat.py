@@ -8,14 +8,14 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from synthetic import finished_run
 
-from bench import repeat
-from bench.experiment import PRESETS
-from bench.first_screen import claims
-from bench.report import everything
-from bench.store import Store
+from bench.core import repeat
+from bench.core.experiment import PRESETS
+from bench.core.store import Store
+from bench.report.build import everything
+from bench.report.first_screen import claims
 from seqocr.errors import InputError
+from tests.synthetic import finished_run
 
 ROWS = [
     *((run, "a", "flat", True, value) for run, value in enumerate((1.0, 1.1, 0.95))),

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from declared import Silent, undeclared
 
-import bench.run as loop
-import bench.strings as strings
-import bench.timer as timer
-from bench.experiment import Bench, Part
+import bench.core.runner as loop
+import bench.core.timer as timer
+import bench.workloads.held_out as strings
+from bench.core.experiment import Bench, Part
+from bench.core.runner import run
+from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency, throughput
-from bench.run import run
-from bench.store import Store
-from bench.subjects import TINY
-from seqocr.checkpoints import save
-from seqocr.data.sources import embedded_digits
+from bench.workloads.timed_models import TINY
+from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
+from seqocr.inference.load import save
 from seqocr.models.recognizer import Recognizer
+from tests.measured import Silent
 
 SMALL = {
     accuracy.EXPERIMENT: accuracy.Settings(8),
@@ -74,29 +74,18 @@ def test_what_is_stored_is_not_measured_again_and_other_code_is(small, monkeypat
         monkeypatch.setattr(type(experiment), "measure", fails)
     run("smoke", small)
     pd.testing.assert_frame_equal(small.store.read("latency-x"), rows)
-    # As if ctc.py had been edited: what ran it is measured again, by name, and nothing else.
+    # With other weights, what read with them is measured again, by name, and nothing else.
     again = []
     for experiment in SMALL:
         monkeypatch.setattr(type(experiment), "measure", lambda self, part, *_: again.append(part.name))
-    of_heads = loop.experiments()[0].depends.__globals__["dependencies"].of_heads
-    edited = {"seqocr/models/ctc.py": "edited"}
-    monkeypatch.setattr(
-        "bench.dependencies.of_heads", lambda names: of_heads(names) | (edited if "ctc" in names else {})
-    )
+    monkeypatch.setattr("bench.core.fingerprint.of_weights", lambda folder: "other")
     run("smoke", small)
-    assert sorted(again) == ["accuracy", "costs-x", "latency-x", "throughput-x"]
-    assert "latency-x: measured again, because of changes in seqocr/models/ctc.py" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("experiment", SMALL, ids=lambda e: e.name)
-def test_all_code_that_measuring_runs_is_declared(experiment, small):
-    part = experiment.parts("smoke", small)[0]
-    unused = ["seqocr/data/processor.py"]  # a timed recognizer has one and does not use it
-    assert [path for path in undeclared(experiment, part, small) if path not in unused] == []
+    assert again == ["accuracy"]
+    assert "accuracy: measured again, because of changes in tiny" in capsys.readouterr().out
 
 
 def test_two_benches_at_once_are_refused(small, monkeypatch, tmp_path):
-    monkeypatch.setattr("bench.alone.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("bench.core.exclusive.tempfile.gettempdir", lambda: str(tmp_path))
     path = tmp_path / f"seqocr-bench-{os.getuid()}.lock"
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -133,18 +122,18 @@ def test_readings_in_processes_are_those_of_one(small):
 SCRIPT = """
 import bench, sys
 from pathlib import Path
-import bench.run as loop
-import bench.timer
-from bench.experiment import Bench, Part
+import bench.core.runner as loop
+import bench.core.timer
+from bench.core.experiment import Bench, Part
 from bench.experiments import latency
-from bench.store import Store
-from bench.subjects import TINY
+from bench.core.store import Store
+from bench.workloads.timed_models import TINY
 part = Part("latency-tiny-28x140", latency.Settings(TINY, (1, 5), rounds=int(sys.argv[2])))
 latency.Latency.parts = lambda self, preset, bench: [part]
 loop.experiments = lambda: [latency.EXPERIMENT]
 loop.alone = loop.contextlib.nullcontext
 loop.refuse_beside_ray = lambda: None  # another test may run it
-bench.timer.AGAIN = 0  # on a busy machine, disturbed visits would take the test's time
+bench.core.timer.AGAIN = 0  # on a busy machine, disturbed visits would take the test's time
 loop.run("smoke", Bench(Store(Path(sys.argv[1]))))
 """
 

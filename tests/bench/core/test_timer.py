@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import timer
-from bench.store import Store
-from bench.timer import ByRound, Moment, Rounds, clock, counted, disturbance, effort
+from bench.core import timer
+from bench.core.store import Store
+from bench.core.timer import ByRound, Moment, Rounds, clock, counted, disturbance, effort
 
 QUIET = {"others": 0.0, "stolen": 0.0, "disturbed": False}
 BUSY = {"others": 1.0, "stolen": 0.0, "disturbed": True}

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import barred, lively, own_lines, small_recognizer
-from declared import measured, undeclared
 
-from bench.experiment import Bench
-from bench.experiments import adapting
-from bench.real_lines import HELD_OUT
-from bench.store import Store
-from seqocr.checkpoints import save
-from seqocr.data import sources
+from bench.core.experiment import Bench
+from bench.core.store import Store
+from bench.experiments import adaptation as adapting
+from bench.workloads.custom_data import HELD_OUT
 from seqocr.data.folder import LineFolder
+from seqocr.data.sources import datasets as sources
+from seqocr.inference.load import save
 from seqocr.train import recipe
+from tests.conftest import barred, lively, own_lines, small_recognizer
+from tests.measured import measured
 
 EXPERIMENT = adapting.EXPERIMENT
 SCHEDULE = {"learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "batch_size": 6}
@@ -50,11 +50,6 @@ def test_more_and_more_lines_are_learned_from_and_the_same_others_are_read(bench
         assert read["text"].tolist() == [line.text for line in held_out.lines]
     assert found.heads == ["ar", "parallel", "ctc"]
     EXPERIMENT.measure(part, bench, None)  # all there: nothing is done again
-
-
-def test_all_code_that_measuring_runs_is_declared(bench: Bench) -> None:
-    (part,) = EXPERIMENT.parts("full", bench)
-    assert undeclared(EXPERIMENT, part, bench) == []
 
 
 def test_the_section_has_a_row_for_each_number_of_lines() -> None:

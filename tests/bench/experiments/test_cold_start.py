@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import small_recognizer
-from declared import measured
 
-from bench.experiment import Bench
-from bench.experiments import start
-from bench.store import Store
-from seqocr.checkpoints import save
-from seqocr.runtimes.export import export
+from bench.core.experiment import Bench
+from bench.core.store import Store
+from bench.experiments import cold_start as start
+from seqocr.inference.export import export
+from seqocr.inference.load import save
+from tests.conftest import small_recognizer
+from tests.measured import measured
 
 EXPERIMENT = start.EXPERIMENT
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from declared import measured
 from stdnum import luhn
-from synthetic import finished_run
 
-from bench.experiment import Bench, Part
-from bench.experiments import forms
-from bench.experiments.forms import BOTH, EXPERIMENT, FORMS, NONE, PATTERN, Codes, Results
-from bench.report import write_report
-from bench.store import Store
-from seqocr.data.sources import embedded_digits
-from seqocr.models.heads import HEADS
+from bench.core.experiment import Bench, Part
+from bench.core.store import Store
+from bench.experiments import constrained as forms
+from bench.experiments.constrained import BOTH, EXPERIMENT, FORMS, NONE, PATTERN, Codes, Results
+from bench.report.build import write_report
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.models.heads.registry import HEADS
+from tests.measured import measured
+from tests.synthetic import finished_run
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,22 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, small_recognizer
-from synthetic import finished_run
 
-import bench.dependencies as dependencies
-import bench.repeat as repeat
-import bench.run as loop
-import bench.strings as strings
-import bench.timer as timer
-from bench.experiment import DEPLOYMENT, Bench, Part
-from bench.experiments import depth
-from bench.experiments.depth import EXPERIMENT, Timing, Training, with_layers
-from bench.report import everything, pages, write_report
-from bench.store import Store
-from bench.subjects import TINY
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.data.sources import Digits
+import bench.core.repeat as repeat
+import bench.core.runner as loop
+import bench.core.timer as timer
+import bench.workloads.held_out as strings
+from bench.core.experiment import DEPLOYMENT, Bench, Part
+from bench.core.store import Store
+from bench.experiments import decoder_depth as depth
+from bench.experiments.decoder_depth import EXPERIMENT, Timing, Training, with_layers
+from bench.report.build import everything, pages, write_report
+from bench.workloads.timed_models import TINY
+from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
+from seqocr.inference.load import load_recognizer, save
+from tests.conftest import barred, lively, small_recognizer
+from tests.synthetic import finished_run
 
 LAYERS = (1, 2)
 FIRST = 1e-3  # seconds of a pass with one layer, and of each layer more
@@ -273,21 +272,6 @@ def test_what_is_not_timed_is_measured_before_anything_is_and_not_repeated(
     assert second.parts() == ["depth-accuracy"]
     loop.run("full", Bench(second))
     assert made[2:] == ["depth-timing"]
-
-
-def test_each_part_depends_on_what_it_runs_alone(tmp_path: Path) -> None:
-    bench, own = Bench(Store(tmp_path)), "bench/experiments/depth.py"
-    accuracy, timing = (EXPERIMENT.depends(part) for part in EXPERIMENT.parts("full", bench))
-    for found in (accuracy, timing):
-        assert "seqocr/models/autoregressive.py" in found["code"]
-        assert not {"seqocr/models/ctc.py", "seqocr/models/parallel.py"} & set(found["code"])
-    assert "seqocr/train/loop.py" in accuracy["code"]
-    assert not [path for path in timing["code"] if path.startswith(("seqocr/train", "seqocr/data"))]
-    assert "bench/timer.py" not in accuracy["code"]
-    # Of this file itself, too.
-    assert accuracy["code"][own] == dependencies.of_measuring(EXPERIMENT, "train")[own]
-    assert timing["code"][own] == dependencies.of_measuring(EXPERIMENT, "time")[own]
-    assert accuracy["code"][own] != timing["code"][own]
 
 
 def test_the_report_says_what_a_layer_costs_and_buys(tmp_path: Path) -> None:

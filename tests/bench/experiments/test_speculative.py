@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from declared import measured
-from synthetic import finished_run
 
-from bench import ways
-from bench.experiment import Bench, Part
-from bench.experiments import drafts
-from bench.experiments.drafts import EXPERIMENT, Results
-from bench.report import write_report
-from bench.store import Store
-from seqocr.data.levels import LEVELS
-from seqocr.data.sources import embedded_digits
+from bench.core import strategies
+from bench.core.experiment import Bench, Part
+from bench.core.store import Store
+from bench.experiments import speculative as drafts
+from bench.experiments.speculative import EXPERIMENT, Results
+from bench.report.build import write_report
+from seqocr.data.sources.datasets import embedded_digits
+from seqocr.data.synthetic.layouts import LEVELS
+from tests.measured import measured
+from tests.synthetic import finished_run
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def found(store: Store) -> Results:
 
 def test_every_level_is_read_every_way(found: Results) -> None:
     assert found.levels == list(LEVELS)
-    assert found.variants == list(ways.heads())
+    assert found.variants == list(strategies.heads())
 
 
 def test_verifying_takes_a_pass_and_one_for_each_disagreement(found: Results) -> None:
@@ -66,5 +66,5 @@ def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
     section = text.split("## Draft and verify")[1].split("\n## ")[0]
     assert section.count("| `wild` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "drafts.csv")
-    assert len(table) == len(LEVELS) * len(ways.heads())
+    assert len(table) == len(LEVELS) * len(strategies.heads())
     assert (table["over_ar"][table["variant"] == "ar"] == 1).all()

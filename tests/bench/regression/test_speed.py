@@ -8,11 +8,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench import ways
-from bench.subjects import TASK_LENGTH, TINY, bind
+from bench.core import strategies
+from bench.workloads.timed_models import TASK_LENGTH, TINY, bind
 from seqocr.data.augment import Augmentation
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.sources import Digits
+from seqocr.data.sources.datasets import Digits
 
 BATCH = 500
 
@@ -36,12 +36,12 @@ def test_encoder(benchmark, bound):
     assert found.shape == (1, features.tokens, features.dim)
 
 
-@pytest.mark.parametrize("variant", ways.timed())
+@pytest.mark.parametrize("variant", strategies.timed())
 def test_decode(benchmark, bound, features, variant):
     decode = bound.variants()[variant]
     decoded = benchmark(decode, features, length=TASK_LENGTH)
     assert len(decoded.texts) == 1
-    way = ways.ways()[variant]
+    way = strategies.ways()[variant]
     assert decoded.passes == (1 if way.one_pass or way.drafted else TASK_LENGTH + 1)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from synthetic import CONFIDENCE, ENCODE, INTERCEPT, finished_run, timed_rows
 
-from bench import report
-from bench.experiment import LONGEST_TABLE, Section
+from bench.core.experiment import LONGEST_TABLE, Section
+from bench.core.store import Store
 from bench.experiments import latency
-from bench.report import everything, measured, page, with_numbers, write_readme, write_report
-from bench.store import Store
-from bench.subjects import TINY
+from bench.report import build as report
+from bench.report.build import everything, measured, page, with_numbers, write_readme, write_report
+from bench.workloads.timed_models import TINY
 from seqocr.errors import InputError
+from tests.synthetic import CONFIDENCE, ENCODE, INTERCEPT, finished_run, timed_rows
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from seqocr.constraints import of_law
-from seqocr.data.labels import LAWS, Independent, Law, Lexicon, Luhn, Markov
+from bench.study.oracle import Erased, patterns, read, under_erasure
+from seqocr.data.synthetic.label_distributions import LAWS, Independent, Law, Lexicon, Luhn, Markov
+from seqocr.decoding.automaton import of_law
 from seqocr.errors import InputError
-from seqocr.ideal import Erased, patterns, read, under_erasure
 
 READERS = ("local", "marginal_mode", "joint_mode")
 FIVE = {name: made(5) for name, made in LAWS.items()}

@@ -9,25 +9,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic import finished_run
 
-from bench import plots
-from bench.experiment import LONGEST_TABLE
-from bench.experiments.dependence import EXPERIMENT, cost, reading, size_of, study, training
-from bench.experiments.dependence.design import HEADS, LENGTH, SIZES, Size, Training
-from bench.experiments.dependence.numbers import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
-from bench.experiments.dependence.page import headline
-from bench.experiments.dependence.shipped import study_of, write_study
-from bench.report import everything, write_report
-from bench.store import Store
-from seqocr.advice import Study, as_json
-from seqocr.data.labels import Lexicon
+from bench.core.experiment import LONGEST_TABLE
+from bench.core.store import Store
+from bench.report.build import everything, plots, write_report
+from bench.study import EXPERIMENT, cost, size_of, training
+from bench.study import predictions as reading
+from bench.study import runner as study
+from bench.study.design import HEADS, LENGTH, SIZES, Size, Training
+from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
+from bench.study.sections import headline
+from bench.study.shipped import study_of, write_study
+from seqocr.advice.recommend import Study, as_json
+from seqocr.data.synthetic.label_distributions import Lexicon
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.models.base import FeatureMap
-from seqocr.models.refining import RefiningHead
+from seqocr.models.heads.base import FeatureMap
+from seqocr.models.heads.refining import RefiningHead
 from seqocr.progress import progress
 from seqocr.train.state import is_finished
+from tests.synthetic import finished_run
 
 CLEAN, HARD = "clean", "erased 60%"
 SIZE = Size(

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 
-from seqocr.data.levels import grid, jitter, wild
+from seqocr.data.synthetic.layouts import grid, jitter, wild
 from seqocr.errors import InputError
 
 

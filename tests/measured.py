@@ -1,0 +1,20 @@
+"""Measuring a part of an experiment as the runner does."""
+
+from __future__ import annotations
+
+from bench.core.experiment import Bench, Experiment, Part
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    done = 0
+
+    def advance(self, note: str = "", steps: int = 1) -> None: ...
+
+
+def measured(experiment: Experiment, part: Part, bench: Bench) -> None:
+    """Measure a part as the loop does."""
+    bench.store.begin(part.name, experiment.depends(part))
+    experiment.measure(part, bench, Silent())
+    bench.store.finish(part.name)
