@@ -21,8 +21,8 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import load_digits
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import Texts, WrittenLines
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.lines import SyntheticLines, Texts
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 from seqocr.progress import progress
@@ -63,7 +63,9 @@ def drawn_lines(names: Sequence[str], root: Path | None, length: tuple[int, int]
         try:
             layout = level(name)
         except InputError:
-            streams.append(WrittenLines(load_glyphs(name, "train", root), Texts(length), Hand(), seed=i, count=count))
+            streams.append(
+                SyntheticLines(load_glyphs(name, "train", root), Texts(length), WriterStyle(), seed=i, count=count)
+            )
         else:
             digits = load_digits("train", root=root)
             streams.append(SequenceMNIST(digits, length, layout=layout, seed=i, count=count, replacement=True))

@@ -15,7 +15,7 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from seqocr.data.mixture import Lines
-from seqocr.decoding.calibration import honest
+from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.inference.reader import Reader
 from seqocr.progress import progress
@@ -51,7 +51,7 @@ def predict(
                     raise InputError(f"head {head!r} gives what is no number (NaN) with these weights: take others")
                 confidences = decoded.confidences.cpu().numpy()
                 if not raw:
-                    confidences = honest(recognizer.provenance, head, confidences)
+                    confidences = apply_calibration(recognizer.provenance, head, confidences)
                 readings = zip(indices, texts, decoded.texts, confidences.tolist(), decoded.line_passes, strict=True)
                 rows += [(index, head, *reading) for index, *reading in readings]
             if reporter:

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqocr.data.mixture import Material
-from seqocr.data.soft_labels import Beliefs
+from seqocr.data.mixture import DataMixture
+from seqocr.data.soft_labels import SoftLabels
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import distributed, loop, spread
@@ -59,12 +59,12 @@ class Training:
     def recognizer(self) -> Recognizer:
         return small_recognizer(self.heads, hidden_dropout_prob=self.dropout)
 
-    def material(self) -> Material:
+    def material(self) -> DataMixture:
         digits = barred(60), barred(600, "validation")
         if not self.taught:
             return material_of(self.config, digits)
         believed = torch.randn(60, 10, generator=torch.Generator().manual_seed(0)).half()
-        return material_of(self.config, digits, believed=Beliefs(digits[0], believed))
+        return material_of(self.config, digits, believed=SoftLabels(digits[0], believed))
 
     def fit(self, out: Path, plainly: bool = False) -> Recognizer:
         """In this process, which may be one of several; `plainly`: as ever."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bench.core import strategies
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.models.recognizer import Recognizer
 
 
@@ -25,11 +25,11 @@ class Prepared:
 
     Attributes:
         encoder: pixel_values (B, 3, H, W) float32 to features, in whatever form the runtime has them.
-        heads: pixel_values to `Decoded`, encoder included, by the name of the way to decode.
+        heads: pixel_values to `DecoderOutput`, encoder included, by the name of the way to decode.
     """
 
     encoder: Callable[[torch.Tensor], Any]
-    heads: dict[str, Variant]
+    heads: dict[str, DecodeFunction]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.backends.base import Prepared, Runtime
-from seqocr.models.heads.base import Decoded, Variant
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput
 from seqocr.models.recognizer import Recognizer
 
 
@@ -21,7 +21,7 @@ def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Pre
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return recognizer.encoder(pixel_values)
 
-    def whole(decode: Variant, pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+    def whole(decode: DecodeFunction, pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return decode(recognizer.encoder(pixel_values), length=length)
 

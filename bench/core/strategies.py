@@ -1,10 +1,10 @@
-"""The ways to decode that the bench compares, as heads and pairs of them declare (`seqocr.models.heads.base.Way`)."""
+"""The decoding strategies that the bench compares, as heads and pairs of them declare."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from seqocr.models.heads.base import Head, Way
+from seqocr.models.heads.base import Head, Strategy
 from seqocr.models.heads.registry import HEADS, PAIRS
 
 
@@ -17,7 +17,7 @@ def _declaring() -> dict[str, Any]:
     return found
 
 
-def ways() -> dict[str, Way]:
+def ways() -> dict[str, Strategy]:
     """All, by name, in the order of the registry."""
     return {way.name: way for each in _declaring().values() for way in each.ways}
 

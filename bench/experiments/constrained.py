@@ -18,12 +18,12 @@ from bench.core.timer import ByRound, Rounds, clock, counted
 from bench.report.formatting import points, ratio, share, time
 from bench.workloads.held_out import held_out_digits, rested
 from seqocr.data.synthetic.label_distributions import Luhn
-from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.constraints import form_of
+from seqocr.decoding.constraints import build_constraint
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.predict import WIDTH, Answer, Asked, answers
+from seqocr.inference.predict import WIDTH, Answer, ReadOptions, answers
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -89,7 +89,7 @@ class Results:
 
 
 class Codes(Texts):
-    """Numbers that end in Luhn's check digit, as `seqocr.data.synthetic.lines.WrittenLines` asks for texts."""
+    """Numbers that end in Luhn's check digit, as `seqocr.data.synthetic.lines.SyntheticLines` asks for texts."""
 
     def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
         assert isinstance(self.length, int)
@@ -111,8 +111,8 @@ class Forms(Experiment):
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
-        lines = WrittenLines(Glyphs.of(held_out_digits()), Codes(settings.length), Hand(), count=count, seed=1)
-        forms = {name: form_of(recognizer.charset, **given) for name, given in FORMS.items()}
+        lines = SyntheticLines(Glyphs.of(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
+        forms = {name: build_constraint(recognizer.charset, **given) for name, given in FORMS.items()}
         heads = [head for head in HEADS if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 
@@ -183,4 +183,6 @@ def _read(
     recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
 ) -> list[Answer]:
     """Codes one by one."""
-    return [answers(recognizer, [picture], Asked(head, form, width=width, places=False))[0] for picture in pictures]
+    return [
+        answers(recognizer, [picture], ReadOptions(head, form, width=width, places=False))[0] for picture in pictures
+    ]

@@ -24,7 +24,7 @@ from bench.workloads.held_out import held_out_digits, level_strings, rested
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import Decoded, Variant
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 from seqocr.statistics import ratio as ratio_of
@@ -176,11 +176,11 @@ EXPERIMENT = Drafts()
 
 
 @torch.inference_mode()
-def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: Variant, inputs: list[torch.Tensor]) -> int:
+def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: DecodeFunction, inputs: list[torch.Tensor]) -> int:
     """Lines one by one; how many passes it took."""
     passes = 0
     for pixel_values in inputs:
-        decoded: Decoded = decode(encoder(pixel_values))
+        decoded: DecoderOutput = decode(encoder(pixel_values))
         passes, _ = passes + decoded.passes, decoded.confidences
     return passes
 

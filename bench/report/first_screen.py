@@ -16,7 +16,7 @@ from bench.report.formatting import listed, markdown_table, points, ratio, share
 from bench.study.sections import headline
 from bench.workloads import accuracy_tables
 from bench.workloads.timed_models import TASK_LENGTH
-from seqocr.models.heads.base import Way
+from seqocr.models.heads.base import Strategy
 
 _PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
 
@@ -89,7 +89,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _passes(way: Way) -> str:
+def _passes(way: Strategy) -> str:
     if way.drafted:
         return "1 pass where the draft is right"
     return "1 pass" if way.one_pass else "n + 1 passes"

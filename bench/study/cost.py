@@ -18,10 +18,10 @@ from bench.core.timer import ByRound, Rounds, clock
 from bench.study.design import HEADS, LENGTH
 from bench.workloads.timed_models import TINY, Subject
 from seqocr import environment
-from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.decoding import automaton as constraints
 from seqocr.decoding import exact
-from seqocr.models.heads.base import Decoded
+from seqocr.models.heads.base import DecoderOutput
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location, quotient
@@ -114,7 +114,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
         name: partial(_decoded, decode) for name, decode in recognizer.variants().items()
     }
     for law in settings.laws:
-        automaton = constraints.of_law(LAWS[law](LENGTH))
+        automaton = constraints.from_distribution(LABEL_DISTRIBUTIONS[law](LENGTH))
         for name in _ONE_PASS:
             allowed = automaton.support if name == "ctc" else automaton  # as the study decodes them
             works[under(law, name)] = partial(_under_form, recognizer.heads[name], allowed)
@@ -130,7 +130,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
     study.finish(TABLE)
 
 
-def _decoded(decode: Callable[..., Decoded], features: torch.Tensor) -> int:
+def _decoded(decode: Callable[..., DecoderOutput], features: torch.Tensor) -> int:
     found = decode(features, length=LENGTH)
     _ = found.texts, found.confidences
     return found.passes

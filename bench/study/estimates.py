@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from bench.study.cost import Cost
 from bench.study.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
 from bench.study.predictions import SLOTS
-from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Replicated, Value, holm, mean, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
@@ -65,7 +65,7 @@ class Results:
     @cached_property
     def laws(self) -> list[str]:
         """By what their symbols tell of each other, from nothing on."""
-        return sorted(self.size.seeds, key=lambda law: (LAWS[law](LENGTH).total_correlation, law))
+        return sorted(self.size.seeds, key=lambda law: (LABEL_DISTRIBUTIONS[law](LENGTH).total_correlation, law))
 
     @property
     def ways(self) -> list[str]:

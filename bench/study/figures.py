@@ -10,7 +10,7 @@ from bench.report import plots
 from bench.report.palette import numbered
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, Results
-from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
@@ -39,7 +39,8 @@ def dependence_plot(results: Results) -> Figure:
             levels = [level for level in (1, 5, 20) if level < worth.max()]
             lines = axis.contour(worth, levels=levels, colors="#222222", linewidths=0.8)
             axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
-        axis.set_yticks(range(len(laws)), [f"{law} ({LAWS[law](LENGTH).total_correlation:.1f})" for law in laws])
+        nats = [LABEL_DISTRIBUTIONS[law](LENGTH).total_correlation for law in laws]
+        axis.set_yticks(range(len(laws)), [f"{law} ({total:.1f})" for law, total in zip(laws, nats, strict=True)])
         axis.grid(visible=False)
         axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
     axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")

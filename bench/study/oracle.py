@@ -20,11 +20,11 @@ import numpy as np
 from scipy.special import entr
 
 from seqocr.decoding import exact
-from seqocr.decoding.automaton import Automaton, of_law
+from seqocr.decoding.automaton import Automaton, from_distribution
 from seqocr.errors import InputError, check_bounds
 
 if TYPE_CHECKING:
-    from seqocr.data.synthetic.label_distributions import Law
+    from seqocr.data.synthetic.label_distributions import LabelDistribution
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Readings:
         return np.maximum(self.joint_mode.probability - self.marginal_mode.probability, 0)
 
 
-def read(law: Law, evidence: np.ndarray, automaton: Automaton | None = None) -> Readings:
+def read(law: LabelDistribution, evidence: np.ndarray, automaton: Automaton | None = None) -> Readings:
     """
     Args:
         evidence: (B, n, k) log likelihoods of each symbol, given its own image. They may be off by a constant a slot.
-        automaton: of the law, for who calls this often; see `constraints.of_law`.
+        automaton: of the law, for who calls this often; see `constraints.from_distribution`.
 
     Raises:
         InputError: evidence is none or rules out every string, or the law has too many states.
     """
-    automaton = automaton or of_law(law)
+    automaton = automaton or from_distribution(law)
     posterior = exact.posterior(automaton, evidence)
 
     def reading(ids: np.ndarray) -> Reading:
@@ -135,7 +135,7 @@ def patterns(n: int, where: str | Sequence[bool], amount: float = 0) -> tuple[np
     return pattern[None], np.ones(1)
 
 
-def under_erasure(law: Law, where: str | Sequence[bool], amount: float = 0) -> Erased:
+def under_erasure(law: LabelDistribution, where: str | Sequence[bool], amount: float = 0) -> Erased:
     """Of clean images some of whose symbols are erased: these tell nothing, the others all. Exact, by enumeration.
 
     Args:
@@ -153,7 +153,9 @@ def under_erasure(law: Law, where: str | Sequence[bool], amount: float = 0) -> E
     return Erased(min(local, 1.0), min(marginal_mode, 1.0), min(joint_mode, 1.0), correlation)
 
 
-def _under(law: Law, strings: np.ndarray, likely: np.ndarray, erased: np.ndarray) -> tuple[float, float, float, float]:
+def _under(
+    law: LabelDistribution, strings: np.ndarray, likely: np.ndarray, erased: np.ndarray
+) -> tuple[float, float, float, float]:
     """The attributes of `Erased`, in their order, for one pattern: `erased` are its places."""
     visible = np.delete(np.arange(law.n), erased)
     keys = strings[:, visible] @ law.k ** np.arange(len(visible))

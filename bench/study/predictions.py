@@ -15,8 +15,8 @@ import torch
 from bench.study import oracle
 from bench.study.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
-from seqocr.data.synthetic.label_distributions import LAWS, Law
-from seqocr.data.synthetic.structured import LawStrings
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution
+from seqocr.data.synthetic.structured import StructuredLines
 from seqocr.decoding import automaton as constraints
 from seqocr.decoding import exact
 from seqocr.inference.load import load_recognizer
@@ -41,9 +41,9 @@ def cells(training: Training, size: Size) -> list[tuple[str, str]]:
     return own + shifted
 
 
-def lines(law: str, damage: str, seed: int, count: int) -> LawStrings:
+def lines(law: str, damage: str, seed: int, count: int) -> StructuredLines:
     """The strings of a cell: digits of the test half. The same strings and images at every damage."""
-    return LawStrings(_digits(), LAWS[law](LENGTH), count, DAMAGES[damage], seed=_SEED + seed)
+    return StructuredLines(_digits(), LABEL_DISTRIBUTIONS[law](LENGTH), count, DAMAGES[damage], seed=_SEED + seed)
 
 
 @cache
@@ -68,11 +68,13 @@ def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
     for law, damage in cells(training, size):
         strings = lines(law, damage, training.seed, size.strings)
         of = {"training": training.name, "law": training.law, "read": law, "damage": damage, "seed": training.seed}
-        rows += [{**of, **row} for row in _cell(own, reference, strings, LAWS[training.law](LENGTH))]
+        rows += [{**of, **row} for row in _cell(own, reference, strings, LABEL_DISTRIBUTIONS[training.law](LENGTH))]
     return pd.DataFrame(rows)
 
 
-def _cell(own: Recognizer, reference: Recognizer | None, strings: LawStrings, learned: Law) -> Iterator[dict[str, Any]]:
+def _cell(
+    own: Recognizer, reference: Recognizer | None, strings: StructuredLines, learned: LabelDistribution
+) -> Iterator[dict[str, Any]]:
     truth: list[str] = []
     found, nats = _Found(), _Found()
     evidence, slots, frames = [], [], []
@@ -147,7 +149,7 @@ def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
     return found
 
 
-def _ideal(law: Law, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
+def _ideal(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
     """Mean C, G and worth, and what the three ideal readers read.
 
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
@@ -161,13 +163,13 @@ def _ideal(law: Law, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple
     return {name: float(values.mean()) for name, values in axes.items()}, read
 
 
-def _structured(learned: Law, slots: np.ndarray, frames: np.ndarray) -> Iterator[tuple[str, list[str]]]:
+def _structured(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarray) -> Iterator[tuple[str, list[str]]]:
     """The one-pass heads, decoded exactly under the law that they learned.
 
     Slots have learned how frequent symbols are, which the law says again: it is divided out. CTC's frames have blanks
     as well; there, only what the law allows is kept.
     """
-    automaton = constraints.of_law(learned)
+    automaton = constraints.from_distribution(learned)
     with np.errstate(divide="ignore"):
         frequent = np.log(learned.marginals)
     evidence = np.where(np.isfinite(frequent), slots - np.where(np.isfinite(frequent), frequent, 0), -np.inf)

@@ -17,7 +17,7 @@ from bench.study.design import BASE_LAW, LENGTH
 from bench.study.estimates import AR, JOINT, LOCAL, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
 from bench.study.predictions import SLOTS
 from bench.workloads.timed_models import TASK_LENGTH, TINY
-from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}
@@ -233,7 +233,7 @@ def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
         hard = _hardest(results)
         gap = results.gap(("frequencies", "frequencies", hard)).difference
         said.append(f"digits as frequent as MNIST's, {points(gap)} points for `{AR}` ({hard})")
-    pool = LAWS["pool"](LENGTH).total_correlation
+    pool = LABEL_DISTRIBUTIONS["pool"](LENGTH).total_correlation
     most = 100 * math.sqrt(2 * pool)  # Pinsker: of two readers, each one's exact match changes by half of it at most
     said.append(f"digits drawn without replacement, {pool:.0e} nats, which are worth {most:.2f} points at most")
     if latency := everything.get("latency"):

@@ -14,7 +14,7 @@ from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
 from bench.study.runner import SHOWN
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.advice.recommend import SHIPPED_STUDY, Cell, Study, as_json
-from seqocr.data.synthetic.label_distributions import LAWS
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
@@ -34,7 +34,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
             Cell(
                 cell[0],
                 cell[2],
-                round(LAWS[cell[0]](LENGTH).total_correlation, _PLACES),
+                round(LABEL_DISTRIBUTIONS[cell[0]](LENGTH).total_correlation, _PLACES),
                 round(results.mean(cell, "C"), _PLACES),
                 round(results.mean(cell, "G"), _PLACES),
                 round(results.mean(cell, "symbols", LOCAL), _PLACES),

@@ -8,10 +8,10 @@ import torch
 
 from bench.study.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
 from seqocr.data.augment import Augmentation
-from seqocr.data.mixture import Material, Part
+from seqocr.data.mixture import DataMixture, Part
 from seqocr.data.sources.datasets import load_digits
-from seqocr.data.synthetic.label_distributions import LAWS
-from seqocr.data.synthetic.structured import LawStrings
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
+from seqocr.data.synthetic.structured import StructuredLines
 from seqocr.inference.load import SHIPPED, load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
@@ -68,10 +68,10 @@ def _trained(
     return fit(start, _material(training), config, out)
 
 
-def _material(training: Training) -> Material:
-    law = LAWS[training.law](LENGTH)
+def _material(training: Training) -> DataMixture:
+    law = LABEL_DISTRIBUTIONS[training.law](LENGTH)
     learned, held_out = load_digits("train"), load_digits("validation")
     learned = learned[: round(training.share * len(learned))]
     augmentation = Augmentation().scaled(0.5)
-    train = LawStrings(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
-    return Material([Part(train, LawStrings(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])
+    train = StructuredLines(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
+    return DataMixture([Part(train, StructuredLines(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])

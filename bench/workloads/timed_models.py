@@ -13,7 +13,7 @@ import torch
 from bench.core import strategies
 from bench.core.timer import clock
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 
@@ -75,7 +75,7 @@ class Bound:
         height, width = self.recognizer.encoder.image_size
         return torch.rand(batch, 3, height, width, generator=generator).mul_(2).sub_(1).to(self.device)
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         found = self.recognizer.variants()
         return {name: found[name] for name in strategies.timed()}
 

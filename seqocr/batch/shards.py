@@ -20,7 +20,7 @@ from seqocr.batch.sources import Shard, Source, file_system, on_this_machine
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
-from seqocr.inference.onnx import QuickReader, Texts
+from seqocr.inference.onnx import OnnxRecognizer, Texts
 
 _ROWS = 5000  # of a row group
 
@@ -49,7 +49,7 @@ class LineReader:
 
     def __init__(self, weights: str | None, head: str) -> None:
         reader = load_quickly(weights, head, "cpu", "onnxruntime")
-        if not isinstance(reader, QuickReader):
+        if not isinstance(reader, OnnxRecognizer):
             raise InputError(
                 f"--weights {weights or 'strings'} has no graphs of the head {head}: write some with `seqocr export`"
             )
@@ -71,7 +71,7 @@ class LineReader:
         return Line(text, confidence, tuple(symbols))
 
 
-def _of_slots(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+def _of_slots(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
     """Of each symbol the probability that its slot gives it."""
     decoder = reader.decoder("parallel")
     log_probs = decoder.log_probs(pixels)
@@ -81,7 +81,7 @@ def _of_slots(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list
     return texts[0], _honest(reader, "parallel", Texts(texts, confidences, [1])), sure[written].tolist()
 
 
-def _of_frames(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+def _of_frames(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
     """Of each symbol the most that one of its frames gives it, of what is not blank there."""
     decoder = reader.decoder("ctc")
     log_probs = decoder.log_probs(pixels)
@@ -100,7 +100,7 @@ def _of_frames(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, lis
     return texts[0], _honest(reader, "ctc", Texts(texts, confidences, [1])), sure
 
 
-def _of_tokens(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, list[float]]:
+def _of_tokens(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
     """Of each symbol its probability after those before it."""
     decoder, step = reader.decoder("ar"), []
     one_step = decoder.step
@@ -115,8 +115,8 @@ def _of_tokens(reader: QuickReader, pixels: np.ndarray) -> tuple[str, float, lis
     return read.texts[0], _honest(reader, "ar", read), step[: len(read.texts[0])]
 
 
-def _honest(reader: QuickReader, head: str, read: Texts) -> float:
-    return float(reader.honest(head, read).confidences[0])
+def _honest(reader: OnnxRecognizer, head: str, read: Texts) -> float:
+    return float(reader.apply_calibration(head, read).confidences[0])
 
 
 _SYMBOLS = {"parallel": _of_slots, "ctc": _of_frames, "ar": _of_tokens}

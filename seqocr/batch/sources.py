@@ -33,7 +33,7 @@ _MAGIC = re.compile(r"[*?\[]")
 _ENDED = "seqocr_ended"
 _BROKEN = (tarfile.TarError, EOFError, zlib.error)
 
-Found = tuple[str, "Image.Image | str"]  # an image's name, and the line or why there is none
+SearchResult = tuple[str, "Image.Image | str"]  # an image's name, and the line or why there is none
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Source:
         parts = [tuple(names[at : at + size]) for at in range(0, len(names), size)]
         return [Shard(number, kind, part) for number, part in enumerate(parts)]
 
-    def lines(self, shard: Shard) -> Iterator[Found]:
+    def lines(self, shard: Shard) -> Iterator[SearchResult]:
         """Every image of a shard, in order.
 
         What is wrong with an image, or with an archive from some place on, is said in place of a line.
@@ -143,7 +143,7 @@ class Source:
         folder = root if path.is_relative_to(root) else _MAGIC.split(root)[0].rpartition("/")[0]
         return shown(path.relative_to(folder))
 
-    def _images(self, names: Sequence[str]) -> Iterator[Found]:
+    def _images(self, names: Sequence[str]) -> Iterator[SearchResult]:
         if self.is_local:
             for name in names:
                 yield self._key(name), _opened(lambda name=name: load_line(Path(name)))
@@ -170,7 +170,7 @@ class Source:
                 raise each
         return found
 
-    def _tar(self, names: Sequence[str]) -> Iterator[Found]:
+    def _tar(self, names: Sequence[str]) -> Iterator[SearchResult]:
         """Images of tar files, as WebDataset has them; its texts and other files are passed over."""
         known = suffixes()
         for name in names:
@@ -199,7 +199,7 @@ class Source:
             except _BROKEN as error:
                 yield key, f"{key} cannot be read beyond {last} ({_said(error)}): write it again"
 
-    def _parquet(self, names: Sequence[str]) -> Iterator[Found]:
+    def _parquet(self, names: Sequence[str]) -> Iterator[SearchResult]:
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -316,7 +316,7 @@ def _columns(schema: Any, name: str) -> tuple[str, str | None]:
     return found[0], named
 
 
-def _of_row(row: dict[str, Any], column: str, named: str | None, place: str) -> Found:
+def _of_row(row: dict[str, Any], column: str, named: str | None, place: str) -> SearchResult:
     value = row[column]
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     name = shown(row[named] if named and row[named] is not None else path or place)

@@ -66,7 +66,7 @@ def evaluate(
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits_or_validation
     from seqocr.data.synthetic.layouts import level as layout_of
-    from seqocr.decoding.constraints import form_of
+    from seqocr.decoding.constraints import build_constraint
     from seqocr.files import shown, writable, write_csv
     from seqocr.inference.predictions import acceptance, predict_under
 
@@ -81,7 +81,7 @@ def evaluate(
         digits = load_digits_or_validation(split, dataset, root)
         lines = SequenceMNIST(digits, lengths, count=count, seed=seed, layout=layout)
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
-    form = form_of(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
+    form = build_constraint(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
     if form is None:
         predictions = metrics.predict(recognizer, lines, names)
     else:

@@ -16,7 +16,7 @@ from seqocr.errors import InputError
 from seqocr.train.config import Source
 
 if TYPE_CHECKING:
-    from seqocr.inference.onnx import QuickReader
+    from seqocr.inference.onnx import OnnxRecognizer
     from seqocr.inference.reader import Reader
 
 
@@ -179,11 +179,11 @@ def load_reader(weights: str | None, device: str, engine: str) -> Reader:
     return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
 
 
-def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | QuickReader:
+def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | OnnxRecognizer:
     """`load_reader`, but exported graphs, and the shipped weights, which come as such too, are read without torch."""
-    from seqocr.inference.onnx import QuickReader, reads_quickly
+    from seqocr.inference.onnx import OnnxRecognizer, reads_quickly
     from seqocr.inference.shipped import graphs_path
 
     if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_path(weights), head):
-        return QuickReader(directory)
+        return OnnxRecognizer(directory)
     return load_reader(weights, device, engine)

@@ -23,8 +23,8 @@ from seqocr.files import shown
 
 if TYPE_CHECKING:
     from seqocr.inference.image_files import Reading
-    from seqocr.inference.onnx import QuickReader
-    from seqocr.inference.predict import Answer, Asked
+    from seqocr.inference.onnx import OnnxRecognizer
+    from seqocr.inference.predict import Answer, ReadOptions
     from seqocr.inference.reader import Reader
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
@@ -76,13 +76,13 @@ def read(
     check_bounds("--width", width, 1, MOST_AT_ONCE)
     paths = image_files(images)
     reader = load_quickly(weights, head, device, engine)
-    asked: Asked | None = None
+    asked: ReadOptions | None = None
     if symbols or top > 1 or not (pattern is None and check is None and lexicon is None):
-        from seqocr.decoding.constraints import form_of
-        from seqocr.inference.predict import Asked
+        from seqocr.decoding.constraints import build_constraint
+        from seqocr.inference.predict import ReadOptions
 
-        form = form_of(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
-        asked = Asked(head, form, top, width, places=symbols or output == "json")
+        form = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
+        asked = ReadOptions(head, form, top, width, places=symbols or output == "json")
     least = max(min_confidence, _accepted(reader, head, accept, asked) if accept is not None else 0.0)
     more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
     unread = 0
@@ -103,7 +103,7 @@ def read(
         raise typer.Exit(2)
 
 
-def _accepted(reader: Reader | QuickReader, head: str, target: float, asked: Asked | None) -> float:
+def _accepted(reader: Reader | OnnxRecognizer, head: str, target: float, asked: ReadOptions | None) -> float:
     """The least confidence for a share of what is accepted to be right.
 
     Raises:

@@ -46,7 +46,7 @@ class Part:
     weight: int = 1
 
 
-class Material:
+class DataMixture:
     """A mixture of parts, in fixed proportions in every batch."""
 
     def __init__(self, parts: list[Part]) -> None:
@@ -107,7 +107,7 @@ def mixture(
     digits: tuple[Digits, Digits] | None = None,
     own: tuple[Stream, Lines] | None = None,
     repeats: float = 0.0,
-) -> Material:
+) -> DataMixture:
     """The material that a list of levels names, each of which makes one part ("grid,wild,wild": a third, two thirds).
 
     Where lines of one's own are among it, checkpoints are chosen by those alone.
@@ -135,7 +135,7 @@ def mixture(
         train = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
         held_out = None if OWN in levels.split(",") else SequenceMNIST(digits[1], length, **more)
         parts.append(Part(train, held_out, weight))
-    return Material(parts)
+    return DataMixture(parts)
 
 
 def _stream(lines: Stream, size: int, step: int) -> Iterator[tuple[Any, list[str]]]:

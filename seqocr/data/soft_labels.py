@@ -16,7 +16,7 @@ from seqocr.data.sources.datasets import Digits
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class SoftLabels:
     """Distorted copies of digits, and what teachers believe of each.
 
     Attributes:
@@ -38,21 +38,21 @@ class Believed(str):
         return _believed, (str(self), self.logits.numpy())
 
 
-class BelievedLines:
+class SoftLabelLines:
     """Lines to learn from; their texts are `Believed`.
 
     Args:
         lines: made of the copies.
     """
 
-    def __init__(self, beliefs: Beliefs, lines: SequenceMNIST) -> None:
+    def __init__(self, beliefs: SoftLabels, lines: SequenceMNIST) -> None:
         self.beliefs, self.lines = beliefs, lines
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def at_epoch(self, epoch: int) -> BelievedLines:
-        return BelievedLines(self.beliefs, self.lines.at_epoch(epoch))
+    def at_epoch(self, epoch: int) -> SoftLabelLines:
+        return SoftLabelLines(self.beliefs, self.lines.at_epoch(epoch))
 
     @property
     def about(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from seqocr.errors import InputError
 
 if TYPE_CHECKING:
-    from seqocr.data.synthetic.label_distributions import Law, WithoutReplacement
+    from seqocr.data.synthetic.label_distributions import LabelDistribution, WithoutReplacement
 
 _MOST = 50_000  # ways to draw from a pool that an automaton is made of
 
@@ -228,7 +228,7 @@ def chain(first: np.ndarray, transition: np.ndarray) -> Automaton:
     return Automaton(np.where(chances > 0, np.arange(1, k + 1), -1), weight, np.zeros(k + 1))
 
 
-def of_law(law: Law) -> Automaton:
+def from_distribution(law: LabelDistribution) -> Automaton:
     """The strings of a law, and their log probabilities. Any law that this function does not know is enumerated.
 
     Raises:

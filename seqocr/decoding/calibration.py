@@ -81,8 +81,8 @@ def calibrated(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     if not len(right):
         raise InputError("no lines to calibrate by: give some")
     temperature = fitted_temperature(confidences, right)
-    honest = tempered(confidences, temperature)
-    found = [accepted(honest, right, target) for target in TARGETS]
+    apply_calibration = tempered(confidences, temperature)
+    found = [accepted(apply_calibration, right, target) for target in TARGETS]
     # Of a hundred lines that are all right nobody knows whether 999 of a thousand would be.
     known = [each for each in found if each and each.share * len(right) * (1 - each.target) >= 1 - 1e-9]
     return Calibration(round(temperature, 4), len(right), tuple(known))
@@ -110,8 +110,8 @@ def fitted_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
 def tempered(confidences: np.ndarray, temperature: float) -> np.ndarray:
     """Confidences (N,) with their log odds divided by the temperature. NaN stays NaN, 0 stays 0."""
     values = np.asarray(confidences, np.float64)
-    honest = 1 / (1 + np.exp(-_log_odds(values) / temperature))
-    return np.where(values <= 0, 0.0, honest)
+    apply_calibration = 1 / (1 + np.exp(-_log_odds(values) / temperature))
+    return np.where(values <= 0, 0.0, apply_calibration)
 
 
 def _log_odds(confidences: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def accepted(confidences: np.ndarray, right: np.ndarray, target: float) -> Accep
     return Accepted(target, float(sorted_[at]), (at + 1) / len(right), float(so_far[at]))
 
 
-def honest(provenance: Mapping[str, Any], head: str, confidences: np.ndarray) -> np.ndarray:
+def apply_calibration(provenance: Mapping[str, Any], head: str, confidences: np.ndarray) -> np.ndarray:
     """A head's confidences as they should be, where its weights are calibrated; else as they are."""
     found = calibration_of(provenance, head)
     return confidences if found is None else found(confidences)

@@ -26,7 +26,7 @@ _MOST_STATES = 200_000
 _ACCEPTED, _REFUSED = 0.0, -math.inf
 
 
-def form_of(
+def build_constraint(
     charset: str, *, pattern: str | None = None, check: str | None = None, lexicon: Path | str | None = None
 ) -> Automaton | None:
     """The texts that are all of what is given; None where nothing is.

@@ -1,7 +1,7 @@
 """The likeliest texts of a line, best first, perhaps only those of a form: exactly, for heads of one pass.
 
-Evidence is what such a head says of each place: `Slots` (a symbol or "empty" each) or `Frames` (CTC's). What an
-autoregressive head says depends on what it has written, so `beam_search` keeps a stated number of beginnings.
+A one-pass head gives a lattice: `SlotLattice` (a symbol or "empty" in each slot) or `CTCLattice` (a symbol or blank in
+each frame). What an autoregressive head says depends on its prefix, so `beam_search` keeps a stated number of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_BEGINNINGS = 20_000  # that are looked at for one line, before giving up
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Hypothesis:
     """A text, as ids.
 
     Attributes:
@@ -37,7 +37,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a line can be read as.
 
     Attributes:
@@ -46,7 +46,7 @@ class Found:
             that it found.
     """
 
-    candidates: list[Candidate]
+    candidates: list[Hypothesis]
     log_fitting: float
 
     def confidence(self, place: int = 0) -> float:
@@ -64,7 +64,7 @@ class Found:
         return math.exp(min(best.log_probability - following.log_probability, 700))
 
 
-class Slots:
+class SlotLattice:
     """A line read by slots, each a symbol or, in the end, empty.
 
     Args:
@@ -82,10 +82,10 @@ class Slots:
             self._best[t] = (scores + self._best[t + 1][self._padded.next]).max(axis=1)
             self._all[t] = log_sum(scores + self._all[t + 1][self._padded.next], axis=1)
 
-    def texts(self, count: int) -> Found:
+    def texts(self, count: int) -> SearchResult:
         """The `count` likeliest texts: best-first search, whose estimate of what lies ahead is exact."""
         n, k = len(self._evidence), self._padded.k - 1
-        found: list[Candidate] = []
+        found: list[Hypothesis] = []
         waiting: list[tuple[float, tuple[int, ...], int, float]] = [(-float(self._best[0, 0]), (), 0, 0.0)]
         while waiting and len(found) < count:
             minus_bound, ids, state, so_far = heapq.heappop(waiting)
@@ -93,14 +93,14 @@ class Slots:
                 break
             t = len(ids)
             if t == n:
-                found.append(Candidate(tuple(i for i in ids if i < k), so_far + float(self._padded.final[state])))
+                found.append(Hypothesis(tuple(i for i in ids if i < k), so_far + float(self._padded.final[state])))
                 continue
             scores = so_far + self._evidence[t] + self._padded.weight[state]
             after = self._padded.next[state]
             bounds = scores + self._best[t + 1][after]
             for i in np.flatnonzero(bounds > _NEVER).tolist():
                 heapq.heappush(waiting, (-float(bounds[i]), (*ids, i), int(after[i]), float(scores[i])))
-        return Found(found, float(self._all[0, 0]))
+        return SearchResult(found, float(self._all[0, 0]))
 
     def marginals(self, ids: Sequence[int]) -> list[float]:
         """The probability of each symbol of a text at its place, among the texts that fit (forward-backward)."""
@@ -115,7 +115,7 @@ class Slots:
         return found
 
 
-class Frames:
+class CTCLattice:
     """A line read by CTC's frames (Graves et al. 2006).
 
     Args:
@@ -129,7 +129,7 @@ class Frames:
             onward.append(log_sum(frame + self._paths.weight + onward[-1][self._paths.next], axis=1))
         self._onward = np.array(onward[::-1])  # log probability of all accepted ways on from each state
 
-    def texts(self, count: int) -> Found:
+    def texts(self, count: int) -> SearchResult:
         """The `count` likeliest texts, each over all of its paths.
 
         Prefix search (Graves et al. 2006, section 3.2): the likeliest beginning is extended first. How likely it is
@@ -140,7 +140,7 @@ class Frames:
         """
         y, blank, T = self._evidence, self._paths.k - 1, len(self._evidence)
         blanks = y[:, blank].tolist()
-        found: list[Candidate] = []
+        found: list[Hypothesis] = []
         # Complete texts and beginnings in one queue; a beginning has the log probability, per frame, of its last
         # symbol's first frame.
         Entry = tuple[float, tuple[int, ...], int, "np.ndarray | None"]
@@ -148,13 +148,13 @@ class Frames:
         heapq.heappush(waiting, (-float(self._onward[0, 0]), (), 0, np.full(T, _NEVER)))
         for _ in range(MOST_BEGINNINGS):
             if not waiting or len(found) == count:
-                return Found(found, float(self._onward[0, 0]))
+                return SearchResult(found, float(self._onward[0, 0]))
             minus, ids, state, begins = heapq.heappop(waiting)
             if minus == math.inf:
                 waiting = []
                 continue
             if begins is None:
-                found.append(Candidate(ids, -minus))
+                found.append(Hypothesis(ids, -minus))
                 continue
             if ids:
                 in_blank, in_symbol = _forward(begins.tolist(), y[:, ids[-1]].tolist(), blanks)
@@ -193,12 +193,18 @@ def _add(a: float, b: float) -> float:
 
 # The beginnings to go on from, as places in the call before, and the symbol that each is followed by; at the first call
 # one place, and the id that begins a text. Gives log probabilities of the next id, (beginnings, classes).
-Next = Callable[[Sequence[int], Sequence[int]], np.ndarray]
+NextTokenFunction = Callable[[Sequence[int], Sequence[int]], np.ndarray]
 
 
 def beam_search(
-    following: Next, automaton: Automaton, begin: int, end: int, longest: int, count: int = 1, width: int = 8
-) -> tuple[Found, int]:
+    following: NextTokenFunction,
+    automaton: Automaton,
+    begin: int,
+    end: int,
+    longest: int,
+    count: int = 1,
+    width: int = 8,
+) -> tuple[SearchResult, int]:
     """The likeliest texts that fit of a head that writes symbol by symbol, and how many passes that took.
 
     Exact where no more than `width` beginnings of one length fit; else it may miss a better text.
@@ -208,7 +214,7 @@ def beam_search(
         width: beginnings that are kept after each pass.
     """
     alive: list[tuple[float, tuple[int, ...], int, tuple[float, ...]]] = [(0.0, (), 0, ())]
-    done: list[Candidate] = []
+    done: list[Hypothesis] = []
     parents, symbols, passes = [0], [begin], 0
     while alive:
         log_probs = following(parents, symbols)
@@ -216,7 +222,7 @@ def beam_search(
         grown: list[tuple[float, tuple[int, ...], int, tuple[float, ...], int]] = []
         for place, (so_far, ids, state, steps) in enumerate(alive):
             if automaton.final[state] > _NEVER:
-                done.append(Candidate(ids, so_far + float(log_probs[place, end] + automaton.final[state]), steps))
+                done.append(Hypothesis(ids, so_far + float(log_probs[place, end] + automaton.final[state]), steps))
             if len(ids) == longest:
                 continue
             for i in np.flatnonzero(automaton.next[state] >= 0).tolist():
@@ -232,7 +238,7 @@ def beam_search(
         alive = [each[:4] for each in kept]
         parents, symbols = [each[4] for each in kept], [each[1][-1] for each in kept]
     together = float(log_sum(np.array([each.log_probability for each in done]))) if done else _NEVER
-    return Found([each for each in done[:count] if each.log_probability > _NEVER], together), passes
+    return SearchResult([each for each in done[:count] if each.log_probability > _NEVER], together), passes
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from seqocr.demo.length_cost import LENGTHS, costs
 from seqocr.demo.race import Lane, looks, race
 from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
-from seqocr.inference.predict import Asked, answers
+from seqocr.inference.predict import ReadOptions, answers
 from seqocr.models.recognizer import Recognizer
 from seqocr.serving.images import line_of, named
 from seqocr.serving.queue import Service
@@ -176,7 +176,7 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
 
 def _raced(recognizer: Recognizer, line: Image.Image) -> _Raced:
     lanes = race(recognizer, line)
-    given = {name: answers(recognizer, [line], Asked(name))[0] for name in recognizer.heads}
+    given = {name: answers(recognizer, [line], ReadOptions(name))[0] for name in recognizer.heads}
     sure: dict[str, list[float]] = {}
     for lane in lanes:
         answer = given["ar" if lane.name == "ar-verified" else lane.name]

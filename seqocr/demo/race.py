@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.decoding.calibration import honest
+from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.search import aligned
-from seqocr.models.heads.base import Decoded
+from seqocr.models.heads.base import DecoderOutput
 from seqocr.models.heads.decoder_step import preallocated
-from seqocr.models.heads.speculative import Verified, _Eager, written
+from seqocr.models.heads.speculative import SpeculativePair, _Eager, written
 from seqocr.models.recognizer import Recognizer
 
 LANES = ("ar", "ar-verified", "parallel", "ctc")
@@ -99,7 +99,7 @@ def _runner(recognizer: Recognizer, name: str) -> Any:
     """What reads an image in a lane; None where there are no heads for it."""
     heads = recognizer.heads
     if name == "ar-verified":
-        pair = Verified.of(heads)
+        pair = SpeculativePair.of(heads)
         trace: Any = None if pair is None else (lambda features, clock: _verified(pair, features, clock))
     elif name not in heads:
         trace = None
@@ -114,22 +114,22 @@ def _runner(recognizer: Recognizer, name: str) -> Any:
         clock = _Clock()
         features = recognizer.encode([image])
         clock.note("encoded")
-        decoded: Decoded = trace(features, clock)
+        decoded: DecoderOutput = trace(features, clock)
         raw = decoded.confidences.cpu().numpy()  # part of reading, as in `Reader.read`
         clock.note("end")
-        (confidence,) = honest(recognizer.provenance, name, raw).tolist()
+        (confidence,) = apply_calibration(recognizer.provenance, name, raw).tolist()
         return Lane(name, decoded.texts[0], confidence, decoded.passes, clock.events)
 
     return run
 
 
-def _one_pass(head: Any, features: torch.Tensor, clock: _Clock) -> Decoded:
-    decoded: Decoded = head.decode(features)
+def _one_pass(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
+    decoded: DecoderOutput = head.decode(features)
     clock.note("read", 0, decoded.texts[0])
     return decoded
 
 
-def _autoregressive(head: Any, features: torch.Tensor, clock: _Clock) -> Decoded:
+def _autoregressive(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
     """`AutoregressiveHead.decode`, which tells when each token is known: as the next one is asked for."""
     step, times = head.step(), list[float]()
     cross, append = step.cross(features), preallocated(step, 1, head.budget(None))
@@ -139,14 +139,14 @@ def _autoregressive(head: Any, features: torch.Tensor, clock: _Clock) -> Decoded
         found: torch.Tensor = step(tokens[:, -1], tokens.shape[1] - 1, cross, append)
         return found
 
-    decoded: Decoded = head.greedy(logits, 1)
+    decoded: DecoderOutput = head.greedy(logits, 1)
     times.append(clock.now())
     for i, symbol in enumerate(decoded.texts[0]):
         clock.note("written", i, symbol, at=times[i + 1])
     return decoded
 
 
-def _verified(pair: Verified, features: torch.Tensor, clock: _Clock) -> Decoded:
+def _verified(pair: SpeculativePair, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
     """`Verified.decode`, which tells what was drafted, and what each pass kept."""
     head = pair.head
     drafts = pair.drafts(pair.drafter.decode(features))

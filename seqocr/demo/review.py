@@ -14,7 +14,7 @@ import pandas as pd
 
 from seqocr.data.images import suffixes
 from seqocr.errors import InputError
-from seqocr.inference.predict import Asked
+from seqocr.inference.predict import ReadOptions
 from seqocr.serving.images import named
 from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Service
 
@@ -143,7 +143,7 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
             except InputError as error:
                 rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": str(error)})
         try:
-            served = service.submit(list(lines.values()), Asked(DEFAULT_HEAD, places=False)).result()
+            served = service.submit(list(lines.values()), ReadOptions(DEFAULT_HEAD, places=False)).result()
         except QueueFull as full:
             raise InputError(str(full)) from None
         for name, answer in zip(lines, (each.answer for each in served), strict=True):

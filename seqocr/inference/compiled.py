@@ -9,7 +9,7 @@ import torch
 
 from seqocr.inference.export import graphs
 from seqocr.models.graph import Graph
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.models.recognizer import Recognizer
 
 
@@ -33,7 +33,7 @@ class CompiledSession:
         return value.numpy()
 
 
-def compiled_variants(recognizer: Recognizer) -> dict[str, Variant]:
+def compiled_variants(recognizer: Recognizer) -> dict[str, DecodeFunction]:
     """Ways to decode pixel_values (B, 3, H, W), by head."""
     # All graphs are the same few functions to the compiler, which gives up after 8 variants of one: batch and cache of
     # none, one and more alone make as many.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.decoding.search import Next
+from seqocr.decoding.search import NextTokenFunction
 from seqocr.models.heads.base import OnePassHead
 from seqocr.models.recognizer import Recognizer
 
@@ -29,11 +29,11 @@ class Eager:
         return chosen.log_probs(self.recognizer.encode(images)).cpu().numpy()
 
     @torch.inference_mode()
-    def writers(self, images: Sequence[Image.Image], head: str) -> list[Next]:
+    def writers(self, images: Sequence[Image.Image], head: str) -> list[NextTokenFunction]:
         """Of the autoregressive head, what gives log probabilities of the next symbol, a line."""
         return [self._writer(self.heads[head], line) for line in self.recognizer.encode(images).split(1)]
 
-    def _writer(self, head: Any, features: torch.Tensor) -> Next:
+    def _writer(self, head: Any, features: torch.Tensor) -> NextTokenFunction:
         step = head.step()
         with torch.inference_mode():
             cross = step.cross(features)

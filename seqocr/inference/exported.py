@@ -19,7 +19,7 @@ from seqocr.inference.export import graphs
 from seqocr.inference.manifest import check_exported
 from seqocr.inference.reader import Reader
 from seqocr.models.graph import Session
-from seqocr.models.heads.base import Decoded, Variant
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput
 from seqocr.models.recognizer import Recognizer
 
 ENGINES = ("onnxruntime", "openvino")
@@ -100,7 +100,7 @@ class ExportedRecognizer(Reader):
         def session(name: str, threads: int) -> Session:
             return load_session(directory / f"{name}.onnx", engine, threads)
 
-        def variant(head: Any, threads: int) -> Variant:
+        def variant(head: Any, threads: int) -> DecodeFunction:
             # A decoder's step is too little work to be shared: waking a second thread takes longer.
             return head.exported(lambda name: session(name, 1 if name in steps else threads))
 
@@ -113,7 +113,7 @@ class ExportedRecognizer(Reader):
                 for name, whole in self._variants.items()
             }
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         return self._variants
 
     def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
@@ -163,9 +163,11 @@ class SharedOut:
         return list(self._pool.map(partial(self._alone(), **arguments), parts))
 
 
-def _joined(parts: Callable[..., list[Decoded]], pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+def _joined(
+    parts: Callable[..., list[DecoderOutput]], pixel_values: torch.Tensor, length: int | None = None
+) -> DecoderOutput:
     read = parts(pixel_values, length=length)
-    return Decoded(
+    return DecoderOutput(
         [text for part in read for text in part.texts],
         lambda: torch.cat([part.confidences for part in read]),
         max(part.passes for part in read),

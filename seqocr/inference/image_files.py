@@ -20,8 +20,8 @@ from seqocr.errors import InputError
 from seqocr.files import shown
 
 if TYPE_CHECKING:
-    from seqocr.inference.onnx import QuickReader
-    from seqocr.inference.predict import Answer, Asked
+    from seqocr.inference.onnx import OnnxRecognizer
+    from seqocr.inference.predict import Answer, ReadOptions
     from seqocr.inference.reader import Reader
 
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
@@ -71,7 +71,11 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def read_files(
-    reader: Reader | QuickReader, paths: Iterable[Path], head: str, batch_size: int = 64, asked: Asked | None = None
+    reader: Reader | OnnxRecognizer,
+    paths: Iterable[Path],
+    head: str,
+    batch_size: int = 64,
+    asked: ReadOptions | None = None,
 ) -> Iterator[Reading]:
     """Read files in order; those that cannot be read say why.
 
@@ -86,7 +90,7 @@ def read_files(
     """
     paths = iter(paths)
     if asked is None and hasattr(reader, "decoder"):
-        quick = cast("QuickReader", reader)
+        quick = cast("OnnxRecognizer", reader)
         first = list(islice(paths, 2 * quick.threads))
         paths = chain(first, paths)
         if len(first) == 2 * quick.threads:  # enough for each thread
@@ -98,7 +102,7 @@ def read_files(
 
 
 def _read(
-    reader: Reader | QuickReader, batch: list[tuple[Path, Image.Image | str]], head: str, asked: Asked | None
+    reader: Reader | OnnxRecognizer, batch: list[tuple[Path, Image.Image | str]], head: str, asked: ReadOptions | None
 ) -> list[Reading]:
     """What a batch says, or why some of it cannot be read."""
     images = [image for _, image in batch if not isinstance(image, str)]
@@ -116,14 +120,14 @@ def _read(
     ]
 
 
-def _side_by_side(reader: QuickReader, paths: Iterator[Path], head: str, size: int) -> Iterator[Reading]:
+def _side_by_side(reader: OnnxRecognizer, paths: Iterator[Path], head: str, size: int) -> Iterator[Reading]:
     """Each thread opens, resizes and reads some files: what one of them waits for, the others use."""
     decoder = reader.decoder(head)
 
     def work(chunk: list[Path]) -> list[Reading]:
         batch = [(path, _opened(path)) for path in chunk]
         images = [image for _, image in batch if not isinstance(image, str)]
-        read = reader.honest(head, decoder.read(reader.fit(images))) if images else None
+        read = reader.apply_calibration(head, decoder.read(reader.fit(images))) if images else None
         found = zip(read.texts, read.confidences.tolist(), strict=True) if read else iter(())
         return [
             Reading(str(path), problem=image) if isinstance(image, str) else _checked(path, *next(found), None)

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from seqocr.data.pixels import Fit
-from seqocr.decoding.calibration import honest
-from seqocr.decoding.search import Next, log_sum
+from seqocr.decoding.calibration import apply_calibration
+from seqocr.decoding.search import NextTokenFunction, log_sum
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.manifest import check_exported, is_exported
@@ -35,7 +35,7 @@ class Texts:
     """What a head read of B lines.
 
     Attributes:
-        texts: B strings; confidences: (B,) float64 in [0, 1], how probable each is (see `QuickReader.honest`).
+        texts: B strings; confidences: (B,) float64 in [0, 1], how probable each is.
         passes: (B,) decoder passes that each took.
     """
 
@@ -44,7 +44,7 @@ class Texts:
     passes: list[int]
 
 
-class QuickReader:
+class OnnxRecognizer:
     """Exported graphs in ONNX Runtime; reads as the recognizer that they were exported from does.
 
     Args:
@@ -97,7 +97,7 @@ class QuickReader:
         found: np.ndarray = self.decoder(head, self.threads).log_probs(self.fit(images))
         return found
 
-    def writers(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[Next]:
+    def writers(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
         """Of the autoregressive head, what gives log probabilities of the next symbol, a line."""
         decoder: Autoregressive = self.decoder(head, self.threads)
         cross = decoder.cross(self.fit(images))
@@ -121,16 +121,18 @@ class QuickReader:
             self.decoder(head)
             return Texts([], np.zeros(0), [])
         if len(images) < 2 * self.threads:
-            return self.honest(head, self.decoder(head, self.threads).read(self.fit(images)))
+            return self.apply_calibration(head, self.decoder(head, self.threads).read(self.fit(images)))
         decoder = self.decoder(head)
         size = min(_TOGETHER, math.ceil(len(images) / self.threads))
         parts = [images[at : at + size] for at in range(0, len(images), size)]
         with ThreadPoolExecutor(self.threads, thread_name_prefix="lines") as pool:
-            return self.honest(head, joined(list(pool.map(lambda part: decoder.read(self.fit(part)), parts))))
+            return self.apply_calibration(
+                head, joined(list(pool.map(lambda part: decoder.read(self.fit(part)), parts)))
+            )
 
-    def honest(self, head: str, read: Texts) -> Texts:
+    def apply_calibration(self, head: str, read: Texts) -> Texts:
         """With confidences as they should be, where the weights are calibrated."""
-        return replace(read, confidences=honest(self.provenance, head, read.confidences))
+        return replace(read, confidences=apply_calibration(self.provenance, head, read.confidences))
 
 
 def joined(parts: Sequence[Texts]) -> Texts:
@@ -146,7 +148,7 @@ class OnePass:
     name: ClassVar[str]
     graphs: ClassVar[tuple[str, ...]]
 
-    def __init__(self, reader: QuickReader, threads: int) -> None:
+    def __init__(self, reader: OnnxRecognizer, threads: int) -> None:
         self.charset, self._session = reader.charset, reader.session(self.name, threads)
 
     def log_probs(self, pixel_values: np.ndarray) -> np.ndarray:
@@ -226,7 +228,7 @@ class Autoregressive:
 
     name, graphs = "ar", ("ar", "ar-step")
 
-    def __init__(self, reader: QuickReader, threads: int) -> None:
+    def __init__(self, reader: OnnxRecognizer, threads: int) -> None:
         self.charset, self.max_length = reader.charset, reader.max_length
         self._encode = reader.session(self.name, threads)
         # A step is too little work to be shared: waking a second thread takes longer.
@@ -279,7 +281,7 @@ class Autoregressive:
         return "".join(self.charset[i] for i in symbols if i < len(self.charset))
 
 
-def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> Next:
+def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> NextTokenFunction:
     past, position = decoder.start(1), 0
 
     def following(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:

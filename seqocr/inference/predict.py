@@ -12,9 +12,17 @@ import numpy as np
 from PIL import Image
 
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.calibration import honest
+from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.constraints import anything
-from seqocr.decoding.search import Candidate, Found, Frames, Next, Slots, aligned, beam_search
+from seqocr.decoding.search import (
+    CTCLattice,
+    Hypothesis,
+    NextTokenFunction,
+    SearchResult,
+    SlotLattice,
+    aligned,
+    beam_search,
+)
 from seqocr.errors import InputError
 
 WIDTH = 8  # beginnings that a search through an autoregressive head keeps
@@ -65,7 +73,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReadOptions:
     """What is asked of each line.
 
     Attributes:
@@ -84,7 +92,7 @@ class Asked:
 
 
 class Backend(Protocol):
-    """Who gives evidence: `seqocr.inference.onnx.QuickReader`, or `Eager`."""
+    """Who gives evidence: `seqocr.inference.onnx.OnnxRecognizer`, or `Eager`."""
 
     charset: str
     max_length: int
@@ -93,18 +101,18 @@ class Backend(Protocol):
     def log_probs(self, images: Sequence[Image.Image], head: str) -> np.ndarray:
         """(B, places, classes) of a one-pass head."""
 
-    def writers(self, images: Sequence[Image.Image], head: str) -> list[Next]:
+    def writers(self, images: Sequence[Image.Image], head: str) -> list[NextTokenFunction]:
         """Of an autoregressive head, what gives the next symbol, a line."""
 
     def span(self, image: Image.Image) -> float:
         """Pixels of the image that the whole width of the encoder's input stands for."""
 
 
-def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[Answer]:
+def answers(reader: Any, images: Sequence[Image.Image], asked: ReadOptions) -> list[Answer]:
     """Read grey line images.
 
     Args:
-        reader: a recognizer, or a `QuickReader`.
+        reader: a recognizer, or a `OnnxRecognizer`.
 
     Raises:
         InputError: the head is not part of the reader, or cannot be asked for this.
@@ -132,11 +140,11 @@ def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[An
         sure = [f.candidates[0].steps if f.candidates else () for f, _ in found]
     else:
         log_probs = frames if asked.head == _ALIGNS and frames is not None else backend.log_probs(images, asked.head)
-        kind = Frames if asked.head == _ALIGNS else Slots
+        kind = CTCLattice if asked.head == _ALIGNS else SlotLattice
         read = [kind(automaton, line) for line in log_probs]
         found = [(line.texts(count), 1) for line in read]
         sure = [
-            tuple(line.marginals(f.candidates[0].ids)) if isinstance(line, Slots) and f.candidates else ()
+            tuple(line.marginals(f.candidates[0].ids)) if isinstance(line, SlotLattice) and f.candidates else ()
             for line, (f, _) in zip(read, found, strict=True)
         ]
     spans = [backend.span(image) for image in images]
@@ -145,14 +153,14 @@ def answers(reader: Any, images: Sequence[Image.Image], asked: Asked) -> list[An
     given = [_answer(backend.charset, asked, *each) for each in of_line]
     if asked.form is not None:
         return given  # calibration is of texts of any form
-    confidences = honest(reader.provenance, asked.head, np.array([each.confidence for each in given]))
+    confidences = apply_calibration(reader.provenance, asked.head, np.array([each.confidence for each in given]))
     return [replace(each, confidence=p) for each, p in zip(given, confidences.tolist(), strict=True)]
 
 
 def _answer(
     charset: str,
-    asked: Asked,
-    found: tuple[Found, int],
+    asked: ReadOptions,
+    found: tuple[SearchResult, int],
     sure: Sequence[float],
     frames: np.ndarray | None,
     span: float,
@@ -164,14 +172,14 @@ def _answer(
     best = texts.candidates[0]
     symbols = _symbols(charset, best, sure, frames, span, image.width)
     # Without a form, what the head gives a text is what it is: a beam has not seen all others.
-    whole = texts if asked.form is not None else Found(texts.candidates, 0.0)
+    whole = texts if asked.form is not None else SearchResult(texts.candidates, 0.0)
     others = tuple((spelled(each), whole.confidence(i)) for i, each in enumerate(texts.candidates) if 0 < i < asked.top)
     fitting = min(math.exp(texts.log_fitting), 1.0) if asked.form is not None else 1.0
     return Answer(spelled(best), whole.confidence(), symbols, others, texts.margin, fitting, True, passes)
 
 
 def _symbols(
-    charset: str, best: Candidate, sure: Sequence[float], frames: np.ndarray | None, span: float, width: int
+    charset: str, best: Hypothesis, sure: Sequence[float], frames: np.ndarray | None, span: float, width: int
 ) -> tuple[Symbol, ...]:
     places = None
     if frames is not None:

@@ -14,7 +14,7 @@ from seqocr import metrics
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.calibration import Calibration, accepted, calibrated
-from seqocr.inference.predict import Asked, answers
+from seqocr.inference.predict import ReadOptions, answers
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 
@@ -37,7 +37,7 @@ def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automat
                 Image.fromarray(image.numpy()) if isinstance(image, torch.Tensor) else image for image in images
             ]
             for head in heads:
-                found = answers(reader, pictures, Asked(head, form, width=width, places=False))
+                found = answers(reader, pictures, ReadOptions(head, form, width=width, places=False))
                 rows += [
                     (index, head, text, each.text, each.confidence, each.passes)
                     for index, text, each in zip(indices, texts, found, strict=True)

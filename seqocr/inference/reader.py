@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from seqocr.data.processor import LineImage
-from seqocr.decoding.calibration import honest
+from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
-from seqocr.models.heads.base import Decoded, Variant
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput
 
 
 class Reader:
@@ -29,7 +29,7 @@ class Reader:
     heads: Any
     provenance: Mapping[str, Any] = MappingProxyType({})
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         """Every way to decode what `encode` gives, by name, over all heads."""
         raise NotImplementedError
 
@@ -42,7 +42,9 @@ class Reader:
         raise NotImplementedError
 
     @torch.inference_mode()
-    def read(self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64) -> Decoded:
+    def read(
+        self, images: torch.Tensor | Sequence[LineImage], head: str = "parallel", batch_size: int = 64
+    ) -> DecoderOutput:
         """Read line images. Confidences are honest where the weights are calibrated.
 
         Args:
@@ -59,9 +61,9 @@ class Reader:
         starts = range(0, len(images), batch_size)
         parts = [variants[head](self.encode(images[start : start + batch_size])) for start in starts]
         if not parts:
-            return Decoded([], torch.empty(0), passes=0)
+            return DecoderOutput([], torch.empty(0), passes=0)
         texts = [text for part in parts for text in part.texts]
         raw = torch.cat([part.confidences for part in parts]).cpu().numpy()
-        confidences = torch.from_numpy(honest(self.provenance, head, raw).astype("float32"))
+        confidences = torch.from_numpy(apply_calibration(self.provenance, head, raw).astype("float32"))
         line_passes = [passes for part in parts for passes in part.line_passes]
-        return Decoded(texts, confidences, max(part.passes for part in parts), line_passes)
+        return DecoderOutput(texts, confidences, max(part.passes for part in parts), line_passes)

@@ -18,9 +18,9 @@ from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.reader import Reader
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.models.heads.registry import HEADS, head_class, pairs_of
-from seqocr.models.heads.speculative import Verified
+from seqocr.models.heads.speculative import SpeculativePair
 from seqocr.models.limits import check_task, within_bounds
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
@@ -161,11 +161,11 @@ class Recognizer(nn.Module, Reader):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         both = (*self.heads.values(), *self.pairs().values())
         return {name: decode for each in both for name, decode in each.variants().items()}
 
-    def pairs(self) -> dict[str, Verified]:
+    def pairs(self) -> dict[str, SpeculativePair]:
         """Its heads that read together, by name."""
         return pairs_of(self.heads)
 

@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from seqocr.errors import InputError
-from seqocr.inference.predict import Answer, Asked
+from seqocr.inference.predict import Answer, ReadOptions
 from seqocr.serving.constraint_trials import tried_form
 from seqocr.serving.images import line_of
 from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Served, Service
@@ -335,7 +335,7 @@ def _accepted(
     return opened, service.submit([image for image in opened if isinstance(image, Image.Image)], asked)
 
 
-def _question(service: Service, question: Question) -> Asked:
+def _question(service: Service, question: Question) -> ReadOptions:
     if question.charset is not None and (question.pattern or question.check):
         raise InputError("charset beside pattern or check: put the symbols into the pattern")
     pattern = question.pattern
@@ -345,7 +345,7 @@ def _question(service: Service, question: Question) -> Asked:
         pattern = f"[{re.escape(question.charset)}]*"
     service.reader(question.head)
     form = tried_form(service.charset, pattern, question.check)
-    return Asked(question.head, form, question.top, places=question.places)
+    return ReadOptions(question.head, form, question.top, places=question.places)
 
 
 def _opened(name: str, data: bytes, most: int) -> Image.Image | str:

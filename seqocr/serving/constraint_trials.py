@@ -9,7 +9,7 @@ import sys
 from functools import lru_cache
 
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.constraints import form_of
+from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
 
 _SECONDS = 2.0
@@ -17,10 +17,10 @@ _MOST_STATES = 20_000
 
 
 def tried_form(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
-    """As `form_of`; the same object for the same form, so that lines of one form are read together.
+    """As `build_constraint`; the same object for the same form, so that lines of one form are read together.
 
     Raises:
-        InputError: as `form_of`, or it takes more than is granted to strangers.
+        InputError: as `build_constraint`, or it takes more than is granted to strangers.
     """
     if pattern is None and check is None:
         return None
@@ -38,7 +38,7 @@ def _tried(charset: str, pattern: str | None, check: str | None) -> Automaton | 
     )
     asked = json.dumps({"charset": charset, "pattern": pattern, "check": check})
     try:
-        # What it says of a wrong form is said by `form_of` below.
+        # What it says of a wrong form is said by `build_constraint` below.
         subprocess.run(
             [sys.executable, "-m", __name__, asked],
             stdout=subprocess.DEVNULL,
@@ -49,11 +49,11 @@ def _tried(charset: str, pattern: str | None, check: str | None) -> Automaton | 
     except subprocess.TimeoutExpired:
         return too_much
     try:
-        form = form_of(charset, pattern=pattern, check=check)
+        form = build_constraint(charset, pattern=pattern, check=check)
     except InputError as error:
         return str(error)
     return too_much if form is not None and len(form.next) > _MOST_STATES else form
 
 
 if __name__ == "__main__":
-    form_of(**json.loads(sys.argv[1]))
+    build_constraint(**json.loads(sys.argv[1]))

@@ -15,8 +15,8 @@ from PIL import Image
 
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.inference.onnx import QuickReader
-from seqocr.inference.predict import Answer, Asked, answers
+from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.predict import Answer, ReadOptions, answers
 from seqocr.serving.batcher import Batcher
 
 DEFAULT_HEAD = "parallel"
@@ -53,7 +53,7 @@ class Served:
 class _Request:
     """Lines that were asked for together, and what is known of them."""
 
-    asked: Asked
+    asked: ReadOptions
     served: list[Served | Exception | None]
     left: int
     future: Future[list[Served]]
@@ -67,7 +67,7 @@ class _Line:
     place: int
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> ReadOptions:
         return self.request.asked
 
 
@@ -77,7 +77,7 @@ class _OneByOne:
     An int8 graph rounds by all that it is given at once, and an answer must not depend on who else asks.
     """
 
-    def __init__(self, reader: QuickReader, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, reader: OnnxRecognizer, pool: ThreadPoolExecutor) -> None:
         reader.threads = 1
         self._reader, self._pool = reader, pool
 
@@ -149,12 +149,12 @@ class Service:
         return self._readers[head]
 
     def _add(self, reader: Any) -> None:
-        if isinstance(reader, QuickReader):
+        if isinstance(reader, OnnxRecognizer):
             reader = _OneByOne(reader, self._pool)
         for head in reader.heads:
             self._readers.setdefault(head, reader)
 
-    def submit(self, images: Sequence[Image.Image], asked: Asked) -> Future[list[Served]]:
+    def submit(self, images: Sequence[Image.Image], asked: ReadOptions) -> Future[list[Served]]:
         """Ask for grey line images to be read; all of them are taken, or none.
 
         Raises:

@@ -26,7 +26,7 @@ from torch import nn
 from seqocr import environment
 from seqocr.data.augment import CELL, Augmentation
 from seqocr.data.sequences import mixed
-from seqocr.data.soft_labels import Beliefs, Believed
+from seqocr.data.soft_labels import Believed, SoftLabels
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
@@ -159,7 +159,7 @@ def beliefs(
     of: list[Teacher] | None = None,
     copies: int = COPIES,
     device: torch.device | str = "cpu",
-) -> Beliefs:
+) -> SoftLabels:
     """Have teachers look at copies of digits. What they believe is kept in `folder`, and loaded from there.
 
     Args:
@@ -176,7 +176,7 @@ def beliefs(
     if "images" not in found or "logits" not in found or len(found["images"]) != copies * len(digits):
         raise InputError(f"{shown(path)} is of other digits: {_ELSEWHERE}")
     images, logits = found["images"], found["logits"]
-    return Beliefs(replace(digits, images=images, labels=logits.argmax(dim=1)), logits)
+    return SoftLabels(replace(digits, images=images, labels=logits.argmax(dim=1)), logits)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from seqocr import __version__, environment, metrics
-from seqocr.data.mixture import Material
+from seqocr.data.mixture import DataMixture
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
@@ -31,7 +31,7 @@ from seqocr.train.state import STATE, Progress, is_finished, load_state, save_st
 
 def fit(
     recognizer: Recognizer,
-    material: Material,
+    material: DataMixture,
     config: TrainConfig,
     out: Path,
     device: torch.device | str = "cpu",
@@ -63,7 +63,7 @@ class _Run:
     def __init__(
         self,
         recognizer: Recognizer,
-        material: Material,
+        material: DataMixture,
         config: TrainConfig,
         out: Path,
         device: torch.device,

@@ -19,15 +19,15 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import OWN, Lines, Material, Part, Stream, mixture
+from seqocr.data.mixture import OWN, DataMixture, Lines, Part, Stream, mixture
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.soft_labels import Beliefs, BelievedLines
+from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import Texts, WrittenLines
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.lines import SyntheticLines, Texts
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.calibration import FEWEST, KEY
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
@@ -217,8 +217,8 @@ def material_of(
     digits: tuple[Digits, Digits] | None = None,
     own: tuple[Stream, Lines] | None = None,
     written: Sequence[Part] = (),
-    believed: Beliefs | None = None,
-) -> Material:
+    believed: SoftLabels | None = None,
+) -> DataMixture:
     """What the configuration's levels name, and written lines beside.
 
     Args:
@@ -232,10 +232,10 @@ def material_of(
     parts = levels.parts
     if believed:
         parts = [
-            replace(part, train=BelievedLines(believed, part.train)) if isinstance(part.train, SequenceMNIST) else part
+            replace(part, train=SoftLabelLines(believed, part.train)) if isinstance(part.train, SequenceMNIST) else part
             for part in parts
         ]
-    return Material([*parts, *written])
+    return DataMixture([*parts, *written])
 
 
 def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[Part]:
@@ -249,10 +249,10 @@ def written_parts(config: TrainConfig, names: Sequence[str], root: Path | None =
     parts = []
     for i, (name, weight) in enumerate(Counter(names).items()):
         learned, held_out = (
-            WrittenLines(
+            SyntheticLines(
                 load_glyphs(name, split, root),
                 Texts(config.length, repeats=config.repeats),
-                Hand(),
+                WriterStyle(),
                 seed=config.seed + (2 * i + k + 1) * _APART,
             )
             for k, split in enumerate(("train", "validation"))

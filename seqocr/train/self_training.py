@@ -29,12 +29,12 @@ from seqocr import metrics
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.images import load_line
-from seqocr.data.mixture import Lines, Material, Part
+from seqocr.data.mixture import DataMixture, Lines, Part
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown, write_json
 from seqocr.inference.image_files import image_files
@@ -126,7 +126,7 @@ def self_train(
         raise InputError(f"{shown(out)} holds a finished recognizer: give another --out, or delete it first")
     base = config or TrainConfig(**{**FINE_TUNING, "level": "data"})
     learned, watched = _apart(usable(image_files([str(directory)])))
-    texts_of = Material(list(drawn))
+    texts_of = DataMixture(list(drawn))
     held_out = texts_of.held_out(600)
     best, history = recognizer, [_measured(0, recognizer, watched, held_out, 0, True)]
     _say(history[-1], len(watched))
@@ -140,7 +140,7 @@ def self_train(
         lines = ShuffledLines(folder, LineAugmentation().scaled(settings.augment), settings.seed)
         # Half of a batch is unlabelled lines.
         known = sum(part.weight for part in drawn)
-        material = Material([Part(lines, None, known), *drawn])
+        material = DataMixture([Part(lines, None, known), *drawn])
         where = out / f"round-{number}"
         if is_finished(where):
             after = load_recognizer(where).to(recognizer.device)
@@ -189,7 +189,7 @@ def drawn_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int
         )
     length = (1, recognizer.max_length)
     written, held_out = (
-        WrittenLines(Glyphs.of(each), Texts(length), Hand(), seed=seed + i) for i, each in enumerate(digits)
+        SyntheticLines(Glyphs.of(each), Texts(length), WriterStyle(), seed=seed + i) for i, each in enumerate(digits)
     )
     plainer: dict[str, Any] = {"seed": seed + 2, "layout": level("jitter")}
     return [

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from seqocr.data.mixture import Material, Stream
+from seqocr.data.mixture import DataMixture, Stream
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
 
@@ -68,7 +68,9 @@ class Shards(IterableDataset[list[Shard]]):
         InputError: batches of this size cannot be cut into so many shards.
     """
 
-    def __init__(self, material: Material, size: int, own: range, shards: int, step: int, processor: Processor) -> None:
+    def __init__(
+        self, material: DataMixture, size: int, own: range, shards: int, step: int, processor: Processor
+    ) -> None:
         if size % (multiple := shards * material.weight):
             raise InputError(f"batch_size {size}: give a multiple of {multiple}, for {_counted(shards, material)}")
         self.material, self.size, self.own, self.shards = material, size, own, shards
@@ -81,13 +83,13 @@ class Shards(IterableDataset[list[Shard]]):
         for batches in islice(zip(*shards, strict=True), turn, None, turns):
             yield [(self.processor(images), texts) for images, texts in batches]
 
-    def _cut(self, shard: int, turn: int, turns: int) -> Material:
+    def _cut(self, shard: int, turn: int, turns: int) -> DataMixture:
         parts = []
         for part in self.material.parts:
             share = self.size // self.material.weight * part.weight
             wanted = cycle([i == turn for i in range(turns)])
             parts.append(replace(part, train=ShardStream(part.train, share, shard, self.shards, wanted)))
-        return Material(parts)
+        return DataMixture(parts)
 
 
 @contextmanager
@@ -161,6 +163,6 @@ def _left_alone(_: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
 
 
-def _counted(shards: int, material: Material) -> str:
+def _counted(shards: int, material: DataMixture) -> str:
     levels = f" of each of {material.weight} levels" if material.weight > 1 else ""
     return f"{shards} shards{levels}"

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seqocr import metrics
-from seqocr.data.mixture import Lines, Material
+from seqocr.data.mixture import DataMixture, Lines
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
 from seqocr.models.heads.autoregressive import AutoregressiveHead
@@ -43,7 +43,7 @@ _SHARD_SEED = 2**52  # between the seeds of shards: more than any step's
 
 def fit(
     recognizer: Recognizer,
-    material: Material,
+    material: DataMixture,
     config: TrainConfig,
     out: Path,
     device: torch.device | str = "cpu",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqocr.advice.recommend import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
-from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov
+from seqocr.data.synthetic.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value
@@ -31,7 +31,7 @@ def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
     return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, exact, passes, value(ar))
 
 
-LAWS = {
+LABEL_DISTRIBUTIONS = {
     "frequencies": 0.0,
     "uniform": 0.0,
     "markov-0.9": 7.2,
@@ -46,13 +46,13 @@ LAWS = {
 def study() -> Study:
     cells = tuple(
         cell(law, nats, symbols, 0.0 if law in ("uniform", "frequencies") else 0.2)
-        for law, nats in LAWS.items()
+        for law, nats in LABEL_DISTRIBUTIONS.items()
         for symbols in (0.9, 0.99)
     )
     return Study(cells, {"ar": value(2.2), "parallel": value(1.0, 0)})
 
 
-def given(law: Law, count: int, study: Study, symbols: float = 0.985) -> Advice:
+def given(law: LabelDistribution, count: int, study: Study, symbols: float = 0.985) -> Advice:
     texts = ["".join(map(str, row)) for row in law.sample(count, 3).tolist()]
     return advise(texts, DIGITS, symbols, study)
 
@@ -74,7 +74,9 @@ def test_independent_digits_need_one_pass(study: Study) -> None:
         (Lexicon.drawn(5, 90), 1500, "lexicon-100", "a list of 90 strings"),
     ],
 )
-def test_a_known_form_is_decoded_under(study: Study, law: Law, count: int, nearest: str, says: str) -> None:
+def test_a_known_form_is_decoded_under(
+    study: Study, law: LabelDistribution, count: int, nearest: str, says: str
+) -> None:
     found = given(law, count, study)
     assert found.head == "parallel + form"
     assert found.cell is not None

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqocr.advice.structure import FORMS, miller_madow, mutual_information, structure_of
-from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov, Mod97
+from seqocr.data.synthetic.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov, Mod97
 
 DIGITS = "0123456789"
 
 
-def texts(law: Law, count: int, seed: int = 0) -> list[str]:
+def texts(law: LabelDistribution, count: int, seed: int = 0) -> list[str]:
     return ["".join(map(str, row)) for row in law.sample(count, seed).tolist()]
 
 
@@ -33,7 +33,7 @@ def test_independent_digits_seldom_look_dependent() -> None:
         (Lexicon.dates(6), 800, "date DDMMYY"),
     ],
 )
-def test_forms_are_found_by_name(law: Law, count: int, form: str) -> None:
+def test_forms_are_found_by_name(law: LabelDistribution, count: int, form: str) -> None:
     found = structure_of(texts(law, count), DIGITS)
     assert list(found.forms) == [form]
     assert found.depends

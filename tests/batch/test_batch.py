@@ -37,7 +37,7 @@ from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
 from seqocr.inference.export import export
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.predict import Asked, answers
+from seqocr.inference.predict import ReadOptions, answers
 from seqocr.inference.shipped import graphs_path, weights_path
 
 EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
@@ -125,7 +125,7 @@ def test_how_sure_symbols_are_is_what_the_library_says(head: str) -> None:
     reader, quick = LineReader(None, head), load_quickly(None, head, "cpu", "onnxruntime")
     for path in EXAMPLES:
         image = Image.open(path).convert("L")
-        (wanted,) = answers(quick, [image], Asked(head))
+        (wanted,) = answers(quick, [image], ReadOptions(head))
         found = reader.read(image)
         if wanted.text == found.text and wanted.confidence > 0.9:
             assert found.symbols == pytest.approx([each.confidence for each in wanted.symbols], abs=0.02)

@@ -27,7 +27,7 @@ from seqocr.data.mixture import mixture
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.export import export
 from seqocr.inference.load import load, load_recognizer, save
-from seqocr.models.heads.base import Frames, OnePassHead
+from seqocr.models.heads.base import FrameClassifier, OnePassHead
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
@@ -45,7 +45,7 @@ class ToyHead(OnePassHead):
     def __init__(self, features, charset, max_length):
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        self.classify = Frames(features, max_length, self.empty + 1)
+        self.classify = FrameClassifier(features, max_length, self.empty + 1)
 
     def logits(self, features):
         frames = self.classify(features)

@@ -15,10 +15,18 @@ from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
 from seqocr.data.synthetic import label_distributions as labels
-from seqocr.data.synthetic.label_distributions import Independent, Law, Lexicon, Luhn, Markov, Mod97, WithoutReplacement
+from seqocr.data.synthetic.label_distributions import (
+    Independent,
+    LabelDistribution,
+    Lexicon,
+    Luhn,
+    Markov,
+    Mod97,
+    WithoutReplacement,
+)
 from seqocr.errors import InputError
 
-LAWS = {name: made(5) for name, made in labels.LAWS.items()} | {
+LABEL_DISTRIBUTIONS = {name: made(5) for name, made in labels.LABEL_DISTRIBUTIONS.items()} | {
     "small pool": WithoutReplacement(5, (3, 0, 1, 4, 2, 2, 5, 1, 1, 1)),
     "independent chain": Markov(5, 0.0),
     "chain of long steps": Markov(5, 0.6, step=3),
@@ -30,17 +38,17 @@ LAWS = {name: made(5) for name, made in labels.LAWS.items()} | {
 }
 
 
-@pytest.fixture(params=LAWS, scope="module")
-def law(request: pytest.FixtureRequest) -> Law:
-    return LAWS[request.param]
+@pytest.fixture(params=LABEL_DISTRIBUTIONS, scope="module")
+def law(request: pytest.FixtureRequest) -> LabelDistribution:
+    return LABEL_DISTRIBUTIONS[request.param]
 
 
 @pytest.fixture(scope="module")
-def every(law: Law) -> tuple[np.ndarray, np.ndarray]:
+def every(law: LabelDistribution) -> tuple[np.ndarray, np.ndarray]:
     return law.enumerated()
 
 
-def test_closed_forms_are_what_enumeration_gives(law: Law, every: tuple[np.ndarray, np.ndarray]) -> None:
+def test_closed_forms_are_what_enumeration_gives(law: LabelDistribution, every: tuple[np.ndarray, np.ndarray]) -> None:
     strings, likely = every
     assert len(np.unique(strings, axis=0)) == len(strings)
     assert likely.sum() == pytest.approx(1)
@@ -53,7 +61,7 @@ def test_closed_forms_are_what_enumeration_gives(law: Law, every: tuple[np.ndarr
 
 
 def test_a_string_has_the_same_probability_alone_and_in_the_list(
-    law: Law, every: tuple[np.ndarray, np.ndarray]
+    law: LabelDistribution, every: tuple[np.ndarray, np.ndarray]
 ) -> None:
     strings, likely = every
     np.testing.assert_allclose(law.probability(strings), likely)
@@ -64,7 +72,7 @@ def test_a_string_has_the_same_probability_alone_and_in_the_list(
     np.testing.assert_allclose(law.probability(others), expected)
 
 
-def test_samples_follow_the_law(law: Law, every: tuple[np.ndarray, np.ndarray]) -> None:
+def test_samples_follow_the_law(law: LabelDistribution, every: tuple[np.ndarray, np.ndarray]) -> None:
     drawn = law.sample(20_000, seed=1)
     assert drawn.shape == (20_000, law.n)
     assert (law.probability(drawn) > 0).all()
@@ -88,14 +96,14 @@ def fits(seen: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def test_what_depends_on_what() -> None:
-    assert LAWS["uniform"].total_correlation == 0
-    assert LAWS["frequencies"].total_correlation == pytest.approx(0, abs=1e-12)
-    assert LAWS["independent chain"].total_correlation == pytest.approx(0, abs=1e-12)
-    assert LAWS["determined chain"].total_correlation == pytest.approx(4 * math.log(10))
-    assert LAWS["luhn"].total_correlation == pytest.approx(math.log(10))
-    assert LAWS["one string"].total_correlation == 0
+    assert LABEL_DISTRIBUTIONS["uniform"].total_correlation == 0
+    assert LABEL_DISTRIBUTIONS["frequencies"].total_correlation == pytest.approx(0, abs=1e-12)
+    assert LABEL_DISTRIBUTIONS["independent chain"].total_correlation == pytest.approx(0, abs=1e-12)
+    assert LABEL_DISTRIBUTIONS["determined chain"].total_correlation == pytest.approx(4 * math.log(10))
+    assert LABEL_DISTRIBUTIONS["luhn"].total_correlation == pytest.approx(math.log(10))
+    assert LABEL_DISTRIBUTIONS["one string"].total_correlation == 0
     # MNIST's pool is so large that drawing without replacement makes next to no difference, and yet some.
-    assert 0 < LAWS["pool"].total_correlation < 2e-8 * 5
+    assert 0 < LABEL_DISTRIBUTIONS["pool"].total_correlation < 2e-8 * 5
     chain = [Markov(5, knob).total_correlation for knob in (0, 0.25, 0.5, 0.75, 1)]
     assert chain == sorted(chain)
 

@@ -10,9 +10,9 @@ import torch
 
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes, load_strokes
-from seqocr.data.synthetic.lines import Glyphs, Texts, WrittenLines
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
 from seqocr.data.synthetic.pen import posed_tracks
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from tests.conftest import barred, coded
 from tests.data.test_strokes import written
@@ -32,8 +32,8 @@ kinds = pytest.mark.parametrize("kind", ["strokes", "bitmaps"])
 
 @kinds
 def test_a_line_is_the_same_alone_and_in_any_batch(strokes, kind):
-    def lines() -> WrittenLines:
-        return WrittenLines(glyphs_of(kind, strokes), Texts((1, 6)), Hand(), count=20, seed=5)
+    def lines() -> SyntheticLines:
+        return SyntheticLines(glyphs_of(kind, strokes), Texts((1, 6)), WriterStyle(), count=20, seed=5)
 
     images, texts = lines().batch(range(20))
     again = lines()
@@ -47,7 +47,7 @@ def test_a_line_is_the_same_alone_and_in_any_batch(strokes, kind):
 
 @kinds
 def test_lines_are_grey_images_of_sizes_that_people_have(strokes, kind):
-    images, texts = WrittenLines(glyphs_of(kind, strokes), Texts((1, 8)), Hand(), count=60).batch(range(60))
+    images, texts = SyntheticLines(glyphs_of(kind, strokes), Texts((1, 8)), WriterStyle(), count=60).batch(range(60))
     for image, text in zip(images, texts, strict=True):
         assert image.dtype == torch.uint8
         assert 8 <= image.shape[0] <= 160
@@ -58,23 +58,23 @@ def test_lines_are_grey_images_of_sizes_that_people_have(strokes, kind):
 
 def test_every_epoch_and_every_seed_is_another(strokes):
     glyphs = Glyphs.of(strokes)
-    lines = WrittenLines(glyphs, Texts(5), Hand(), count=8, seed=1)
+    lines = SyntheticLines(glyphs, Texts(5), WriterStyle(), count=8, seed=1)
     first = lines.batch(range(8))[1]
     assert lines.at_epoch(0).batch(range(8))[1] == first
     assert lines.at_epoch(1).batch(range(8))[1] != first
-    assert WrittenLines(glyphs, Texts(5), Hand(), count=8, seed=2).batch(range(8))[1] != first
+    assert SyntheticLines(glyphs, Texts(5), WriterStyle(), count=8, seed=2).batch(range(8))[1] != first
 
 
 def test_a_line_is_by_one_writer():
     """Writers who have all digits; of one who has not, others lend theirs."""
     pool = coded(600)
     writers = torch.arange(600) // 100
-    lines = WrittenLines(Glyphs.of(pool, writers), Texts((2, 8)), Hand(), count=200)
+    lines = SyntheticLines(Glyphs.of(pool, writers), Texts((2, 8)), WriterStyle(), count=200)
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert len(set(writers[members].tolist())) == 1
         assert pool.labels[members].tolist() == ids.tolist()
     few = torch.where(pool.labels == 3, 6, writers)  # all threes are by another
-    lines = WrittenLines(Glyphs.of(pool, few), Texts((2, 8)), Hand(), count=200)
+    lines = SyntheticLines(Glyphs.of(pool, few), Texts((2, 8)), WriterStyle(), count=200)
     mixed = 0
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert pool.labels[members].tolist() == ids.tolist()
@@ -101,7 +101,7 @@ def test_texts_repeat_and_end_in_zeros_as_often_as_asked():
     assert not any(len(row) > 1 and (row == 0).all() and row[0] for row in rounded)
 
 
-def drawn(strokes: Strokes, text: str, hand: Hand, seed: int = 0) -> torch.Tensor:
+def drawn(strokes: Strokes, text: str, hand: WriterStyle, seed: int = 0) -> torch.Tensor:
     labels = torch.tensor([int(symbol) for symbol in text])
     chosen = torch.stack([(strokes.labels == label).nonzero()[0, 0] for label in labels])
     generator = torch.Generator().manual_seed(seed)
@@ -111,7 +111,7 @@ def drawn(strokes: Strokes, text: str, hand: Hand, seed: int = 0) -> torch.Tenso
     return image
 
 
-PLAIN = Hand(
+PLAIN = WriterStyle(
     shade=(1, 1), ink=(1, 1), gradient=0, texture=0, rule=0, noise=0, blur=0, jpeg=(95, 95), invert=0, flagged=0,
     barred=0, joined=0, grouped=0, separated=0, ended=0, headroom=(0.3, 0.3), margin=(0.3, 0.3),
 )  # fmt: skip
@@ -164,11 +164,11 @@ def test_digits_that_are_not_all_there_are_refused():
     keep = pool.labels != 4
     some = Digits(pool.images[keep], pool.labels[keep], "some", "train")
     with pytest.raises(InputError, match="some does not have all of '0123456789'"):
-        WrittenLines(Glyphs.of(some), Texts(3), Hand())
+        SyntheticLines(Glyphs.of(some), Texts(3), WriterStyle())
 
 
 def test_an_index_beyond_the_end_is_none(strokes):
-    lines = WrittenLines(Glyphs.of(strokes), Texts(3), Hand(), count=4)
+    lines = SyntheticLines(Glyphs.of(strokes), Texts(3), WriterStyle(), count=4)
     with pytest.raises(IndexError):
         lines.batch([4])
     assert (len(lines), lines.about["writers"]) == (4, len(strokes.writers.unique()))

@@ -10,7 +10,7 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import Lines, Material, Stream, mixture
+from seqocr.data.mixture import DataMixture, Lines, Stream, mixture
 from seqocr.errors import InputError
 from tests.conftest import coded, own_lines
 
@@ -22,7 +22,7 @@ def own(folder: Path, count: int = 20) -> tuple[Stream, Lines]:
     return ShuffledLines(train, LineAugmentation().scaled(0)), held_out
 
 
-def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> Material:
+def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> DataMixture:
     digits = coded(60), coded(40, "validation")
     return mixture(levels, length, 0, PLAIN, digits, own(folder) if folder else None)
 

@@ -9,8 +9,8 @@ import torch
 from seqocr.data.augment import Augmentation
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.data.synthetic.damage import Damage
-from seqocr.data.synthetic.label_distributions import LAWS, Independent, Lexicon
-from seqocr.data.synthetic.structured import LawStrings, Mixture
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, Independent, Lexicon
+from seqocr.data.synthetic.structured import Mixture, StructuredLines
 from seqocr.errors import InputError
 from tests.conftest import assert_same_alone_and_in_any_batch, coded
 
@@ -19,7 +19,7 @@ MIXTURE = Mixture((("clean", 0.0), ("erased", 0.5), ("blurred", 1.0)))
 
 def test_texts_are_strings_of_the_law_and_images_are_of_their_digits() -> None:
     law, digits = Lexicon.drawn(5, 20), embedded_digits()
-    lines = LawStrings(digits, law, 50, Damage("clean"))
+    lines = StructuredLines(digits, law, 50, Damage("clean"))
     images, texts = lines.batch(range(50))
     assert images.shape == (50, 28, 140)
     assert images.dtype == torch.uint8
@@ -36,7 +36,7 @@ def test_texts_are_strings_of_the_law_and_images_are_of_their_digits() -> None:
 def test_a_line_is_the_same_alone_and_in_any_batch(damage, augmented: bool) -> None:
     digits = coded(200)
 
-    class Items(LawStrings):
+    class Items(StructuredLines):
         def __getitem__(self, index: int):
             return self.__getitems__([index])[0]
 
@@ -52,18 +52,18 @@ def test_a_line_is_the_same_alone_and_in_any_batch(damage, augmented: bool) -> N
 
 
 def test_epochs_and_seeds_draw_other_strings_and_damages_do_not() -> None:
-    digits, law = embedded_digits(), LAWS["uniform"](5)
-    lines = LawStrings(digits, law, 40, Damage("clean"), seed=1)
-    for other in (lines.at_epoch(1), LawStrings(digits, law, 40, Damage("clean"), seed=2)):
+    digits, law = embedded_digits(), LABEL_DISTRIBUTIONS["uniform"](5)
+    lines = StructuredLines(digits, law, 40, Damage("clean"), seed=1)
+    for other in (lines.at_epoch(1), StructuredLines(digits, law, 40, Damage("clean"), seed=2)):
         assert not np.array_equal(lines.strings, other.strings)
-    again = LawStrings(digits, law, 40, Damage("erased", 0.5), seed=1)
+    again = StructuredLines(digits, law, 40, Damage("erased", 0.5), seed=1)
     assert np.array_equal(lines.strings, again.strings)
     clean, erased = (each.batch(range(40))[0] for each in (lines, again))
     assert torch.equal(clean[erased > 0], erased[erased > 0])  # the same images, but for what is gone
 
 
 def test_a_mixture_draws_every_kind_and_amounts_up_to_its_most() -> None:
-    lines = LawStrings(embedded_digits(), LAWS["uniform"](5), 3000, MIXTURE)
+    lines = StructuredLines(embedded_digits(), LABEL_DISTRIBUTIONS["uniform"](5), 3000, MIXTURE)
     kinds, amounts = np.array(lines._kinds), lines._amounts
     for kind, most in MIXTURE.kinds:
         here = amounts[kinds == kind]
@@ -74,6 +74,8 @@ def test_a_mixture_draws_every_kind_and_amounts_up_to_its_most() -> None:
 
 def test_held_out_digits_are_not_augmented_and_symbols_must_be_there() -> None:
     with pytest.raises(InputError, match="augmentation is for training digits only"):
-        LawStrings(embedded_digits(), LAWS["uniform"](5), 4, Damage("clean"), augmentation=Augmentation())
+        StructuredLines(
+            embedded_digits(), LABEL_DISTRIBUTIONS["uniform"](5), 4, Damage("clean"), augmentation=Augmentation()
+        )
     with pytest.raises(InputError, match="a law of 3 symbols cannot be drawn"):
-        LawStrings(embedded_digits(), Independent(5, (1, 1, 1)), 4, Damage("clean"))
+        StructuredLines(embedded_digits(), Independent(5, (1, 1, 1)), 4, Damage("clean"))

@@ -14,9 +14,18 @@ from scipy.stats import entropy as entropy_of
 from stdnum import luhn as other_luhn
 from stdnum.iso7064 import mod_97_10
 
-from seqocr.data.synthetic.label_distributions import LAWS, Law, Markov, WithoutReplacement
+from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov, WithoutReplacement
 from seqocr.decoding import automaton as constraints
-from seqocr.decoding.automaton import Automaton, lexicon, luhn, minimised, mod97, of_law, of_length, positions
+from seqocr.decoding.automaton import (
+    Automaton,
+    from_distribution,
+    lexicon,
+    luhn,
+    minimised,
+    mod97,
+    of_length,
+    positions,
+)
 from seqocr.decoding.exact import best, best_ctc, likeliest_ctc, posterior, score
 from seqocr.errors import InputError
 
@@ -225,14 +234,14 @@ def test_equal_endings_are_one() -> None:
         lexicon([])
 
 
-@pytest.fixture(params=[*LAWS, "other chain", "small pool"], scope="module")
-def law(request: pytest.FixtureRequest) -> Law:
+@pytest.fixture(params=[*LABEL_DISTRIBUTIONS, "other chain", "small pool"], scope="module")
+def law(request: pytest.FixtureRequest) -> LabelDistribution:
     others = {"other chain": Markov(4, 1.0, step=3), "small pool": WithoutReplacement(3, (2, 0, 1, 3))}
-    return others[request.param] if request.param in others else LAWS[request.param](5)
+    return others[request.param] if request.param in others else LABEL_DISTRIBUTIONS[request.param](5)
 
 
-def test_the_automaton_of_a_law_is_the_law(law: Law) -> None:
-    automaton = of_law(law)
+def test_the_automaton_of_a_law_is_the_law(law: LabelDistribution) -> None:
+    automaton = from_distribution(law)
     strings, likely = law.enumerated()
     np.testing.assert_allclose(score(automaton, strings, np.zeros((len(strings), law.n, law.k))), np.log(likely))
     prior = posterior(automaton, np.zeros((1, law.n, law.k)))  # an image that tells nothing
@@ -246,25 +255,25 @@ def test_the_automaton_of_a_law_is_the_law(law: Law) -> None:
 
 def test_a_long_string_is_read_under_its_check_digit() -> None:
     """Of a card's 16 digits, any that cannot be read follows from the others; a law of 10^15 strings is no burden."""
-    strings = LAWS["luhn"](16).sample(20)
+    strings = LABEL_DISTRIBUTIONS["luhn"](16).sample(20)
     evidence = np.log(np.eye(10)[strings] * 0.99 + 0.001)
     evidence[np.arange(20), np.arange(20) % 16] = 0
-    assert np.array_equal(best(of_law(LAWS["luhn"](16)), evidence)[0], strings)
+    assert np.array_equal(best(from_distribution(LABEL_DISTRIBUTIONS["luhn"](16)), evidence)[0], strings)
     assert np.array_equal(best(luhn(), evidence)[0], strings)
 
 
 def test_a_pool_of_too_many_states_is_refused() -> None:
     with pytest.raises(InputError, match="too many states: take Independent"):
-        of_law(LAWS["pool"](12))
+        from_distribution(LABEL_DISTRIBUTIONS["pool"](12))
 
 
 def test_any_other_law_is_enumerated() -> None:
-    class Alternating(Law):
+    class Alternating(LabelDistribution):
         n, k = 3, 2
 
         def following(self, prefixes: np.ndarray) -> np.ndarray:
             return 1 - np.eye(2)[prefixes[:, -1]] if prefixes.shape[1] else np.full((len(prefixes), 2), 0.5)
 
-    assert accepted(constraints.of_law(Alternating()), 3) == pytest.approx(
+    assert accepted(constraints.from_distribution(Alternating()), 3) == pytest.approx(
         {(0, 1, 0): -math.log(2), (1, 0, 1): -math.log(2)}
     )

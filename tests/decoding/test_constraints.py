@@ -15,7 +15,7 @@ from stdnum import damm, ean, isbn, luhn
 from stdnum.iso7064 import mod_11_2, mod_11_10, mod_37_2, mod_37_36, mod_97_10
 
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.constraints import CHECKS, anything, both, form_of, of_check, of_lexicon, of_pattern
+from seqocr.decoding.constraints import CHECKS, anything, both, build_constraint, of_check, of_lexicon, of_pattern
 from seqocr.errors import InputError
 
 DIGITS = "0123456789"
@@ -173,8 +173,8 @@ def test_forms_together_accept_what_each_does(text):
 
 
 def test_no_form_is_none_and_forms_that_exclude_each_other_are_refused(tmp_path):
-    assert form_of(DIGITS) is None
+    assert build_constraint(DIGITS) is None
     (tmp_path / "codes.txt").write_text("18\n19\n")
-    assert accepts(form_of(DIGITS, pattern="1.", check="luhn", lexicon=tmp_path / "codes.txt"), "18")
+    assert accepts(build_constraint(DIGITS, pattern="1.", check="luhn", lexicon=tmp_path / "codes.txt"), "18")
     with pytest.raises(InputError, match="--pattern 19 and --check luhn: no text is of all these forms"):
-        form_of(DIGITS, pattern="19", check="luhn")
+        build_constraint(DIGITS, pattern="19", check="luhn")

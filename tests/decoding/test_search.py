@@ -14,7 +14,7 @@ from scipy.special import log_softmax, logsumexp
 
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import anything, of_pattern
-from seqocr.decoding.search import Frames, Slots, aligned, beam_search, log_sum
+from seqocr.decoding.search import CTCLattice, SlotLattice, aligned, beam_search, log_sum
 from seqocr.errors import InputError
 from tests.decoding.test_automaton import random_automaton, weight_of
 
@@ -66,7 +66,7 @@ def check_against(found, texts, count):
 def test_slots_give_the_likeliest_of_all_texts(seed, n, count):
     automaton = random_automaton(np.random.default_rng(seed))
     y = evidence(seed, n, automaton.k + 1)
-    check_against(Slots(automaton, y).texts(count), of_slots(automaton, y), count)
+    check_against(SlotLattice(automaton, y).texts(count), of_slots(automaton, y), count)
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,7 +74,7 @@ def test_slots_give_the_likeliest_of_all_texts(seed, n, count):
 def test_frames_give_the_likeliest_of_all_texts_over_all_their_paths(seed, frames, count):
     automaton = random_automaton(np.random.default_rng(seed))
     y = evidence(seed, frames, automaton.k + 1)
-    check_against(Frames(automaton, y).texts(count), of_frames(automaton, y), count)
+    check_against(CTCLattice(automaton, y).texts(count), of_frames(automaton, y), count)
 
 
 def autoregressive(seed: int, k: int):
@@ -130,23 +130,23 @@ def test_a_beam_of_one_writes_the_likeliest_symbol_that_fits_each_time():
 
 def test_nothing_fits_is_an_answer():
     y = evidence(0, 2, 11)
-    found = Slots(of_pattern(r"\d{3}", "0123456789"), y).texts(2)
+    found = SlotLattice(of_pattern(r"\d{3}", "0123456789"), y).texts(2)
     assert (found.candidates, found.confidence(), found.log_fitting) == ([], 0.0, -math.inf)
-    assert Frames(of_pattern("11", "0123456789"), y).texts(1).candidates == []  # it takes a blank between
+    assert CTCLattice(of_pattern("11", "0123456789"), y).texts(1).candidates == []  # it takes a blank between
 
 
 def test_how_much_better_the_best_text_is_than_the_next():
     y = np.log(np.array([[0.6, 0.3, 0.1]]))
-    found = Slots(anything(2), y).texts(2)
+    found = SlotLattice(anything(2), y).texts(2)
     assert found.margin == pytest.approx(2)
-    assert Slots(of_pattern("0", "01"), y).texts(2).margin == math.inf
+    assert SlotLattice(of_pattern("0", "01"), y).texts(2).margin == math.inf
 
 
 def test_evidence_that_is_no_number_is_refused():
     with pytest.raises(InputError, match="log probabilities, none NaN"):
-        Slots(anything(2), np.full((2, 3), np.nan))
+        SlotLattice(anything(2), np.full((2, 3), np.nan))
     with pytest.raises(InputError, match="places x 3"):
-        Frames(anything(2), evidence(0, 2, 4))
+        CTCLattice(anything(2), evidence(0, 2, 4))
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,7 +18,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.onnx import QuickReader, ctc_log_likelihood, reads_quickly
+from seqocr.inference.onnx import OnnxRecognizer, ctc_log_likelihood, reads_quickly
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
@@ -59,7 +59,7 @@ def test_it_reads_what_the_weights_read(recognizer, directory, head, threads):
     theirs = recognizer.read(images, head)
     assert len(set(theirs.texts)) > 5, "all read alike: the test would show nothing"
     for some in (images, images[:1], images[:7]):
-        ours = QuickReader(directory, threads).read(some, head)
+        ours = OnnxRecognizer(directory, threads).read(some, head)
         assert ours.texts == theirs.texts[: len(some)]
         assert np.allclose(ours.confidences, theirs.confidences[: len(some)].numpy(), atol=1e-5)
         assert ours.passes == theirs.line_passes[: len(some)]
@@ -67,7 +67,7 @@ def test_it_reads_what_the_weights_read(recognizer, directory, head, threads):
 
 @every_head
 def test_no_image_is_no_text(directory, head):
-    found = QuickReader(directory).read([], head)
+    found = OnnxRecognizer(directory).read([], head)
     assert (found.texts, len(found.confidences), found.passes) == ([], 0, [])
 
 
@@ -132,7 +132,7 @@ def test_what_is_not_an_export_says_so(directory, tmp_path, change, said):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     change(tmp_path)
     with pytest.raises(InputError, match=said):
-        QuickReader(tmp_path).read(lines(1), "ctc")
+        OnnxRecognizer(tmp_path).read(lines(1), "ctc")
 
 
 def _with(directory: Path, **changes: object) -> None:
@@ -142,7 +142,7 @@ def _with(directory: Path, **changes: object) -> None:
 
 def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
     with pytest.raises(InputError, match="no head 'best' among these graphs: they have ar, parallel, ctc"):
-        QuickReader(directory).read(lines(1), "best")
+        OnnxRecognizer(directory).read(lines(1), "best")
     assert reads_quickly(directory, "ctc")
     assert not reads_quickly(directory, "ar-verified")
     assert not reads_quickly(tmp_path, "ctc")
@@ -163,7 +163,7 @@ def test_a_text_that_cannot_be_has_no_probability_and_no_number_stays_none():
 @pytest.mark.parametrize("head", ["parallel", "ctc"])
 def test_shipped_graphs_read_what_shipped_weights_read(name, head):
     """But for the rounding of 8 bits."""
-    reader, recognizer = QuickReader(graphs_path(name)), load_recognizer(weights_path(name))
+    reader, recognizer = OnnxRecognizer(graphs_path(name)), load_recognizer(weights_path(name))
     images, texts = SequenceMNIST(embedded_digits(), 5, count=100).batch(range(100))
     read, expected = (each.read(list(map(np.asarray, images)), head).texts for each in (reader, recognizer))
     assert sum(a == b for a, b in zip(read, expected, strict=True)) >= 97

@@ -15,11 +15,11 @@ from PIL import Image
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
-from seqocr.decoding.constraints import form_of
+from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.onnx import QuickReader
-from seqocr.inference.predict import Asked, answers
+from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.predict import ReadOptions, answers
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
@@ -39,13 +39,13 @@ def recognizer() -> Recognizer:
 
 
 @pytest.fixture(scope="module")
-def quick(recognizer, tmp_path_factory) -> QuickReader:
+def quick(recognizer, tmp_path_factory) -> OnnxRecognizer:
     pytest.importorskip("onnxscript")
     from seqocr.inference.export import export
 
     directory = tmp_path_factory.mktemp("exported")
     export(recognizer, directory)
-    return QuickReader(directory)
+    return OnnxRecognizer(directory)
 
 
 @torch.no_grad()
@@ -80,8 +80,8 @@ def test_answers_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern)
     fitting = {text: p for text, p in every.items() if pattern is None or re.fullmatch(pattern, text)}
     if head == "ctc" and pattern is None:
         return  # it can write more symbols than are listed; tests/test_fitting.py has those
-    form = form_of(CHARSET, pattern=pattern)
-    (answer,) = answers(recognizer, [line], Asked(head, form, top=3, width=40))
+    form = build_constraint(CHARSET, pattern=pattern)
+    (answer,) = answers(recognizer, [line], ReadOptions(head, form, top=3, width=40))
     ranked = sorted(fitting, key=lambda text: -fitting[text])
     assert fitting[answer.text] == pytest.approx(fitting[ranked[0]], rel=1e-3)
     if pattern is not None:
@@ -101,7 +101,7 @@ def test_answers_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern)
 @pytest.mark.parametrize("pattern", FORMS)
 def test_exported_graphs_answer_as_the_weights_do(recognizer, quick, head, pattern):
     lines = [image(seed) for seed in range(6)]
-    asked = Asked(head, form_of(CHARSET, pattern=pattern), top=2)
+    asked = ReadOptions(head, build_constraint(CHARSET, pattern=pattern), top=2)
     for a, b in zip(answers(quick, lines, asked), answers(recognizer, lines, asked), strict=True):
         assert (a.text, [t for t, _ in a.others], a.passes) == (b.text, [t for t, _ in b.others], b.passes)
         assert (a.confidence, a.fitting) == pytest.approx((b.confidence, b.fitting), abs=1e-4)
@@ -119,7 +119,7 @@ def test_without_a_form_trained_weights_read_what_they_read(head):
     read = trained.read(lines, head)
     assert sum(a == b for a, b in zip(read.texts, texts, strict=True)) > 35
     for answer, text, p in zip(
-        answers(trained, lines, Asked(head)), read.texts, read.confidences.tolist(), strict=True
+        answers(trained, lines, ReadOptions(head)), read.texts, read.confidences.tolist(), strict=True
     ):
         if answer.text == text:
             assert answer.confidence == pytest.approx(p, abs=1e-4)
@@ -131,7 +131,7 @@ def test_without_a_form_trained_weights_read_what_they_read(head):
 
 @every_head
 def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
-    for answer in answers(recognizer, [image(seed).resize((300, 50)) for seed in range(8)], Asked(head)):
+    for answer in answers(recognizer, [image(seed).resize((300, 50)) for seed in range(8)], ReadOptions(head)):
         assert "".join(symbol.text for symbol in answer.symbols) == answer.text
         assert all(0 <= symbol.confidence <= 1 for symbol in answer.symbols)
         borders = [x for symbol in answer.symbols for x in (symbol.left, symbol.right)]
@@ -141,7 +141,7 @@ def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
 
 def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
     line = image(3)
-    (answer,) = answers(recognizer, [line], Asked("parallel"))
+    (answer,) = answers(recognizer, [line], ReadOptions("parallel"))
     every = probabilities(recognizer, "parallel", line)
     assert answer.symbols
     for t, symbol in enumerate(answer.symbols):
@@ -151,14 +151,14 @@ def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
 
 def test_without_a_ctc_head_there_are_no_places():
     alone = lively(small_recognizer(heads=("parallel",), charset=CHARSET), scale=0.4)
-    (answer,) = answers(alone, [image(1)], Asked("parallel"))
+    (answer,) = answers(alone, [image(1)], ReadOptions("parallel"))
     assert answer.symbols
     assert {(symbol.left, symbol.right) for symbol in answer.symbols} == {(None, None)}
 
 
 @every_head
 def test_nothing_fits_is_an_answer(recognizer, head):
-    (answer,) = answers(recognizer, [image(0)], Asked(head, form_of(CHARSET, pattern="[01]{4}")))
+    (answer,) = answers(recognizer, [image(0)], ReadOptions(head, build_constraint(CHARSET, pattern="[01]{4}")))
     if head == "ctc":  # which may write more symbols than the others
         assert answer.fits
         return
@@ -184,7 +184,7 @@ def test_a_symbol_is_where_it_is_written():
         def span(self, image):
             return float(image.width)
 
-    (answer,) = answers(Frames(), [Image.fromarray(line)], Asked("ctc"))
+    (answer,) = answers(Frames(), [Image.fromarray(line)], ReadOptions("ctc"))
     assert answer.text == "00"
     first, second = answer.symbols
     assert (first.left, first.right, second.left, second.right) == (0, 42, 42, 84)
@@ -192,7 +192,7 @@ def test_a_symbol_is_where_it_is_written():
 
 def test_what_cannot_be_asked_says_so(recognizer):
     with pytest.raises(InputError, match="choose one of ar, parallel, ctc"):
-        answers(recognizer, [image(0)], Asked("ar-generate"))
+        answers(recognizer, [image(0)], ReadOptions("ar-generate"))
     with pytest.raises(InputError, match="this engine gives texts alone"):
-        answers(object(), [image(0)], Asked("ctc"))
-    assert answers(recognizer, [], Asked("ctc")) == []
+        answers(object(), [image(0)], ReadOptions("ctc"))
+    assert answers(recognizer, [], ReadOptions("ctc")) == []

@@ -14,7 +14,7 @@ from torch import nn
 
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
-from seqocr.models.heads.base import Decoded, FeatureMap, Head, Way
+from seqocr.models.heads.base import DecoderOutput, FeatureMap, Head, Strategy
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.heads.registry import HEADS, STUDIED, head_class
@@ -166,7 +166,7 @@ def test_confidences_are_computed_once_and_only_if_asked_for() -> None:
         asked.append(1)
         return torch.ones(2)
 
-    decoded = Decoded(["1", "2"], confidences, passes=1)
+    decoded = DecoderOutput(["1", "2"], confidences, passes=1)
     assert decoded.texts == ["1", "2"]
     assert asked == []
     assert decoded.confidences is decoded.confidences
@@ -212,13 +212,13 @@ class Silence(Head):
 
     name = "silence"
 
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
-        return Decoded([""] * len(features), torch.ones(len(features)), passes=1)
+    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
+        return DecoderOutput([""] * len(features), torch.ones(len(features)), passes=1)
 
 
 def test_a_head_that_declares_nothing_is_decoded_one_way_and_not_exported() -> None:
     head = Silence(FEATURES, DIGITS, 4)
-    assert Silence.ways == (Way("silence", "silence"),)
+    assert Silence.ways == (Strategy("silence", "silence"),)
     assert head.variants()["silence"](random_features(2)).texts == ["", ""]
     with pytest.raises(InputError, match="the silence head cannot be exported"):
         head.graphs(nn.Identity())

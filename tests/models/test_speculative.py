@@ -15,11 +15,11 @@ from seqocr.data.synthetic.layouts import level
 from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import READER, SHIPPED
 from seqocr.models.heads.autoregressive import AutoregressiveHead
-from seqocr.models.heads.base import Decoded, FeatureMap
+from seqocr.models.heads.base import DecoderOutput, FeatureMap
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.decoder_step import preallocated
 from seqocr.models.heads.parallel import ParallelHead
-from seqocr.models.heads.speculative import Verified
+from seqocr.models.heads.speculative import SpeculativePair
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import SMALL_DECODER, lively
 
@@ -27,18 +27,18 @@ FEATURES = FeatureMap(dim=16, rows=1, columns=6, prefix=2)
 CHARSET = "01234"
 
 
-def made(seed: int = 0, max_length: int = 6, scale: float = 0.5) -> Verified:
+def made(seed: int = 0, max_length: int = 6, scale: float = 0.5) -> SpeculativePair:
     torch.manual_seed(seed)
     head = AutoregressiveHead(FEATURES, CHARSET, max_length, **SMALL_DECODER).eval()
     drafter = ParallelHead(FEATURES, CHARSET, max_length).eval()
-    return Verified(lively(head, scale=scale), lively(drafter, scale=scale))
+    return SpeculativePair(lively(head, scale=scale), lively(drafter, scale=scale))
 
 
 def features(batch: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(batch, FEATURES.tokens, FEATURES.dim, generator=torch.Generator().manual_seed(seed)) * 3
 
 
-def tokens_of(pair: Verified, x: torch.Tensor, length: int | None = None) -> list[list[int]]:
+def tokens_of(pair: SpeculativePair, x: torch.Tensor, length: int | None = None) -> list[list[int]]:
     """What `ar` writes, begin and pad included where it writes these, without the end."""
     head, kept = pair.head, []
     step = head.step()
@@ -53,7 +53,7 @@ def tokens_of(pair: Verified, x: torch.Tensor, length: int | None = None) -> lis
     return [row[: passes - 1] for row, passes in zip(rows, read.line_passes, strict=True)]
 
 
-def assert_same(found: Decoded, expected: Decoded) -> None:
+def assert_same(found: DecoderOutput, expected: DecoderOutput) -> None:
     assert found.texts == expected.texts
     torch.testing.assert_close(found.confidences, expected.confidences, atol=1e-5, rtol=1e-3)
     for fewer, all_of in zip(found.line_passes, expected.line_passes, strict=True):

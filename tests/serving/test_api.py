@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from seqocr import demo
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.inference.predict import Asked, answers
+from seqocr.inference.predict import ReadOptions, answers
 from seqocr.serving import constraint_trials
 from seqocr.serving.api import Limits, api
 from seqocr.serving.queue import QueueFull, Service
@@ -55,7 +55,7 @@ def png(width: int = 60, height: int = 30) -> bytes:
 @pytest.mark.parametrize("way", ["json", "form"])
 def test_it_reads_what_the_library_reads(client: TestClient, head: str, way: str) -> None:
     reader = load_quickly(None, head, "auto", "onnxruntime")
-    asked, lines = Asked(head, top=2), [Image.open(path).convert("L") for path in EXAMPLES]
+    asked, lines = ReadOptions(head, top=2), [Image.open(path).convert("L") for path in EXAMPLES]
     wanted = [answers(reader, [line], asked)[0] for line in lines]
     if way == "json":
         sent: Any = {"json": {"images": [b64(path.read_bytes()) for path in EXAMPLES], "head": head, "top": 2}}
@@ -266,7 +266,7 @@ def test_what_takes_too_long_is_given_up_and_makes_room() -> None:
 def test_the_end_waits_for_what_was_accepted() -> None:
     service = Service()
     held = Held(service)
-    future = service.submit([Image.new("L", (60, 30), 255)], Asked("parallel"))
+    future = service.submit([Image.new("L", (60, 30), 255)], ReadOptions("parallel"))
     ending = threading.Thread(target=service.close)
     ending.start()
     time.sleep(0.05)
@@ -304,9 +304,9 @@ def test_an_error_of_one_kind_of_question_is_not_that_of_others(monkeypatch: pyt
     reader = service.reader("ctc")
     monkeypatch.setitem(service._readers, "parallel", None)  # reading with it will fail
     line = Image.new("L", (60, 30), 255)
-    bad, good = (service.submit([line], Asked(head)) for head in ("parallel", "ctc"))
+    bad, good = (service.submit([line], ReadOptions(head)) for head in ("parallel", "ctc"))
     held.go.set()
-    assert good.result(30)[0].answer.text == answers(reader, [line], Asked("ctc"))[0].text
+    assert good.result(30)[0].answer.text == answers(reader, [line], ReadOptions("ctc"))[0].text
     with pytest.raises(InputError, match="texts alone"):
         bad.result(30)
     service.close()
@@ -316,15 +316,15 @@ def test_an_answer_does_not_depend_on_who_else_asks(service: Service) -> None:
     """Shipped graphs are int8: read together, lines change each other's rounding."""
     lines = [Image.open(path).convert("L") for path in EXAMPLES] * 4
     for head in ("parallel", "ctc"):
-        together = service.submit(lines, Asked(head)).result(30)
-        alone = [service.submit([line], Asked(head)).result(30)[0] for line in lines]
+        together = service.submit(lines, ReadOptions(head)).result(30)
+        alone = [service.submit([line], ReadOptions(head)).result(30)[0] for line in lines]
         assert [each.answer for each in together] == [each.answer for each in alone]
 
 
 def test_more_than_there_is_room_for_is_not_taken_in_part() -> None:
     service = Service(max_waiting=3)
     with pytest.raises(QueueFull):
-        service.submit([Image.new("L", (60, 30), 255)] * 4, Asked("parallel"))
+        service.submit([Image.new("L", (60, 30), 255)] * 4, ReadOptions("parallel"))
     assert service.waiting == 0
     service.close()
 
@@ -333,9 +333,9 @@ def test_a_question_that_was_given_up_before_it_was_read_is_left_out() -> None:
     service = Service()
     held, read = Held(service), list[int]()
     line = Image.new("L", (60, 30), 255)
-    first = service.submit([line], Asked("parallel"))
+    first = service.submit([line], ReadOptions("parallel"))
     until(lambda: service._batcher._waiting.empty())  # its batch has begun
-    given_up, last = (service.submit([line] * count, Asked("parallel")) for count in (5, 2))
+    given_up, last = (service.submit([line] * count, ReadOptions("parallel")) for count in (5, 2))
     assert given_up.cancel()
     service.on_batch = lambda lines, seconds: read.append(lines)
     held.go.set()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.soft_labels import Beliefs, Believed, BelievedLines
+from seqocr.data.soft_labels import Believed, SoftLabelLines, SoftLabels
 from seqocr.errors import InputError
 from seqocr.train import distill
 from tests.conftest import barred, small_recognizer
@@ -21,7 +21,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(folder) -> Beliefs:
+def found(folder) -> SoftLabels:
     digits = barred(600)
     return distill.beliefs(digits, folder, of=distill.teachers(digits, folder, count=1, epochs=25), copies=2)
 
@@ -47,7 +47,7 @@ def test_a_file_that_is_no_teacher_is_refused(tmp_path):
 
 
 def test_lines_say_what_is_believed_of_each_of_their_symbols(found):
-    lines = BelievedLines(found, SequenceMNIST(found.copies, (1, 3), seed=1))
+    lines = SoftLabelLines(found, SequenceMNIST(found.copies, (1, 3), seed=1))
     _, texts = lines.at_epoch(1).batch(range(40))
     for text in texts:
         assert isinstance(text, Believed)

@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-from seqocr.data.mixture import Material
+from seqocr.data.mixture import DataMixture
 from seqocr.data.processor import Processor
 from seqocr.data.soft_labels import Believed
 from seqocr.errors import InputError, RankError
@@ -140,7 +140,7 @@ def test_each_weight_that_is_learned_gets_a_gradient() -> None:
 # Drawing.
 
 
-def material(levels: str = "grid,jitter,jitter") -> Material:
+def material(levels: str = "grid,jitter,jitter") -> DataMixture:
     return material_of(replace(CONFIG, level=levels, length=(1, 3)), (barred(70), barred(60, "validation")))
 
 

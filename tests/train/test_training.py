@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from seqocr import metrics
-from seqocr.data.mixture import Material
+from seqocr.data.mixture import DataMixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
@@ -62,7 +62,7 @@ def train(out: Path, config: TrainConfig = CONFIG, **more: Any) -> Recognizer:
     return fit(recognizer, of_digits(config), config, out)
 
 
-def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digits | None = None) -> Material:
+def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digits | None = None) -> DataMixture:
     digits = train or barred(30), validation or barred(20, "validation")
     return material_of(config, digits)
 

@@ -15,7 +15,7 @@ from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.workloads.held_out import readings, task_strings
 from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.progress import Reporter
 
 
@@ -46,5 +46,5 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
             reporter.advance(part.name)
 
 
-def _texts(decode: Variant, pixel_values: torch.Tensor) -> list[str]:
+def _texts(decode: DecodeFunction, pixel_values: torch.Tensor) -> list[str]:
     return decode(pixel_values).texts

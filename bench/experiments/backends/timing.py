@@ -19,7 +19,7 @@ from bench.core.experiment import Bench, Part
 from bench.core.timer import Rounds, clock
 from bench.workloads.held_out import rested
 from bench.workloads.timed_models import TASK_LENGTH, Subject, bind
-from seqocr.models.heads.base import Variant
+from seqocr.models.heads.base import DecodeFunction
 from seqocr.progress import Reporter
 
 SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runtime
@@ -80,7 +80,7 @@ def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor)
         prepared.encoder(pixel_values)
         return 0
 
-    def read(decode: Variant, length: int) -> int:
+    def read(decode: DecodeFunction, length: int) -> int:
         decoded = decode(pixel_values, length=length)
         passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
         return passes

@@ -25,9 +25,9 @@ def rapidocr() -> Callable[[Path], str]:
 
 def graphs(directory: str, head: str) -> Callable[[Path], str]:
     from seqocr.data.images import load_line
-    from seqocr.inference.onnx import QuickReader
+    from seqocr.inference.onnx import OnnxRecognizer
 
-    reader = QuickReader(Path(directory))
+    reader = OnnxRecognizer(Path(directory))
     return lambda path: str(reader.read([load_line(path)], head).texts[0])
 
 

@@ -17,7 +17,7 @@ import torch
 from bench import backends as runtimes
 from bench.workloads.held_out import task_strings
 from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import Decoded
+from seqocr.models.heads.base import DecoderOutput
 from seqocr.serving.batcher import Batcher
 
 _LINES = 1024  # different ones that are asked for
@@ -25,7 +25,7 @@ _NS = 1e9
 
 
 def drive(
-    read: Callable[[torch.Tensor], Decoded],
+    read: Callable[[torch.Tensor], DecoderOutput],
     lines: torch.Tensor,
     scenario: str,
     logs: Path,
@@ -51,12 +51,14 @@ def drive(
     """
     import mlperf_loadgen as loadgen
 
-    def finished(tokens: list[Any], result: Decoded | Exception) -> None:
+    def finished(tokens: list[Any], result: DecoderOutput | Exception) -> None:
         if isinstance(result, Exception):
             raise result
         loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(token, 0, 0) for token in tokens])
 
-    batcher: Batcher[torch.Tensor, Decoded] = Batcher(lambda images: read(torch.stack(images)), finished, max_batch)
+    batcher: Batcher[torch.Tensor, DecoderOutput] = Batcher(
+        lambda images: read(torch.stack(images)), finished, max_batch
+    )
 
     def issue(samples: list[Any]) -> None:
         for sample in samples:
@@ -110,7 +112,7 @@ def served(request: dict[str, Any]) -> dict[str, Any]:
     decode = runtimes.prepare(request["runtime"], recognizer, Path(request["folder"])).heads[request["way"]]
     processor = recognizer.processor
 
-    def read(images: torch.Tensor) -> Decoded:
+    def read(images: torch.Tensor) -> DecoderOutput:
         return decode(processor(images))
 
     for batch in (1, 8, 64):

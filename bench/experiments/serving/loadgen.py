@@ -67,10 +67,10 @@ class OfLibrary:
     """Reads PNGs as the server does, without the server."""
 
     def __init__(self, groups: list[list[Sample]]) -> None:
-        from seqocr.inference.predict import Asked
+        from seqocr.inference.predict import ReadOptions
         from seqocr.serving.queue import DEFAULT_HEAD, Service
 
-        self.groups, self.wrong, self.asked = groups, 0, Asked(DEFAULT_HEAD, places=False)
+        self.groups, self.wrong, self.asked = groups, 0, ReadOptions(DEFAULT_HEAD, places=False)
         self.service = Service(max_waiting=1_000_000)
         self.pool = ThreadPoolExecutor(2)
 

@@ -28,7 +28,7 @@ def made() -> list[Sample]:
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import LEVELS as LAYOUTS
-    from seqocr.inference.predict import Asked, answers
+    from seqocr.inference.predict import ReadOptions, answers
     from seqocr.serving.queue import DEFAULT_HEAD
 
     reader, digits, found = load_quickly(None, DEFAULT_HEAD, "cpu", "onnxruntime"), load_digits("test"), []
@@ -38,7 +38,9 @@ def made() -> list[Sample]:
             line = Image.fromarray(np.asarray(strings[i][0]))
             file = io.BytesIO()
             line.save(file, "PNG")
-            found.append(Sample(file.getvalue(), answers(reader, [line], Asked(DEFAULT_HEAD, places=False))[0].text))
+            found.append(
+                Sample(file.getvalue(), answers(reader, [line], ReadOptions(DEFAULT_HEAD, places=False))[0].text)
+            )
     return found
 
 

@@ -25,7 +25,7 @@ _MNIST = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)  # images 
 _DATES = {6: "DDMMYY", 5: "DDMMY"}
 
 
-class Law:
+class LabelDistribution:
     """Subclasses say what follows a prefix, each symbol's own law, and the string's entropy.
 
     Attributes:
@@ -91,7 +91,7 @@ class Law:
         return strings, likely
 
 
-class Independent(Law):
+class Independent(LabelDistribution):
     """Every symbol drawn by itself: uniformly, or with the frequencies of classes, such as MNIST's."""
 
     def __init__(self, n: int, frequencies: Sequence[float] = (1,) * 10) -> None:
@@ -112,7 +112,7 @@ class Independent(Law):
         return self.n * float(entropy_of(self._of_each))
 
 
-class WithoutReplacement(Law):
+class WithoutReplacement(LabelDistribution):
     """Drawn from a finite pool, each of its digits once: what has been drawn is a little less likely to come again.
 
     Args:
@@ -152,7 +152,7 @@ def _log_falling(c: int, m: np.ndarray | int) -> np.ndarray:
     return gammaln(c + 1) - gammaln(c - np.asarray(m) + 1)
 
 
-class Markov(Law):
+class Markov(LabelDistribution):
     """A chain whose next symbol is the one `step` further (circulant), or else any: from independent to determined.
 
     Args:
@@ -185,7 +185,7 @@ class Markov(Law):
         return math.log(self.k) + (self.n - 1) * float(entropy_of(self._further))
 
 
-class Luhn(Law):
+class Luhn(LabelDistribution):
     """Digits drawn uniformly, and a last one that makes Luhn's sum (ISO/IEC 7812-1) a multiple of 10."""
 
     k = 10
@@ -211,7 +211,7 @@ class Luhn(Law):
         return (self.n - 1) * math.log(10)
 
 
-class Mod97(Law):
+class Mod97(LabelDistribution):
     """Digits drawn uniformly, and two that make the number 1 modulo 97 (ISO 7064, MOD 97-10, as in an IBAN)."""
 
     k = 10
@@ -251,7 +251,7 @@ def _check_97(remainder: np.ndarray) -> np.ndarray:
     return 98 - 100 * remainder % 97
 
 
-class Lexicon(Law):
+class Lexicon(LabelDistribution):
     """Finitely many strings, each as likely as the others, or by weight.
 
     Args:
@@ -322,7 +322,7 @@ class Lexicon(Law):
 
 
 # Laws by name, each made for strings of n symbols. To add one is a class and a line here.
-LAWS: dict[str, Callable[[int], Law]] = {
+LABEL_DISTRIBUTIONS: dict[str, Callable[[int], LabelDistribution]] = {
     "uniform": Independent,
     "frequencies": partial(Independent, frequencies=_MNIST),
     "pool": partial(WithoutReplacement, pool=_MNIST),

@@ -11,7 +11,7 @@ from seqocr.data.sequences import mixed
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes
 from seqocr.data.synthetic.pen import Pose, posed_bitmaps, posed_tracks
-from seqocr.data.synthetic.writer_style import Hand
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 
 
@@ -72,7 +72,7 @@ class Texts:
         return [row[:n] for row, n in zip(ids, lengths.tolist(), strict=True)]
 
 
-class WrittenLines:
+class SyntheticLines:
     """Lines to learn from, or to be read: (image, text), each a function of (seed, epoch, index) alone.
 
     A line is by one writer as far as that writer's digits go: a digit that is not among them is taken from another.
@@ -84,7 +84,7 @@ class WrittenLines:
     """
 
     def __init__(
-        self, glyphs: Glyphs, texts: Texts, hand: Hand, *, count: int = 10_000, seed: int = 0, epoch: int = 0
+        self, glyphs: Glyphs, texts: Texts, hand: WriterStyle, *, count: int = 10_000, seed: int = 0, epoch: int = 0
     ) -> None:
         if len(glyphs.pool.labels.unique()) < len(glyphs.pool.symbols):
             raise InputError(f"{glyphs.pool.source} does not have all of {glyphs.pool.symbols!r}: give others")
@@ -98,8 +98,8 @@ class WrittenLines:
         by_line = glyphs.writers[torch.randint(len(labels), (count,), generator=generator)]
         self._members = _chosen(glyphs.writers, labels, by_line, self._ids, generator)
 
-    def at_epoch(self, epoch: int) -> WrittenLines:
-        return WrittenLines(self.glyphs, self.texts, self.hand, epoch=epoch, **self._again)
+    def at_epoch(self, epoch: int) -> SyntheticLines:
+        return SyntheticLines(self.glyphs, self.texts, self.hand, epoch=epoch, **self._again)
 
     @property
     def about(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from seqocr.data.augment import CELL, Augmentation
 from seqocr.data.sequences import mixed
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.damage import NUMBERS, Damage, damaged
-from seqocr.data.synthetic.label_distributions import Law
+from seqocr.data.synthetic.label_distributions import LabelDistribution
 from seqocr.errors import InputError
 
 
@@ -28,7 +28,7 @@ class Mixture:
     kinds: tuple[tuple[str, float], ...]
 
 
-class LawStrings:
+class StructuredLines:
     """Strings drawn from a law, each digit any image of its class, with damage: lines (28, 28·n) uint8 and texts.
 
     An epoch is drawn whole, and a line is the same whether asked for alone or in a batch.
@@ -48,7 +48,7 @@ class LawStrings:
     def __init__(
         self,
         digits: Digits,
-        law: Law,
+        law: LabelDistribution,
         count: int,
         damage: Damage | Mixture,
         *,
@@ -68,8 +68,8 @@ class LawStrings:
         self._members = _members(digits.labels.numpy(), self.strings, generator)
         self._kinds, self._amounts = _damages(damage, count, generator)
 
-    def at_epoch(self, epoch: int) -> LawStrings:
-        return LawStrings(
+    def at_epoch(self, epoch: int) -> StructuredLines:
+        return StructuredLines(
             self.digits, self.law, damage=self.damage, epoch=epoch, augmentation=self.augmentation, **self._arguments
         )
 

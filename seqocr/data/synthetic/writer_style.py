@@ -38,7 +38,7 @@ class OfDigit:
 
 
 @dataclass(frozen=True)
-class Hand(Paper):
+class WriterStyle(Paper):
     """How far hands, and a hand from digit to digit, may depart from print. "±" is a largest departure to either side.
 
     Attributes:

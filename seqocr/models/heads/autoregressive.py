@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph, Sessions
-from seqocr.models.heads.base import Decoded, FeatureMap, Head, Variant, Way
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput, FeatureMap, Head, Strategy
 from seqocr.models.heads.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
 from seqocr.models.limits import DECODER_SETTINGS, within_bounds
 
@@ -29,10 +29,10 @@ class AutoregressiveHead(Head):
 
     name = "ar"
     imposes_length = True
-    ways: ClassVar[tuple[Way, ...]] = (
-        Way("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
-        Way("ar", "ar (KV cache)"),
-        Way("ar-nocache", "ar without cache", "decode_without_cache", deployed=False, read=False),
+    ways: ClassVar[tuple[Strategy, ...]] = (
+        Strategy("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
+        Strategy("ar", "ar (KV cache)"),
+        Strategy("ar-nocache", "ar without cache", "decode_without_cache", deployed=False, read=False),
     )
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int, **decoder: Any) -> None:
@@ -81,7 +81,7 @@ class AutoregressiveHead(Head):
         return F.cross_entropy(logits.float().flatten(0, 1), targets.to(features.device).flatten())
 
     @torch.inference_mode()
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Greedy, one pass a token, keys and values of both attentions cached (`DecoderStep`)."""
         step = self.step()
         cross, append = step.cross(features), preallocated(step, len(features), self.budget(length))
@@ -90,7 +90,7 @@ class AutoregressiveHead(Head):
         )
 
     @torch.inference_mode()
-    def decode_without_cache(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode_without_cache(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Greedy, each pass over the whole prefix again: what the caches save."""
 
         def logits(tokens: torch.Tensor) -> torch.Tensor:
@@ -99,7 +99,7 @@ class AutoregressiveHead(Head):
         return self.greedy(logits, len(features), length)
 
     @torch.inference_mode()
-    def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Hugging Face `generate`, as most people run TrOCR today."""
         settings = GenerationConfig(
             max_new_tokens=self.budget(length),
@@ -127,13 +127,13 @@ class AutoregressiveHead(Head):
             f"{self.name}-step": StepGraph(step, self.features.tokens),
         }
 
-    def exported(self, sessions: Sessions) -> Variant:
+    def exported(self, sessions: Sessions) -> DecodeFunction:
         encode, step = sessions(self.name), sessions(f"{self.name}-step")
         cross, past = ([name for name in step.inputs if name.startswith(kind)] for kind in ("cross", "past"))
         config = self.decoder.config
         shape = (config.decoder_attention_heads, 0, config.d_model // config.decoder_attention_heads)
 
-        def decode(pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        def decode(pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
             values = dict(
                 zip(cross, encode({"pixel_values": encode.value(pixel_values.contiguous().numpy())}), strict=True)
             )
@@ -172,7 +172,7 @@ class AutoregressiveHead(Head):
         batch: int,
         length: int | None = None,
         device: torch.device | None = None,
-    ) -> Decoded:
+    ) -> DecoderOutput:
         """Write the likeliest token until every string has ended or the budget is spent.
 
         Args:
@@ -199,7 +199,7 @@ class AutoregressiveHead(Head):
                 break
         return self._decoded(tokens[:, 1 : passes + 1], lambda: logits[:, :passes], length)
 
-    def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> Decoded:
+    def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> DecoderOutput:
         """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it.
 
         Args:
@@ -216,7 +216,7 @@ class AutoregressiveHead(Head):
             ends = (tokens == self.end).long()
             return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp()
 
-        return Decoded(texts, confidences, tokens.shape[1], line_passes)
+        return DecoderOutput(texts, confidences, tokens.shape[1], line_passes)
 
     def text_written(self, tokens: list[int], length: int | None = None) -> str:
         """The text of tokens up to the end, or of as many as may be written."""

@@ -14,7 +14,7 @@ from seqocr.errors import InputError
 from seqocr.models.graph import Graph, OfPixels, Sessions
 
 
-class Decoded:
+class DecoderOutput:
     """What a head read from a batch of features.
 
     Attributes:
@@ -55,11 +55,11 @@ class Decoded:
         return f"Decoded({self.texts}, {self.confidences}, passes={self.passes})"
 
 
-Variant = Callable[..., Decoded]  # (features, length=None) -> Decoded
+DecodeFunction = Callable[..., DecoderOutput]  # (features, length=None) -> Decoded
 
 
 @dataclass(frozen=True)
-class Way:
+class Strategy:
     """A way to decode a head, and what the bench must know of it.
 
     Attributes:
@@ -115,7 +115,7 @@ class Head(nn.Module):
     """
 
     name: ClassVar[str]
-    ways: ClassVar[tuple[Way, ...]]
+    ways: ClassVar[tuple[Strategy, ...]]
     one_pass: ClassVar[bool] = False
     imposes_length: ClassVar[bool] = False
 
@@ -123,7 +123,7 @@ class Head(nn.Module):
         super().__init_subclass__()
         declared = vars(cls)
         if "name" in declared and "ways" not in declared:
-            cls.ways = (Way(cls.name, cls.name, one_pass=cls.one_pass),)
+            cls.ways = (Strategy(cls.name, cls.name, one_pass=cls.one_pass),)
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Read features (B, T, D).
 
         Args:
@@ -171,7 +171,7 @@ class Head(nn.Module):
         """Keyword arguments of this class for a model whose autoregressive decoder has these settings."""
         return {}
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         """The ways this head can be decoded, by name; the head's own name is `decode`."""
         return {way.name: getattr(self, way.method) for way in self.ways}
 
@@ -183,7 +183,7 @@ class Head(nn.Module):
         """
         raise InputError(f"the {self.name} head cannot be exported: leave it out with --heads")
 
-    def exported(self, sessions: Sessions) -> Variant:
+    def exported(self, sessions: Sessions) -> DecodeFunction:
         """`decode` of pixel_values (B, 3, H, W) float32 instead of features, with the head's graphs loaded."""
         raise NotImplementedError
 
@@ -212,7 +212,7 @@ class Head(nn.Module):
         return "".join([self._texts[i] for i in ids])
 
 
-class Frames(nn.Linear):
+class FrameClassifier(nn.Linear):
     """Patch features averaged over height into columns, each column cut into one or more frames, each frame classified.
 
     What one-pass heads read from: a line's symbols stand side by side, so columns keep all that tells them apart, and
@@ -254,16 +254,16 @@ class OnePassHead(Head):
         """(B, T, D) -> (B, places, classes) float32: the log of every place's distribution."""
         return self.logits(features).float().log_softmax(dim=2)
 
-    def texts_of(self, logits: torch.Tensor) -> Decoded:
+    def texts_of(self, logits: torch.Tensor) -> DecoderOutput:
         """The texts that the likeliest classes of the places, of (B, places, classes), spell.
 
         Args:
             logits: or log probabilities, which are logits as well.
         """
         ids = logits.argmax(dim=2).tolist()
-        return Decoded([self.text_of(row) for row in ids], lambda: _likeliest(logits), passes=1)
+        return DecoderOutput([self.text_of(row) for row in ids], lambda: _likeliest(logits), passes=1)
 
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         if torch.is_inference_mode_enabled():  # to enter it again would take longer than the head's product
             return self.texts_of(self.logits(features))
         with torch.inference_mode():
@@ -272,10 +272,10 @@ class OnePassHead(Head):
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         return {self.name: _ToLogProbs(encoder, self)}
 
-    def exported(self, sessions: Sessions) -> Variant:
+    def exported(self, sessions: Sessions) -> DecodeFunction:
         session = sessions(self.name)
 
-        def decode(pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        def decode(pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
             (log_probs,) = session({"pixel_values": session.value(pixel_values.contiguous().numpy())})
             return self.texts_of(torch.from_numpy(session.array(log_probs)))
 

@@ -8,7 +8,7 @@ import math
 import torch
 
 from seqocr.errors import InputError
-from seqocr.models.heads.base import Decoded, FeatureMap, Frames, OnePassHead, Way
+from seqocr.models.heads.base import DecoderOutput, FeatureMap, FrameClassifier, OnePassHead, Strategy
 
 # Reductions of ctc_loss: one loss a text, or the mean over texts of nats a symbol, as the other heads' losses are.
 _A_TEXT, _A_SYMBOL = 0, 1
@@ -26,15 +26,15 @@ class CTCHead(OnePassHead):
 
     name = "ctc"
     ways = (
-        Way("ctc", "ctc", one_pass=True),
-        Way("ctc-beam", "ctc, beam search", "decode_beam", one_pass=True, deployed=False, timed=False),
+        Strategy("ctc", "ctc", one_pass=True),
+        Strategy("ctc-beam", "ctc, beam search", "decode_beam", one_pass=True, deployed=False, timed=False),
     )
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int, frames_a_column: int = 1) -> None:
         super().__init__(features, charset, max_length)
         self.blank = len(charset)
         at_least = max(2 * max_length - 1, frames_a_column * features.columns)
-        self.classify = Frames(features, at_least, self.blank + 1)
+        self.classify = FrameClassifier(features, at_least, self.blank + 1)
 
     @property
     def frames(self) -> int:
@@ -61,7 +61,7 @@ class CTCHead(OnePassHead):
             raise InputError(f"{text!r} needs {needed} CTC frames, the head has {self.frames}: use a wider image")
         return ids
 
-    def texts_of(self, logits: torch.Tensor) -> Decoded:
+    def texts_of(self, logits: torch.Tensor) -> DecoderOutput:
         """Greedy: the best path, repeats merged and blanks dropped. The confidence is not that path's, which a symbol
         that could begin a frame sooner or later makes small, but the text's: of all its paths."""
         texts = [self._spelled(path) for path in logits.argmax(dim=2).tolist()]
@@ -71,7 +71,7 @@ class CTCHead(OnePassHead):
             nats = self._nats(log_probs, [[self._ids[symbol] for symbol in text] for text in texts], _A_TEXT)
             return torch.tensor([min(math.exp(-n), 1.0) for n in nats.tolist()])  # in this order NaN stays NaN
 
-        return Decoded(texts, confidences, passes=1)
+        return DecoderOutput(texts, confidences, passes=1)
 
     def _spelled(self, path: list[int]) -> str:
         symbols, before = [], self.blank
@@ -82,12 +82,12 @@ class CTCHead(OnePassHead):
         return "".join(symbols)
 
     @torch.inference_mode()
-    def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> Decoded:
+    def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> DecoderOutput:
         """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the best path."""
         log_probs = self.log_probs(features).tolist()
         results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs]
         confidences = torch.tensor([math.exp(score) for _, score in results])
-        return Decoded([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
+        return DecoderOutput([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
 
 
 def prefix_beam_search(log_probs: list[list[float]], blank: int, beams: int) -> tuple[tuple[int, ...], float]:

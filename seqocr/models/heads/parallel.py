@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.heads.base import FeatureMap, Frames, OnePassHead
+from seqocr.models.heads.base import FeatureMap, FrameClassifier, OnePassHead
 
 
 class ParallelHead(OnePassHead):
@@ -26,7 +26,7 @@ class ParallelHead(OnePassHead):
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
         self.empty = len(charset)
-        self.queries_and_classes = Frames(features, max_length, max_length + self.empty + 1)
+        self.queries_and_classes = FrameClassifier(features, max_length, max_length + self.empty + 1)
         queries = self.queries_and_classes.weight[:max_length]
         nn.init.normal_(queries, std=queries.shape[1] ** -0.5)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.heads.base import Decoded, FeatureMap, Head, Way
+from seqocr.models.heads.base import DecoderOutput, FeatureMap, Head, Strategy
 
 
 class RefiningHead(Head):
@@ -26,9 +26,9 @@ class RefiningHead(Head):
 
     name = "refine"
     ways = (
-        Way("refine-0", "decoder of slots, one pass", "decode_at_once", one_pass=True, deployed=False),
-        Way("refine", "parallel, one refinement", deployed=False),
-        Way("refine-2", "parallel, two refinements", "decode_twice", deployed=False),
+        Strategy("refine-0", "decoder of slots, one pass", "decode_at_once", one_pass=True, deployed=False),
+        Strategy("refine", "parallel, one refinement", deployed=False),
+        Strategy("refine-2", "parallel, two refinements", "decode_twice", deployed=False),
     )
 
     def __init__(
@@ -82,7 +82,7 @@ class RefiningHead(Head):
         return F.cross_entropy(logits[masked], targets[masked])
 
     @torch.inference_mode()
-    def decode(self, features: torch.Tensor, length: int | None = None, *, refinements: int = 1) -> Decoded:
+    def decode(self, features: torch.Tensor, length: int | None = None, *, refinements: int = 1) -> DecoderOutput:
         """Mask-predict. Of n slots, refinement r of R masks the n · (R + 1 - r) / (R + 1) that are least sure."""
         memory, batch, n = self.bring(features), len(features), self.max_length
         slots = torch.full((batch, n), self.mask, device=features.device)
@@ -96,6 +96,6 @@ class RefiningHead(Head):
             probability, symbols = read.max(dim=2)
             slots, sure = torch.where(masked, symbols, slots), torch.where(masked, probability, sure)
         texts = [self.text_of(row) for row in slots.tolist()]
-        return Decoded(texts, sure.prod(dim=1), passes=refinements + 1)
+        return DecoderOutput(texts, sure.prod(dim=1), passes=refinements + 1)
 
     decode_at_once, decode_twice = partialmethod(decode, refinements=0), partialmethod(decode, refinements=2)

@@ -11,14 +11,14 @@ from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.heads.refining import RefiningHead
 from seqocr.models.heads.shallow import ShallowHead
-from seqocr.models.heads.speculative import Verified
+from seqocr.models.heads.speculative import SpeculativePair
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 # Built, trained and measured only where they are asked for by name.
 STUDIED: dict[str, type[Head]] = {head.name: head for head in (ShallowHead, RefiningHead)}
 
 # Two heads of a recognizer that read together.
-PAIRS: dict[str, type[Verified]] = {pair.name: pair for pair in (Verified,)}
+PAIRS: dict[str, type[SpeculativePair]] = {pair.name: pair for pair in (SpeculativePair,)}
 
 
 def head_class(name: str) -> type[Head]:
@@ -31,7 +31,7 @@ def head_class(name: str) -> type[Head]:
     return HEADS[name] if name in HEADS else STUDIED[name]
 
 
-def pairs_of(heads: Mapping[str, Head]) -> dict[str, Verified]:
+def pairs_of(heads: Mapping[str, Head]) -> dict[str, SpeculativePair]:
     """The pairs that heads make, by name."""
     made = {name: pair.of(heads) for name, pair in PAIRS.items()}
     return {name: pair for name, pair in made.items() if pair is not None}

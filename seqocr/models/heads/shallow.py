@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from seqocr.models.heads.autoregressive import AutoregressiveHead
-from seqocr.models.heads.base import Way
+from seqocr.models.heads.base import Strategy
 
 
 class ShallowHead(AutoregressiveHead):
     """As many passes as `ar` makes, each of one layer."""
 
     name = "ar-1layer"
-    ways = (Way("ar-1layer", "ar, one layer"),)
+    ways = (Strategy("ar-1layer", "ar, one layer"),)
 
     @classmethod
     def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import nn
 
 from seqocr.models.graph import Graph, OfPixels, Sessions, any_size
 from seqocr.models.heads.autoregressive import AutoregressiveHead
-from seqocr.models.heads.base import Decoded, OnePassHead, Variant, Way
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput, OnePassHead, Strategy
 from seqocr.models.heads.decoder_step import DecoderStep, KeysValues, cache_names
 
 # Tokens (B, t) at positions (B, t), which earlier ones count (B, p), and which lines of the last pass go on (all if
@@ -25,7 +25,7 @@ from seqocr.models.heads.decoder_step import DecoderStep, KeysValues, cache_name
 Pass = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, list[int] | None], torch.Tensor]
 
 
-class Verified:
+class SpeculativePair:
     """A pair of heads: `ar`, and a one-pass head that drafts for it.
 
     Text and confidence are those of `ar`. Passes are calls of TrOCR's decoder: 1 where the draft is right. The draft's
@@ -34,32 +34,32 @@ class Verified:
 
     name: ClassVar[str] = "ar-verified"
     writer: ClassVar[str] = AutoregressiveHead.name
-    ways: ClassVar[tuple[Way, ...]] = (Way("ar-verified", "ar, drafted and verified", drafted=True),)
+    ways: ClassVar[tuple[Strategy, ...]] = (Strategy("ar-verified", "ar, drafted and verified", drafted=True),)
 
     def __init__(self, head: AutoregressiveHead, drafter: OnePassHead) -> None:
         self.head, self.drafter = head, drafter
 
     @classmethod
-    def of(cls, heads: Mapping[str, Any]) -> Verified | None:
+    def of(cls, heads: Mapping[str, Any]) -> SpeculativePair | None:
         """Of the heads of a recognizer, the first that needs one pass drafts; None if there is none, or no `ar`."""
         writers = [each for each in heads.values() if each.name == cls.writer]
         drafters = [each for each in heads.values() if isinstance(each, OnePassHead)]
         return cls(writers[0], drafters[0]) if writers and drafters else None
 
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, DecodeFunction]:
         return {self.name: self.decode}
 
     @torch.inference_mode()
-    def decode(self, features: torch.Tensor, length: int | None = None) -> Decoded:
+    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """As `Head.decode`."""
         return self.verify(features, self.drafts(self.drafter.decode(features)), length)
 
-    def drafts(self, decoded: Decoded) -> list[list[int]]:
+    def drafts(self, decoded: DecoderOutput) -> list[list[int]]:
         """The tokens of texts that the drafter read."""
         return [self.head.ids_of(text) for text in decoded.texts]
 
     @torch.inference_mode()
-    def verify(self, features: torch.Tensor, drafts: list[list[int]], length: int | None = None) -> Decoded:
+    def verify(self, features: torch.Tensor, drafts: list[list[int]], length: int | None = None) -> DecoderOutput:
         """As `decode`, from drafts given: tokens of each of the B lines, any number of them.
 
         Raises:
@@ -76,11 +76,11 @@ class Verified:
             f"{self.name}-pass": PassGraph(step, self.head.features.tokens),
         }
 
-    def exported(self, sessions: Sessions) -> Variant:
+    def exported(self, sessions: Sessions) -> DecodeFunction:
         """As `Head.exported`."""
         encode, step = sessions(self.name), sessions(f"{self.name}-pass")
 
-        def decode(pixel_values: torch.Tensor, length: int | None = None) -> Decoded:
+        def decode(pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
             log_probs, *cross = encode({"pixel_values": encode.value(pixel_values.contiguous().numpy())})
             drafts = self.drafts(self.drafter.texts_of(torch.from_numpy(encode.array(log_probs))))
             passing = _Exported(step, cross, self.head.decoder.config, len(pixel_values))
@@ -92,7 +92,7 @@ class Verified:
 @torch.inference_mode()
 def written(
     head: AutoregressiveHead, passing: Pass, drafts: list[list[int]], length: int | None, device: torch.device
-) -> Decoded:
+) -> DecoderOutput:
     """What greedy decoding writes, however good the drafts are: texts, confidences, and the passes of each line.
 
     Args:
@@ -133,7 +133,7 @@ def written(
         return total.exp()
 
     passes = [line.passes for line in lines]
-    return Decoded(
+    return DecoderOutput(
         [head.text_written(line.tokens, length) for line in lines], confidences, max(passes, default=0), passes
     )
 

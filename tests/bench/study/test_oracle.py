@@ -12,16 +12,23 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from bench.study.oracle import Erased, patterns, read, under_erasure
-from seqocr.data.synthetic.label_distributions import LAWS, Independent, Law, Lexicon, Luhn, Markov
-from seqocr.decoding.automaton import of_law
+from seqocr.data.synthetic.label_distributions import (
+    LABEL_DISTRIBUTIONS,
+    Independent,
+    LabelDistribution,
+    Lexicon,
+    Luhn,
+    Markov,
+)
+from seqocr.decoding.automaton import from_distribution
 from seqocr.errors import InputError
 
 READERS = ("local", "marginal_mode", "joint_mode")
-FIVE = {name: made(5) for name, made in LAWS.items()}
+FIVE = {name: made(5) for name, made in LABEL_DISTRIBUTIONS.items()}
 
 
 @pytest.fixture(params=FIVE, scope="module")
-def law(request: pytest.FixtureRequest) -> Law:
+def law(request: pytest.FixtureRequest) -> LabelDistribution:
     return FIVE[request.param]
 
 
@@ -80,7 +87,7 @@ def shown(strings: np.ndarray, erased: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("where", "amount"), [("random", 0.3), ("first", 2), ("last", 2), ((True, False) * 2 + (True,), 0)]
 )
-def test_expectations_are_what_readers_of_drawn_strings_reach(law: Law, where, amount: float) -> None:
+def test_expectations_are_what_readers_of_drawn_strings_reach(law: LabelDistribution, where, amount: float) -> None:
     expected = under_erasure(law, where, amount)
     count, generator = 2000, np.random.default_rng(0)
     strings = law.sample(count, seed=3)
@@ -96,7 +103,7 @@ def test_expectations_are_what_readers_of_drawn_strings_reach(law: Law, where, a
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
-def test_random_erasure_is_the_mean_over_patterns(law: Law, rate: float) -> None:
+def test_random_erasure_is_the_mean_over_patterns(law: LabelDistribution, rate: float) -> None:
     found = under_erasure(law, "random", rate)
     total = dict.fromkeys((*READERS, "total_correlation", "gap"), 0.0)
     for pattern in itertools.product([False, True], repeat=law.n):
@@ -120,7 +127,7 @@ def test_who_knows_more_does_not_read_worse(law: Lexicon, erased: tuple[bool, ..
         assert found.total_correlation == pytest.approx(0, abs=1e-9)
 
 
-def test_ends(law: Law) -> None:
+def test_ends(law: LabelDistribution) -> None:
     """With nothing erased all is read. With everything erased the law is left, and its likeliest string."""
     assert under_erasure(law, "random", 0) == Erased(*[pytest.approx(value, abs=1e-9) for value in (1, 1, 1, 0)])
     nothing = under_erasure(law, "first", law.n)
@@ -131,7 +138,7 @@ def test_ends(law: Law) -> None:
 
 @pytest.mark.parametrize("law", [FIVE["uniform"], FIVE["frequencies"], Markov(5, 0.0)])
 @pytest.mark.parametrize(("where", "amount"), [("random", 0.5), ("first", 3), ("last", 5)])
-def test_independent_symbols_lie_at_the_origin(law: Law, where: str, amount: float) -> None:
+def test_independent_symbols_lie_at_the_origin(law: LabelDistribution, where: str, amount: float) -> None:
     found = under_erasure(law, where, amount)
     assert found.total_correlation == pytest.approx(0, abs=1e-9)
     assert found.gap == pytest.approx(0, abs=1e-12)
@@ -167,7 +174,9 @@ def test_a_check_digit_is_worth_a_joint_reading() -> None:
 
 def test_lines_are_read_with_an_automaton_made_before() -> None:
     law, evidence = FIVE["luhn"], np.random.default_rng(0).normal(size=(5, 5, 10))
-    assert np.array_equal(read(law, evidence, of_law(law)).joint_mode.ids, read(law, evidence).joint_mode.ids)
+    assert np.array_equal(
+        read(law, evidence, from_distribution(law)).joint_mode.ids, read(law, evidence).joint_mode.ids
+    )
 
 
 @pytest.mark.parametrize(
