@@ -26,7 +26,7 @@ from bench.report.formatting import not_run, points, time
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr.data.folder import Line
-from seqocr.data.images import load_line
+from seqocr.data.images import open_line
 from seqocr.inference.load import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -222,7 +222,7 @@ def _read_by(peer: Peer, line: torch.Tensor) -> tuple[str, None]:
 
 
 def _read_file(reader: RealReader, path: Path) -> tuple[str, float | None]:
-    return reader.read(torch.from_numpy(np.array(load_line(path))))
+    return reader.read(torch.from_numpy(np.array(open_line(path))))
 
 
 def _readings(everyone: list[RealReader], line: Line, index: int, device: torch.device) -> Iterator[dict[str, Any]]:

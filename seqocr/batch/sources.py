@@ -17,13 +17,11 @@ from typing import Any, Self
 
 from PIL import Image
 
-from seqocr.data.images import load_line, suffixes
+from seqocr.data.images import open_line, suffixes
 from seqocr.errors import InputError
 from seqocr.files import shown
-from seqocr.serving.images import line_of
 
 MOST_BYTES = 100_000_000  # of an image file: what has more is a mistake
-_PIXELS = 10**8  # `load_line` has limits of its own, by format
 _TOGETHER = 64  # files that are asked for at once, where each has to be waited for
 _ROWS = 64  # of Parquet, in memory at once
 _TRIES = 4  # of a file that a remote system does not give
@@ -146,7 +144,7 @@ class Source:
     def _images(self, names: Sequence[str]) -> Iterator[SearchResult]:
         if self.is_local:
             for name in names:
-                yield self._key(name), _opened(lambda name=name: load_line(Path(name)))
+                yield self._key(name), _opened(Path(name), name)
             return
         for at in range(0, len(names), _TOGETHER):
             some = list(names[at : at + _TOGETHER])
@@ -267,14 +265,14 @@ def _kind(name: str) -> str:
     return _KINDS.get(suffix) or ("images" if suffix in suffixes() else "")
 
 
-def _opened(load: Any) -> Image.Image | str:
-    """
+def _opened(source: Path | bytes, name: str) -> Image.Image | str:
+    """The line, or what is wrong with the image.
+
     Raises:
         OSError: the file system gives no answer. That says nothing of the image, and may be otherwise later.
     """
     try:
-        line: Image.Image = load()
-        return line
+        return open_line(source, name)
     except InputError as error:
         cause = error.__cause__  # of a decoder's own errors, those that are OSError have no number
         if isinstance(cause, OSError) and cause.errno not in (None, errno.ELOOP):
@@ -287,7 +285,7 @@ def _line(name: str, data: bytes | Exception) -> Image.Image | str:
         return f"{name} does not exist: give a PNG or JPEG"
     if len(data) > MOST_BYTES:
         return _too_large(name, len(data))
-    return _opened(lambda: line_of(data, name, _PIXELS))
+    return _opened(data, name)
 
 
 def _too_large(name: str, size: int) -> str:

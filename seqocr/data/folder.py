@@ -24,7 +24,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import LineAugmentation
-from seqocr.data.images import load_line
+from seqocr.data.images import open_line
 from seqocr.data.sequences import mixed
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -135,7 +135,7 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
     def __getitem__(self, index: int) -> tuple[Image.Image, str]:
         """One line: image (mode "L") and its text."""
         line = self.lines[index]
-        return load_line(line.path), line.text
+        return open_line(line.path), line.text
 
     def batch(self, indices: list[int] | range) -> tuple[list[Image.Image], list[str]]:
         """Many lines at once, as `SequenceMNIST.batch` gives them."""
@@ -194,7 +194,7 @@ def _problem(line: Line, charset: str | None, max_length: int | None) -> str:
     if shown(text) != text:
         return f"{name}: {text!r} has a character that cannot be printed"
     try:
-        load_line(line.path)
+        open_line(line.path)
     except InputError as error:
         return str(error)
     return ""

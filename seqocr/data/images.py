@@ -6,9 +6,12 @@ decoded, and what is large is shrunk as soon as it is.
 
 from __future__ import annotations
 
+import io
 import math
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,27 +46,27 @@ def suffixes() -> set[str]:
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
 
 
-def load_line(path: Path) -> Image.Image:
+def open_line(source: Path | bytes | Image.Image, name: str = "", most_pixels: int | None = None) -> Image.Image:
     """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
 
     EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper. An image of more
     than `KEPT` pixels is shrunk: each of its pixels is then the mean of a square.
 
+    Args:
+        source: an image file, its bytes, or an image that Pillow has opened.
+        name: for error messages; default: the file's path, or "the image".
+        most_pixels: width times height, at most; default: only the limits above.
+
     Raises:
-        InputError: the file is missing or no file, is no image of `FORMATS` or a broken one, is animated, or has an
-            impossible size.
+        InputError: the file is missing or no file, is not an image of `FORMATS` or a broken one, is animated, or has a
+            size that is not accepted.
     """
-    name = shown(path)
+    name = shown(name or (source if isinstance(source, Path) else "the image"))
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise InputError(f"{name} is a folder, and no image: give a PNG or JPEG, or a folder of some")
-        if not stat.S_ISREG(mode):  # a pipe would be waited for
-            raise InputError(f"{name} is a pipe or device, not a file: give a PNG or JPEG")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a broken file is reported as such, once
-            with Image.open(path, formats=FORMATS) as image:
-                _check(name, image)
+            with _opened(source, name) as image:
+                _check(name, image, most_pixels)
                 return _line(image)
     except InputError:
         raise
@@ -71,15 +74,43 @@ def load_line(path: Path) -> Image.Image:
         raise InputError(f"{name} does not exist: give a PNG or JPEG") from None
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
-        reason = "is empty" if path.stat().st_size == 0 else f"is not an image of a kind that is read ({kinds})"
-        raise InputError(f"{name} {reason}: give a PNG or JPEG") from None
+        raise InputError(f"{name} is not an image in a supported format ({kinds}): give a PNG or JPEG") from None
     except Exception as error:  # every decoder of Pillow has its own kinds
         reason = shown(getattr(error, "strerror", None) or error)
         raise InputError(f"{name} cannot be read ({reason}): give it whole, as a PNG or JPEG") from error
 
 
-def _check(name: str, image: Image.Image) -> None:
+def line_or_problem(source: Path | bytes, name: str = "", most_pixels: int | None = None) -> Image.Image | str:
+    """As `open_line`, but for an image that cannot be used the error message is returned, not raised."""
+    try:
+        return open_line(source, name, most_pixels)
+    except InputError as error:
+        return str(error)
+
+
+@contextmanager
+def _opened(source: Path | bytes | Image.Image, name: str) -> Iterator[Image.Image]:
+    """The image, not yet decoded."""
+    if isinstance(source, Image.Image):
+        yield source
+        return
+    if isinstance(source, Path):
+        mode = source.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{name} is a folder, not an image: give a PNG or JPEG, or a folder of some")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise InputError(f"{name} is a pipe or device, not a file: give a PNG or JPEG")
+    # Never by its path: Pillow would map it into memory, and gets TIFF that is to be rotated wrong.
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+        if not file.read(1):
+            raise InputError(f"{name} is empty: give a PNG or JPEG")
+        yield Image.open(file, formats=FORMATS)
+
+
+def _check(name: str, image: Image.Image, most_pixels: int | None) -> None:
     width, height = image.size
+    if most_pixels is not None and width * height > most_pixels:
+        raise InputError(f"{name} is {width}×{height} pixels: give at most {most_pixels:,} in all")
     # A phone's JPEG can have a preview or a depth map behind the photograph (MPO): that is still a single image.
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise InputError(f"{name} has {frames} frames: give a single image")

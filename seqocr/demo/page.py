@@ -15,6 +15,7 @@ import pandas as pd
 from fastapi import FastAPI
 from PIL import Image, ImageFilter
 
+from seqocr.data.images import open_line
 from seqocr.demo.lanes import CSS, race_html
 from seqocr.demo.length_cost import LENGTHS, costs
 from seqocr.demo.race import Lane, looks, race
@@ -22,7 +23,6 @@ from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions, answers
 from seqocr.models.recognizer import Recognizer
-from seqocr.serving.images import line_of, named
 from seqocr.serving.queue import Service
 
 HERE = Path(__file__).parent
@@ -195,13 +195,13 @@ def _shown(found: _Raced, slower: float) -> str:
 def _of_file(path: str | None) -> Image.Image:
     if path is None:
         raise InputError("No image yet: drop or paste one, or choose an example.")
-    return named(Path(path), Path(path).name)
+    return open_line(Path(path), Path(path).name)
 
 
 def _drawn(url: str | None) -> Image.Image:
     """The grey line of a drawing (a data URL): cut to what is there, with a margin."""
     _, _, data = (url or "").partition("base64,")
-    grey = line_of(base64.b64decode(data), "the drawing", most=1_000_000) if data else None
+    grey = open_line(base64.b64decode(data), "the drawing", 1_000_000) if data else None
     box = Image.eval(grey, lambda x: 255 - x).getbbox() if grey else None
     if not grey or not box:
         raise InputError("Nothing is drawn yet: draw some digits.")

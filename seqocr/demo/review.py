@@ -12,10 +12,9 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from seqocr.data.images import suffixes
+from seqocr.data.images import open_line, suffixes
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions
-from seqocr.serving.images import named
 from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Service
 
 MOST_IMAGES = 2000
@@ -139,7 +138,7 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
         lines = {}
         for name in names[first : first + _AT_ONCE]:
             try:
-                lines[name] = named(images[name], name)
+                lines[name] = open_line(images[name], name)
             except InputError as error:
                 rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": str(error)})
         try:

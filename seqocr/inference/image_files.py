@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
-from seqocr.data.images import load_line, suffixes
-from seqocr.errors import InputError
+from seqocr.data.images import line_or_problem, suffixes
 from seqocr.files import shown
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _side_by_side(reader: OnnxRecognizer, paths: Iterator[Path], head: str, size
     decoder = reader.decoder(head)
 
     def work(chunk: list[Path]) -> list[Reading]:
-        batch = [(path, _opened(path)) for path in chunk]
+        batch = [(path, line_or_problem(path)) for path in chunk]
         images = [image for _, image in batch if not isinstance(image, str)]
         read = reader.apply_calibration(head, decoder.read(reader.fit(images))) if images else None
         found = zip(read.texts, read.confidences.tolist(), strict=True) if read else iter(())
@@ -149,7 +148,7 @@ def _batches(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Imag
     batch: list[tuple[Path, Image.Image | str]] = []
     pixels = 0
     for path in paths:
-        image = _opened(path)
+        image = line_or_problem(path)
         batch.append((path, image))
         pixels += 0 if isinstance(image, str) else image.width * image.height
         if len(batch) == size or pixels >= MOST_HELD:
@@ -157,13 +156,6 @@ def _batches(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Imag
             batch, pixels = [], 0
     if batch:
         yield batch
-
-
-def _opened(path: Path) -> Image.Image | str:
-    try:
-        return load_line(path)
-    except InputError as error:
-        return str(error)
 
 
 def _checked(path: Path, text: str, confidence: float, answer: Answer | None) -> Reading:

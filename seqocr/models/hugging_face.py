@@ -122,7 +122,7 @@ def _charset(directory: Path) -> str:
 
 
 def _weigh_channels(weights: dict[str, torch.Tensor]) -> None:
-    """Have patches see a colour as its grey, which is what recognizers are trained on and `load_line` gives."""
+    """Have patches see a colour as its grey, which is what recognizers are trained on and `open_line` gives."""
     name = "embeddings.patch_embeddings.projection.weight"
     weights[name] = weights[name].sum(dim=1, keepdim=True) * torch.tensor(_LUMA).view(1, 3, 1, 1)
 

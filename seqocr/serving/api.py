@@ -26,10 +26,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from seqocr.data.images import line_or_problem
 from seqocr.errors import InputError
 from seqocr.inference.predict import Answer, ReadOptions
 from seqocr.serving.constraint_trials import tried_form
-from seqocr.serving.images import line_of
 from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Served, Service
 from seqocr.version import __version__
 
@@ -331,7 +331,7 @@ def _accepted(
 ) -> tuple[list[Image.Image | str], Future[list[Served]]]:
     """The lines, or what is wrong with them, and what will have been read of those that can be used."""
     asked = _question(service, question)
-    opened = [_opened(name, data, pixels) for name, data in images]
+    opened = [line_or_problem(data, name, pixels) for name, data in images]
     return opened, service.submit([image for image in opened if isinstance(image, Image.Image)], asked)
 
 
@@ -346,14 +346,6 @@ def _question(service: Service, question: Question) -> ReadOptions:
     service.reader(question.head)
     form = tried_form(service.charset, pattern, question.check)
     return ReadOptions(question.head, form, question.top, places=question.places)
-
-
-def _opened(name: str, data: bytes, most: int) -> Image.Image | str:
-    """A grey line, or why there is none."""
-    try:
-        return line_of(data, name, most)
-    except InputError as error:
-        return str(error)
 
 
 def _line(served: Served, least: float) -> LineRead:

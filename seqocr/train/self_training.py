@@ -28,7 +28,7 @@ from PIL import Image
 from seqocr import metrics
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
-from seqocr.data.images import load_line
+from seqocr.data.images import open_line
 from seqocr.data.mixture import DataMixture, Lines, Part
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
@@ -85,7 +85,7 @@ def usable(paths: Sequence[Path]) -> list[Path]:
     found, problems = [], []
     for path in paths:
         try:
-            load_line(path)
+            open_line(path)
             found.append(path)
         except InputError as error:
             problems.append(str(error))
@@ -226,7 +226,7 @@ def _labelled(recognizer: Recognizer, paths: Sequence[Path], sure: float) -> lis
     with progress("label", len(paths)) as reporter:
         for at in range(0, len(paths), _BATCH):
             some = paths[at : at + _BATCH]
-            read = agreed(recognizer, [load_line(path) for path in some])
+            read = agreed(recognizer, [open_line(path) for path in some])
             lines += [
                 Line(path.name, path, each[0])
                 for path, each in zip(some, read, strict=True)
@@ -240,7 +240,7 @@ def _measured(
     number: int, recognizer: Recognizer, watched: Sequence[Path], held_out: Lines, learned: int, kept: bool
 ) -> Round:
     recognizer.eval()
-    read = agreed(recognizer, [load_line(path) for path in watched])
+    read = agreed(recognizer, [open_line(path) for path in watched])
     predictions = metrics.predict(recognizer, held_out, quiet=True)
     drawn = float((predictions["prediction"] == predictions["text"]).mean())
     return Round(number, learned, float(np.mean([each is not None for each in read])), drawn, kept)

@@ -438,14 +438,14 @@ def test_results_may_lie_below_the_source(folder: Path, tmp_path: Path) -> None:
 def test_an_image_that_the_file_system_does_not_give_stops_and_is_none_of_the_image(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stops: bool
 ) -> None:
-    opened = Image.open
+    opened = Path.open
 
-    def refuses(path: Any, **more: Any) -> Any:
-        if str(path).endswith("6.png"):
+    def refuses(path: Path, *more: Any, **options: Any) -> Any:
+        if path.name == "6.png":
             raise OSError(number, os.strerror(number), str(path))
-        return opened(path, **more)
+        return opened(path, *more, **options)
 
-    monkeypatch.setattr(Image, "open", refuses)
+    monkeypatch.setattr(Path, "open", refuses)
     if stops:
         with pytest.raises(InputError, match=r"6\.png cannot be read \(.*\): try again later"):
             run(folder, tmp_path / "out")

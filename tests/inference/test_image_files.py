@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from seqocr import cli
-from seqocr.data.images import load_line
+from seqocr.data.images import line_or_problem
 from seqocr.inference import image_files as reading
 from seqocr.inference.image_files import image_files, read_files
 from seqocr.inference.load import save
@@ -111,15 +111,16 @@ def test_a_large_folder_is_read_with_a_batch_in_memory(
         nonlocal held
         held -= 1
 
-    def opened(path: Path) -> Image.Image:
+    def opened(path: Path) -> Image.Image | str:
         nonlocal held, most
-        image = load_line(path)
-        weakref.finalize(image, let_go)
-        held += 1
-        most = max(most, held)
+        image = line_or_problem(path)
+        if isinstance(image, Image.Image):
+            weakref.finalize(image, let_go)
+            held += 1
+            most = max(most, held)
         return image
 
-    monkeypatch.setattr(reading, "load_line", opened)
+    monkeypatch.setattr(reading, "line_or_problem", opened)
     lines = tmp_path / "lines"
     lines.mkdir()
     reasons = broken(lines)

@@ -76,7 +76,7 @@ def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp
     program = f"""
 import sys
 from pathlib import Path
-from seqocr.data.images import load_line
+from seqocr.data.images import open_line
 from seqocr.inference.onnx import QuickReader
 from seqocr.inference.image_files import image_files, read_files
 reader = QuickReader(Path({str(directory)!r}))

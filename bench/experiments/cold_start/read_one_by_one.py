@@ -24,11 +24,11 @@ def rapidocr() -> Callable[[Path], str]:
 
 
 def graphs(directory: str, head: str) -> Callable[[Path], str]:
-    from seqocr.data.images import load_line
+    from seqocr.data.images import open_line
     from seqocr.inference.onnx import OnnxRecognizer
 
     reader = OnnxRecognizer(Path(directory))
-    return lambda path: str(reader.read([load_line(path)], head).texts[0])
+    return lambda path: str(reader.read([open_line(path)], head).texts[0])
 
 
 def main() -> None:

@@ -89,10 +89,10 @@ class OfLibrary:
         self._submitted(group).add_done_callback(answered)
 
     def _submitted(self, group: list[Sample]) -> Any:
+        from seqocr.data.images import open_line
         from seqocr.serving.api import Limits
-        from seqocr.serving.images import line_of
 
-        return self.service.submit([line_of(line.png, "line", Limits().pixels) for line in group], self.asked)
+        return self.service.submit([open_line(line.png, "the line", Limits().pixels) for line in group], self.asked)
 
     def close(self) -> None:
         self.pool.shutdown()

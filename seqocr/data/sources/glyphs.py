@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr.data.images import load_line, suffixes
+from seqocr.data.images import open_line, suffixes
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources import torchvision_sets
 from seqocr.data.sources.datasets import DIGITS, SPLITS, Digits, load_digits
@@ -94,7 +94,7 @@ def _bitmaps(directory: Path, split: str) -> Glyphs:
         for path in sorted((directory / symbol).glob("*")):
             writer = path.name.split("-")[0] if "-" in path.stem else path.name
             if path.suffix.lower() in known and split_of(writer) == split:
-                found.append((_glyph(load_line(path)), label, writer))
+                found.append((_glyph(open_line(path)), label, writer))
     if not found:
         raise InputError(
             f"{shown(directory)} has no digits of the split {split!r}: give {' or '.join(_STROKES)}, a copy of UNIPEN, "
