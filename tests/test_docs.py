@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqocr.inference.shipped import weights_path
 
-TRAINING = Path(__file__).parent.parent / "docs" / "training.md"
+TRAINING = Path(__file__).parent.parent / "docs" / "training-log.md"
 RUNS = ["tiny-1", "tiny", *(f"strings-{i}" for i in (1, 2, 3, 4, 5, 6, 8)), "strings"]
 """Each went on from the one before."""
 
