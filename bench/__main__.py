@@ -1,7 +1,8 @@
-"""The bench's command line: python -m bench run, report, repeat, study, looks, serving, scale, ranks or baseline."""
+"""The command line of the benchmark: python -m bench run, report, repeat, study, two-sample, serving, scale ..."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -117,22 +118,25 @@ def study(
     print(f"study: {run(preset, out, folder, Engine(engine, address))}")
 
 
-@app.command()
-def looks(
+@app.command("two-sample")
+def compare_samples(
     real: Annotated[Path, typer.Option(help="Real lines: a folder with metadata.csv, labels.json or gt.txt.")],
-    drawn: Annotated[
-        str, typer.Option(help="Drawn ones, separated by commas: levels, or sources of glyphs such as qmnist.")
+    synthetic: Annotated[
+        str, typer.Option(help="Sources of synthetic lines, separated by commas: levels, or glyphs such as qmnist.")
     ] = "wild",
-    out: Annotated[Path, typer.Option(help="Folder for looks.json and a sheet of both kinds.")] = Path("runs/looks"),
+    out: Annotated[Path, typer.Option(help="Folder for two_sample.json and a sheet of both kinds.")] = Path(
+        "runs/two-sample"
+    ),
     seconds: Annotated[float, typer.Option(help="Of training.", min=1, max=3600)] = 120,
 ) -> None:
-    """Can drawn lines be told from real ones? A small network learns to; a half is guessing."""
-    from bench.two_sample import compare
+    """Two-sample classifier test: can a small network tell synthetic lines from real ones? 50 % is guessing."""
+    from bench.two_sample import run
 
-    found, page = compare(real, drawn.split(","), out, seconds=seconds)
+    result, page = run(real, synthetic.split(","), out, seconds=seconds)
     print(
-        f"told apart: {found.accuracy:.1%} ({found.low:.1%} to {found.high:.1%}) of {2 * found.lines:,} lines; real "
-        f"{found.real:.1%}, drawn {found.drawn:.1%}; {found.steps:,} steps in {found.seconds:.0f} s\nsheet: {page}"
+        f"accuracy: {result.accuracy:.1%} ({result.low:.1%} to {result.high:.1%}) of {2 * result.lines:,} lines; real "
+        f"{result.real:.1%}, synthetic {result.synthetic:.1%}; {result.steps:,} steps in {result.seconds:.0f} s\n"
+        f"sheet: {page}"
     )
 
 
@@ -183,5 +187,17 @@ def baseline() -> None:
     print(f"baseline: {BASELINE}")
 
 
+# Old spellings of commands and options, and how they are spelled now.
+RENAMED = {"looks": ["two-sample"], "--drawn": ["--synthetic"]}
+
+
+def spelled_now(arguments: list[str]) -> list[str]:
+    """A command line without old spellings; each prints a line of advice."""
+    for old in (word for word in arguments if word in RENAMED):
+        print(f"`{old}` is now `{' '.join(RENAMED[old])}`", file=sys.stderr)
+    return [new for word in arguments for new in RENAMED.get(word, [word])]
+
+
 if __name__ == "__main__":
+    sys.argv[1:] = spelled_now(sys.argv[1:])
     run_command(app)

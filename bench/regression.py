@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import backends as runtimes
+from bench import backends
 from bench.core import strategies
 from bench.core.timer import clock
 from bench.workloads.counting import costs
 from bench.workloads.timed_models import LENGTHS as SHOWN
-from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TINY, Subject, bind
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
@@ -65,11 +65,11 @@ def through_runtimes() -> dict[str, Any]:
     strings = SequenceMNIST(embedded_digits(), TASK_LENGTH, count=_STRINGS)
     recognizer = load_recognizer(SHIPPED)
     pixel_values = recognizer.processor(strings.batch(range(_STRINGS))[0])
-    eager = runtimes.prepare("eager", recognizer, Path()).heads
+    eager = backends.prepare("eager", recognizer, Path()).strategies
     found: dict[str, Any] = {"runtime_passes": {}, "disagreements": {}}
     with TemporaryDirectory() as folder:
         for runtime in RUNTIMES:
-            heads = runtimes.prepare(runtime, recognizer, Path(folder)).heads
+            heads = backends.prepare(runtime, recognizer, Path(folder)).strategies
             for name in strategies.heads():
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
                 if (
@@ -105,7 +105,7 @@ def _median(ratios: np.ndarray) -> float:
 
 
 def _timed(
-    subject: Subject, lengths: tuple[int, ...], heads: tuple[str, ...], rounds: int
+    subject: TimedModel, lengths: tuple[int, ...], heads: tuple[str, ...], rounds: int
 ) -> dict[tuple[str, int], np.ndarray]:
     """(2, rounds) seconds by head and length: of an encoder run, and of the decoding that follows it, as in use."""
     bound, device = bind(subject, lengths, torch.device("cpu")), torch.device("cpu")

@@ -1,4 +1,4 @@
-"""The runtimes: each module here is one, and names an instance RUNTIME."""
+"""The backends that run a recognizer's weights: one module each, with an instance BACKEND."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.backends.base import Prepared, Runtime
+from bench.backends.base import Backend, BackendModel
 from seqocr.models.recognizer import Recognizer
 
 EAGER = "eager"  # the one that others are compared with
 
 
-def runtimes() -> dict[str, Runtime]:
-    """All by name, in the order of tables: eager mode first."""
+def backends() -> dict[str, Backend]:
+    """All backends by name, in the order of tables: eager mode first."""
     modules = [
         importlib.import_module(f"{__name__}.{found.name}")
         for found in pkgutil.iter_modules(__path__)
         if found.name != "base"
     ]
-    ordered = sorted((module.RUNTIME for module in modules), key=lambda runtime: runtime.order)
-    return {runtime.name: runtime for runtime in ordered}
+    ordered = sorted((module.BACKEND for module in modules), key=lambda backend: backend.order)
+    return {backend.name: backend for backend in ordered}
 
 
 def missing(name: str) -> str:
-    """Why a runtime cannot be had here; empty if it can."""
-    return runtimes()[name].missing()
+    """Why a backend is not available here; empty if it is."""
+    return backends()[name].missing()
 
 
-def prepare(name: str, recognizer: Recognizer, folder: Path) -> Prepared:
-    """Load a recognizer into a runtime.
+def unavailable(names: Iterable[str]) -> dict[str, str]:
+    """Why each of these backends that is not available here is not, by name."""
+    return {name: why for name in names if (why := missing(name))}
+
+
+def prepare(name: str, recognizer: Recognizer, folder: Path) -> BackendModel:
+    """Load a recognizer into a backend.
 
     Args:
-        folder: where graphs are written, if it needs any; those found there are taken as this recognizer's.
+        folder: for exported graphs, if the backend needs any; graphs found there must be this recognizer's.
     """
-    return runtimes()[name].prepare(recognizer, folder)
-
-
-def not_here(names: Iterable[str]) -> dict[str, str]:
-    """Those of some runtimes that cannot be had here, and why."""
-    return {name: why for name in names if (why := missing(name))}
+    return backends()[name].prepare(recognizer, folder)

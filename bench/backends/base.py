@@ -1,7 +1,6 @@
-"""What a runtime is: something that runs the same weights, from pixels to text.
+"""A backend runs a recognizer's weights, from pixels to text. One module of `bench.backends` is one backend.
 
-One module of `bench.backends` is one runtime. Nothing else knows one by name, but for eager mode, which the others are
-compared with.
+Nothing else knows a backend by name, but for eager mode, which the others are compared with.
 """
 
 from __future__ import annotations
@@ -20,45 +19,45 @@ from seqocr.models.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A recognizer in one runtime.
+class BackendModel:
+    """A recognizer loaded into a backend.
 
     Attributes:
-        encoder: pixel_values (B, 3, H, W) float32 to features, in whatever form the runtime has them.
-        heads: pixel_values to `DecoderOutput`, encoder included, by the name of the way to decode.
+        encoder: pixel_values (B, 3, H, W) float32 to features, in the backend's own form.
+        strategies: pixel_values to `DecoderOutput`, encoder included, by decoding strategy.
     """
 
     encoder: Callable[[torch.Tensor], Any]
-    heads: dict[str, DecodeFunction]
+    strategies: dict[str, DecodeFunction]
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """Name an instance RUNTIME in a module of `bench.backends`.
+class Backend:
+    """Name an instance BACKEND in a module of `bench.backends`.
 
     Attributes:
         name: as in tables.
-        prepare: loads a recognizer; graphs are written to the folder if it needs any, and those found there are taken
-            as this recognizer's.
+        prepare: loads a recognizer; graphs are written to the folder if needed, and those found there are taken as this
+            recognizer's.
         order: place in tables.
         packages: that it needs beyond torch.
-        unable: why else it cannot be had on this machine; empty if it can.
-        slow_to_load: loading takes longer than all that is timed, if the decoder has many layers: it is then left out.
+        unable: why else it is not available on this machine; empty if it is.
+        slow_to_load: loading a decoder of many layers takes longer than all that is timed: it is then left out.
     """
 
     name: str
-    prepare: Callable[[Recognizer, Path], Prepared]
+    prepare: Callable[[Recognizer, Path], BackendModel]
     order: int = 100
     packages: tuple[str, ...] = ()
     unable: Callable[[], str] = lambda: ""
     slow_to_load: bool = False
 
     def missing(self) -> str:
-        """Why it cannot be had here; empty if it can."""
+        """Why it is not available here; empty if it is."""
         absent = [name for name in self.packages if find_spec(name) is None]
         return f"{absent[0]} is not installed" if absent else self.unable()
 
 
 def exportable(recognizer: Recognizer) -> Recognizer:
-    """The recognizer with those of its heads that say which graphs they are."""
+    """The recognizer with the heads that can be exported."""
     return recognizer.with_heads([name for name in recognizer.heads if name in strategies.exportable()]).eval()

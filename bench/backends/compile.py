@@ -7,21 +7,21 @@ from pathlib import Path
 
 import torch
 
-from bench.backends.base import Prepared, Runtime, exportable
+from bench.backends.base import Backend, BackendModel, exportable
 from seqocr.inference.compiled import compiled_variants
 from seqocr.models.recognizer import Recognizer
 
 
-def prepare(recognizer: Recognizer, folder: Path) -> Prepared:
+def prepare(recognizer: Recognizer, folder: Path) -> BackendModel:
     encode = torch.inference_mode()(torch.compile(recognizer.encoder))
-    return Prepared(encode, compiled_variants(exportable(recognizer)))
+    return BackendModel(encode, compiled_variants(exportable(recognizer)))
 
 
 def unable() -> str:
     return "" if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler"
 
 
-RUNTIME = Runtime(
+BACKEND = Backend(
     "compile",
     prepare,
     order=2,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from bench.backends.base import Prepared, Runtime
+from bench.backends.base import Backend, BackendModel
 from seqocr.models.heads.base import DecodeFunction, DecoderOutput
 from seqocr.models.recognizer import Recognizer
 
 
-def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Prepared:
+def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> BackendModel:
     """Args:
     bfloat16: matrix products in it (autocast).
     """
@@ -25,7 +25,7 @@ def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Pre
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return decode(recognizer.encoder(pixel_values), length=length)
 
-    return Prepared(encode, {name: partial(whole, decode) for name, decode in recognizer.variants().items()})
+    return BackendModel(encode, {name: partial(whole, decode) for name, decode in recognizer.variants().items()})
 
 
-RUNTIME = Runtime("eager", prepare, order=0)
+BACKEND = Backend("eager", prepare, order=0)

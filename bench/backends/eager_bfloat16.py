@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bench.backends import eager
-from bench.backends.base import Runtime
+from bench.backends.base import Backend
 from seqocr import environment
 
 
@@ -13,4 +13,4 @@ def unable() -> str:
     return "" if environment.multiplies_bfloat16() else "the processor has no instructions for bfloat16"
 
 
-RUNTIME = Runtime("eager-bfloat16", partial(eager.prepare, bfloat16=True), order=1, unable=unable)
+BACKEND = Backend("eager-bfloat16", partial(eager.prepare, bfloat16=True), order=1, unable=unable)

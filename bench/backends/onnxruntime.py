@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.backends.base import Prepared, Runtime, exportable
+from bench.backends.base import Backend, BackendModel, exportable
 from seqocr.inference.export import export, quantise_exported, write_graph
 from seqocr.inference.exported import ExportedRecognizer, SharedOut, load_session, shares_out
 from seqocr.models.graph import OfPixels
@@ -17,7 +17,7 @@ from seqocr.models.recognizer import Recognizer
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of whatever reads exported graphs
 
 
-def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> Prepared:
+def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> BackendModel:
     """Args:
     engine: that runs the graphs, of `seqocr.inference.exported.ENGINES`.
     int8: weights of matrix products as 8-bit integers.
@@ -34,7 +34,7 @@ def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", i
     encode = _encoder(graphs, engine, threads)
     if shares_out(engine, threads):
         encode = SharedOut(encode, lambda: _encoder(graphs, engine, 1), threads)
-    return Prepared(encode, ExportedRecognizer(graphs, engine, threads).variants())
+    return BackendModel(encode, ExportedRecognizer(graphs, engine, threads).variants())
 
 
 def _encoder(graphs: Path, engine: str, threads: int) -> Callable[[torch.Tensor], Any]:
@@ -42,4 +42,4 @@ def _encoder(graphs: Path, engine: str, threads: int) -> Callable[[torch.Tensor]
     return lambda pixel_values: session({"pixel_values": session.value(pixel_values.numpy())})
 
 
-RUNTIME = Runtime("onnxruntime", prepare, order=3, packages=PACKAGES)
+BACKEND = Backend("onnxruntime", prepare, order=3, packages=PACKAGES)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from bench.backends import onnxruntime
-from bench.backends.base import Runtime
+from bench.backends.base import Backend
 
-RUNTIME = Runtime(
+BACKEND = Backend(
     "onnxruntime-int8",
     partial(onnxruntime.prepare, int8=True),
     order=4,

@@ -15,7 +15,7 @@ from bench.experiments import latency
 from bench.experiments.latency.estimates import Timed
 from bench.report.formatting import percent, si
 from bench.workloads.counting import costs, machine_rates
-from bench.workloads.timed_models import SMALL_NATIVE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel, bind
 from seqocr.progress import Reporter
 
 _TRIES = 20  # of the machine's best rates
@@ -23,7 +23,7 @@ _TRIES = 20  # of the machine's best rates
 
 @dataclass(frozen=True)
 class Settings:
-    subject: Subject
+    subject: TimedModel
     lengths: tuple[int, ...]
     memory: bool = True
 
@@ -63,7 +63,7 @@ class Costs(Experiment):
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("costs-"): store.read(name) for name in stored(store, self.name)}
-        tables = [parts[name] for name in SUBJECTS if name in parts]
+        tables = [parts[name] for name in TIMED_MODELS if name in parts]
         if not tables or "rates" not in parts:
             return None
         return Results(pd.concat(tables, ignore_index=True), parts["rates"].max())
@@ -82,7 +82,7 @@ class Costs(Experiment):
                 far = part[part["variant"] == variant].sort_values("length").iloc[-1]
                 rows.append(
                     {
-                        "model": SUBJECTS[subject].label,
+                        "model": TIMED_MODELS[subject].label,
                         "": f"`{variant}`",
                         "parameters": si(here["parameters"]),
                         "passes": here["passes"],

@@ -24,7 +24,7 @@ from bench.core.timer import ByRound, Rounds, clock
 from bench.report.formatting import points, ratio, share, time
 from bench.workloads.accuracy_tables import verdict
 from bench.workloads.held_out import readings, task_strings
-from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, Subject, bind
+from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sources.datasets import load_digits
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer
@@ -58,7 +58,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Timing:
-    subject: Subject = _SUBJECT
+    subject: TimedModel = _SUBJECT
     layers: tuple[int, ...] = LAYERS
     lengths: tuple[int, ...] = LENGTHS
     rounds: int = 12

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
-from bench.peers import missing, peers
+from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.report import plots
 from bench.report.formatting import listed, not_run, percent, share, time
@@ -119,19 +119,19 @@ class Peers(Experiment):
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         recognizer, declared = load_recognizer(part.weights[0]), peers()
-        held, absent = recognizer.variants(), missing(part.settings.peers)
+        held, absent = recognizer.variants(), unavailable(part.settings.peers)
         with TemporaryDirectory() as folder:
             made = {
                 name: declared[name].load(recognizer, Path(folder), True)
                 for name in part.settings.peers
-                if name not in absent and (not declared[name].way or declared[name].way in held)
+                if name not in absent and (not declared[name].strategy or declared[name].strategy in held)
             }
             if isinstance(part.settings, Readings):
                 self._read(part, bench, reporter, made)
             else:
                 self._time(part, bench, reporter, made)
         about = {
-            name: {"about": peer.about, "trained": declared[name].trained, "own": bool(declared[name].way)}
+            name: {"about": peer.about, "trained": declared[name].trained, "own": bool(declared[name].strategy)}
             for name, peer in made.items()
         }
         bench.store.add_facts(part.name, about=about, not_run=absent)

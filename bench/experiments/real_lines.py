@@ -20,7 +20,7 @@ from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part,
 from bench.core.store import Store
 from bench.core.timer import clock
 from bench.experiments.difficulty import OWN_PHASES
-from bench.peers import missing, peers
+from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.report.formatting import not_run, points, time
 from bench.workloads import accuracy_tables
@@ -117,7 +117,7 @@ class Real(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if bench.real is None:
             return []
-        others = {name: peer for name, peer in peers().items() if peer.trained and not peer.way}
+        others = {name: peer for name, peer in peers().items() if peer.trained and not peer.strategy}
         settings = Settings(digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**fine_tuning(bench.real.charset)))
         return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,))]
 
@@ -132,7 +132,7 @@ class Real(Experiment):
         if done < len(held_out):
             recognizer = load_recognizer(part.weights[0]).to(bench.device)
             tuned = fine_tune(recognizer, learned, out, config=settings.training)
-            absent = missing(settings.peers)
+            absent = unavailable(settings.peers)
             with TemporaryDirectory() as scratch:
                 made = {
                     name: peers()[name].load(recognizer, Path(scratch), False)

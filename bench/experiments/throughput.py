@@ -17,14 +17,23 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
 from bench.report import plots
 from bench.report.formatting import time
-from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, SUBJECTS, TASK_LENGTH, TINY, Subject, bind, in_turn
+from bench.workloads.timed_models import (
+    SMALL_NATIVE,
+    SMALL_SQUARE,
+    TASK_LENGTH,
+    TIMED_MODELS,
+    TINY,
+    TimedModel,
+    bind,
+    interleaved,
+)
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
 
 @dataclass(frozen=True)
 class Settings:
-    subject: Subject
+    subject: TimedModel
     batches: tuple[int, ...]
     rounds: int
     warmup: int = 1
@@ -70,7 +79,7 @@ class Throughput(Experiment):
         inputs = {batch: bound.pixel_values(batch) for batch in settings.batches}
 
         def visit(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-            for row in in_turn(bound, strategies.timed(deployed=True), inputs[batch], shuffle):
+            for row in interleaved(bound, strategies.timed(deployed=True), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
@@ -79,7 +88,7 @@ class Throughput(Experiment):
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("throughput-"): store.read(name) for name in stored(store, self.name)}
         rates: dict[tuple[str, str, int], Value] = {}
-        for subject in (name for name in SUBJECTS if name in parts):
+        for subject in (name for name in TIMED_MODELS if name in parts):
             rows = parts[subject]
             encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")
             by = ByRound(pd.concat([rows, encoder]), ["variant", "batch", "phase"])
@@ -105,7 +114,7 @@ class Throughput(Experiment):
         for way in strategies.deployed():
             row = {"way to decode": f"`{way}`"}
             for subject in results.subjects:
-                label, rates = SUBJECTS[subject].label, results.of(subject, way)
+                label, rates = TIMED_MODELS[subject].label, results.of(subject, way)
                 row |= {f"{label}, batch {size}": time(rates[size]) for size in (1, max(rates))}
             rows.append(row)
         shares = []
@@ -115,7 +124,7 @@ class Throughput(Experiment):
                 max(results.of(subject, way)[largest].estimate for way in kind)
                 for kind in (strategies.autoregressive(), strategies.one_pass())
             )
-            shares.append(f"{fast / slow:.2f} times at batch {largest} ({SUBJECTS[subject].label})")
+            shares.append(f"{fast / slow:.2f} times at batch {largest} ({TIMED_MODELS[subject].label})")
         text = (
             f"Strings of {TASK_LENGTH} a second, image to text. In a batch, a decoder pass is shared by all strings, "
             "so autoregression costs less a string. The rate of the best one-pass head over that of the best "
@@ -144,7 +153,7 @@ def throughput_plot(results: Results) -> Figure:
         plots.at_points(axis, list(results.of(subject, "encoder")))
         plots.plain_log_axis(axis, "y")
         axis.set_xlabel("batch size")
-        axis.set_title(SUBJECTS[subject].label, fontsize=10)
+        axis.set_title(TIMED_MODELS[subject].label, fontsize=10)
     axes[0].set_ylabel("strings per second")
     figure.suptitle(f"Throughput, strings of {TASK_LENGTH} (95 % CI)", fontsize=11)
     plots.legend(figure, shown)

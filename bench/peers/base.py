@@ -1,7 +1,7 @@
-"""What a peer is: something people would use instead, on the same line images, from pixels in memory to text.
+"""A peer reads the same line images as seqocr, from pixels in memory to text: what people would use instead.
 
-A peer is given a fair image, dark on light and scaled as its documentation advises, and the settings recommended there
-for a single line of digits. What it reads that is no digit is dropped.
+A peer gets dark digits on a light background, scaled as its documentation advises, and the settings recommended there
+for a single line of digits. Symbols that are no digits are dropped from its texts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Read = Callable[[Sequence[torch.Tensor]], list[str]]  # B lines (h, w) uint8 to 
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer, ready to read.
+    """A loaded peer.
 
     Attributes:
-        read: lines to texts, all of its own preparation of the image included.
+        read: lines to texts, its own image preprocessing included.
         about: version and settings, for the report.
     """
 
@@ -33,17 +33,17 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What the bench must know of a peer before it is loaded.
+class PeerSpec:
+    """What the bench knows of a peer before it is loaded. A module of `bench.peers` lists its own in PEERS.
 
     Attributes:
         name: as in the report.
-        load: of a recognizer, whose heads are among the peers; a folder where its graphs are written; and whether
-            lines are light on dark, as MNIST has them, or dark on light, as they are scanned.
-        missing: why it cannot be had here; empty if it can.
+        load: takes a recognizer, whose heads are among the peers; a folder for its graphs; and whether lines are light
+            on dark, as MNIST has them, or dark on light, as they are scanned.
+        missing: why it is not available here; empty if it is.
         order: place among the peers.
         trained: its weights were trained to read; otherwise they are random, and only its time means anything.
-        way: to decode, if it is one of the recognizer's own.
+        strategy: the decoding strategy, if the peer is one of seqocr's heads.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Declared:
     missing: Callable[[], str] = lambda: ""
     order: int = 100
     trained: bool = True
-    way: str = ""
+    strategy: str = ""
 
 
 def dark_on_light(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
@@ -63,10 +63,10 @@ def dark_on_light(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndar
     return [255 - line.numpy() if inverted else line.numpy() for line in lines]
 
 
-def coloured(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
-    """Dark on light, B images (h, w, 3) uint8."""
+def to_rgb(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
+    """B images (h, w, 3) uint8, dark on light."""
     return [np.repeat(line[..., None], 3, axis=2) for line in dark_on_light(lines, inverted)]
 
 
-def digits_only(text: str) -> str:
+def keep_digits(text: str) -> str:
     return "".join(symbol for symbol in text if symbol in DIGITS)

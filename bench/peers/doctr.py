@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bench.peers.base import Declared, Peer, coloured
+from bench.peers.base import Peer, PeerSpec, to_rgb
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
@@ -41,9 +41,9 @@ def _load(arch: str, recognizer: Recognizer, folder: Path, inverted: bool) -> Pe
 
     def read(lines: Sequence[torch.Tensor]) -> list[str]:
         with torch.inference_mode():
-            return [text for text, _ in predict(coloured(lines, inverted))]
+            return [text for text, _ in predict(to_rgb(lines, inverted))]
 
     return Peer(read, f"python-doctr {version('python-doctr')}, random weights")
 
 
-PEERS = [Declared(f"docTR {arch}", partial(_load, arch), _missing, order=30, trained=False) for arch in _ARCHITECTURES]
+PEERS = [PeerSpec(f"docTR {arch}", partial(_load, arch), _missing, order=30, trained=False) for arch in _ARCHITECTURES]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench.peers.base import Declared, Peer, coloured, digits_only
+from bench.peers.base import Peer, PeerSpec, keep_digits, to_rgb
 from seqocr.models.recognizer import Recognizer
 
 
@@ -23,9 +23,9 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     recognise = RapidOCR().text_rec
 
     def read(lines: Sequence[torch.Tensor]) -> list[str]:
-        return [digits_only(text) for text, *_ in recognise(coloured(lines, inverted))[0]]
+        return [keep_digits(text) for text, *_ in recognise(to_rgb(lines, inverted))[0]]
 
     return Peer(read, f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights")
 
 
-PEERS = [Declared("RapidOCR", _load, _missing, order=10)]
+PEERS = [PeerSpec("RapidOCR", _load, _missing, order=10)]

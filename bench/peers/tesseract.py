@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 from PIL import Image, ImageOps
 
-from bench.peers.base import Declared, Peer, dark_on_light, digits_only
+from bench.peers.base import Peer, PeerSpec, dark_on_light, keep_digits
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
 
@@ -47,10 +47,10 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
             listed = Path(scratch) / "lines.txt"
             listed.write_text("".join(f"{path}\n" for path in paths))
             pages = _run(str(listed), "stdout", *_SETTINGS).split("\f")
-        return [digits_only(page) for page in (pages + [""] * len(lines))[: len(lines)]]
+        return [keep_digits(page) for page in (pages + [""] * len(lines))[: len(lines)]]
 
     first = _run("--version").splitlines()[0]
     return Peer(read, f"{first}, --psm 7, digits only, lines scaled by {_SCALE} with a margin, a process a call")
 
 
-PEERS = [Declared("Tesseract", _load, _missing, order=20)]
+PEERS = [PeerSpec("Tesseract", _load, _missing, order=20)]

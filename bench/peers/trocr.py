@@ -13,7 +13,7 @@ import torch
 from transformers import DeiTConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel
 from transformers.models.deit import DeiTModel
 
-from bench.peers.base import Declared, Peer
+from bench.peers.base import Peer, PeerSpec
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.processor import Processor
 from seqocr.models.presets import PRESETS
@@ -46,4 +46,4 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     return Peer(read, "transformers' generate, greedy, random weights")
 
 
-PEERS = [Declared("TrOCR-small", _load, order=40, trained=False)]
+PEERS = [PeerSpec("TrOCR-small", _load, order=40, trained=False)]

@@ -16,7 +16,7 @@ import torch
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.study.design import HEADS, LENGTH
-from bench.workloads.timed_models import TINY, Subject
+from bench.workloads.timed_models import TINY, TimedModel
 from seqocr import environment
 from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.decoding import automaton as constraints
@@ -40,7 +40,7 @@ class Settings:
 
     rounds: int
     laws: tuple[str, ...] = ("luhn", "lexicon-100", "markov-0.5")
-    subject: Subject = TINY
+    subject: TimedModel = TINY
     repeats: int = 3
     warmup: int = 2
 

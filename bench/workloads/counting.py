@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.core import strategies
 from bench.core.timer import clock
-from bench.workloads.timed_models import Bound
+from bench.workloads.timed_models import BoundModel
 
 
-def costs(bound: Bound, memory: bool = True) -> list[dict[str, Any]]:
+def costs(bound: BoundModel, memory: bool = True) -> list[dict[str, Any]]:
     """What the encoder and each way to decode cost at batch 1; `peak_bytes` only if `memory`."""
     encoder, length, pixel_values = bound.recognizer.encoder, bound.length, bound.pixel_values(1)
     with torch.inference_mode():

@@ -23,7 +23,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class Subject:
+class TimedModel:
     """One encoder at one input size, with all heads.
 
     Attributes:
@@ -48,16 +48,16 @@ class Subject:
         return f"{self.preset} {height}×{width // TASK_LENGTH}·n" if self.grows else f"{self.preset} {height}×{width}"
 
 
-TINY = Subject("tiny-28x140", "tiny", (28, 140))
-SMALL_NATIVE = Subject("small-32x160", "small", (32, 160))
-SMALL_SQUARE = Subject("small-384x384", "small", (384, 384))
-TINY_GROWING = Subject("tiny-growing", "tiny", (28, 140), grows=True)
+TINY = TimedModel("tiny-28x140", "tiny", (28, 140))
+SMALL_NATIVE = TimedModel("small-32x160", "small", (32, 160))
+SMALL_SQUARE = TimedModel("small-384x384", "small", (384, 384))
+TINY_GROWING = TimedModel("tiny-growing", "tiny", (28, 140), grows=True)
 # By name, in the order in which the report shows them.
-SUBJECTS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_SQUARE, TINY_GROWING)}
+TIMED_MODELS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_SQUARE, TINY_GROWING)}
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundModel:
     """A recognizer bound to a length: every head is one that could read that many symbols.
 
     Weights are random, and heads that can write the first symbol everywhere: so a draft is always right, as nearly all
@@ -80,10 +80,10 @@ class Bound:
         return {name: found[name] for name in strategies.timed()}
 
 
-def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> dict[int, Bound]:
+def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) -> dict[int, BoundModel]:
     """The subject for each length: one encoder an image size, and one head for all lengths where it can be told how
     much to write."""
-    bound: dict[int, Bound] = {}
+    bound: dict[int, BoundModel] = {}
     encoders: dict[tuple[int, int], Encoder] = {}
     shared: dict[str, Any] = {}
     for length in sorted(lengths, reverse=True):  # the longest first: its decoder has positions enough for the others
@@ -98,12 +98,12 @@ def bind(subject: Subject, lengths: tuple[int, ...], device: torch.device) -> di
                 recognizer.head_settings[name] = able
         for head in recognizer.heads.values():
             head.write_first_symbol()
-        bound[length] = Bound(recognizer.to(device).eval(), length, device)
+        bound[length] = BoundModel(recognizer.to(device).eval(), length, device)
     return bound
 
 
-def in_turn(
-    bound: Bound, names: tuple[str, ...], pixel_values: torch.Tensor, shuffle: random.Random
+def interleaved(
+    bound: BoundModel, names: tuple[str, ...], pixel_values: torch.Tensor, shuffle: random.Random
 ) -> Iterator[dict[str, Any]]:
     """Every way to decode, image to text, in random order; the confidence is asked for once the text is there."""
     encoder, variants = bound.recognizer.encoder, bound.variants()

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.backends import runtimes
+from bench.backends import backends
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.experiments.backends import agreement as reading
 from bench.experiments.backends import sections as page
 from bench.experiments.backends import timing
-from bench.experiments.backends.estimates import Results, agreement, timed
-from bench.workloads.timed_models import SMALL_NATIVE, SUBJECTS, TINY
+from bench.experiments.backends.estimates import Results, agreement_table, timed
+from bench.workloads.timed_models import SMALL_NATIVE, TIMED_MODELS, TINY
 from seqocr.progress import Reporter
 
 
@@ -27,7 +27,7 @@ class Runtimes(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if preset != "full" or bench.device.type != "cpu":
             return []
-        found = runtimes()
+        found = backends()
         quick = tuple(name for name, each in found.items() if not each.slow_to_load)
         settings = (
             timing.Settings(TINY, tuple(found), 14, batch=64, repeats=2),
@@ -46,11 +46,11 @@ class Runtimes(Experiment):
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("runtimes-"): store.read(name) for name in stored(store, self.name)}
-        subjects = {name: timed(SUBJECTS[name], parts[name]) for name in SUBJECTS if name in parts}
+        subjects = {name: timed(TIMED_MODELS[name], parts[name]) for name in TIMED_MODELS if name in parts}
         not_run: dict[str, str] = {}
         for name in parts:
             not_run |= store.facts(f"runtimes-{name}").get("not_run", {})
-        return Results(subjects, agreement(parts.get("agreement")), not_run) if subjects else None
+        return Results(subjects, agreement_table(parts.get("agreement")), not_run) if subjects else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return {

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 
-from bench.backends import not_here, prepare
+from bench.backends import prepare, unavailable
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.workloads.held_out import readings, task_strings
@@ -28,7 +28,7 @@ class Settings:
 def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
     """Each runtime's readings are saved as they come, so that a run that was killed goes on with the next."""
     store, settings = bench.store, part.settings
-    not_run = not_here(settings.runtimes)
+    not_run = unavailable(settings.runtimes)
     store.add_facts(part.name, not_run=not_run)
     strings = task_strings(settings.strings)
     images, texts = strings.batch(range(len(strings)))
@@ -38,7 +38,7 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
     done = set(tables[0]["runtime"]) if tables else set()
     with TemporaryDirectory() as folder:
         for name in (name for name in settings.runtimes if name not in {*not_run, *done}):
-            heads = prepare(name, recognizer, Path(folder)).heads
+            heads = prepare(name, recognizer, Path(folder)).strategies
             for head in (head for head in strategies.heads() if head in heads):
                 read = partial(_texts, heads[head])
                 tables.append(readings(read, pixel_values, texts, runtime=name, head=head))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.backends import EAGER, runtimes
+from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.timer import ByRound, counted
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
-from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, Subject
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
 from seqocr.statistics import Value, location, paired_difference, proportion, quotient, ratio, slopes
 
 
@@ -25,7 +25,7 @@ class Timed:
         by: seconds by round, of (runtime, what is timed, variant, length).
     """
 
-    subject: Subject
+    subject: TimedModel
     runtimes: tuple[str, ...]
     lengths: tuple[int, ...]
     batch: int
@@ -131,19 +131,19 @@ class Results:
                     yield t, runtime, variant
 
 
-def timed(subject: Subject, rows: pd.DataFrame) -> Timed:
+def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
     rows = counted(rows)
     present, at_lengths = set(rows["runtime"]), rows[rows["what"] == LENGTHS]
     return Timed(
         subject,
-        tuple(name for name in runtimes() if name in present),
+        tuple(name for name in backends() if name in present),
         tuple(sorted(int(n) for n in at_lengths["length"].unique())),
         int(rows["batch"].max()),
         ByRound(rows, ["runtime", "what", "variant", "length"]),
     )
 
 
-def agreement(read: pd.DataFrame | None) -> pd.DataFrame:
+def agreement_table(read: pd.DataFrame | None) -> pd.DataFrame:
     """See `Results`; empty where nothing was read."""
     if read is None:
         return pd.DataFrame(columns=["runtime", "head", "strings", "disagreements"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from bench.backends import EAGER, not_here, prepare
-from bench.backends.base import Prepared
+from bench.backends import EAGER, prepare, unavailable
+from bench.backends.base import BackendModel
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.core.timer import Rounds, clock
 from bench.workloads.held_out import rested
-from bench.workloads.timed_models import TASK_LENGTH, Subject, bind
+from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind
 from seqocr.models.heads.base import DecodeFunction
 from seqocr.progress import Reporter
 
@@ -34,7 +34,7 @@ class Settings:
     repeats: of every call at batch 1 in a visit.
     """
 
-    subject: Subject
+    subject: TimedModel
     runtimes: tuple[str, ...]
     rounds: int
     batch: int
@@ -47,7 +47,7 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
     """A visit is one runtime's single strings, its lengths, or its batches. There, the encoder and every way to decode
     are timed in random order, from pixels to text, confidence included."""
     settings: Settings = part.settings
-    not_run = not_here(settings.runtimes)
+    not_run = unavailable(settings.runtimes)
     bench.store.add_facts(part.name, not_run=not_run)
     bound = bind(settings.subject, (TASK_LENGTH, *settings.lengths), bench.device)[TASK_LENGTH]
     inputs = {batch: bound.pixel_values(batch) for batch in (1, settings.batch)}
@@ -73,7 +73,7 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
         rounds.measure(list(visits), visit, reporter, part.name)
 
 
-def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:
+def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:
     """What a visit times: each takes a length, and gives the passes made."""
 
     def encode(length: int) -> int:
@@ -86,12 +86,11 @@ def _works(name: str, prepared: Prepared, what: str, pixel_values: torch.Tensor)
         return passes
 
     names = dict.fromkeys((*(strategies.autoregressive() if name == EAGER else ()), *strategies.heads()))
-    if what == LENGTHS:
-        return {way: partial(read, prepared.heads[way]) for way in _growing(names, prepared)}
-    return {"encoder": encode, **{way: partial(read, prepared.heads[way]) for way in names if way in prepared.heads}}
+    found = {way: partial(read, prepared.strategies[way]) for way in names if way in prepared.strategies}
+    return {way: found[way] for way in _growing(found)} if what == LENGTHS else {"encoder": encode, **found}
 
 
-def _growing(names: dict[str, None], prepared: Prepared) -> list[str]:
-    """Ways that pay a pass a symbol: what drafts has slots for the task's length only."""
-    found = strategies.ways()
-    return [way for way in names if way in prepared.heads and not found[way].one_pass and not found[way].drafted]
+def _growing(names: Iterable[str]) -> list[str]:
+    """Strategies of one decoder pass per symbol: what drafts has slots for the task's length only."""
+    known = strategies.ways()
+    return [way for way in names if not known[way].one_pass and not known[way].drafted]

@@ -25,7 +25,7 @@ from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
-from bench.peers import missing
+from bench.peers import unavailable
 from bench.report.formatting import not_run, time
 from bench.workloads.held_out import held_out_digits, level_strings
 from seqocr.inference.manifest import file_sum
@@ -106,7 +106,7 @@ class Start(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A visit is a reader: one line in a process of its own, many lines, and some one by one."""
         settings, folder = part.settings, part.weights[0]
-        absent = missing([RAPIDOCR])
+        absent = unavailable([RAPIDOCR])
         if not settings.graphs:
             absent |= dict.fromkeys(_GRAPHS, "no graphs beside these weights")
         bench.store.add_facts(part.name, missing=absent)

@@ -21,12 +21,12 @@ from bench.workloads.timed_models import (
     LENGTHS,
     SMALL_NATIVE,
     SMALL_SQUARE,
-    SUBJECTS,
+    TIMED_MODELS,
     TINY,
     TINY_GROWING,
-    Subject,
+    TimedModel,
     bind,
-    in_turn,
+    interleaved,
 )
 from seqocr.progress import Reporter
 
@@ -39,7 +39,7 @@ class Settings:
     study: also time the ways to decode that nobody deploys.
     """
 
-    subject: Subject
+    subject: TimedModel
     lengths: tuple[int, ...]
     rounds: int
     repeats: int = 1
@@ -90,7 +90,7 @@ class Latency(Experiment):
         def visit(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             length, called, repeats = visits[each]
             for repeat in range(repeats):
-                for row in in_turn(bound[length], called, inputs[length], shuffle):
+                for row in interleaved(bound[length], called, inputs[length], shuffle):
                     yield {"length": length, "repeat": repeat, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
@@ -98,7 +98,7 @@ class Latency(Experiment):
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("latency-"): store.read(name) for name in stored(store, self.name)}
-        return Results({s: timed(SUBJECTS[s], parts[s]) for s in SUBJECTS if s in parts}) if parts else None
+        return Results({s: timed(TIMED_MODELS[s], parts[s]) for s in TIMED_MODELS if s in parts}) if parts else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return tables(results)

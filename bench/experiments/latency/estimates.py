@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.core import strategies
 from bench.core.timer import ByRound
-from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, Subject
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of
 
@@ -24,7 +24,7 @@ class Timed:
         more: the same, of all visits: for what compares a way with itself.
     """
 
-    subject: Subject
+    subject: TimedModel
     variants: tuple[str, ...]
     lengths: tuple[int, ...]
     by: ByRound
@@ -87,7 +87,7 @@ class Results:
         return self.subjects.get(SMALL_NATIVE.name) or self.fixed[-1]
 
 
-def timed(subject: Subject, rows: pd.DataFrame) -> Timed:
+def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
     present = set(rows["variant"])
     lengths = tuple(sorted(int(n) for n in rows["length"].unique()))
     encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")  # whatever was decoded after

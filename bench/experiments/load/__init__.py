@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.backends import EAGER, runtimes
+from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
@@ -83,7 +83,7 @@ class Load(Experiment):
         """One a runtime and head, of those that can be had here."""
         if preset != "full" or bench.device.type != "cpu" or not find_spec("mlperf_loadgen"):
             return []
-        found, held = runtimes(), load_recognizer(bench.task).variants()
+        found, held = backends(), load_recognizer(bench.task).variants()
         return [
             Part(
                 f"load-{runtime}-{way}",

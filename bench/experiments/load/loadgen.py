@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bench import backends as runtimes
+from bench import backends
 from bench.workloads.held_out import task_strings
 from seqocr.inference.load import load_recognizer
 from seqocr.models.heads.base import DecoderOutput
@@ -109,7 +109,7 @@ def served(request: dict[str, Any]) -> dict[str, Any]:
     recognizer = load_recognizer(request["weights"]).with_heads(request["heads"]).eval()
     strings = task_strings(_LINES)
     lines: Any = strings.batch(range(len(strings)))[0]
-    decode = runtimes.prepare(request["runtime"], recognizer, Path(request["folder"])).heads[request["way"]]
+    decode = backends.prepare(request["runtime"], recognizer, Path(request["folder"])).strategies[request["way"]]
     processor = recognizer.processor
 
     def read(images: torch.Tensor) -> DecoderOutput:

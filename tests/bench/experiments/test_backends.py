@@ -17,18 +17,18 @@ import bench.backends
 import bench.backends.base
 import bench.core.timer as timer
 import bench.workloads.held_out as strings
+from bench.backends import backends, missing, prepare
 from bench.backends import compile as compiling
-from bench.backends import missing, prepare, runtimes
-from bench.backends.base import Prepared, exportable
+from bench.backends.base import BackendModel, exportable
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
 from bench.core.store import Store
 from bench.experiments.backends import EXPERIMENT, timing
 from bench.experiments.backends import agreement as reading
-from bench.experiments.backends.estimates import Results, agreement
+from bench.experiments.backends.estimates import Results, agreement_table
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
 from bench.report.build import everything, pages, write_report
-from bench.workloads.timed_models import SMALL_NATIVE, TINY, Bound
+from bench.workloads.timed_models import SMALL_NATIVE, TINY, BoundModel
 from seqocr import environment
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
@@ -151,14 +151,14 @@ def test_speed_is_over_eager_alone_and_in_batches(results: Results) -> None:
 
 
 def test_agreement_counts_strings_read_otherwise() -> None:
-    table = agreement(readings({"eager": {3}, FAST: {3, 4, 5}})).set_index(["runtime", "head"])
+    table = agreement_table(readings({"eager": {3}, FAST: {3, 4, 5}})).set_index(["runtime", "head"])
     row = table.loc[(FAST, "ctc")]
     assert (row["strings"], row["disagreements"]) == (100, 2)
     assert row["rate_low"] < 0.02 < row["rate_high"]
     assert (row["exact"], row["difference"]) == (pytest.approx(0.97), pytest.approx(-0.02))
     assert row["difference_low"] < -0.02 < row["difference_high"]
     assert (table.drop((FAST, "ctc"))["disagreements"] == 0).all()
-    assert agreement(None).empty
+    assert agreement_table(None).empty
 
 
 def test_where_nothing_was_timed_there_is_nothing(tmp_path: Path) -> None:
@@ -204,15 +204,15 @@ def test_the_report_shows_runtimes_where_they_were_timed(tmp_path: Path) -> None
 
 
 TOY = """
-from bench.backends.base import Prepared, Runtime
+from bench.backends.base import Backend, BackendModel
 
 
 def prepare(recognizer, folder):
     variants, encoder = recognizer.variants(), recognizer.encoder
-    return Prepared(encoder, {"ctc": lambda pixels, length=None: variants["ctc"](encoder(pixels))})
+    return BackendModel(encoder, {"ctc": lambda pixels, length=None: variants["ctc"](encoder(pixels))})
 
 
-RUNTIME = Runtime("toy", prepare, order=2.5)
+BACKEND = Backend("toy", prepare, order=2.5)
 """
 
 
@@ -229,15 +229,15 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_toy_runtime_is_one_file(tmp_path: Path, toy: None) -> None:
-    names = list(runtimes())
+    names = list(backends())
     assert names.index("toy") == names.index("compile") + 1
     parts = EXPERIMENT.parts("full", Bench(Store(tmp_path)))
     assert all("toy" in part.settings.runtimes for part in parts)
     recognizer = small_recognizer()
     pixel_values = torch.rand(2, 3, 28, 84)
-    assert list(prepare("toy", recognizer, tmp_path).heads) == ["ctc"]
-    own = prepare("eager", recognizer, tmp_path).heads["ctc"](pixel_values)
-    assert prepare("toy", recognizer, tmp_path).heads["ctc"](pixel_values).texts == own.texts
+    assert list(prepare("toy", recognizer, tmp_path).strategies) == ["ctc"]
+    own = prepare("eager", recognizer, tmp_path).strategies["ctc"](pixel_values)
+    assert prepare("toy", recognizer, tmp_path).strategies["ctc"](pixel_values).texts == own.texts
 
     store = Store(tmp_path / "run")
     saved(store, f"runtimes-{TINY.name}", rows(fast="toy"))
@@ -256,14 +256,13 @@ def test_a_toy_runtime_is_one_file(tmp_path: Path, toy: None) -> None:
 
 
 def test_the_runtimes_are_in_order_and_say_what_they_run() -> None:
-    names = list(runtimes())
+    names = list(backends())
     assert names[0] == bench.backends.EAGER
     assert names == ["eager", "eager-bfloat16", "compile", "onnxruntime", "onnxruntime-int8", "openvino"]
-    for name, runtime in runtimes().items():
+    for name, runtime in backends().items():
         assert runtime.name == name
-        assert any(module.startswith("bench.backends.") for module in runtime.code)
         assert isinstance(missing(name), str)
-    assert len(runtimes()) + 1 <= LONGEST_TABLE
+    assert len(backends()) + 1 <= LONGEST_TABLE
 
 
 def test_only_the_full_preset_measures_them_and_on_the_cpu(tmp_path: Path) -> None:
@@ -272,8 +271,8 @@ def test_only_the_full_preset_measures_them_and_on_the_cpu(tmp_path: Path) -> No
         assert EXPERIMENT.parts(preset, on_cpu) == []
     assert EXPERIMENT.parts("full", Bench(Store(tmp_path), torch.device("cuda"))) == []
     tiny, small, agreed = EXPERIMENT.parts("full", on_cpu)
-    assert tiny.settings.runtimes == agreed.settings.runtimes == tuple(runtimes())
-    assert set(runtimes()) - set(small.settings.runtimes) == {"compile"}
+    assert tiny.settings.runtimes == agreed.settings.runtimes == tuple(backends())
+    assert set(backends()) - set(small.settings.runtimes) == {"compile"}
     assert [EXPERIMENT.is_timed(part) for part in (tiny, small, agreed)] == [True, True, False]
 
 
@@ -283,7 +282,7 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyP
     assert missing("onnxruntime") == missing("eager") == ""
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     assert missing("compile") == "no C++ compiler"
-    assert bench.backends.not_here(("eager", "openvino", "compile")) == {
+    assert bench.backends.unavailable(("eager", "openvino", "compile")) == {
         "openvino": "openvino is not installed",
         "compile": "no C++ compiler",
     }
@@ -295,7 +294,7 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyP
 def test_bfloat16_reads_nearly_what_single_precision_reads(tmp_path: Path) -> None:
     recognizer = load_recognizer(SHIPPED)
     pixel_values = recognizer.processor(SequenceMNIST(embedded_digits(), 5, count=50).batch(range(50))[0])
-    float32, bfloat16 = (prepare(name, recognizer, tmp_path).heads for name in ("eager", "eager-bfloat16"))
+    float32, bfloat16 = (prepare(name, recognizer, tmp_path).strategies for name in ("eager", "eager-bfloat16"))
     for name in HEADS:
         read, expected = bfloat16[name](pixel_values), float32[name](pixel_values)
         assert sum(a != b for a, b in zip(read.texts, expected.texts, strict=True)) <= 2
@@ -320,7 +319,7 @@ def test_confidences_count(monkeypatch: pytest.MonkeyPatch) -> None:
             asked.append(True)
             return torch.ones(1)
 
-    prepared = Prepared(lambda pixels: pixels, {"ctc": lambda pixels, length=None: Late()})  # type: ignore[dict-item, return-value]
+    prepared = BackendModel(lambda pixels: pixels, {"ctc": lambda pixels, length=None: Late()})  # type: ignore[dict-item, return-value]
     works = timing._works("eager", prepared, SINGLE, torch.zeros(1))
     assert set(works) == {"encoder", "ctc"}
     assert works["ctc"](5) == 3
@@ -347,8 +346,8 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     absent = {"openvino": "not here"}
     for module in (timing, reading):  # the same weights: what is exported for the clock will do
         monkeypatch.setattr(module, "prepare", lambda name, given, _: preparing(name, given, graphs))
-        monkeypatch.setattr(module, "not_here", lambda names: {name: absent[name] for name in names if name in absent})
-    monkeypatch.setattr(timing, "bind", lambda *_: {5: Bound(recognizer, 5, CPU)})
+        monkeypatch.setattr(module, "unavailable", lambda names: {n: absent[n] for n in names if n in absent})
+    monkeypatch.setattr(timing, "bind", lambda *_: {5: BoundModel(recognizer, 5, CPU)})
     bench_ = Bench(Store(tmp_path / "run"), task=tmp_path / "weights")
     settings = timing.Settings(TINY, (*chosen, "openvino"), 2, MANY, (1, 5, 7), repeats=2, warmup=1)
     part = Part(f"runtimes-{TINY.name}", settings)
@@ -384,14 +383,14 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     with monkeypatch.context() as killed:  # what was read before a kill is not read again
         prepared: list[str] = []
 
-        def noted(name: str, given: Recognizer, folder: Path) -> Prepared:
+        def noted(name: str, given: Recognizer, folder: Path) -> BackendModel:
             prepared.append(name)
             return preparing(name, given, graphs)
 
         killed.setattr(reading, "prepare", noted)
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
         assert prepared == list(chosen[1:])
-    found = agreement(bench_.store.read(part.name))
+    found = agreement_table(bench_.store.read(part.name))
     assert set(zip(found["runtime"], found["head"], strict=True)) == {
         (r, h) for r in chosen for h in strategies.heads()
     }

@@ -22,7 +22,7 @@ EXPERIMENT = start.EXPERIMENT
 
 def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(start, "missing", lambda names: dict.fromkeys(names, "not here"))
+    monkeypatch.setattr(start, "unavailable", lambda names: dict.fromkeys(names, "not here"))
     recognizer = small_recognizer(max_length=5)
     save(recognizer, tmp_path / "weights")
     export(recognizer, tmp_path / "weights" / "onnx", ["parallel", "ctc"])

@@ -13,14 +13,13 @@ import pytest
 import torch
 
 import bench.peers
-from bench import backends as runtimes
-from bench import peers
+from bench import backends, peers
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Part
 from bench.core.store import Store
 from bench.experiments import other_readers as experiment
 from bench.peers import doctr, rapidocr, tesseract
-from bench.peers.base import Declared, Peer
+from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.report.formatting import not_run
 from bench.workloads import held_out
@@ -48,12 +47,12 @@ def read_bars(lines: torch.Tensor) -> list[str]:
     return [*texts[:-1], "?"]
 
 
-def declared(name: str, read: Any, **more: Any) -> Declared:
+def declared(name: str, read: Any, **more: Any) -> PeerSpec:
     def load(recognizer: Any, folder: Path, inverted: bool) -> Peer:
         LOADED.append((name, inverted))
         return Peer(read, f"version of {name}")
 
-    return Declared(name, load, **more)
+    return PeerSpec(name, load, **more)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path) -> Bench
     """One that reads, one without weights, one that is not installed, a head that the weights hold and one not."""
     digits = barred(400, split="test")
     monkeypatch.setattr(held_out, "held_out_digits", lambda: digits)
-    own = {peer.name: peer for peer in bench.peers.own.PEERS if peer.name in ("ar", "parallel")}
+    own = {peer.name: peer for peer in bench.peers.heads.PEERS if peer.name in ("ar", "parallel")}
     made = [
         *own.values(),
         declared("good", read_bars),
@@ -225,24 +224,23 @@ def test_every_peer_is_declared_our_own_heads_first() -> None:
         *(f"docTR {arch}" for arch in ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")),
         "TrOCR-small",
     }
-    assert all(found[name].way == name.split(",")[0] for name in ours)
-    assert all(peer.code for peer in found.values())
+    assert all(found[name].strategy == name.split(",")[0] for name in ours)
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rapidocr, "find_spec", lambda name: None)
     monkeypatch.setattr(doctr, "find_spec", lambda name: None)
     monkeypatch.setattr(tesseract.shutil, "which", lambda name: None)
-    said = peers.missing(peers.peers())
+    said = peers.unavailable(peers.peers())
     for name, package in {"RapidOCR": "rapidocr", "Tesseract": "tesseract", "docTR parseq": "doctr"}.items():
         assert package in said[name]
     assert not {"parallel", "TrOCR-small"} & said.keys()
 
 
 MODULE = """
-from bench.peers.base import Declared, Peer
+from bench.peers.base import PeerSpec, Peer
 
-PEERS = [Declared("Toy", lambda recognizer, folder, inverted: Peer(lambda lines: ["1"] * len(lines), "toy"), order=15)]
+PEERS = [PeerSpec("Toy", lambda recognizer, folder, inverted: Peer(lambda lines: ["1"] * len(lines), "toy"), order=15)]
 """
 
 
@@ -259,7 +257,7 @@ def test_a_toy_peer_is_one_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         sys.modules.pop("bench.peers.toy", None)
 
 
-OTHERS = [name for name, peer in peers.peers().items() if not peer.way and name != "TrOCR-small"]
+OTHERS = [name for name, peer in peers.peers().items() if not peer.strategy and name != "TrOCR-small"]
 
 
 @pytest.mark.parametrize("name", ["ar", "parallel", "parallel, onnxruntime", *OTHERS])
@@ -275,6 +273,6 @@ def test_peers_read_lines(name: str, tmp_path: Path) -> None:
     assert len(texts) == 2
     assert texts[0] == texts[1] == loaded.read(lines[:1])[0]
     assert loaded.about
-    if peer.way:
-        assert texts[0] == load_recognizer(SHIPPED).read(lines, peer.way).texts[0]
-        assert runtimes.EAGER in loaded.about or "onnxruntime" in loaded.about
+    if peer.strategy:
+        assert texts[0] == load_recognizer(SHIPPED).read(lines, peer.strategy).texts[0]
+        assert backends.EAGER in loaded.about or "onnxruntime" in loaded.about

@@ -18,7 +18,7 @@ from bench.core.store import Store
 from bench.experiments import confidence as trust
 from bench.experiments import difficulty as levels
 from bench.experiments import real_lines as real
-from bench.peers.base import Declared, Peer
+from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.workloads.custom_data import HELD_OUT
 from seqocr.data.folder import LineFolder
@@ -55,10 +55,10 @@ def bench(tmp_path: Path, folder: LineFolder, monkeypatch: pytest.MonkeyPatch) -
         return Peer(read, "made for the test")
 
     made = {
-        "Seven": Declared("Seven", load),
-        "Absent": Declared("Absent", load, lambda: "not here"),
-        "Bare": Declared("Bare", load, trained=False),
-        "ar": Declared("ar", load, way="ar"),
+        "Seven": PeerSpec("Seven", load),
+        "Absent": PeerSpec("Absent", load, lambda: "not here"),
+        "Bare": PeerSpec("Bare", load, trained=False),
+        "ar": PeerSpec("ar", load, strategy="ar"),
     }
     for module in (peers, real):
         monkeypatch.setattr(module, "peers", lambda: made)

@@ -7,8 +7,7 @@ import copy
 import pytest
 import torch
 
-from bench import backends as runtimes
-from bench import regression
+from bench import backends, regression
 from bench.core import strategies
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.ctc import CTCHead
@@ -88,7 +87,7 @@ def test_a_second_parallel_pass_is_caught_by_flops_even_if_it_does_not_own_up(ba
 
 @pytest.fixture(scope="module")
 def through():
-    if why := "; ".join(filter(None, map(runtimes.missing, regression.RUNTIMES))):
+    if why := "; ".join(filter(None, map(backends.missing, regression.RUNTIMES))):
         pytest.skip(why)
     return regression.through_runtimes()
 
