@@ -16,9 +16,8 @@ from PIL import Image
 from bench.core import strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section
 from bench.core.store import Store
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import listed, percent, points, share
-from bench.report.palette import look
 from bench.workloads.held_out import held_out_digits, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
@@ -193,10 +192,10 @@ def _confusions(table: pd.DataFrame) -> str:
 def accuracy_plot(results: Results) -> Figure:
     """Exact match of each way to decode with its Wilson interval; accuracy by position beside it."""
     names = [name for name in strategies.read() if name in set(results.summary["head"])]
-    figure, (left, right) = plots.panels(2, 4.8, 3.2)
+    figure, (left, right) = plotting.panels(2, 4.8, 3.2)
     for y, name in enumerate(names[::-1]):
         if (exact := results.exact(name)) is not None:
-            plots.point(left, exact.times(100), y, look(name))
+            plotting.point(left, exact.times(100), y, plotting.style_of(name))
     left.set_yticks(range(len(names)), names[::-1])
     left.set_ylim(-0.5, len(names) - 0.5)
     left.set_xlabel(f"whole-string exact match, % ({results.about['strings']:,} strings)")
@@ -207,7 +206,7 @@ def accuracy_plot(results: Results) -> Figure:
         part = results.positions[results.positions["head"] == name]
         x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
         errors = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]) * 100
-        style = look(name)
+        style = plotting.style_of(name)
         right.errorbar(
             x, part["accuracy"] * 100, yerr=errors, fmt=style.marker, color=style.colour, capsize=3, ms=5, label=name
         )

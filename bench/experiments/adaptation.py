@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.experiments.real_lines import EXPERIMENT as REAL
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import share
-from bench.report.palette import look
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr import metrics
@@ -167,17 +166,19 @@ def _labelled(results: Results) -> list[int]:
 
 
 def _drawn(results: Results, real: Any) -> Figure:
-    figure, (axis,) = plots.panels(1, 5.5, 3.6)
+    figure, (axis,) = plotting.panels(1, 5.5, 3.6)
     heads, counts, every = results.heads, _labelled(results), results.about["lines"]
     for head in heads:
         values = [results.exact(count, head) for count in counts]
         x = [float(count) for count in counts]
         if real:
             values, x = [*values, real.exact(head, "fine-tuned")], [*x, float(every)]
-            axis.axhline(real.exact(head, "zero-shot").estimate * 100, color=look(head).colour, lw=0.8, ls=":")
-        plots.curve(axis, head, x, [value.times(100) for value in values])
+            axis.axhline(
+                real.exact(head, "zero-shot").estimate * 100, color=plotting.style_of(head).colour, lw=0.8, ls=":"
+            )
+        plotting.curve(axis, head, x, [value.times(100) for value in values])
     axis.set_xscale("log")
-    plots.at_points(axis, x)
+    plotting.at_points(axis, x)
     axis.set(xlabel="labelled lines learned from (dotted: none)", ylabel="exact match, %")
-    plots.legend(figure, heads)
+    plotting.legend(figure, heads)
     return figure

@@ -10,8 +10,7 @@ import pandas as pd
 
 from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
 from bench.core.store import Store
-from bench.experiments import difficulty as levels
-from bench.experiments import real_lines as real
+from bench.experiments import difficulty, real_lines
 from bench.report.formatting import percent, share
 from bench.workloads.accuracy_tables import exact
 from seqocr import metrics
@@ -31,13 +30,13 @@ class Trust(Experiment):
     def results(self, store: Store) -> pd.DataFrame | None:
         """See `trust`; levels first, then real lines before and after they were learned from."""
         tables = []
-        if strings := levels.EXPERIMENT.results(store):
+        if strings := difficulty.EXPERIMENT.results(store):
             tables.append(strings.read.assign(lines="`" + strings.read["level"] + "`"))
-        if lines := real.EXPERIMENT.results(store):
-            own = lines.lines[lines.lines["phase"].isin(levels.OWN_PHASES)].rename(columns={"reader": "head"})
-            place = {phase: i for i, phase in enumerate(levels.OWN_PHASES)}
+        if lines := real_lines.EXPERIMENT.results(store):
+            own = lines.lines[lines.lines["phase"].isin(difficulty.OWN_PHASES)].rename(columns={"reader": "head"})
+            place = {phase: i for i, phase in enumerate(difficulty.OWN_PHASES)}
             own = own.sort_values("phase", key=lambda phase: phase.map(place), kind="stable")
-            tables.append(own.assign(lines="real, " + own["phase"].map(levels.OWN_PHASES)))
+            tables.append(own.assign(lines="real, " + own["phase"].map(difficulty.OWN_PHASES)))
         return trust(pd.concat(tables, ignore_index=True)) if tables else None
 
     def tables(self, results: pd.DataFrame) -> dict[str, pd.DataFrame]:

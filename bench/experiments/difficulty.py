@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import listed, percent, points
-from bench.report.palette import look
 from bench.workloads import accuracy_tables
 from bench.workloads.held_out import held_out_digits, level_strings, read_strings
 from seqocr import metrics
@@ -216,7 +215,7 @@ def _with_length(results: Results) -> str:
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:
     """Exact match against length, a panel a level; and over all lengths, with real lines if they were read."""
-    figure, (*axes, last) = plots.panels(len(results.levels) + 1, 4.6, 3.3)
+    figure, (*axes, last) = plotting.panels(len(results.levels) + 1, 4.6, 3.3)
     # So that no head covers another.
     aside = {head: 0.12 * (i - (len(results.heads) - 1) / 2) for i, head in enumerate(results.heads)}
     lowest = 100.0
@@ -224,7 +223,7 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
         for head in results.heads:
             values = [results.exact(level, head, n).times(100) for n in results.lengths]
             lowest = min(lowest, *(value.low for value in values))
-            plots.curve(axis, head, [n + aside[head] for n in results.lengths], values)
+            plotting.curve(axis, head, [n + aside[head] for n in results.lengths], values)
         axis.set_title(level, fontsize=10)
         axis.set_xticks(results.lengths)
         axis.set_xlabel("digits in the string")
@@ -234,7 +233,7 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
             whole |= {f"real,\n{name}": real.exact(head, phase) for phase, name in OWN_PHASES.items()}
         for i, value in enumerate(whole.values()):
             lowest = min(lowest, value.low * 100)
-            plots.point(last, i + aside[head], value.times(100), look(head))
+            plotting.point(last, i + aside[head], value.times(100), plotting.style_of(head))
     last.set_xticks(range(len(whole)), list(whole))
     last.set_xlim(-0.5, len(whole) - 0.5)
     last.set_title("all lengths", fontsize=10)
@@ -242,5 +241,5 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
         axis.set_ylabel("exact match, %")
         axis.set_ylim(lowest // 10 * 10, 102)
     figure.suptitle("Accuracy against length at every level (95 % CI)", fontsize=11)
-    plots.legend(figure, results.heads)
+    plotting.legend(figure, results.heads)
     return figure

@@ -20,9 +20,8 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import listed, not_run, percent, share, time
-from bench.report.palette import numbered
 from bench.workloads.accuracy_tables import exact
 from bench.workloads.held_out import readings, rested, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
@@ -240,13 +239,13 @@ def _beside(results: Results) -> str:
 
 def peers_plot(results: Results) -> Figure:
     """Exact match against latency for everyone; readers without weights stand on a line of their own below."""
-    figure, (axis,) = plots.panels(1, 8.4, 4.6)
+    figure, (axis,) = plotting.panels(1, 8.4, 4.6)
     floor = -12.0  # below 0 %: no accuracy at all
     for place, reader in enumerate(results.readers):
         at, more = (reader.exact.times(100), {}) if reader.trained else (floor, {"mfc": "white"})
-        plots.point(axis, reader.ms, at, numbered(place), label=reader.name, **more)
+        plotting.point(axis, reader.ms, at, plotting.numbered_style(place), label=reader.name, **more)
     axis.set_xscale("log")
-    plots.plain_log_axis(axis, "x")
+    plotting.plain_log_axis(axis, "x")
     axis.set_ylim(floor - 5, 104)
     axis.set_yticks([floor, *range(0, 101, 20)], ["no weights\nhere", *(str(y) for y in range(0, 101, 20))])
     axis.set_xlabel(f"line in memory to text, ms (batch 1, {TASK_LENGTH} digits)")

@@ -17,9 +17,8 @@ from bench.core.experiment import Bench, Claim, Experiment, Part, Section, store
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.experiments.difficulty import Results as Readings
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import percent, ratio, time
-from bench.report.palette import look
 from bench.workloads.held_out import held_out_digits, level_strings, rested
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.synthetic.layouts import LEVELS
@@ -201,13 +200,13 @@ def _agreement(read: Readings, level: str, name: str) -> str:
 
 def passes_plot(read: Readings) -> Figure:
     """Mean decoder passes a string against its length, a panel a level."""
-    figure, axes = plots.panels(len(read.levels), 3.6, 2.9, columns=3)
+    figure, axes = plotting.panels(len(read.levels), 3.6, 2.9, columns=3)
     shown = [name for name in (_WRITER, *strategies.verified()) if name in read.heads]
     for axis, level in zip(axes, read.levels, strict=True):
         for name in shown:
             rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]
             mean = rows.groupby("length")["passes"].mean()
-            style = look(name)
+            style = plotting.style_of(name)
             axis.plot(mean.index, mean, style.line, color=style.colour, marker=style.marker, ms=4)
         axis.set_title(level, fontsize=10)
         axis.set_xticks(read.lengths)
@@ -215,5 +214,5 @@ def passes_plot(read: Readings) -> Figure:
         axis.set_ylim(0, None)
     axes[0].set_ylabel("decoder passes a string")
     figure.suptitle("Passes of writing token by token, and of verifying a draft", fontsize=11)
-    plots.legend(figure, shown)
+    plotting.legend(figure, shown)
     return figure

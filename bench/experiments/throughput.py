@@ -15,7 +15,7 @@ from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
-from bench.report import plots
+from bench.report import plotting
 from bench.report.formatting import time
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
@@ -142,19 +142,19 @@ def _rate(strings: int, seconds: float) -> float:
 
 def throughput_plot(results: Results) -> Figure:
     """Strings a second against batch size."""
-    figure, axes = plots.panels(len(results.subjects), 3.6, 3.3, columns=3)
+    figure, axes = plotting.panels(len(results.subjects), 3.6, 3.3, columns=3)
     shown = (*strategies.timed(deployed=True), "encoder")
     for axis, subject in zip(axes, results.subjects, strict=True):
         for way in shown:
             rates = results.of(subject, way)
-            plots.curve(axis, way, list(rates), list(rates.values()))
+            plotting.curve(axis, way, list(rates), list(rates.values()))
         axis.set_xscale("log")
         axis.set_yscale("log")
-        plots.at_points(axis, list(results.of(subject, "encoder")))
-        plots.plain_log_axis(axis, "y")
+        plotting.at_points(axis, list(results.of(subject, "encoder")))
+        plotting.plain_log_axis(axis, "y")
         axis.set_xlabel("batch size")
         axis.set_title(TIMED_MODELS[subject].label, fontsize=10)
     axes[0].set_ylabel("strings per second")
     figure.suptitle(f"Throughput, strings of {TASK_LENGTH} (95 % CI)", fontsize=11)
-    plots.legend(figure, shown)
+    plotting.legend(figure, shown)
     return figure

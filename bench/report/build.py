@@ -15,7 +15,7 @@ from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, st
 from bench.core.store import Store
 from bench.core.timer import effort
 from bench.experiments import experiments
-from bench.report import plots
+from bench.report import plotting
 from bench.report.first_screen import first_screen
 from bench.report.formatting import listed, markdown_table
 from seqocr.errors import InputError
@@ -136,7 +136,7 @@ def _draw(found: dict[str, Any], store: Store, folder: Path) -> None:
     _emptied(folder)
     for experiment in (each for each in experiments() if each.name in found):
         for name, picture in experiment.plots(found[experiment.name], found).items():
-            plots.save(name, picture, folder)
+            plotting.save(name, picture, folder)
         for name, source in experiment.pictures(store).items():
             with replacing(folder / f"{name}.png") as temporary:
                 shutil.copyfile(source, temporary)

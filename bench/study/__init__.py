@@ -1,7 +1,7 @@
 """When does autoregression pay? One encoder, laws of labels that are known exactly, damage by known amounts.
 
-The study itself is made by `make study`, which takes an hour and more (see `study`); its table is in results/study. The
-bench shows it, and measures one cell again, in small.
+`make study` makes the study, in an hour and more (see `runner`); its table is in results/study. The bench shows it,
+and measures one cell again, in small.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from matplotlib.figure import Figure
 
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.study import cost
-from bench.study import figures as pictures
-from bench.study import runner as study
-from bench.study import sections as page
+from bench.study import cost, plots, runner, sections
 from bench.study.design import Size
 from bench.study.estimates import ONE_PASS, Again, Results
 from seqocr.progress import Reporter
@@ -31,7 +28,7 @@ _COMMITTED = Path(__file__).parents[2] / "results" / "study"
 
 @dataclass(frozen=True)
 class Settings:
-    """The cell that is measured again (see `study.cell`).
+    """The cell that is measured again (see `runner.cell`).
 
     Attributes:
         steps, batch: of the training.
@@ -68,7 +65,7 @@ class Dependence(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings: Settings = part.settings
         with TemporaryDirectory() as folder:
-            rows = study.cell(
+            rows = runner.cell(
                 settings.law, settings.damage, settings.steps, settings.batch, settings.strings, Path(folder)
             )
         bench.store.write(part.name, rows)
@@ -84,13 +81,13 @@ class Dependence(Experiment):
             again = Again(about["law"], about["damage"], about["steps"], rows)
         facts = found.facts("study")
         timed_on = found.facts(cost.TABLE).get("environment", {}).get("cpu", "")
-        return Results(found.read(study.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
+        return Results(found.read(runner.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}
         return {
             **timed,
-            "dependence": page.table_of(results),
+            "dependence": sections.table_of(results),
             "dependence_claims": results.family,
             "dependence_likelihoods": results.likelihoods(),
             "dependence_ablations": results.ablations(),
@@ -98,12 +95,12 @@ class Dependence(Experiment):
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         return {
-            "dependence": partial(pictures.dependence_plot, results),
-            "likelihoods": partial(pictures.likelihoods_plot, results),
+            "dependence": partial(plots.dependence_plot, results),
+            "likelihoods": partial(plots.likelihoods_plot, results),
         }
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        return [page.answer(results, everything), page.gains(results), page.shift(results)]
+        return [sections.answer(results, everything), sections.gains(results), sections.shift(results)]
 
 
 EXPERIMENT = Dependence()

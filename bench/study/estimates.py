@@ -40,7 +40,7 @@ class Again:
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    rows: one a training, cell and way (see `reading.read`).
+    rows: one a training, cell and way (see `predictions.read`).
     size: of the study.
     facts: preset, environment, commit, seconds.
     again: the cell that was measured again, if one was.

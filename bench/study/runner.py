@@ -19,8 +19,7 @@ from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.store import Store, changes, now
 from bench.report.formatting import listed
-from bench.study import cost, training
-from bench.study import predictions as reading
+from bench.study import cost, predictions, training
 from bench.study.design import SIZES, Size, Training
 from seqocr import environment
 from seqocr.errors import InputError
@@ -93,7 +92,7 @@ def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Pa
     with contextlib.redirect_stderr(io.StringIO()):
         training.base(size, folder, alone.heads)
         training.trained(alone, size, folder)
-    return reading.read(alone, size, folder)
+    return predictions.read(alone, size, folder)
 
 
 def depends(size: Size) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def _trained(each: Training, kept: Store) -> bool:
 
 
 def _read(each: Training, size: Size, runs: Path) -> str:
-    Store(runs).write(_table(each), reading.read(each, size, runs))
+    Store(runs).write(_table(each), predictions.read(each, size, runs))
     return f"read {each.name}"
 
 

@@ -14,8 +14,7 @@ from bench.core.experiment import Bench
 from bench.core.store import Store, changes
 from bench.experiments import experiments
 from bench.report.build import _write_tables, everything, measured, pages, with_numbers
-from bench.study import cost
-from bench.study import runner as study
+from bench.study import cost, runner
 from bench.study.shipped import study_of
 from seqocr.advice.recommend import SHIPPED_STUDY, as_json
 from seqocr.data.folder import LineFolder
@@ -72,10 +71,10 @@ def test_committed_rows_are_of_this_code(store):
 
 def test_the_committed_study_is_of_this_code(published):
     kept = Store(RESULTS / "study")
-    whole = study.SIZES[study.SHOWN]
-    assert changes(kept.facts("study")["depends"], study.depends(whole)) == [], "run `make study`"
+    whole = runner.SIZES[runner.SHOWN]
+    assert changes(kept.facts("study")["depends"], runner.depends(whole)) == [], "run `make study`"
     assert kept.facts("study")["size"] == kept.facts("study")["depends"]["size"], "the study is not finished"
-    assert kept.finished(cost.TABLE, cost.depends(study.COST[study.SHOWN])), "run `make study`"
+    assert kept.finished(cost.TABLE, cost.depends(runner.COST[runner.SHOWN])), "run `make study`"
     shipped = json.loads(SHIPPED_STUDY.read_text())
     assert any(as_json(study_of(everything(each))) == shipped for each in published), "run `make report`"
 

@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from bench.backends import backends
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.experiments.backends import agreement as reading
-from bench.experiments.backends import sections as page
-from bench.experiments.backends import timing
+from bench.experiments.backends import agreement, plots, sections, timing
 from bench.experiments.backends.estimates import Results, agreement_table, timed
 from bench.workloads.timed_models import SMALL_NATIVE, TIMED_MODELS, TINY
 from seqocr.progress import Reporter
@@ -36,12 +34,12 @@ class Runtimes(Experiment):
         parts = []
         for each in settings:
             parts.append(Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup))
-        read = reading.Settings(tuple(found))
+        read = agreement.Settings(tuple(found))
         agreed = Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False)
         return [*parts, agreed]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        how = timing if isinstance(part.settings, timing.Settings) else reading
+        how = timing if isinstance(part.settings, timing.Settings) else agreement
         how.measure(part, bench, reporter)
 
     def results(self, store: Store) -> Results | None:
@@ -61,10 +59,10 @@ class Runtimes(Experiment):
         }
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"runtimes": partial(page.runtimes_plot, results)}
+        return {"runtimes": partial(plots.runtimes_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        return [page.section(results)]
+        return [sections.section(results)]
 
 
 EXPERIMENT = Runtimes()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from bench.backends import EAGER
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Section
 from bench.experiments.backends.estimates import Results, Timed
-from bench.experiments.backends.timing import LENGTHS
-from bench.report import plots
 from bench.report.formatting import listed, not_run, points, ratio, time
-from bench.report.palette import look
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 
@@ -79,28 +75,3 @@ def _table(t: Timed) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def runtimes_plot(results: Results) -> Figure:
-    """Image to text at the task's length by runtime; beside it, what a symbol costs autoregressive heads."""
-    figure, axes = plots.panels(2 * len(results.subjects), 4.6, 2.8)
-    shown = strategies.deployed()
-    for t, whole, symbol in zip(results.subjects.values(), axes[::2], axes[1::2], strict=True):
-        places = {runtime: -place for place, runtime in enumerate(t.runtimes)}
-        for runtime, place in places.items():
-            for i, way in enumerate(shown):
-                y = place + 0.12 * ((len(shown) - 1) / 2 - i)  # side by side, so that intervals do not cover
-                if way in t.variants(runtime):
-                    plots.point(whole, t.seconds(runtime, way).times(1e3), y, look(way))
-                if way in t.variants(runtime, LENGTHS):
-                    plots.point(symbol, t.slope(runtime, way), y, look(way))
-        for axis, what in ((whole, f"image to text, n = {TASK_LENGTH}, ms"), (symbol, "ms a symbol")):
-            axis.set_xscale("log")
-            plots.plain_log_axis(axis, "x")
-            axis.set_yticks(list(places.values()), list(places) if axis is whole else [""] * len(places))
-            axis.set_ylim(0.5 - len(places), 0.5)
-            axis.set_xlabel(what)
-            axis.set_title(t.subject.label, fontsize=10)
-    figure.suptitle("The same weights in several runtimes, batch 1 (95 % CI)", fontsize=11)
-    plots.legend(figure, shown)
-    return figure

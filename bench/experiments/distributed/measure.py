@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from bench.experiments.distributed import process
 from bench.experiments.distributed import sections as page
-from bench.report.plots import save
+from bench.report.plotting import save
 from seqocr.environment import describe
 from seqocr.files import read_json, write_json, write_text
 from seqocr.inference.load import load_recognizer

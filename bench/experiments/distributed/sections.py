@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.report.formatting import markdown_table
-from bench.report.plots import panels
+from bench.report.plotting import panels
 
 _FIRST = 20  # steps, in which rounding has not grown
 _UPTO = (_FIRST, 50, 100, 200)

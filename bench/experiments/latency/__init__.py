@@ -15,7 +15,7 @@ from bench.core import strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import Rounds
-from bench.experiments.latency import sections as page
+from bench.experiments.latency import plots, sections
 from bench.experiments.latency.estimates import Results, tables, timed
 from bench.workloads.timed_models import (
     LENGTHS,
@@ -104,13 +104,13 @@ class Latency(Experiment):
         return tables(results)
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"latency": partial(page.latency_plot, results), "breakdown": partial(page.breakdown_plot, results)}
+        return {"latency": partial(plots.latency_plot, results), "breakdown": partial(plots.breakdown_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        return [page.growth(results), page.whole(results)]
+        return [sections.growth(results), sections.whole(results)]
 
     def claims(self, results: Results) -> list[Claim]:
-        return page.claims(results)
+        return sections.claims(results)
 
 
 EXPERIMENT = Latency()

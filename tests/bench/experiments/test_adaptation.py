@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.experiment import Bench
 from bench.core.store import Store
-from bench.experiments import adaptation as adapting
+from bench.experiments import adaptation
 from bench.workloads.custom_data import HELD_OUT
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
@@ -18,7 +18,7 @@ from seqocr.train import recipe
 from tests.conftest import barred, lively, own_lines, small_recognizer
 from tests.measured import measured
 
-EXPERIMENT = adapting.EXPERIMENT
+EXPERIMENT = adaptation.EXPERIMENT
 SCHEDULE = {"learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "batch_size": 6}
 
 
@@ -26,7 +26,7 @@ SCHEDULE = {"learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "batch_size
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(sources, "load_digits", lambda split, *_: barred(400 if split == "train" else 200, split))
     monkeypatch.setattr(recipe, "FINE_TUNING", {**recipe.FINE_TUNING, **SCHEDULE})
-    monkeypatch.setattr(adapting, "_STEPS", {20: 1, 28: 2, 500: 3})
+    monkeypatch.setattr(adaptation, "_STEPS", {20: 1, 28: 2, 500: 3})
     save(lively(small_recognizer(max_length=3), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
     lines = LineFolder(own_lines(tmp_path / "cheques", 40))
     return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights", real=lines)
@@ -35,9 +35,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_more_and_more_lines_are_learned_from_and_the_same_others_are_read(bench: Bench, monkeypatch) -> None:
     (part,) = EXPERIMENT.parts("full", bench)
     assert part.settings.sizes == ((20, 1), (28, 2))  # of 40 lines, too few to do without their texts
-    tune, seen = adapting.fine_tune, []
+    tune, seen = adaptation.fine_tune, []
     monkeypatch.setattr(
-        adapting, "fine_tune", lambda r, lines, *a, **more: (seen.append(lines), tune(r, lines, *a, **more))[1]
+        adaptation, "fine_tune", lambda r, lines, *a, **more: (seen.append(lines), tune(r, lines, *a, **more))[1]
     )
     measured(EXPERIMENT, part, bench)
     first, second = ({line.name for line in lines.lines} for lines in seen)
@@ -59,7 +59,7 @@ def test_the_section_has_a_row_for_each_number_of_lines() -> None:
         for head in ("ar", "ctc")
         for i in range(100)
     ]
-    found = adapting.Results({"lines": 857}, pd.DataFrame(rows))
+    found = adaptation.Results({"lines": 857}, pd.DataFrame(rows))
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table["lines learned from"].tolist() == ["30", "300", "857, without their texts"]
     assert section.table["`ctc`"].tolist()[1].startswith("80.0 %")

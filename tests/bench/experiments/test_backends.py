@@ -23,8 +23,7 @@ from bench.backends.base import BackendModel, exportable
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
 from bench.core.store import Store
-from bench.experiments.backends import EXPERIMENT, timing
-from bench.experiments.backends import agreement as reading
+from bench.experiments.backends import EXPERIMENT, agreement, timing
 from bench.experiments.backends.estimates import Results, agreement_table
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
 from bench.report.build import everything, pages, write_report
@@ -344,7 +343,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     monkeypatch.setattr(timer, "AGAIN", 0)  # other tests run meanwhile
     graphs, preparing = tmp_path / "graphs", prepare
     absent = {"openvino": "not here"}
-    for module in (timing, reading):  # the same weights: what is exported for the clock will do
+    for module in (timing, agreement):  # the same weights: what is exported for the clock will do
         monkeypatch.setattr(module, "prepare", lambda name, given, _: preparing(name, given, graphs))
         monkeypatch.setattr(module, "unavailable", lambda names: {n: absent[n] for n in names if n in absent})
     monkeypatch.setattr(timing, "bind", lambda *_: {5: BoundModel(recognizer, 5, CPU)})
@@ -378,8 +377,8 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
 
     monkeypatch.setattr(strings, "held_out_digits", lambda: barred(100))
     save(recognizer, tmp_path / "weights")
-    part = Part("runtimes-agreement", reading.Settings((*chosen, "openvino"), 20), weights=(tmp_path / "weights",))
-    EXPERIMENT.measure(replace(part, settings=reading.Settings(chosen[:1], 20)), bench_, Silent())  # type: ignore[arg-type]
+    part = Part("runtimes-agreement", agreement.Settings((*chosen, "openvino"), 20), weights=(tmp_path / "weights",))
+    EXPERIMENT.measure(replace(part, settings=agreement.Settings(chosen[:1], 20)), bench_, Silent())  # type: ignore[arg-type]
     with monkeypatch.context() as killed:  # what was read before a kill is not read again
         prepared: list[str] = []
 
@@ -387,7 +386,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
             prepared.append(name)
             return preparing(name, given, graphs)
 
-        killed.setattr(reading, "prepare", noted)
+        killed.setattr(agreement, "prepare", noted)
         EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
         assert prepared == list(chosen[1:])
     found = agreement_table(bench_.store.read(part.name))
@@ -405,6 +404,6 @@ def test_weights_without_some_heads_are_read_with_the_others(
     monkeypatch.setattr(strings, "held_out_digits", lambda: barred(100))
     save(recognizer.with_heads(["ctc"]), tmp_path / "weights")
     bench_ = Bench(Store(tmp_path / "run"))
-    part = Part("runtimes-agreement", reading.Settings(("eager",), 5), weights=(tmp_path / "weights",))
+    part = Part("runtimes-agreement", agreement.Settings(("eager",), 5), weights=(tmp_path / "weights",))
     EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
     assert set(bench_.store.read(part.name)["head"]) == {"ctc"}

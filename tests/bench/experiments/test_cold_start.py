@@ -11,18 +11,18 @@ import pytest
 
 from bench.core.experiment import Bench
 from bench.core.store import Store
-from bench.experiments import cold_start as start
+from bench.experiments import cold_start
 from seqocr.inference.export import export
 from seqocr.inference.load import save
 from tests.conftest import small_recognizer
 from tests.measured import measured
 
-EXPERIMENT = start.EXPERIMENT
+EXPERIMENT = cold_start.EXPERIMENT
 
 
 def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(start, "unavailable", lambda names: dict.fromkeys(names, "not here"))
+    monkeypatch.setattr(cold_start, "unavailable", lambda names: dict.fromkeys(names, "not here"))
     recognizer = small_recognizer(max_length=5)
     save(recognizer, tmp_path / "weights")
     export(recognizer, tmp_path / "weights" / "onnx", ["parallel", "ctc"])
@@ -30,11 +30,11 @@ def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytes
     (part,) = EXPERIMENT.parts("smoke", bench)
     measured(EXPERIMENT, replace(part, settings=replace(part.settings, rounds=1, many=20, warmup=0)), bench)
     found = EXPERIMENT.results(bench.store)
-    assert set(found.readers) == {*start._GRAPHS, start.WEIGHTS}
+    assert set(found.readers) == {*cold_start._GRAPHS, cold_start.WEIGHTS}
     assert found.missing == {"RapidOCR": "not here"}
-    for reader in start._GRAPHS:
-        assert 0 < found.first(reader).estimate < found.first(start.WEIGHTS).estimate  # which loads torch
-        assert found.megabytes(reader).estimate < found.megabytes(start.WEIGHTS).estimate
+    for reader in cold_start._GRAPHS:
+        assert 0 < found.first(reader).estimate < found.first(cold_start.WEIGHTS).estimate  # which loads torch
+        assert found.megabytes(reader).estimate < found.megabytes(cold_start.WEIGHTS).estimate
         assert found.milliseconds(reader).estimate > 0
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table["what reads"].tolist() == list(found.readers)
@@ -44,11 +44,11 @@ def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytes
 
 def test_a_process_that_fails_says_so() -> None:
     with pytest.raises(RuntimeError, match="ended with 3"):
-        start._ran([sys.executable, "-c", "import sys; sys.exit(3)"])
+        cold_start._ran([sys.executable, "-c", "import sys; sys.exit(3)"])
 
 
 def test_the_first_line_is_timed_apart_from_the_rest() -> None:
-    said = start._ran([sys.executable, "-c", "import time; print(1); time.sleep(0.3); print(2)"])
+    said = cold_start._ran([sys.executable, "-c", "import time; print(1); time.sleep(0.3); print(2)"])
     assert said["said"].split() == ["1", "2"]
     assert said["seconds"] > said["first"] + 0.25
     assert said["megabytes"] > 1
@@ -57,6 +57,6 @@ def test_the_first_line_is_timed_apart_from_the_rest() -> None:
 def test_what_was_measured_in_the_warm_up_alone_is_left_empty() -> None:
     facts = {"reader": "graphs", "counts": True, "disturbed": False, "first": 0.3}
     rows = [{**facts, "round": 0, "warmup": True, "rate": 900.0}, {**facts, "round": 1, "warmup": False, "rate": None}]
-    found = start.Results(pd.DataFrame(rows), {})
+    found = cold_start.Results(pd.DataFrame(rows), {})
     assert found.lines_a_second("graphs") is None
     assert found.first("graphs").estimate == 0.3

@@ -11,7 +11,7 @@ from stdnum import luhn
 
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
-from bench.experiments import constrained as forms
+from bench.experiments import constrained
 from bench.experiments.constrained import BOTH, EXPERIMENT, FORMS, NONE, PATTERN, Codes, Results
 from bench.report.build import write_report
 from seqocr.data.sources.datasets import embedded_digits
@@ -30,7 +30,7 @@ def part() -> Part:
 def store(part: Part, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = finished_run(tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "held_out_digits", embedded_digits)
+        patch.setattr(constrained, "held_out_digits", embedded_digits)
         measured(EXPERIMENT, part, Bench(store))
     return store
 

@@ -16,7 +16,7 @@ import bench.core.timer as timer
 import bench.workloads.held_out as strings
 from bench.core.experiment import DEPLOYMENT, Bench, Part
 from bench.core.store import Store
-from bench.experiments import decoder_depth as depth
+from bench.experiments import decoder_depth
 from bench.experiments.decoder_depth import EXPERIMENT, Timing, Training, with_layers
 from bench.report.build import everything, pages, write_report
 from bench.workloads.timed_models import TINY
@@ -49,7 +49,7 @@ def weights(tmp_path: Path) -> Path:
 def bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits of every split that anyone can tell apart."""
     made = {split: barred(400, split=split) for split in ("train", "validation", "test")}
-    monkeypatch.setattr(depth, "load_digits", made.__getitem__)
+    monkeypatch.setattr(decoder_depth, "load_digits", made.__getitem__)
     monkeypatch.setattr(strings, "load_digits_or_validation", made.__getitem__)
 
 
@@ -119,7 +119,7 @@ def test_heads_of_each_depth_are_trained_and_read(tmp_path: Path, weights: Path,
 
 def test_only_the_head_is_trained(tmp_path: Path, weights: Path, bars: None, monkeypatch: pytest.MonkeyPatch) -> None:
     made = {}
-    train = depth.train_on_digits
+    train = decoder_depth.train_on_digits
 
     def noted(recognizer: Any, *rest: Any) -> Any:
         untrained = {name: p.clone() for name, p in recognizer.heads["ar"].named_parameters()}
@@ -128,7 +128,7 @@ def test_only_the_head_is_trained(tmp_path: Path, weights: Path, bars: None, mon
         assert any(not torch.equal(after[name], p) for name, p in untrained.items())
         return trained
 
-    monkeypatch.setattr(depth, "train_on_digits", noted)
+    monkeypatch.setattr(decoder_depth, "train_on_digits", noted)
     measure(training(weights), Bench(Store(tmp_path / "run")))
     start = load_recognizer(weights).encoder.state_dict()
     for place, layers in enumerate(LAYERS):
@@ -149,10 +149,10 @@ def test_a_training_that_ended_before_a_kill_is_not_made_again(
                 raise RuntimeError("killed")
             return with_layers(recognizer, layers, *rest)
 
-        patch.setattr(depth, "with_layers", dies_at_two)
+        patch.setattr(decoder_depth, "with_layers", dies_at_two)
         with pytest.raises(RuntimeError, match="killed"):
             measure(training(weights), killed)
-    fit, trained = depth.train_on_digits.__globals__["fit"], []
+    fit, trained = decoder_depth.train_on_digits.__globals__["fit"], []
 
     def noted(recognizer: Any, *rest: Any) -> Any:
         trained.append(recognizer.head_settings["ar"]["decoder_layers"])
@@ -162,7 +162,7 @@ def test_a_training_that_ended_before_a_kill_is_not_made_again(
     measure(training(weights), killed)
     assert trained == [2]
     pd.testing.assert_frame_equal(killed.store.read("depth-accuracy"), whole.store.read("depth-accuracy"))
-    monkeypatch.setattr(depth, "train_on_digits", lambda *_: pytest.fail("read already"))
+    monkeypatch.setattr(decoder_depth, "train_on_digits", lambda *_: pytest.fail("read already"))
     (killed.store.folder / "depth-accuracy.2").mkdir()  # as a kill would leave it while weights are deleted
     measure(training(weights), killed)
     assert not (killed.store.folder / "depth-accuracy.2").exists()
@@ -178,7 +178,7 @@ def test_every_depth_is_timed_at_every_length(tmp_path: Path, monkeypatch: pytes
     assert timed.groupby("layers")["length"].value_counts().unique().tolist() == [2 * 3]  # repeats, rounds
     assert timed.groupby("layers")["length"].unique().map(sorted).to_dict() == {1: [1, 5, 9], 2: [1, 5, 9]}
     assert timed.groupby("warmup")["round"].nunique().to_dict() == {True: 1, False: 2}
-    monkeypatch.setattr(depth, "clock", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(decoder_depth, "clock", lambda *_: pytest.fail("measured again"))
     measure(part, bench)
 
 
@@ -197,7 +197,7 @@ def test_confidences_count() -> None:
         def decode(self, features: torch.Tensor, length: int) -> Any:
             return Late()
 
-    assert depth._passes(Head(), torch.zeros(1), 5) == 3
+    assert decoder_depth._passes(Head(), torch.zeros(1), 5) == 3
     assert asked == [True]
 
 
@@ -216,7 +216,7 @@ def nothing(split: str) -> Digits:
 def test_without_training_digits_depth_is_timed_all_the_same(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(depth, "load_digits", nothing)
+    monkeypatch.setattr(decoder_depth, "load_digits", nothing)
     bench = Bench(Store(tmp_path / "run"))
     measure(training(weights), bench)
     bench.store.finish("depth-accuracy")
@@ -258,8 +258,8 @@ def test_what_is_not_timed_is_measured_before_anything_is_and_not_repeated(
         bench.store.write(part.name, pd.DataFrame({"index": [1]}))
 
     parts = EXPERIMENT.parts("full", Bench(Store(tmp_path)))[::-1]
-    monkeypatch.setattr(depth.Depth, "parts", lambda *_: parts)
-    monkeypatch.setattr(depth.Depth, "measure", measured)
+    monkeypatch.setattr(decoder_depth.Depth, "parts", lambda *_: parts)
+    monkeypatch.setattr(decoder_depth.Depth, "measure", measured)
     for module in (loop, repeat):
         monkeypatch.setattr(module, "experiments", lambda: [EXPERIMENT])
     monkeypatch.setattr(loop, "alone", contextlib.nullcontext)

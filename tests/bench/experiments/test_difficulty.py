@@ -12,7 +12,7 @@ import pytest
 from bench.core import strategies
 from bench.core.experiment import Bench
 from bench.core.store import Store
-from bench.experiments import difficulty as levels
+from bench.experiments import difficulty
 from bench.report.build import write_report
 from bench.report.formatting import points
 from bench.workloads import accuracy_tables, held_out
@@ -24,20 +24,20 @@ from tests.measured import measured
 from tests.synthetic import finished_run
 
 EACH = 3
-EXPERIMENT = levels.EXPERIMENT
+EXPERIMENT = difficulty.EXPERIMENT
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A reader of up to three digits; few digits to read."""
     save(lively(small_recognizer(max_length=3), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
-    monkeypatch.setattr(levels, "held_out_digits", lambda: barred(120, split="test"))
-    monkeypatch.setitem(levels._EACH, "smoke", EACH)
-    monkeypatch.setattr(levels, "_AT_ONCE", 2)
+    monkeypatch.setattr(difficulty, "held_out_digits", lambda: barred(120, split="test"))
+    monkeypatch.setitem(difficulty._EACH, "smoke", EACH)
+    monkeypatch.setattr(difficulty, "_AT_ONCE", 2)
     return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights")
 
 
-def all_measured(bench: Bench) -> levels.Results:
+def all_measured(bench: Bench) -> difficulty.Results:
     for part in EXPERIMENT.parts("smoke", bench):
         measured(EXPERIMENT, part, bench)
     found = EXPERIMENT.results(bench.store)
@@ -118,17 +118,17 @@ def rows(wrong: dict[str, int], level: str, of: int = 400) -> pd.DataFrame:
 
 
 @pytest.fixture
-def known() -> levels.Results:
+def known() -> difficulty.Results:
     read = [
         rows({"ar": 0, "parallel": 20, "ctc": 10}, "grid"),
         rows({"ar": 20, "parallel": 0, "ctc": 10}, "jitter"),
         rows({"ar": 10, "parallel": 12, "ctc": 10}, "wild"),
     ]
     about = {"source": "made up", "split": "test", "each": 200, "reader": "toy"}
-    return levels.Results(about, pd.concat(read, ignore_index=True))
+    return difficulty.Results(about, pd.concat(read, ignore_index=True))
 
 
-def test_results_pair_heads_by_string(known: levels.Results) -> None:
+def test_results_pair_heads_by_string(known: difficulty.Results) -> None:
     assert known.exact("grid", "parallel").estimate == pytest.approx(1 - 40 / 400)
     assert known.exact("grid", "parallel", 2).estimate == pytest.approx(1 - 20 / 200)
     assert known.exact("grid", "parallel").n == 400
@@ -144,7 +144,7 @@ def test_results_pair_heads_by_string(known: levels.Results) -> None:
     assert claims[2].value.low < 0 < claims[2].value.high
 
 
-def test_words_follow_the_numbers(known: levels.Results) -> None:
+def test_words_follow_the_numbers(known: difficulty.Results) -> None:
     (section,) = EXPERIMENT.sections(known, {})
     better, worse = known.gap("grid", "ar", "ctc").difference, known.gap("jitter", "ar", "parallel").difference
     assert f"`grid` {points(better)} against `ctc`, better" in section.text

@@ -17,7 +17,7 @@ from bench import backends, peers
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Part
 from bench.core.store import Store
-from bench.experiments import other_readers as experiment
+from bench.experiments import other_readers
 from bench.peers import doctr, rapidocr, tesseract
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
@@ -29,7 +29,7 @@ from tests.conftest import barred, lively, small_recognizer
 from tests.measured import measured
 from tests.synthetic import finished_run
 
-EXPERIMENT = experiment.EXPERIMENT
+EXPERIMENT = other_readers.EXPERIMENT
 STRINGS, BATCH = 40, 16
 LOADED: list[tuple[str, bool]] = []
 
@@ -67,7 +67,7 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path) -> Bench
         declared("bare", lambda lines: ["x"] * len(lines), trained=False),
         declared("absent", None, missing=lambda: "it is not here"),
     ]
-    for module in (peers, experiment):
+    for module in (peers, other_readers):
         monkeypatch.setattr(module, "peers", lambda: {peer.name: peer for peer in made})
     LOADED.clear()
     return Bench(Store(tmp_path / "raw" / "run"), task=weights)
@@ -115,7 +115,7 @@ def test_peers_read_the_accuracy_strings_and_are_timed_in_rounds(few: Bench) -> 
 
 def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     part, _ = small(few)
-    read, seen = experiment.readings, []
+    read, seen = other_readers.readings, []
 
     def killed(call: Any, lines: Any, texts: Any, peer: str) -> pd.DataFrame:
         seen.append(peer)
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest
             raise KeyboardInterrupt
         return read(call, lines, texts, peer=peer)
 
-    monkeypatch.setattr(experiment, "readings", killed)
+    monkeypatch.setattr(other_readers, "readings", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, few)
     measured(EXPERIMENT, part, few)

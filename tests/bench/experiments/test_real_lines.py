@@ -15,9 +15,7 @@ from bench import peers
 from bench.core import strategies
 from bench.core.experiment import Bench
 from bench.core.store import Store
-from bench.experiments import confidence as trust
-from bench.experiments import difficulty as levels
-from bench.experiments import real_lines as real
+from bench.experiments import confidence, difficulty, real_lines
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.workloads.custom_data import HELD_OUT
@@ -30,7 +28,7 @@ from tests.conftest import barred, lively, own_lines, small_recognizer
 from tests.measured import Silent, measured
 from tests.synthetic import finished_run
 
-EXPERIMENT = real.EXPERIMENT
+EXPERIMENT = real_lines.EXPERIMENT
 SCHEDULE = {"steps": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 1, "patience": 0, "batch_size": 6}
 OWN = {(head, phase) for head in strategies.heads() for phase in ("zero-shot", "fine-tuned")}
 
@@ -60,7 +58,7 @@ def bench(tmp_path: Path, folder: LineFolder, monkeypatch: pytest.MonkeyPatch) -
         "Bare": PeerSpec("Bare", load, trained=False),
         "ar": PeerSpec("ar", load, strategy="ar"),
     }
-    for module in (peers, real):
+    for module in (peers, real_lines):
         monkeypatch.setattr(module, "peers", lambda: made)
     return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights", real=folder)
 
@@ -70,9 +68,9 @@ def test_held_out_lines_are_read_by_all_and_learned_from_by_none(
 ) -> None:
     (part,) = EXPERIMENT.parts("smoke", bench)
     learned_from: list[LineFolder] = []
-    tune = real.fine_tune
+    tune = real_lines.fine_tune
     monkeypatch.setattr(
-        real, "fine_tune", lambda r, part, *a, **more: (learned_from.append(part), tune(r, part, *a, **more))[1]
+        real_lines, "fine_tune", lambda r, part, *a, **more: (learned_from.append(part), tune(r, part, *a, **more))[1]
     )
     measured(EXPERIMENT, part, bench)
     found = EXPERIMENT.results(bench.store)
@@ -89,7 +87,7 @@ def test_held_out_lines_are_read_by_all_and_learned_from_by_none(
     assert (about["lines"], about["learned"], about["held_out"]) == (40, len(learned), len(held_out))
     assert (about["not_run"], about["others"]) == ({"Absent": "not here"}, {"Seven": "made for the test"})
     assert about["step"] <= 2
-    assert not bench.store.file("real", real._TUNED).exists(), "weights are not measurements"
+    assert not bench.store.file("real", real_lines._TUNED).exists(), "weights are not measurements"
 
 
 def test_without_real_lines_there_is_nothing_to_measure(bench: Bench) -> None:
@@ -98,7 +96,7 @@ def test_without_real_lines_there_is_nothing_to_measure(bench: Bench) -> None:
 
 
 def test_other_names_texts_or_images_are_measured_again(bench: Bench, folder: LineFolder, tmp_path: Path) -> None:
-    def settings() -> real.Settings:
+    def settings() -> real_lines.Settings:
         lines = LineFolder(folder.directory)
         (part,) = EXPERIMENT.parts("full", replace(bench, real=lines))
         return part.settings
@@ -119,8 +117,8 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (part,) = EXPERIMENT.parts("smoke", bench)
-    monkeypatch.setattr(real, "_SAVE_EVERY", 2)
-    read, seen = real._readings, []
+    monkeypatch.setattr(real_lines, "_SAVE_EVERY", 2)
+    read, seen = real_lines._readings, []
 
     def killed(everyone: Any, line: Any, index: int, device: torch.device) -> Any:
         seen.append(index)
@@ -128,12 +126,12 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
             raise KeyboardInterrupt
         return read(everyone, line, index, device)
 
-    monkeypatch.setattr(real, "_readings", killed)
+    monkeypatch.setattr(real_lines, "_readings", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, bench)
     kept = bench.store.read("real")
     assert sorted(kept["index"].unique()) == [0, 1]
-    assert bench.store.file("real", real._TUNED).exists()
+    assert bench.store.file("real", real_lines._TUNED).exists()
     monkeypatch.setattr(recipe, "fit", lambda *_, **__: pytest.fail("trained again"))
     measured(EXPERIMENT, part, bench)
     assert seen == [0, 1, 2, 3, *range(2, part.steps)]
@@ -143,7 +141,7 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
     assert len(seen) == 2 + part.steps
 
 
-def known() -> real.Results:
+def known() -> real_lines.Results:
     """Of a hundred and one lines: ar reads them all once fine-tuned, the others lose some."""
     wrong = {
         **{("ar", "fine-tuned"): 0, ("parallel", "fine-tuned"): 30, ("ctc", "fine-tuned"): 20},
@@ -159,7 +157,10 @@ def known() -> real.Results:
         for i in range(101)
     ]
     about = {"folder": "cheques", "lines": 500, "learned": 399, "held_out": 101, "step": 500, "seconds": 240}
-    return real.Results({**about, "others": {"Seven": "it says 7"}, "not_run": {"Absent": "gone"}}, pd.DataFrame(rows))
+    return real_lines.Results(
+        {**about, "others": {"Seven": "it says 7"}, "not_run": {"Absent": "gone"}},
+        pd.DataFrame(rows),
+    )
 
 
 def test_results_are_of_lines_held_out() -> None:
@@ -202,7 +203,7 @@ def test_trust_is_what_keeping_only_the_sure_gains() -> None:
         ("real", "Seven", "6", "6", None),
     ]
     read = pd.DataFrame(rows, columns=["lines", "head", "text", "prediction", "confidence"])
-    found = trust.trust(read).set_index(["lines", "head"])
+    found = confidence.trust(read).set_index(["lines", "head"])
     assert set(found.index) == {("wild", "ctc"), ("real", "ar")}
     ctc, ar = found.loc[("wild", "ctc")], found.loc[("real", "ar")]
     assert (ctc["exact"], ctc["sure"], ctc["sure_exact"]) == (0.5, 0.75, pytest.approx(2 / 3))
@@ -223,7 +224,7 @@ def test_trust_shows_the_head_that_reads_each_kind_of_lines_best() -> None:
         *(row("real, as shipped", "ar", 0.6, 0.8, 0.1), row("real, as shipped", "ctc", 0.5, 0.7, 0.15)),
         row("real, adapted", "ar", 0.1, 0.0, 0.4, sure=0.0),
     ]
-    (section,) = trust.EXPERIMENT.sections(pd.DataFrame(rows), {})
+    (section,) = confidence.EXPERIMENT.sections(pd.DataFrame(rows), {})
     assert section.table is not None
     assert section.table["head"].tolist() == ["`ctc`", "`ar`", "`ar`"]
     assert section.table["right of those"].tolist()[2] == ""
@@ -256,7 +257,7 @@ def test_the_plot_of_levels_has_real_lines_beside_them() -> None:
             for i in range(3)
         ]
     )
-    found = levels.Results({}, read)
-    axes = levels.EXPERIMENT.plots(found, {"real": known()})["lengths"]().axes
+    found = difficulty.Results({}, read)
+    axes = difficulty.EXPERIMENT.plots(found, {"real": known()})["lengths"]().axes
     ticks = [label.get_text() for label in axes[-1].get_xticklabels()]
     assert ticks == ["grid", "real,\nas shipped", "real,\nadapted"]

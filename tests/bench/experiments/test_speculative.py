@@ -10,7 +10,7 @@ import pytest
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
-from bench.experiments import speculative as drafts
+from bench.experiments import speculative
 from bench.experiments.speculative import EXPERIMENT, Results
 from bench.report.build import write_report
 from seqocr.data.sources.datasets import embedded_digits
@@ -30,7 +30,7 @@ def store(part: Part, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Beside made-up results of what the first screen needs."""
     store = finished_run(tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drafts, "held_out_digits", embedded_digits)
+        patch.setattr(speculative, "held_out_digits", embedded_digits)
         measured(EXPERIMENT, part, Bench(store))
     return store
 

@@ -12,10 +12,9 @@ import torch
 
 from bench.core.experiment import LONGEST_TABLE
 from bench.core.store import Store
-from bench.report.build import everything, plots, write_report
-from bench.study import EXPERIMENT, cost, size_of, training
-from bench.study import predictions as reading
-from bench.study import runner as study
+from bench.report import plotting
+from bench.report.build import everything, write_report
+from bench.study import EXPERIMENT, cost, predictions, runner, size_of, training
 from bench.study.design import HEADS, LENGTH, SIZES, Size, Training
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
 from bench.study.sections import headline
@@ -58,7 +57,7 @@ SCATTER = 0.002  # of exact match, between seeds
 def rows_of(size: Size = SIZE) -> pd.DataFrame:
     draw, rows = np.random.default_rng(0), []
     for each in size.trainings():
-        for law, damage in reading.cells(each, size):
+        for law, damage in predictions.cells(each, size):
             of = {"training": each.name, "law": each.law, "read": law, "damage": damage, "seed": each.seed}
             hard = (each.law, law, damage) == ("lexicon-20", "lexicon-20", HARD)
             for way in WAYS:
@@ -218,14 +217,14 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
 
 def test_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     for name, draw in EXPERIMENT.plots(results, {}).items():
-        plots.save(name, draw, tmp_path)
+        plotting.save(name, draw, tmp_path)
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
 def finished_study(folder: Path, size: Size = SIZE) -> Store:
     store = Store(folder)
-    store.write(study.READINGS, rows_of(size))
-    depends = study.depends(size)
+    store.write(runner.READINGS, rows_of(size))
+    depends = runner.depends(size)
     facts = {"preset": "full", "size": depends["size"], "depends": depends, "seconds": 7200.0, "commit": "abc"}
     store.write_facts("study", {**facts, "finished": "2026-01-01"})
     return store
@@ -258,46 +257,46 @@ def test_what_the_package_carries_is_read_back(tmp_path: Path) -> None:
 
 def test_a_size_is_read_as_it_was_written() -> None:
     for size in SIZES.values():
-        assert size_of({"size": study.depends(size)["size"]}) == size
+        assert size_of({"size": runner.depends(size)["size"]}) == size
 
 
 def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path) -> None:
     kept = Store(tmp_path)
-    asked = study.depends(SIZE)
-    study._claim(kept, asked)
+    asked = runner.depends(SIZE)
+    runner._claim(kept, asked)
     kept.write("readings-a", pd.DataFrame({"a": [1]}))
-    study._claim(kept, asked)
+    runner._claim(kept, asked)
     assert kept.has("readings-a")
-    for other, named in ((study.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
+    for other, named in ((runner.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
         with pytest.raises(InputError, match=f"recognizers of another study \\(other {named}"):
-            study._claim(kept, other)
-    study._claim(kept, {**asked, "reading": {"a.py": "0"}})
+            runner._claim(kept, other)
+    runner._claim(kept, {**asked, "reading": {"a.py": "0"}})
     assert not kept.has("readings-a")  # of other code: it is read again, and nothing is trained again
     with pytest.raises(InputError, match="unknown study preset 'huge'"):
-        study.run("huge", tmp_path, tmp_path)
+        runner.run("huge", tmp_path, tmp_path)
 
 
 def test_a_cell_in_small_is_trained_and_read(tmp_path: Path) -> None:
-    rows = study.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
+    rows = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
     assert {AR, ONE_PASS, "ar-verified"} <= set(rows["way"])
     assert (rows["strings"] == 30).all()
     assert is_finished(tmp_path / Training("lexicon-20", 0, ("ar", "parallel")).name)
     before = (tmp_path / training.BASE / "model.safetensors").read_bytes()
-    again = study.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)  # nothing is trained again
+    again = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)  # nothing is trained again
     pd.testing.assert_frame_equal(rows, again)
     assert (tmp_path / training.BASE / "model.safetensors").read_bytes() == before
 
 
 def test_test_digits_are_read_and_never_learned_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
-    load, held_out = training.load_digits, reading.load_digits_or_validation
+    load, held_out = training.load_digits, predictions.load_digits_or_validation
     monkeypatch.setattr(training, "load_digits", lambda split: asked.append(("learn", split)) or load(split))
     monkeypatch.setattr(
-        reading, "load_digits_or_validation", lambda split: asked.append(("read", split)) or held_out(split)
+        predictions, "load_digits_or_validation", lambda split: asked.append(("read", split)) or held_out(split)
     )
-    reading._digits.cache_clear()
-    study.cell("luhn", HARD, steps=1, batch=8, strings=10, folder=tmp_path)
-    reading._digits.cache_clear()
+    predictions._digits.cache_clear()
+    runner.cell("luhn", HARD, steps=1, batch=8, strings=10, folder=tmp_path)
+    predictions._digits.cache_clear()
     assert set(asked) == {("learn", "train"), ("learn", "validation"), ("read", "test")}
 
 
@@ -307,7 +306,7 @@ def test_one_pass_heads_are_decoded_under_the_law_that_they_learned() -> None:
     with np.errstate(divide="ignore"):
         frequent = np.log(law.marginals)
     frames = np.full((1, 7, 11), np.log(1 / 11))
-    read = dict(reading._structured(law, frequent[None], frames))
+    read = dict(predictions._structured(law, frequent[None], frames))
     assert read["parallel + form"] == ["022"]
     assert read["ctc + form"][0] in {"011", "022", "121"}
 
@@ -320,5 +319,5 @@ def test_nats_of_slots_are_those_of_their_first_pass() -> None:
         log_probs = head.log_probs(x)
     assert log_probs.exp().sum(dim=2).numpy() == pytest.approx(np.ones((3, 5)), abs=1e-5)
     lost = [-sum(float(row[i, int(symbol)]) for i, symbol in enumerate(text)) for row, text in zip(log_probs, texts)]  # noqa: B905
-    assert reading._lost(head, x, texts) == pytest.approx(lost, rel=1e-5)
+    assert predictions._lost(head, x, texts) == pytest.approx(lost, rel=1e-5)
     assert head.decode_at_once(x).texts == [head.text_of(row) for row in log_probs.argmax(dim=2).tolist()]

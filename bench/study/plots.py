@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bench.report import plots
-from bench.report.palette import numbered
+from bench.report import plotting
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, Results
 from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
@@ -52,13 +51,13 @@ def dependence_plot(results: Results) -> Figure:
 def likelihoods_plot(results: Results) -> Figure:
     """What ways that take symbols as independent really lose to `ar`, in nats a string, against C; a look a law."""
     table = results.likelihoods()
-    figure, axes = plots.panels(len(results.others), 4.8, 4.0)
+    figure, axes = plotting.panels(len(results.others), 4.8, 4.0)
     top = max(float(table["C"].max()), 0.1)
     for axis, other in zip(axes, results.others, strict=True):
         for place, law in enumerate(results.laws):
-            style = numbered(place)
+            style = plotting.numbered_style(place)
             for row in table[(table["law"] == law) & (table["other"] == other)].to_dict("records"):
-                plots.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
+                plotting.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
             axis.plot([], [], style.marker, color=style.colour, label=law)
         axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
         axis.set_xlabel("C, nats a string")

@@ -1,8 +1,9 @@
-"""What plots have in common. Written as PNG and SVG, the same file from the same numbers."""
+"""What plots share: colours, markers, axes, files. The same numbers give the same PNG and SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
-from bench.report.palette import Look, look
+from bench.core import strategies
 from seqocr.files import replacing
 from seqocr.statistics import Value
 
@@ -29,6 +30,47 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "seqocr",
     "svg.fonttype": "none",  # text stays text: searchable, and a third of the size
 }
+
+
+# Okabe and Ito's colours, distinct for people with any colour vision; markers differ too.
+_COLOURS = [
+    "#D55E00",
+    "#E69F00",
+    "#CC79A7",
+    "#0072B2",
+    "#009E73",
+    "#56B4E9",
+    "#B59F00",
+    "#7B4EA3",
+    "#A04000",
+    "#1B9E77",
+]
+_MARKERS = "sovD^P*X<"
+
+
+@dataclass(frozen=True)
+class PlotStyle:
+    colour: str
+    marker: str
+    line: str
+    label: str
+
+
+ENCODER = PlotStyle("#555555", "", "--", "encoder alone")
+
+
+def style_of(name: str) -> PlotStyle:
+    """Style of a decoding strategy, or of the encoder alone: the same in every plot, by its place in the registry."""
+    if name == "encoder":
+        return ENCODER
+    found = strategies.ways()
+    place = list(found).index(name)
+    return PlotStyle(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], "-", found[name].label)
+
+
+def numbered_style(place: int) -> PlotStyle:
+    """Style of anything that is no decoding strategy, by its place in a list."""
+    return PlotStyle(f"C{place % 10}", "os^Dv"[(place + place // 10) % 5], "-", "")
 
 
 def save(name: str, picture: Callable[[], Figure], folder: Path) -> None:
@@ -49,24 +91,24 @@ def panels(count: int, width: float, height: float, columns: int = 2) -> tuple[F
 
 
 def legend(figure: Figure, names: Iterable[str]) -> None:
-    styles = [look(name) for name in names]
+    styles = [style_of(name) for name in names]
     handles = [Line2D([], [], **_line(style), marker=style.marker, label=style.label) for style in styles]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False)
 
 
 def curve(axis: Axes, name: str, x: Sequence[float], values: Sequence[Value]) -> None:
-    """Values against x, in the look of a way to decode, with the band of their intervals."""
-    style = look(name)
+    """Values against x, in the style of a decoding strategy, with the band of their intervals."""
+    style = style_of(name)
     low, high = [v.low for v in values], [v.high for v in values]
     axis.plot(x, [v.estimate for v in values], marker=style.marker, ms=4, lw=1.4, **_line(style))
     axis.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
 
 
-def _line(style: Look) -> dict[str, Any]:
+def _line(style: PlotStyle) -> dict[str, Any]:
     return {"color": style.colour, "linestyle": style.line}
 
 
-def point(axis: Axes, x: Value | float, y: Value | float, style: Look, **more: Any) -> None:
+def point(axis: Axes, x: Value | float, y: Value | float, style: PlotStyle, **more: Any) -> None:
     """A point with the intervals that it has."""
     errors: dict[str, Any] = {
         name: [[v.estimate - v.low], [v.high - v.estimate]]
