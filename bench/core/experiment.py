@@ -76,6 +76,7 @@ class Section:
 
     Attributes:
         details: longer tables and texts, folded away, by what to call them.
+        note: one sentence on how well the measurement still fits the code; empty where it does.
     """
 
     title: str
@@ -83,6 +84,7 @@ class Section:
     plot: str | None = None
     table: pd.DataFrame | None = None
     details: Mapping[str, pd.DataFrame | str] = field(default_factory=dict)
+    note: str = ""
 
 
 LONGEST_TABLE = 12

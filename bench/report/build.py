@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.core import repeat
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
@@ -18,6 +17,7 @@ from bench.experiments import experiments
 from bench.report import plotting
 from bench.report.first_screen import first_screen
 from bench.report.formatting import listed, markdown_table
+from bench.report.templating import prose, render
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 
@@ -67,29 +67,21 @@ def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = 
 
 
 def _rendered(name: str, found: dict[str, Any], **said: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"table": markdown_table}
-    return environment.get_template(f"{name}.md.j2").render(sections=list(_sections(name, found)), **said)
+    return render(name, sections=list(_sections(name, found)), **said)
 
 
 def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
     """One line: what was measured, when, on what, at which commit, and how stable it was."""
-    facts, made = store.facts("run"), timed_effort(store)
-    machine, commits = facts["environment"], _commits(store)
-    said = (
-        f"Measured {facts['finished'][:10]} at {listed(commits)} on {machine['cpu']}, {machine['threads']} threads "
-        f"({machine['vector_instructions']}), {machine['gpu'] or 'no GPU'}, torch {machine['torch']}, float32, preset "
-        f"`{facts['preset']}`. Intervals are 95 %; ≈ marks a value whose interval is wider than ±10 %. "
-        f"The clock ran in {made['visits']:,} short visits; {made['again']:,} of them were repeats, because something "
-        f"else ran; {made['disturbed']:,} disturbed ones count all the same."
+    facts = store.facts("run")
+    return prose(
+        "measured",
+        day=facts["finished"][:10],
+        commits=_commits(store),
+        machine=facts["environment"],
+        preset=facts["preset"],
+        effort=timed_effort(store),
+        repeated=repeated,
     )
-    return f"{said} {repeated.sentence()}" if repeated else said
 
 
 def _commits(store: Store) -> list[str]:

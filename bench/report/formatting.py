@@ -1,6 +1,8 @@
-"""Numbers and tables as the report writes them."""
+"""Numbers and tables as the report writes them; each function is also a filter of its templates."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -9,15 +11,20 @@ from seqocr.statistics import Value
 UNSTEADY = 0.1  # half an interval, as a share of its estimate, from which a time is marked
 
 
-def markdown_table(table: pd.DataFrame) -> str:
+def markdown_table(rows: pd.DataFrame) -> str:
     """A Markdown table; numbers to the right."""
-    head = "| " + " | ".join(table.columns) + " |"
-    rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(table.columns))) + "|"
-    rows = ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
-    return "\n".join([head, rule, *rows])
+    head = "| " + " | ".join(rows.columns) + " |"
+    rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(rows.columns))) + "|"
+    lines = ["| " + " | ".join(str(value) for value in row) + " |" for row in rows.itertuples(index=False)]
+    return "\n".join([head, rule, *lines])
 
 
-def unsteady(value: Value) -> bool:
+def code(names: Iterable[str]) -> str:
+    """`a`, `b` and `c`."""
+    return listed(f"`{name}`" for name in names)
+
+
+def is_unsteady(value: Value) -> bool:
     return (value.high - value.low) / 2 > UNSTEADY * abs(value.estimate)
 
 
@@ -33,13 +40,13 @@ def digits(number: float, count: int = 3) -> str:
 def time(value: Value, unit: str = "") -> str:
     """A time or a rate with its interval; marked where the interval is wide."""
     shown = f"{digits(value.estimate)}{unit} ({digits(value.low)} to {digits(value.high)})"
-    return f"{shown} ≈" if unsteady(value) else shown
+    return f"{shown} ≈" if is_unsteady(value) else shown
 
 
 def ratio(value: Value) -> str:
     """A ratio with its interval; marked where the interval is wide."""
     shown = f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"
-    return f"{shown} ≈" if unsteady(value) else shown
+    return f"{shown} ≈" if is_unsteady(value) else shown
 
 
 def percent(number: float, places: int = 1) -> str:
@@ -64,13 +71,14 @@ def si(number: float) -> str:
     return f"{number:.0f}"
 
 
-def listed(words: list[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """a, b and c."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def not_run(reasons: dict[str, str]) -> str:
-    """What was not run and why, in words; empty if all was.
+    """Names that were not run, grouped by reason; empty if all were.
 
     Args:
         reasons: by name.
