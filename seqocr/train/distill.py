@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,11 @@ from torch import nn
 from seqocr import environment
 from seqocr.data.augment import CELL, Augmentation
 from seqocr.data.sequences import mixed
-from seqocr.data.soft_labels import Believed, SoftLabels
+from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
-from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.base import Head
-from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.train.loop import averaged_model
@@ -207,62 +205,12 @@ def _looked_at(
 
 @contextmanager
 def learning_beliefs(recognizer: Recognizer) -> Iterator[None]:
-    """While it lasts, heads whose places are symbols' learn what teachers believe of `Believed` texts; of others, and
-    heads of other kinds, what is written."""
-    losses: dict[type[Head], Callable[..., torch.Tensor]] = {ParallelHead: _of_slots, AutoregressiveHead: _of_tokens}
-    taught = [head for head in recognizer.heads.values() if type(head) in losses]
+    """While it lasts, `loss` of each head is its `distillation_loss`."""
+    taught = [h for h in recognizer.heads.values() if type(h).distillation_loss is not Head.distillation_loss]
     for head in taught:
-        head.loss = partial(losses[type(head)], head)
+        head.loss = partial(head.distillation_loss, temperature=TEMPERATURE)
     try:
         yield
     finally:
         for head in taught:
             del head.loss
-
-
-def _of_slots(head: ParallelHead, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
-    """`ParallelHead.loss` against beliefs."""
-    return _softened(head, head.logits(features), texts, [[head.empty] * (head.max_length - len(t)) for t in texts])
-
-
-def _of_tokens(head: AutoregressiveHead, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
-    """`AutoregressiveHead.loss` against beliefs: what was written before is the text that teachers read."""
-    rows = [head.encode_text(text) for text in texts]
-    longest = max(map(len, rows)) + 1
-    inputs = torch.tensor([[head.begin, *row, *[head.pad] * (longest - 1 - len(row))] for row in rows])
-    logits = head.decoder(input_ids=inputs.to(features.device), encoder_hidden_states=features, use_cache=False).logits
-    return _softened(head, logits, texts, [[head.end]] * len(texts))
-
-
-def _softened(head: Head, logits: torch.Tensor, texts: list[str], then: list[list[int]]) -> torch.Tensor:
-    """Mean cross-entropy of places (B, P, classes): of symbols against what is believed of them, beliefs and logits
-    softened alike, with a gradient as large as without (Hinton et al.); of what is certain, the symbols of other texts
-    and the classes after each text's end (`then`), as ever.
-    """
-    rows: list[int] = []
-    columns: list[int] = []
-    believed: list[torch.Tensor] = []
-    sure_rows: list[int] = []
-    sure_columns: list[int] = []
-    sure: list[int] = []
-    for i, (text, more) in enumerate(zip(texts, then, strict=True)):
-        certain = list(more)
-        if isinstance(text, Believed):
-            rows += [i] * len(text)
-            columns += range(len(text))
-            believed.append(text.logits)
-        else:
-            certain = head.encode_text(text) + certain
-        end = len(text) + len(more)
-        sure_rows += [i] * len(certain)
-        sure_columns += range(end - len(certain), end)
-        sure += certain
-    logits, loss = logits.float(), logits.new_zeros((), dtype=torch.float32)
-    if rows:
-        soft = (torch.cat(believed).to(logits.device) / TEMPERATURE).softmax(dim=1)
-        found = (logits[rows, columns] / TEMPERATURE).log_softmax(dim=1)[:, : soft.shape[1]]
-        loss = loss - (soft * found).sum() * TEMPERATURE**2
-    if sure:
-        targets = torch.tensor(sure, device=logits.device)
-        loss = loss + F.cross_entropy(logits[sure_rows, sure_columns], targets, reduction="sum")
-    return loss / (len(rows) + len(sure))

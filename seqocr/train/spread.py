@@ -24,10 +24,6 @@ from seqocr import metrics
 from seqocr.data.mixture import DataMixture, Lines
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
-from seqocr.models.heads.autoregressive import AutoregressiveHead
-from seqocr.models.heads.base import Head
-from seqocr.models.heads.ctc import CTCHead
-from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
 from seqocr.train import distributed, interrupts, loop, recipe
@@ -69,8 +65,9 @@ def fit(
         return loop.fit(recognizer, material, config, out, device, command, start_counts)
     if shards % distributed.count():
         raise InputError(f"--shards {shards}: give a multiple of {distributed.count()}, the number of processes")
-    if shards > 1 and (odd := [name for name, head in recognizer.heads.items() if not isinstance(head, _KNOWN)]):
-        raise InputError(f"head {odd[0]!r} learns from whole batches: train it with one process and --shards 1")
+    if shards > 1:
+        for head in recognizer.heads.values():
+            head.loss_terms([])  # of one that trains on whole batches only, says so
     run = SpreadRun(recognizer, material, config, out, torch.device(device), command, start_counts)
     return run.over(shards, spread.workers).run()
 
@@ -181,7 +178,7 @@ class SpreadRun(loop._Run):
         if config.protocol == "frozen":
             recognizer.encoder.eval()
         set_rate(self.optimizers, config, step)
-        terms = [[_terms(head, texts) for head in recognizer.heads.values()] for _, texts in shards]
+        terms = [[head.loss_terms(texts) for head in recognizer.heads.values()] for _, texts in shards]
         totals = distributed.summed([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
         own_loss = 0.0
         for shard, (pixels, texts), own in zip(self.own, shards, terms, strict=True):
@@ -287,12 +284,3 @@ class _Share:
 
     def batch(self, indices: range) -> tuple[Any, list[str]]:
         return self.lines.batch(self.batches[indices.start // _READ_AT_ONCE])
-
-
-_KNOWN = (AutoregressiveHead, ParallelHead, CTCHead)
-
-
-def _terms(head: Head, texts: list[str]) -> int:
-    """How many terms a head's loss of these texts is the mean of, up to a factor: tokens where it writes those, else
-    lines. Other losses than those of `_KNOWN` are drawn at random, or are not known here."""
-    return sum(len(text) + 1 for text in texts) if isinstance(head, AutoregressiveHead) else len(texts)

@@ -28,6 +28,7 @@ class AutoregressiveHead(Head):
     """
 
     name = "ar"
+    output = "tokens"
     imposes_length = True
     ways: ClassVar[tuple[Strategy, ...]] = (
         Strategy("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
@@ -70,15 +71,20 @@ class AutoregressiveHead(Head):
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
         rows = [self.encode_text(text) for text in texts]
         longest = max(map(len, rows)) + 1
-        inputs = torch.full((len(rows), longest), self.pad)
-        targets = torch.full((len(rows), longest), -100)
-        for i, row in enumerate(rows):
-            inputs[i, : len(row) + 1] = torch.tensor([self.begin, *row])
-            targets[i, : len(row) + 1] = torch.tensor([*row, self.end])
-        logits = self.decoder(
-            input_ids=inputs.to(features.device), encoder_hidden_states=features, use_cache=False
-        ).logits
+        targets = torch.tensor([[*row, self.end, *[-100] * (longest - 1 - len(row))] for row in rows])
+        logits = self._teacher_forced(features, rows)
         return F.cross_entropy(logits.float().flatten(0, 1), targets.to(features.device).flatten())
+
+    def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
+        logits = self._teacher_forced(features, [self.encode_text(text) for text in texts])
+        return self.soft_cross_entropy(logits, texts, [[self.end]] * len(texts), temperature)
+
+    def _teacher_forced(self, features: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
+        """Logits (B, longest + 1, vocabulary) of each symbol of the texts, as ids, and of the end."""
+        longest = max(map(len, rows)) + 1
+        inputs = torch.tensor([[self.begin, *row, *[self.pad] * (longest - 1 - len(row))] for row in rows])
+        inputs = inputs.to(features.device)
+        return self.decoder(input_ids=inputs, encoder_hidden_states=features, use_cache=False).logits
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:

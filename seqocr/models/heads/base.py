@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from seqocr.data.soft_labels import Believed
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph, OfPixels, Sessions
 
@@ -55,6 +57,9 @@ class DecoderOutput:
         return f"Decoded({self.texts}, {self.confidences}, passes={self.passes})"
 
 
+# What a head gives: log probabilities of each slot (B, slots, k + 1), the charset then "empty"; of each CTC
+# frame (B, frames, k + 1), the charset then blank; or of the next token, the charset then begin and end.
+Output = Literal["slots", "ctc", "tokens"]
 DecodeFunction = Callable[..., DecoderOutput]  # (features, length=None) -> Decoded
 
 
@@ -109,12 +114,14 @@ class Head(nn.Module):
 
     Attributes:
         name: of the head, of its files, and of the way to decode it that is `decode`.
+        output: its kind of output; whatever decodes, constrains, exports or trains a head works from this.
         ways: to decode it, in the order of tables; of a class that declares none, `decode` alone.
         one_pass: `decode` takes one decoder pass, whatever the text.
         imposes_length: it can be made to write exactly so many symbols.
     """
 
     name: ClassVar[str]
+    output: ClassVar[Output]
     ways: ClassVar[tuple[Strategy, ...]]
     one_pass: ClassVar[bool] = False
     imposes_length: ClassVar[bool] = False
@@ -146,6 +153,61 @@ class Head(nn.Module):
             InputError: a text has a symbol outside the charset or is longer than the head can read.
         """
         raise NotImplementedError
+
+    def loss_terms(self, texts: list[str]) -> int:
+        """The number of terms that `loss` of these texts is the mean of, up to a constant factor: tokens, or texts.
+
+        Distributed training weights the losses of parts of a batch by it.
+
+        Raises:
+            InputError: the loss is no such mean, so the head trains on whole batches only.
+        """
+        return sum(len(text) + 1 for text in texts) if self.output == "tokens" else len(texts)
+
+    def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
+        """`loss` against the soft labels of those texts that have them (Hinton et al. 2015).
+
+        A head without one place for each symbol, such as CTC, learns the texts themselves: the default.
+
+        Args:
+            temperature: that soft labels and logits are divided by.
+        """
+        return self.loss(features, texts)
+
+    def soft_cross_entropy(
+        self, logits: torch.Tensor, texts: list[str], endings: list[list[int]], temperature: float
+    ) -> torch.Tensor:
+        """Mean cross-entropy of places (B, P, classes), a scalar; the softened part's gradient is scaled as the rest's.
+
+        Args:
+            texts: those with soft labels are compared with these, all others with their symbols.
+            endings: ids that follow each text ("empty" or end).
+        """
+        soft: list[torch.Tensor] = []
+        soft_places: list[tuple[int, int]] = []
+        hard: list[int] = []
+        hard_places: list[tuple[int, int]] = []
+        for i, (text, ending) in enumerate(zip(texts, endings, strict=True)):
+            ids = ending
+            if isinstance(text, Believed):
+                soft.append(text.logits)
+                soft_places += [(i, place) for place in range(len(text))]
+            else:
+                ids = self.encode_text(text) + ending
+            end = len(text) + len(ending)
+            hard_places += [(i, place) for place in range(end - len(ids), end)]
+            hard += ids
+        logits, loss = logits.float(), logits.new_zeros((), dtype=torch.float32)
+        if soft_places:
+            rows, columns = map(list, zip(*soft_places, strict=True))
+            target = (torch.cat(soft).to(logits.device) / temperature).softmax(dim=1)
+            log_probs = (logits[rows, columns] / temperature).log_softmax(dim=1)[:, : target.shape[1]]
+            loss = loss - (target * log_probs).sum() * temperature**2
+        if hard:
+            rows, columns = map(list, zip(*hard_places, strict=True))
+            targets = torch.tensor(hard, device=logits.device)
+            loss = loss + F.cross_entropy(logits[rows, columns], targets, reduction="sum")
+        return loss / (len(soft_places) + len(hard))
 
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Read features (B, T, D).

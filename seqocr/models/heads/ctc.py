@@ -25,6 +25,7 @@ class CTCHead(OnePassHead):
     """
 
     name = "ctc"
+    output = "ctc"
     ways = (
         Strategy("ctc", "ctc", one_pass=True),
         Strategy("ctc-beam", "ctc, beam search", "decode_beam", one_pass=True, deployed=False, timed=False),

@@ -22,6 +22,7 @@ class ParallelHead(OnePassHead):
     """
 
     name = "parallel"
+    output = "slots"
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
@@ -46,3 +47,7 @@ class ParallelHead(OnePassHead):
         slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
         targets = torch.tensor(slots, device=features.device)
         return F.cross_entropy(self.logits(features).float().flatten(0, 1), targets.flatten())
+
+    def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
+        endings = [[self.empty] * (self.max_length - len(text)) for text in texts]
+        return self.soft_cross_entropy(self.logits(features), texts, endings, temperature)

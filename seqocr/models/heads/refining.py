@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seqocr.errors import InputError
 from seqocr.models.heads.base import DecoderOutput, FeatureMap, Head, Strategy
 
 
@@ -25,6 +26,7 @@ class RefiningHead(Head):
     """
 
     name = "refine"
+    output = "slots"
     ways = (
         Strategy("refine-0", "decoder of slots, one pass", "decode_at_once", one_pass=True, deployed=False),
         Strategy("refine", "parallel, one refinement", deployed=False),
@@ -80,6 +82,9 @@ class RefiningHead(Head):
         masked = rank < masked_count
         logits = self.logits(targets.masked_fill(masked, self.mask), self.bring(features)).float()
         return F.cross_entropy(logits[masked], targets[masked])
+
+    def loss_terms(self, texts: list[str]) -> int:
+        raise InputError(f"head {self.name!r} learns from whole batches: train it with one process and --shards 1")
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None, *, refinements: int = 1) -> DecoderOutput:
