@@ -17,7 +17,9 @@ from bench.core import strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section
 from bench.core.store import Store
 from bench.report import plotting
-from bench.report.formatting import listed, percent, points, share
+from bench.report.formatting import percent, share
+from bench.report.templating import prose
+from bench.workloads.accuracy_tables import verdicts
 from bench.workloads.held_out import held_out_digits, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
@@ -67,9 +69,8 @@ class Results:
 
     @property
     def verdict(self) -> str:
-        if self.gap.difference.low > 0:
-            return "buys accuracy"
-        return "costs accuracy" if self.gap.difference.high < 0 else "buys no measurable accuracy"
+        """How `ar` reads, beside the best one-pass head."""
+        return verdicts([self.gap])[0]
 
 
 class Accuracy(Experiment):
@@ -135,24 +136,9 @@ class Accuracy(Experiment):
         return drawn
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        about, gap = results.about, results.gap
-        text = (
-            f"{about['strings']:,} strings of {TASK_LENGTH} digits, drawn without replacement from the "
-            f"**{about['split']}** split of {about['source']}. On the same strings, `ar` minus `{results.best}`, "
-            f"the better one-pass head, is {points(gap.difference)} points of exact match. {gap.only_first} strings "
-            f"are read right by `ar` alone, {gap.only_second} by `{results.best}` alone (McNemar p = "
-            f"{gap.p_value:.2g})."
-        )
-        if about["split"] != "test":
-            text += (
-                "\n\n**MNIST's test half could not be had on this machine.** These are validation digits. The weights "
-                "were not trained on them, but the best checkpoint was chosen by them: expect less of the test half."
-            )
-        if confused := _confusions(results.confusion):
-            text += f"\n\nMost frequent confusions (truth → read; ∅ is no symbol): {confused}."
         shown = pd.DataFrame(
             {
-                "way to decode": f"`{row['head']}`",
+                "strategy": f"`{row['head']}`",
                 "exact match": share(Value.of(row, "exact"), 2),
                 "digits right": percent(row["digit_accuracy"], 2),
                 "CER": percent(row["cer"], 2),
@@ -160,12 +146,14 @@ class Accuracy(Experiment):
             }
             for row in results.summary.to_dict("records")
         )
-        pictures, said = "![Sample strings](plots/samples.png)", "The first strings"
-        if _chosen(results, mistakes=True):
-            pictures += " ![Worst mistakes](plots/mistakes.png)"
-            said += ", and those that most heads read wrong, the most confident first"
-        details = {said: pictures}
-        return [Section("Accuracy on the task", text, "accuracy", shown, details)]
+        mistakes = bool(_chosen(results, mistakes=True))
+        text = prose("accuracy", results=results, length=TASK_LENGTH)
+        details = {
+            "First strings" + " and most confident mistakes" * mistakes: "![First strings](plots/samples.png)"
+            + " ![Most confident mistakes](plots/mistakes.png)" * mistakes,
+            "Most frequent confusions": prose("confusions", confusions=_confusions(results.confusion)),
+        }
+        return [Section("Accuracy on five digits", text, "accuracy", shown, details)]
 
     def claims(self, results: Results) -> list[Claim]:
         return [Claim("autoregression, accuracy on the task", results.verdict, results.gap.difference, ratio=False)]
@@ -183,10 +171,10 @@ def _samples(predictions: pd.DataFrame) -> list[int]:
     return first + [index for index in order if index not in first][:_MISTAKES]
 
 
-def _confusions(table: pd.DataFrame) -> str:
-    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]  # pairs read as one of them
-    most = wrong.sort_values("count", ascending=False, kind="stable").head(_CONFUSIONS)
-    return listed([f"{r['truth']} → {r['read']} (`{r['head']}`, {r['count']})" for r in most.to_dict("records")])
+def _confusions(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The most frequent ones; pairs of heads read as one of them does."""
+    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]
+    return wrong.sort_values("count", ascending=False, kind="stable").head(_CONFUSIONS).to_dict("records")
 
 
 def accuracy_plot(results: Results) -> Figure:

@@ -1,4 +1,4 @@
-"""How many lines of one's own does it take, and what do images without texts do?"""
+"""How much of your data does it take, and what do images without texts do?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bench.core.store import Store
 from bench.experiments.real_lines import EXPERIMENT as REAL
 from bench.report import plotting
 from bench.report.formatting import share
+from bench.report.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr import metrics
@@ -132,18 +133,13 @@ class Adapting(Experiment):
         if real:
             rows[f"{results.about['lines']:,}"] = {head: real.exact(head, "fine-tuned") for head in heads}
         if _NO_TEXTS in set(results.read["learned"]):
-            rows[f"{results.about['lines']:,}, without their texts"] = {h: results.exact(_NO_TEXTS, h) for h in heads}
+            rows[f"{results.about['lines']:,}, texts unused"] = {h: results.exact(_NO_TEXTS, h) for h in heads}
         table = pd.DataFrame(
-            {"lines learned from": name, **{f"`{head}`": share(value) for head, value in row.items()}}
+            {"labelled lines": name, **{f"`{head}`": share(value) for head, value in row.items()}}
             for name, row in rows.items()
         )
-        held_out = results.read["index"].nunique()
-        text = (
-            f"Exact match of the same {held_out} real lines, none of which is learned from, after adapting to more and "
-            "more others. A third of what is learned is drawn. Without texts, the heads label what they read alike and "
-            "with confidence (`seqocr train --unlabelled`)."
-        )
-        return [Section("How many lines of your own", text, "adapting", table)]
+        text = prose("adapting", held_out=results.read["index"].nunique())
+        return [Section("How much of your data it takes", text, "adapting", table)]
 
 
 EXPERIMENT = Adapting()
@@ -179,6 +175,6 @@ def _drawn(results: Results, real: Any) -> Figure:
         plotting.curve(axis, head, x, [value.times(100) for value in values])
     axis.set_xscale("log")
     plotting.at_points(axis, x)
-    axis.set(xlabel="labelled lines learned from (dotted: none)", ylabel="exact match, %")
+    axis.set(xlabel="labelled lines (dotted: none)", ylabel="exact match, %")
     plotting.legend(figure, heads)
     return figure

@@ -12,6 +12,7 @@ from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Sectio
 from bench.core.store import Store
 from bench.experiments import difficulty, real_lines
 from bench.report.formatting import percent, share
+from bench.report.templating import prose
 from bench.workloads.accuracy_tables import exact
 from seqocr import metrics
 from seqocr.statistics import Value
@@ -56,16 +57,10 @@ class Trust(Experiment):
             }
             for row in rows
         )
-        spread = results.groupby("lines")["ece"].agg(lambda each: each.max() - each.min()).max()
-        text = (
-            "A head's confidence is its probability of the whole text, made honest on validation lines. "
-            "ECE, the expected calibration error, is the "
-            "average gap between the confidence and the share of texts that are right. With "
-            f"`--min-confidence {SURE}`, texts below it are left empty, for people to read. {_extremes(rows)} The rows "
-            "are of the head that reads such lines best; the ECE of the others is within "
-            f"{spread:.3f} of it (`tables/trust.csv`)."
-        )
-        return [Section("How far to trust the confidence", text, None, shown.head(LONGEST_TABLE))]
+        kept = sorted((row for row in rows if row["sure"]), key=lambda row: row["sure_exact"])
+        range_of_ece = results.groupby("lines")["ece"].agg(lambda each: each.max() - each.min()).max()
+        text = prose("trust", limit=SURE, kept=kept, within=range_of_ece)
+        return [Section("Calibrated confidence", text, None, shown.head(LONGEST_TABLE))]
 
 
 EXPERIMENT = Trust()
@@ -85,18 +80,3 @@ def trust(read: pd.DataFrame) -> pd.DataFrame:
         row |= exact(table[sure]).columns("sure_exact")
         rows.append(row | {"ece": metrics.expected_calibration_error(confidences, np.asarray(right))})
     return pd.DataFrame(rows)
-
-
-def _extremes(rows: list[dict[str, Any]]) -> str:
-    """Where a sure text is right most and least often."""
-    kept = sorted((row for row in rows if row["sure"]), key=lambda row: row["sure_exact"])
-    if not kept:
-        return ""
-    least, most = kept[0], kept[-1]
-    said = f"Of the texts that are kept, {percent(most['sure_exact'])} are right ({most['lines']})"
-    if least["lines"] == most["lines"]:
-        return f"{said}."
-    return (
-        f"{said} at best, and {percent(least['sure_exact'])} at worst ({least['lines']}). So choose the limit on lines "
-        "of your own."
-    )

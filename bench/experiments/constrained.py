@@ -1,4 +1,4 @@
-"""What is it worth to know what a number must look like? Codes with a check digit, read with and without it."""
+"""What does constrained decoding gain? Codes with a check digit, read with and without it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock, counted
 from bench.report.formatting import points, ratio, share, time
+from bench.report.templating import prose
 from bench.workloads.held_out import held_out_digits, rested
 from seqocr.data.synthetic.label_distributions import Luhn
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
@@ -155,25 +156,20 @@ class Forms(Experiment):
         rows = [
             {
                 "head": f"`{head}`",
-                "exact match": share(results.exact(head, NONE)),
-                "of 8 digits": share(results.exact(head, PATTERN)),
-                "and check digit": share(results.exact(head, BOTH)),
+                "exact match, unconstrained": share(results.exact(head, NONE)),
+                PATTERN: share(results.exact(head, PATTERN)),
+                BOTH: share(results.exact(head, BOTH)),
                 "gain, points": points(results.gain(head, BOTH).difference),
                 "passes": f"{results.passes[head, NONE]:.1f}, {results.passes[head, BOTH]:.1f}",
-                "ms a code": time(results.milliseconds(head, BOTH)),
-                "over any text": ratio(results.over(head, BOTH)),
+                "ms per code": time(results.milliseconds(head, BOTH)),
+                "over unconstrained": ratio(results.over(head, BOTH)),
             }
             for head in results.heads
         ]
+        gains = [results.gain(head, BOTH).difference.estimate * 100 for head in results.heads]
         count = len(next(iter(results.right.values())))
-        text = (
-            f"{count:,} codes of {results.settings['length']} digits, the last of which is Luhn's check digit, written "
-            "as people write, read by the shipped reader. A form says what a text must look like (`--pattern`, "
-            "`--check`, `--lexicon`). Heads of one pass then give the likeliest text of that form, exactly; `ar` is "
-            f"searched for it, {results.settings['width']} beginnings at a time. Passes are a code, without a form and "
-            "with both."
-        )
-        return [Section("When it is known what a number must look like", text, None, pd.DataFrame(rows))]
+        text = prose("forms", settings=results.settings, count=count, least=min(gains), most=max(gains))
+        return [Section("Constrained decoding", text, None, pd.DataFrame(rows))]
 
 
 EXPERIMENT = Forms()

@@ -21,8 +21,9 @@ import torch
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
-from bench.report.formatting import points, ratio, share, time
-from bench.workloads.accuracy_tables import verdict
+from bench.report.formatting import ratio, share, time
+from bench.report.templating import prose
+from bench.workloads.accuracy_tables import verdicts
 from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sources.datasets import load_digits
@@ -204,13 +205,21 @@ class Depth(Experiment):
             {
                 "decoder layers": layers,
                 "exact match": share(results.exact(layers), 2) if len(results.right) else "not trained",
-                "ms a symbol": time(results.slope(layers)),
-                f"over {min(results.layers)}": ratio(results.over_shallowest(layers)),
+                "ms per symbol": time(results.slope(layers)),
+                f"over {min(results.layers)} layer": ratio(results.over_shallowest(layers)),
                 f"decoding {TASK_LENGTH} symbols, ms": time(results.decode(layers)),
             }
             for layers in results.layers
         ]
-        return [Section("Decoder depth", _words(results), None, pd.DataFrame(rows))]
+        text = prose(
+            "depth",
+            results=results,
+            few=min(results.layers),
+            many=max(results.layers),
+            model=_SUBJECT.label,
+            verdict=verdicts([results.gained])[0] if len(results.right) else "",
+        )
+        return [Section("Decoder depth", text, None, pd.DataFrame(rows))]
 
 
 EXPERIMENT = Depth()
@@ -244,19 +253,3 @@ def _passes(head: Any, features: torch.Tensor, length: int) -> int:
     decoded = head.decode(features, length=length)
     passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
     return int(passes)
-
-
-def _words(results: Results) -> str:
-    few, many = min(results.layers), max(results.layers)
-    said = (
-        f"`{_HEAD}` heads of {_SUBJECT.label} that differ in nothing but their layers; decoding alone, batch 1. With "
-        f"{many} layers a symbol costs {ratio(results.over_shallowest(many))} times what it costs with {few}."
-    )
-    if results.right.empty:
-        return f"{said} What a layer buys is not known here: {results.not_trained or 'no head was trained'}."
-    gained = results.gained.difference
-    return (
-        f"{said} Trained alike on the frozen encoder of the evaluated recognizer, exact match with {many} layers "
-        f"minus that with {few}, on {len(results.right):,} strings, is {points(gained)} points: "
-        f"{verdict(results.gained)}."
-    )

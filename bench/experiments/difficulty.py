@@ -13,10 +13,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.report import plotting
-from bench.report.formatting import listed, percent, points
+from bench.report.formatting import digits, share
+from bench.report.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.held_out import held_out_digits, level_strings, read_strings
 from seqocr import metrics
@@ -24,7 +25,7 @@ from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
 from seqocr.inference.load import load_recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, paired_difference, proportion
+from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
 
 LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 _AT_ONCE = 100  # strings of a piece
@@ -89,9 +90,15 @@ class Results:
         present = [head for head in strategies.one_pass() if head in self.heads]
         return max(present, key=lambda head: self.exact(level, head).estimate)
 
-    def verdict(self, level: str) -> str:
-        """How `ar` reads a level, beside the best one-pass head."""
-        return accuracy_tables.verdict(self.gap(level, "ar", self.best(level)))
+    @cached_property
+    def gaps(self) -> dict[str, Paired]:
+        """By level: `ar` and the one-pass head that reads it best."""
+        return {level: self.gap(level, "ar", self.best(level)) for level in self.levels}
+
+    @cached_property
+    def verdicts(self) -> dict[str, str]:
+        """By level: how `ar` reads it, beside the best one-pass head. The levels are one family."""
+        return dict(zip(self.gaps, accuracy_tables.verdicts([*self.gaps.values()]), strict=True))
 
 
 class Levels(Experiment):
@@ -151,37 +158,29 @@ class Levels(Experiment):
         return {level: store.file(part, _SHEET_SUFFIX) for level, part in _parts(store).items()}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        about = results.about
-        # Rows of heads that no measurement tells apart say nothing that the first screen does not.
-        apart = [level for level in results.levels if results.verdict(level) != accuracy_tables.SAME] or results.levels[
-            -1:
-        ]
-        whole = pd.DataFrame(
-            {"level": f"`{row['level']}`", "head": f"`{row['head']}`", **accuracy_tables.columns(row)}
-            for row in accuracy_tables.summary(results.read, ["level", "head"]).to_dict("records")
-            if row["level"] in apart
+        p_values = holm([gap.p_value for gap in results.gaps.values()])
+        table = pd.DataFrame(
+            {
+                "exact match": f"`{level}`",
+                **{f"`{head}`": share(results.exact(level, head)) for head in results.heads},
+                "`ar` minus one pass, points": f"{gap.difference.estimate * 100:+.2f} (`{results.best(level)}`)",
+                "p (Holm)": digits(p_value, 2),
+            }
+            for (level, gap), p_value in zip(results.gaps.items(), p_values, strict=True)
         )
-        compared = "; ".join(_compared(results, level) for level in results.levels)
-        text = (
-            f"{about['each']} strings of every length from {results.lengths[0]} to {results.lengths[-1]} at each "
-            f"level, made from **{about['split']}** digits of {about['source']}, read by the `{about['reader']}` "
-            "weights. How `ar` does beside the best one-pass head, in points of exact match on the same strings "
-            f"(Tango's interval): {compared}. {_with_length(results)} {accuracy_tables.EDITS} "
-            "Every level and length: `tables/levels.csv` and `tables/lengths.csv`."
-        )
+        hardest, ends = results.levels[-1], (results.lengths[0], results.lengths[-1])
+        fall = [results.exact(hardest, "ar", length).estimate for length in ends]
+        text = prose("levels", results=results, hardest=hardest, ends=ends, fall=fall)
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
-        details: dict[str, Any] = {f"Lines of each level: {', '.join(results.levels)}": pictures}
-        return [Section("Any length, any spacing", text, "lengths", whole.head(LONGEST_TABLE), details)]
+        details = {f"Lines of each level: {', '.join(results.levels)}": pictures}
+        return [Section("Any length, any spacing", text, "lengths", table, details)]
 
     def claims(self, results: Results) -> list[Claim]:
         return [
             Claim(
-                f"`{level}`: `ar` beside the best one-pass head",
-                results.verdict(level),
-                results.gap(level, "ar", results.best(level)).difference,
-                ratio=False,
+                f"`{level}`: `ar` beside the best one-pass head", results.verdicts[level], gap.difference, ratio=False
             )
-            for level in results.levels
+            for level, gap in results.gaps.items()
         ]
 
 
@@ -192,25 +191,6 @@ def _parts(store: Store) -> dict[str, str]:
     """What is measured, by level, in the order of the registry."""
     there = stored(store, Levels.name)
     return {level: part for level in LEVELS if (part := f"{Levels.name}-{level}") in there}
-
-
-def _compared(results: Results, level: str) -> str:
-    best = results.best(level)
-    gap = results.gap(level, "ar", best).difference
-    return f"`{level}` {points(gap)} against `{best}`, {results.verdict(level)}"
-
-
-def _with_length(results: Results) -> str:
-    """How exact match falls with length."""
-    ends = results.lengths[0], results.lengths[-1]
-    fell = [
-        " to ".join(percent(results.exact(level, "ar", length).estimate, 0) for length in ends) + f" at `{level}`"
-        for level in results.levels
-    ]
-    return (
-        "A string is right only if all its digits are, so exact match falls with length: that of `ar`, from "
-        f"{ends[0]} to {ends[1]} digits, goes from {listed(fell)}."
-    )
 
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:

@@ -21,7 +21,8 @@ from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.report import plotting
-from bench.report.formatting import listed, not_run, percent, share, time
+from bench.report.formatting import not_run, percent, share, time
+from bench.report.templating import prose
 from bench.workloads.accuracy_tables import exact
 from bench.workloads.held_out import readings, rested, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
@@ -31,6 +32,7 @@ from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
 _STRINGS = 2000
+_RUNTIME = ", onnxruntime"  # suffix of our readers that are graphs
 
 
 @dataclass(frozen=True)
@@ -192,22 +194,24 @@ class Peers(Experiment):
         return {"peers": partial(peers_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        shown = pd.DataFrame(_row(reader, results.batch) for reader in results.trained)
-        text = (
-            f"The {results.strings:,} strings of the accuracy table, from a line in memory to its text, preparation of "
-            f"the image included. {_beside(results)} Peers get dark digits on light ground, scaled as their "
-            "documentation advises; what they read that is no digit is dropped. They were trained for other tasks, "
-            "general ones: their accuracy is that of using them as they come."
+        ours, others = ([r for r in results.trained if r.own is own] for own in (True, False))
+        in_runtime = {reader.name.removesuffix(_RUNTIME): reader for reader in ours if reader.name.endswith(_RUNTIME)}
+        shown = [reader for reader in results.trained if reader not in in_runtime.values()]
+        table = pd.DataFrame(_row(reader, in_runtime.get(reader.name), results.batch) for reader in shown)
+        text = prose(
+            "peers",
+            results=results,
+            fastest=min(ours, key=lambda reader: reader.ms.estimate),
+            best=max(others, key=lambda reader: reader.exact.estimate, default=None),
         )
+        details: dict[str, Any] = {}
         if results.bare:
-            times = [f"{reader.name} takes {time(reader.ms, ' ms')}" for reader in results.bare]
-            text += (
-                f" Readers without weights here are timed with random ones, made to write {TASK_LENGTH} symbols where "
-                f"they write one by one: {listed(times)}."
+            details["Readers without weights here, timed with random ones"] = pd.DataFrame(
+                {"reader": reader.name, "ms per line, batch 1": time(reader.ms)} for reader in results.bare
             )
-        text += " Versions, settings and all rates are in `tables/peers.csv`."
-        text += f" {not_run(results.not_run)}".rstrip()
-        return [Section("Beside what people would use instead", text, "peers", shown.head(LONGEST_TABLE))]
+        if absent := not_run(results.not_run):
+            details["Readers that are not here"] = absent
+        return [Section("Other readers", text, "peers", table.head(LONGEST_TABLE), details)]
 
 
 EXPERIMENT = Peers()
@@ -217,24 +221,15 @@ def _part(name: str, settings: Readings | Timing, steps: int, bench: Bench, **mo
     return Part(name, settings, steps, weights=(bench.task,), **more)
 
 
-def _row(reader: Reader, batch: int) -> dict[str, str]:
-    row = {"reader": f"`{reader.name}`" if reader.own else reader.name}
-    if reader.trained:
-        row |= {"exact match": share(reader.exact), "CER": percent(reader.cer)}
-    return row | {"ms a line, batch 1": time(reader.ms), f"lines/s, batch {batch}": time(reader.rate)}
-
-
-def _beside(results: Results) -> str:
-    """Our fastest head beside the other reader that reads best."""
-    own = min((reader for reader in results.trained if reader.own), key=lambda reader: reader.ms.estimate)
-    others = [reader for reader in results.trained if not reader.own]
-    if not others:
-        return ""
-    best = max(others, key=lambda reader: reader.exact.estimate)
-    return (
-        f"Of the others, {best.name} reads best: {share(best.exact)} in {time(best.ms, ' ms')} a line. `{own.name}`, "
-        f"the fastest of ours, reads {share(own.exact)} in {time(own.ms, ' ms')}."
-    )
+def _row(reader: Reader, in_runtime: Reader | None, batch: int) -> dict[str, str]:
+    return {
+        "reader": f"`{reader.name}`" if reader.own else reader.name,
+        "exact match": share(reader.exact),
+        "CER": percent(reader.cer),
+        "ms per line, batch 1": time(reader.ms),
+        "in onnxruntime": time(in_runtime.ms) if in_runtime else "",
+        f"lines/s, batch {batch}": time(reader.rate),
+    }
 
 
 def peers_plot(results: Results) -> Figure:

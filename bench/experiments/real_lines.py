@@ -22,7 +22,8 @@ from bench.core.timer import clock
 from bench.experiments.difficulty import OWN_PHASES
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report.formatting import not_run, points, time
+from bench.report.formatting import not_run, percent, share, time
+from bench.report.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr.data.folder import Line
@@ -36,7 +37,6 @@ from seqocr.train.recipe import fine_tune, fine_tuning
 
 _TUNED = ".tuned"  # suffix of the folder of fine-tuned weights, while they are needed
 _SAVE_EVERY = 20  # lines
-_PHASES = {**OWN_PHASES, "as it comes": "as it comes"}
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,16 @@ class Results:
         present = [head for head in strategies.one_pass() if (phase, head) in self.right]
         return max(present, key=lambda head: self.exact(head, phase).estimate)
 
+    @cached_property
+    def gaps(self) -> dict[str, Paired]:
+        """`ar` and the best one-pass head, by phase as pages call it."""
+        return {name: self.gap(phase, "ar", self.best(phase)) for phase, name in OWN_PHASES.items()}
+
+    @cached_property
+    def verdicts(self) -> dict[str, str]:
+        """How `ar` reads beside the best one-pass head, by phase. The phases are one family."""
+        return dict(zip(self.gaps, accuracy_tables.verdicts([*self.gaps.values()]), strict=True))
+
 
 class Real(Experiment):
     name = "real"
@@ -165,47 +175,42 @@ class Real(Experiment):
         return {"real": pd.DataFrame(row | ms for row, ms in zip(rows, times, strict=True))}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        about = results.about
-        table = pd.DataFrame(
-            {
-                "reader": f"`{row['reader']}`" if row["phase"] in OWN_PHASES else row["reader"],
-                "": _PHASES[row["phase"]],
-                **accuracy_tables.columns(row),
-                "ms a line": time(results.milliseconds(row["reader"], row["phase"])),
-            }
-            for row in results.summary.to_dict("records")
-        )
-        compared = "; ".join(
-            f"{name}, {points(results.gap(phase, 'ar', results.best(phase)).difference)} against "
-            f"`{results.best(phase)}`, {accuracy_tables.verdict(results.gap(phase, 'ar', results.best(phase)))}"
-            for phase, name in OWN_PHASES.items()
-        )
-        text = (
-            f"{about['lines']:,} labelled lines of the folder `{about['folder']}`, split by a hash of their file "
-            f"names. {about['held_out']} are read here; none of our weights was trained on them. As shipped: trained "
-            f"on synthetic strings only. Adapted: after {about['step']} steps on the other {about['learned']} lines, "
-            f"{about['seconds'] / 60:.0f} minutes here. How `ar` does beside the best one-pass head, in points of "
-            f"exact match on the same lines: {compared}. What other readers return beside digits is dropped. The time "
-            "is from the file to the text, one line after another (median; what else ran is not looked for). "
-            f"{not_run(about['not_run'])}"
-        ).rstrip()
-        details: dict[str, Any] = {}
-        if len(table) > LONGEST_TABLE:
-            details["Every reader"] = table
-        if about["others"]:
-            text += " Others: " + "; ".join(f"{name}: {what}" for name, what in about["others"].items()) + "."
+        readers = results.summary.groupby("reader", sort=False)
+        table = pd.DataFrame(_row(results, reader, rows) for reader, rows in readers)
+        text = prose("real", about=results.about, verdicts=results.verdicts)
+        details: dict[str, Any] = {"Every reader": table} if len(table) > LONGEST_TABLE else {}
+        if others := results.about["others"]:
+            details["Other readers"] = "; ".join(f"{name}: {what}" for name, what in others.items()) + "."
+        if absent := not_run(results.about["not_run"]):
+            details["Readers that are not here"] = absent
         return [Section("Real lines", text, None, table.head(LONGEST_TABLE), details)]
 
     def claims(self, results: Results) -> list[Claim]:
-        found = []
-        for phase, name in OWN_PHASES.items():
-            gap = results.gap(phase, "ar", results.best(phase))
-            claim = f"real lines, {name}: `ar` beside the best one-pass head"
-            found.append(Claim(claim, accuracy_tables.verdict(gap), gap.difference, ratio=False))
-        return found
+        return [
+            Claim(
+                f"real lines, {name}: `ar` beside the best one-pass head",
+                results.verdicts[name],
+                gap.difference,
+                ratio=False,
+            )
+            for name, gap in results.gaps.items()
+        ]
 
 
 EXPERIMENT = Real()
+
+
+def _row(results: Results, reader: str, summary: pd.DataFrame) -> dict[str, str]:
+    """Of a reader of ours, or of another one, which has one phase, and no column of adapted weights."""
+    by_phase = {row["phase"]: row for row in summary.to_dict("records")}
+    shipped, _ = OWN_PHASES
+    row = {"reader": f"`{reader}`" if shipped in by_phase else reader}
+    by_phase.setdefault(shipped, by_phase.get("as it comes"))
+    for phase, name in OWN_PHASES.items():
+        found = by_phase.get(phase)
+        row[f"exact match, {name}"] = share(Value.of(found, "exact")) if found else ""
+        row[f"CER, {name}"] = percent(found["cer"]) if found else ""
+    return {**row, "ms per line": time(results.milliseconds(reader, summary["phase"].iloc[-1]))}
 
 
 def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:

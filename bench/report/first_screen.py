@@ -12,7 +12,7 @@ from bench.core import strategies
 from bench.core.experiment import Claim
 from bench.experiments import experiments
 from bench.experiments.latency.estimates import fastest
-from bench.report.formatting import listed, markdown_table, points, ratio, share, time
+from bench.report.formatting import listed, markdown_table, ratio, share, time
 from bench.study.sections import headline
 from bench.workloads import accuracy_tables
 from bench.workloads.timed_models import TASK_LENGTH
@@ -47,14 +47,11 @@ def verdict(everything: Mapping[str, Any]) -> str:
     faster = [
         f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
     ]
-    said = f"Autoregression {accuracy.verdict} on five clean digits"
-    for verdict in ("better", "worse"):
-        where = [
-            f"`{level}`, by {points(found.difference)} points of exact match"
-            for level, found in _gaps(everything).items()
-            if accuracy_tables.verdict(found) == verdict
-        ]
-        said += f"; on lines of any length, it reads {verdict} at {listed(where)}" if where else ""
+    read = {"five clean digits": accuracy.verdict}
+    if levels := everything.get("levels"):
+        read |= {f"`{level}`": found for level, found in levels.verdicts.items()}
+    different = [f"{found} at {name}" for name, found in read.items() if found != accuracy_tables.SAME]
+    said = f"`ar` reads {listed(different) if different else 'no better and no worse than one pass at any level'}"
     long, short = max(subject.lengths), min(subject.lengths)
     grown, own_grown = subject.flatness(head).estimate, subject.flatness(own).estimate
     return (
@@ -62,14 +59,6 @@ def verdict(everything: Mapping[str, Any]) -> str:
         f"({subject.subject.label}, n = {TASK_LENGTH}). Without the encoder, {long} symbols take `{head}` "
         f"{grown:.1f} times as long as {short}, and `{own}` {own_grown:.0f} times as long."
     )
-
-
-def _gaps(everything: Mapping[str, Any]) -> dict[str, Any]:
-    """By level, `ar` and the one-pass head that reads it best."""
-    levels = everything.get("levels")
-    if levels is None:
-        return {}
-    return {level: levels.gap(level, "ar", levels.best(level)) for level in levels.levels}
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,22 +1,18 @@
-"""What readings of strings say, by level, by reader, by phase: shares read right, and what was misread how."""
+"""Exact match, CER, edits by kind and paired comparisons, of tables of predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from bench.report.formatting import percent, share
 from seqocr import metrics
-from seqocr.statistics import Paired, Value, proportion
+from seqocr.statistics import Paired, Value, holm, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
 SAME = "no measurable difference"
-EDITS = (
-    "Substituted, missed (merged with a neighbour, or overlooked) and invented (doubled, or read from a mark) digits "
-    "are shares of the digits there are."
-)
 
 
 def exact(read: pd.DataFrame) -> Value:
@@ -41,17 +37,10 @@ def edit_rates(read: pd.DataFrame) -> dict[str, float]:
     return {name: edits.count(tag) / symbols for name, tag in _EDITS.items()}
 
 
-def verdict(found: Paired) -> str:
-    """How the first of two readers does beside the second."""
-    if found.difference.low > 0:
-        return "better"
-    return "worse" if found.difference.high < 0 else SAME
-
-
-def columns(row: dict[str, Any]) -> dict[str, str]:
-    """A row of `summary` as the report shows it."""
-    return {
-        "exact match": share(Value.of(row, "exact", row["strings"])),
-        "CER": percent(row["cer"]),
-        **{name: percent(row[name]) for name in _EDITS},
-    }
+def verdicts(gaps: Sequence[Paired]) -> list[str]:
+    """How the first of two readers does beside the second, in each comparison of a family: exact McNemar tests at 5 %,
+    after Holm's correction."""
+    return [
+        SAME if p_value >= 0.05 else "better" if gap.difference.estimate > 0 else "worse"
+        for gap, p_value in zip(gaps, holm([gap.p_value for gap in gaps]), strict=True)
+    ]

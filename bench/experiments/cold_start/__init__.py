@@ -1,4 +1,4 @@
-"""From nothing to a text: how long a process takes to start and read, with how much memory, and how fast it then is."""
+"""Cold start: how long a process takes to start and read, with how much memory, and how fast it then is."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.report.formatting import not_run, time
+from bench.report.templating import prose
 from bench.workloads.held_out import held_out_digits, level_strings
 from seqocr.inference.manifest import file_sum
 from seqocr.progress import Reporter
@@ -140,25 +141,20 @@ class Start(Experiment):
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = []
         for reader in results.readers:
-            values = {_SAID[name]: measure(reader) for name, measure in _columns(results).items()}
-            shown = {said: time(value) if value else "" for said, value in values.items()}
-            rows.append({"what reads": reader, **shown})
-        text = (
-            "A process is started, reads one line image and ends: seconds to the first text, and the most memory that "
-            "it had. Then a line after another in a process that runs, from the file to the text; and a folder of "
-            "lines as one, without the start of the process. The processes take turns. Graphs are those shipped with "
-            f"the reader (int8), read without PyTorch. {not_run(results.missing)}"
-        ).rstrip()
-        return [Section("From nothing to a text", text, None, pd.DataFrame(rows))]
+            values = {_COLUMNS[name]: measure(reader) for name, measure in _columns(results).items()}
+            shown = {column: time(value) if value else "" for column, value in values.items()}
+            rows.append({"reader": reader, **shown})
+        details = {"Readers that are not here": absent} if (absent := not_run(results.missing)) else {}
+        return [Section("Cold start", prose("start"), None, pd.DataFrame(rows), details)]
 
 
 EXPERIMENT = Start()
-_SAID = {"first": "first text after, s", "mb": "memory, MB", "ms": "ms a line", "rate": "lines a second"}
+_COLUMNS = {"first": "first text after, s", "mb": "memory, MB", "ms": "ms per line", "rate": "lines per second"}
 
 
 def _columns(results: Results) -> dict[str, Callable[[str], Value | None]]:
     measures = (results.first, results.megabytes, results.milliseconds, results.lines_a_second)
-    return dict(zip(_SAID, measures, strict=True))
+    return dict(zip(_COLUMNS, measures, strict=True))
 
 
 def _write_lines(folders: Mapping[int, Path]) -> None:

@@ -20,11 +20,11 @@ import pandas as pd
 
 from bench.backends import EAGER, backends
 from bench.core import strategies
-from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import Moment, disturbance, quiet_within
-from bench.report.formatting import digits, listed
-from bench.workloads.timed_models import TASK_LENGTH
+from bench.report.formatting import digits
+from bench.report.templating import prose
 from seqocr.inference.load import load_recognizer
 from seqocr.progress import Reporter
 
@@ -122,18 +122,10 @@ class Load(Experiment):
         return {"load": results.tests}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        shown = pd.DataFrame(_row(runtime, way, results.of(runtime, way)) for runtime, way in results.readers)
-        bound = results.tests["bound_ms"].iloc[0]
-        text = (
-            "Driven by the official MLPerf LoadGen, from line images to texts, with a batcher that reads whatever "
-            "waits, up to 64 lines at once. SingleStream asks for the next line when one is read; Offline for all at "
-            "once; Server at random moments (Poisson), at the highest rate found at which 99 % of the lines are read "
-            f"within {bound:g} ms. {_compared(results)} Strings of {TASK_LENGTH} digits. MLPerf's own rules ask for "
-            "ten minutes a test; these last seconds, and at least as many queries as LoadGen needs to call the "
-            "percentile valid. ≈ marks a test that was disturbed."
-        )
-        details = {"Every runtime and head": shown} if len(shown) > LONGEST_TABLE else {}
-        return [Section("Under load", text, None, shown.head(LONGEST_TABLE), details)]
+        names = dict.fromkeys(name for _, name in results.readers)
+        table = pd.DataFrame({"strategy": f"`{name}`", **_row(results, name)} for name in names)
+        text = prose("load", bound=results.tests["bound_ms"].iloc[0], gains=_gains(results))
+        return [Section("Under load", text, None, table)]
 
 
 EXPERIMENT = Load()
@@ -189,34 +181,33 @@ def _test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]
     }
 
 
-def _row(runtime: str, way: str, by: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What LoadGen did not call VALID, and what was disturbed, is marked."""
-
-    def shown(scenario: str, column: str) -> str:
-        test = by[scenario]
-        marks = [" ≈" if test["disturbed"] else "", "" if test["valid"] else " (not valid)"]
-        return digits(test[column]) + "".join(marks)
-
-    return {
-        "runtime": runtime,
-        "head": f"`{way}`",
-        "SingleStream, p90 ms": shown("SingleStream", "value"),
-        "Offline, lines/s": shown("Offline", "value"),
-        "Server, lines/s": shown("Server", "rate"),
-        "Server, p99 ms": digits(by["Server"]["p99_ms"]),
-    }
+_SHOWN = {
+    "SingleStream, p90 ms": ("SingleStream", "value"),
+    "Offline, lines/s": ("Offline", "value"),
+    "Server, lines/s": ("Server", "rate"),
+}
 
 
-def _compared(results: Results) -> str:
-    """What one pass gains of the rate that a service sustains, by runtime."""
-    said = []
+def _row(results: Results, strategy: str) -> dict[str, str]:
+    """Tests that LoadGen did not call VALID, and those that were disturbed, are marked."""
+    row = {}
     for runtime in dict.fromkeys(runtime for runtime, _ in results.readers):
-        rates = {way: results.of(runtime, way)["Server"]["rate"] for r, way in results.readers if r == runtime}
-        one_pass, others = (
-            {way: rates[way] for way in kind if way in rates}
-            for kind in (strategies.one_pass(), strategies.autoregressive())
-        )
+        by = results.of(runtime, strategy)
+        for column, (scenario, value) in _SHOWN.items():
+            test = by.get(scenario)
+            marks = (" ≈" * test["disturbed"] + " (not valid)" * (not test["valid"])) if test else ""
+            row[f"{runtime}: {column}"] = digits(test[value]) + marks if test else ""
+    return row
+
+
+def _gains(results: Results) -> list[dict[str, Any]]:
+    """By runtime: the rate that a service sustains with the best one-pass head, over the best autoregressive one."""
+    found = []
+    for runtime in dict.fromkeys(runtime for runtime, _ in results.readers):
+        rates = {name: results.of(runtime, name)["Server"]["rate"] for r, name in results.readers if r == runtime}
+        kinds = (strategies.one_pass(), strategies.autoregressive())
+        one_pass, others = ([name for name in kind if name in rates] for kind in kinds)
         if one_pass and others:
-            best, other = max(one_pass, key=one_pass.__getitem__), max(others, key=others.__getitem__)
-            said.append(f"{rates[best] / rates[other]:.1f} times as many with `{best}` as with `{other}` ({runtime})")
-    return f"A service then reads {listed(said)}." if said else ""
+            best, other = (max(names, key=rates.__getitem__) for names in (one_pass, others))
+            found.append({"runtime": runtime, "best": best, "other": other, "times": rates[best] / rates[other]})
+    return found

@@ -61,7 +61,7 @@ def test_the_section_has_a_row_for_each_number_of_lines() -> None:
     ]
     found = adaptation.Results({"lines": 857}, pd.DataFrame(rows))
     (section,) = EXPERIMENT.sections(found, {})
-    assert section.table["lines learned from"].tolist() == ["30", "300", "857, without their texts"]
+    assert section.table["labelled lines"].tolist() == ["30", "300", "857, texts unused"]
     assert section.table["`ctc`"].tolist()[1].startswith("80.0 %")
     assert EXPERIMENT.plots(found, {})["adapting"]().axes
     assert EXPERIMENT.tables(found)["adapting"]["exact"].tolist()[:2] == [0.6, 0.6]

@@ -37,8 +37,8 @@ def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytes
         assert found.megabytes(reader).estimate < found.megabytes(cold_start.WEIGHTS).estimate
         assert found.milliseconds(reader).estimate > 0
     (section,) = EXPERIMENT.sections(found, {})
-    assert section.table["what reads"].tolist() == list(found.readers)
-    assert "RapidOCR (not here)" in section.text
+    assert section.table["reader"].tolist() == list(found.readers)
+    assert "RapidOCR (not here)" in section.details["Readers that are not here"]
     assert len(EXPERIMENT.tables(found)["start"]) == 3
 
 

@@ -69,7 +69,7 @@ def test_passes_are_one_but_of_the_autoregressive_head(found: Results) -> None:
 
 def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
     text = write_report(store, tmp_path).read_text()
-    section = text.split("## When it is known what a number must look like")[1].split("\n## ")[0]
+    section = text.split("## Constrained decoding")[1].split("\n## ")[0]
     assert section.count("| `ctc` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "forms.csv")
     assert len(table) == len(HEADS) * len(FORMS)

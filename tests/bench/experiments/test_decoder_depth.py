@@ -224,7 +224,7 @@ def test_without_training_digits_depth_is_timed_all_the_same(
     results = EXPERIMENT.results(bench.store)
     assert results is not None
     (section,) = EXPERIMENT.sections(results, {})
-    assert "What a layer buys is not known here: no digits." in section.text
+    assert "What a layer adds to accuracy is not measured here: no digits." in section.text
     assert section.table is not None
     assert section.table["exact match"].tolist() == ["not trained"] * 2
     table = EXPERIMENT.tables(results)["depth"]
@@ -286,8 +286,8 @@ def test_the_report_says_what_a_layer_costs_and_buys(tmp_path: Path) -> None:
         .split("## Decoder depth")[1]
         .split("\n## ")[0]
     )
-    assert "With 2 layers a symbol costs 1.50 (1.50 to 1.50) times what it costs with 1." in text
-    assert "exact match with 2 layers minus that with 1, on 100 strings, is +0.00 (" in text
+    assert "With 2 layers, a symbol costs 1.50 (1.50 to 1.50) times what it costs with 1." in text
+    assert "Exact match with 2 layers minus that with 1 is +0.00 (" in text
     assert "points: no measurable difference." in text
     assert "| 2 | 99.00 % (" in text
     assert (tmp_path / "tables" / "depth.csv").exists()

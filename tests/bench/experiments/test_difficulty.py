@@ -14,7 +14,6 @@ from bench.core.experiment import Bench
 from bench.core.store import Store
 from bench.experiments import difficulty
 from bench.report.build import write_report
-from bench.report.formatting import points
 from bench.workloads import accuracy_tables, held_out
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.data.synthetic.layouts.jitter import Spaced
@@ -96,7 +95,7 @@ def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert {claim.name.split(":")[0] for claim in EXPERIMENT.claims(found)} >= {"`toy`", "`toyer`"}
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table is not None
-    assert set(section.table["level"]) == {"`toyer`"}  # no level tells heads apart here: the hardest stands for all
+    assert section.table["exact match"].tolist() == [f"`{level}`" for level in LEVELS]
     assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(strategies.heads())
     (pictures,) = section.details.values()
     assert "![toy](plots/toy.png)" in pictures
@@ -136,7 +135,7 @@ def test_results_pair_heads_by_string(known: difficulty.Results) -> None:
     assert [known.best(level) for level in known.levels] == ["ctc", "parallel", "ctc"]
     gap = known.gap("grid", "ar", "ctc")
     assert (gap.only_first, gap.only_second, gap.difference.estimate) == (20, 0, pytest.approx(0.05))
-    assert [known.verdict(level) for level in known.levels] == ["better", "worse", "no measurable difference"]
+    assert list(known.verdicts.values()) == ["better", "worse", "no measurable difference"]
     claims = EXPERIMENT.claims(known)
     assert [claim.verdict for claim in claims] == ["better", "worse", "no measurable difference"]
     assert claims[0].value == gap.difference
@@ -146,14 +145,18 @@ def test_results_pair_heads_by_string(known: difficulty.Results) -> None:
 
 def test_words_follow_the_numbers(known: difficulty.Results) -> None:
     (section,) = EXPERIMENT.sections(known, {})
-    better, worse = known.gap("grid", "ar", "ctc").difference, known.gap("jitter", "ar", "parallel").difference
-    assert f"`grid` {points(better)} against `ctc`, better" in section.text
-    assert f"`jitter` {points(worse)} against `parallel`, worse" in section.text
-    assert points(better).startswith("+5.00 (+")
-    assert points(worse).startswith("-10.00 (-")
-    assert "from 1 to 2 digits, goes from 100 % to 100 % at `grid`, 90 % to 90 % at `jitter`" in section.text
+    assert "`ar` reads more than the best one-pass head: grid." in section.text
+    assert "`ar` reads less than the best one-pass head: jitter." in section.text
+    assert "wild." not in section.text
+    assert "at `wild`, exact match of `ar` falls from 95 % to 95 %" in section.text
     assert section.table is not None
-    assert section.table["exact match"].tolist()[:3] == [
+    assert section.table["`ar` minus one pass, points"].tolist() == [
+        "+5.00 (`ctc`)",
+        "-10.00 (`parallel`)",
+        "+0.00 (`ctc`)",
+    ]
+    grid = section.table.iloc[0]
+    assert [grid[f"`{head}`"] for head in ("ar", "parallel", "ctc")] == [
         "100.0 % (99.0 to 100.0)",
         "90.0 % (86.7 to 92.6)",
         "95.0 % (92.4 to 96.7)",
@@ -175,7 +178,7 @@ def test_the_report_has_them_and_its_first_screen_too(bench: Bench, tmp_path: Pa
     assert "`wild`" in first
     assert "plots/lengths.png" in first
     assert "## Any length, any spacing\n\n![Any length, any spacing](plots/lengths.png)" in text
-    assert "## How far to trust the confidence" in text
+    assert "## Calibrated confidence" in text
     for name in ("lengths", *LEVELS):
         assert (tmp_path / "plots" / f"{name}.png").stat().st_size > 1000
     assert len(pd.read_csv(tmp_path / "tables" / "lengths.csv")) == 36
