@@ -60,7 +60,7 @@ def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 @pytest.fixture(autouse=True)
 def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that other tests run meanwhile keeps no clock from starting."""
-    if "bench.core.exclusive" in sys.modules and request.module.__name__ != "test_alone":
+    if "bench.core.exclusive" in sys.modules and not request.module.__name__.endswith("test_exclusive"):
         monkeypatch.setattr("bench.core.exclusive.ray_nodes", list)
 
 
@@ -69,7 +69,7 @@ def _no_committed_study(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The study that is committed is in the report of a made-up run no more than in its measurements."""
-    if "bench.report.build" in sys.modules and request.module.__name__ != "test_committed":
+    if "bench.report.build" in sys.modules and not request.module.__name__.endswith("test_committed"):
         nowhere = tmp_path_factory.getbasetemp() / "no-study"
         monkeypatch.setattr("bench.study._COMMITTED", nowhere)
 

@@ -270,8 +270,6 @@ def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path
     for other, named in ((runner.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
         with pytest.raises(InputError, match=f"recognizers of another study \\(other {named}"):
             runner._claim(kept, other)
-    runner._claim(kept, {**asked, "reading": {"a.py": "0"}})
-    assert not kept.has("readings-a")  # of other code: it is read again, and nothing is trained again
     with pytest.raises(InputError, match="unknown study preset 'huge'"):
         runner.run("huge", tmp_path, tmp_path)
 
