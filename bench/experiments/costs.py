@@ -14,6 +14,7 @@ from bench.core.store import Store
 from bench.experiments import latency
 from bench.experiments.latency.estimates import Timed
 from bench.report.formatting import percent, si
+from bench.report.templating import prose
 from bench.workloads.counting import costs, machine_rates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel, bind
 from seqocr.progress import Reporter
@@ -72,39 +73,24 @@ class Costs(Experiment):
         return {"costs": results.costs.assign(**_limits(results))}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rows, timed = [], everything.get("latency")
+        timed = everything.get("latency")
         shown = SMALL_NATIVE.name if SMALL_NATIVE.name in set(results.costs["subject"]) else TINY.name
-        for subject, part in results.costs.assign(**_limits(results)).groupby("subject", sort=False):
-            if subject != shown:
-                continue
-            for variant in ("encoder", *strategies.heads()):
-                here = part[(part["variant"] == variant) & (part["length"] == TASK_LENGTH)].iloc[0]
-                far = part[part["variant"] == variant].sort_values("length").iloc[-1]
-                rows.append(
-                    {
-                        "model": TIMED_MODELS[subject].label,
-                        "": f"`{variant}`",
-                        "parameters": si(here["parameters"]),
-                        "passes": here["passes"],
-                        f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
-                        f"FLOPs, n = {far['length']}": si(far["flops"]),
-                        "peak memory": f"{si(here['peak_bytes'])}B",
-                        **({"of the limit": _share_of_limit(here, timed.subjects[subject])} if timed else {}),
-                    }
-                )
-        text = (
-            "Exact counts at batch 1: FLOPs of matrix products, convolutions and attention; memory in tensors beyond "
-            "weights and input. Passes and FLOPs are the same on any machine; `tables/costs.csv` has "
-            "every model. A draft is taken to be right."
-        )
-        if timed:
-            best = results.rates
-            text += (
-                " The last column is the roofline model (Williams et al. 2009): the least time that the work or the "
-                "bytes it moves could take, as a share of the time measured. The best rates seen are "
-                f"{best['flops_per_second'] / 1e9:.0f} GFLOP/s and {best['bytes_per_second'] / 1e9:.1f} GB/s; more "
-                "than 100 % means that weights were read from a cache."
-            )
+        costs = results.costs.assign(**_limits(results))
+        costs = costs[costs["subject"] == shown].sort_values("length").set_index(["variant", "length"])
+        longest = int(costs.index.get_level_values("length").max())
+        rows = [
+            {
+                TIMED_MODELS[shown].label: f"`{name}`",
+                "parameters": si((here := costs.loc[name, TASK_LENGTH])["parameters"]),
+                "passes": int(here["passes"]),
+                f"FLOPs, n = {TASK_LENGTH}": si(here["flops"]),
+                f"FLOPs, n = {longest}": si(costs.loc[name, longest]["flops"]),
+                "peak memory": f"{si(here['peak_bytes'])}B",
+                **({"of the roofline": _share_of_limit(name, here, timed.subjects[shown])} if timed else {}),
+            }
+            for name in ("encoder", *strategies.heads())
+        ]
+        text = prose("costs", rates=results.rates, timed=timed is not None)
         return [Section("Work, memory and passes", text, None, pd.DataFrame(rows))]
 
 
@@ -120,8 +106,8 @@ def _limits(results: Results) -> dict[str, pd.Series]:
     }
 
 
-def _share_of_limit(row: pd.Series, timed: Timed) -> str:
+def _share_of_limit(name: str, row: pd.Series, timed: Timed) -> str:
     """Of the encoder alone, or of decoding alone."""
-    encoder = row["variant"] == "encoder"
-    measured = timed.encode(TASK_LENGTH) if encoder else timed.decode(row["variant"], TASK_LENGTH)
+    encoder = name == "encoder"
+    measured = timed.encode(TASK_LENGTH) if encoder else timed.decode(name, TASK_LENGTH)
     return percent(max(row["work_ms"], row["memory_ms"]) / measured.estimate, 0 if encoder else 1)

@@ -17,6 +17,7 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
 from bench.report import plotting
 from bench.report.formatting import time
+from bench.report.templating import prose
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
     SMALL_SQUARE,
@@ -110,27 +111,26 @@ class Throughput(Experiment):
         return {"throughput": partial(throughput_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rows = []
-        for way in strategies.deployed():
-            row = {"way to decode": f"`{way}`"}
-            for subject in results.subjects:
-                label, rates = TIMED_MODELS[subject].label, results.of(subject, way)
-                row |= {f"{label}, batch {size}": time(rates[size]) for size in (1, max(rates))}
-            rows.append(row)
-        shares = []
-        for subject in results.subjects:
-            largest = max(results.of(subject, "encoder"))
-            slow, fast = (
-                max(results.of(subject, way)[largest].estimate for way in kind)
-                for kind in (strategies.autoregressive(), strategies.one_pass())
-            )
-            shares.append(f"{fast / slow:.2f} times at batch {largest} ({TIMED_MODELS[subject].label})")
-        text = (
-            f"Strings of {TASK_LENGTH} a second, image to text. In a batch, a decoder pass is shared by all strings, "
-            "so autoregression costs less a string. The rate of the best one-pass head over that of the best "
-            f"autoregressive one: {'; '.join(shares)}."
+        table = pd.DataFrame(
+            {
+                "strategy": f"`{strategy}`",
+                **{
+                    f"{TIMED_MODELS[subject].label}, batch {size}": time(rates[size])
+                    for subject in results.subjects
+                    for rates in [results.of(subject, strategy)]
+                    for size in (1, max(rates))
+                },
+            }
+            for strategy in strategies.deployed()
         )
-        return [Section("Throughput", text, "throughput", pd.DataFrame(rows))]
+        kinds = (strategies.one_pass(), strategies.autoregressive())
+        gains = []
+        for subject in results.subjects:
+            batch = max(results.of(subject, "encoder"))
+            fast, slow = (max(results.of(subject, name)[batch].estimate for name in kind) for kind in kinds)
+            gains.append(fast / slow)
+        text = prose("throughput", length=TASK_LENGTH, least=min(gains), most=max(gains))
+        return [Section("Throughput", text, "throughput", table)]
 
 
 EXPERIMENT = Throughput()

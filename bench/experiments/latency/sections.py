@@ -1,4 +1,4 @@
-"""What the report says and draws of latency."""
+"""Sections on latency, and what they claim."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from bench.core import strategies
 from bench.core.experiment import Claim, Section
 from bench.experiments.latency.estimates import Results, fastest
 from bench.report.formatting import ratio, time
+from bench.report.templating import prose
 from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
 from seqocr.statistics import Value
 
@@ -48,69 +49,51 @@ def _over(value: Value, limit: float, above: str, below: str) -> str:
 
 def growth(results: Results) -> Section:
     """How cost grows with length."""
-    rows = []
-    for variant in strategies.deployed():
-        row = {"way to decode": f"`{variant}`"}
-        for t in results.fixed:
-            row[f"{t.subject.label}: ms a symbol"] = time(t.slope(variant))
-            row[f"n = {max(t.lengths)} over n = {min(t.lengths)}, {t.subject.label}"] = ratio(t.flatness(variant))
-        rows.append(row)
-    worst = max(t.flatness(head).estimate for t in results.fixed for head in strategies.one_pass())
-    of = results.main
-    own, n = strategies.autoregressive()[-1], _DRAFTED if _DRAFTED in of.lengths else max(of.lengths)
-    checked = "; ".join(
-        f"{n} symbols take `{name}` {ratio(of.decodes(name, own, n))} times as long as `{own}`"
-        for name in strategies.verified()
+    main = results.main
+    longest = f"n = {max(main.lengths)} over n = {min(main.lengths)}, {main.subject.label}"
+    table = pd.DataFrame(
+        {
+            "strategy": f"`{strategy}`",
+            **{f"ms per symbol, {t.subject.label}": time(t.slope(strategy)) for t in results.fixed},
+            longest: ratio(main.flatness(strategy)),
+        }
+        for strategy in strategies.deployed()
     )
-    text = (
-        "A way that decodes token by token pays a decoder pass a symbol. A one-pass head needs one pass whatever the "
-        f"text. Built for the longest string, it decodes in at most {worst:.2f} times the time of one built for the "
-        "shortest. A draft that is right is verified in one pass, whose work grows with the text: "
-        f"{checked} ({of.subject.label}). The table is of decoding alone; the encoder comes on top, for every head "
-        "alike."
+    own, n = strategies.autoregressive()[-1], _DRAFTED if _DRAFTED in main.lengths else max(main.lengths)
+    text = prose(
+        "latency_growth",
+        worst=max(t.flatness(head).estimate for t in results.fixed for head in strategies.one_pass()),
+        own=own,
+        n=n,
+        label=main.subject.label,
+        verified={name: main.decodes(name, own, n).estimate for name in strategies.verified()},
+        growing={t.subject.label: t.slope("encoder") for t in results.subjects.values() if t.subject.grows},
     )
-    for t in results.subjects.values():
-        if t.subject.grows:
-            text += (
-                f" Where the image grows with the string ({t.subject.label}), every head takes longer for a longer "
-                f"string: the encoder alone takes {time(t.slope('encoder'), ' ms')} a symbol."
-            )
-    return Section("Cost against length", text, "latency", pd.DataFrame(rows))
+    return Section("Cost against length", text, "latency", table)
 
 
 def whole(results: Results) -> Section:
     """What dropping autoregression saves of the whole."""
-    rows = []
-    for t in results.fixed:
-        head = fastest(t)
-        rows.append(
-            {
-                "model": t.subject.label,
-                "encoder, ms": time(t.encode(TASK_LENGTH)),
-                **{
-                    f"times as fast as `{over}`": ratio(t.speedup(head, over, TASK_LENGTH))
-                    for over in strategies.autoregressive()
-                },
-                **{
-                    f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in strategies.one_pass()
-                },
-            }
-        )
-    text = (
-        f'Image to text, n = {TASK_LENGTH}, batch 1, confidence included. "Times as fast" is of the faster '
-        "one-pass head. The encoder is the floor for every head: the larger the image, the less there is to save by "
-        "decoding at once."
+    table = pd.DataFrame(
+        {
+            "model": t.subject.label,
+            "encoder, ms": time(t.encode(TASK_LENGTH)),
+            **{
+                f"one pass, times as fast as `{over}`": ratio(t.speedup(fastest(t), over, TASK_LENGTH))
+                for over in strategies.autoregressive()
+            },
+            **{f"`{name}` over encoder": ratio(t.over_encoder(name, TASK_LENGTH)) for name in strategies.one_pass()},
+        }
+        for t in results.fixed
     )
-    found = results.subjects
+    generate, found = strategies.autoregressive()[0], results.subjects
+    gains = None
     if {SMALL_SQUARE.name, SMALL_NATIVE.name} <= set(found):
         large, small = found[SMALL_SQUARE.name], found[SMALL_NATIVE.name]
-        start = large.total(strategies.autoregressive()[0], TASK_LENGTH).estimate
-        one_pass = large.speedup(fastest(large), strategies.autoregressive()[0], TASK_LENGTH).estimate
-        image = start / small.total(strategies.autoregressive()[0], TASK_LENGTH).estimate
-        both = start / small.total(fastest(small), TASK_LENGTH).estimate
-        text += (
-            f" Start from `{strategies.autoregressive()[0]}` at 384×384. A one-pass head makes it "
-            f"{one_pass:.2f} times as fast, a 32×160 image {image:.1f} times, both together {both:.1f} times "
-            "(the image sizes were timed one after the other). The smaller image's cost in accuracy is not measured."
-        )
-    return Section("Where the time goes", text, "breakdown", pd.DataFrame(rows))
+        start = large.total(generate, TASK_LENGTH).estimate
+        gains = {
+            "head": large.speedup(fastest(large), generate, TASK_LENGTH).estimate,
+            "image": start / small.total(generate, TASK_LENGTH).estimate,
+        }
+    text = prose("latency_share", length=TASK_LENGTH, generate=generate, gains=gains)
+    return Section("Where the time goes", text, "breakdown", table)

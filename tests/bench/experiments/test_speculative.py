@@ -1,4 +1,4 @@
-"""Draft and verify, on trained weights: passes and times of every level."""
+"""Speculative decoding, on trained weights: passes and times of every level."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_ratios_are_of_the_same_round(found: Results) -> None:
 
 def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
     text = write_report(store, tmp_path).read_text()
-    section = text.split("## Draft and verify")[1].split("\n## ")[0]
+    section = text.split("## Speculative decoding")[1].split("\n## ")[0]
     assert section.count("| `wild` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "drafts.csv")
     assert len(table) == len(LEVELS) * len(strategies.heads())
