@@ -49,14 +49,14 @@ _BASELINE_RUNS = 5  # a single run's ratios scatter, see there
 
 
 def counts() -> dict[str, Any]:
-    """Exact passes and FLOPs of every variant of `tiny` at each of `LENGTHS`."""
+    """Exact passes and FLOPs of every strategy of `tiny` at each of `LENGTHS`."""
     bound = bind(TINY, LENGTHS, torch.device("cpu"))
     rows = [row for length in LENGTHS for row in costs(bound[length], memory=False)]
     # FLOPs of a library's own loop change with its version; its passes do not.
-    theirs = {name for name, way in strategies.ways().items() if not way.own_flops}
+    theirs = {name for name, each in strategies.by_name().items() if not each.own_flops}
     return {
-        "passes": {f"{row['variant']}, n = {row['length']}": row["passes"] for row in rows},
-        "flops": {f"{r['variant']}, n = {r['length']}": r["flops"] for r in rows if r["variant"] not in theirs},
+        "passes": {f"{row['strategy']}, n = {row['length']}": row["passes"] for row in rows},
+        "flops": {f"{r['strategy']}, n = {r['length']}": r["flops"] for r in rows if r["strategy"] not in theirs},
     }
 
 
@@ -114,7 +114,7 @@ def _timed(
         for _ in range(rounds + _WARMUP):
             for (name, n), seconds in found.items():
                 features, encode = clock(partial(bound[n].recognizer.encoder, bound[n].pixel_values(1)), device)
-                _, decode = clock(partial(bound[n].variants()[name], features, length=n), device)
+                _, decode = clock(partial(bound[n].decode_functions()[name], features, length=n), device)
                 seconds.append([encode["seconds"], decode["seconds"]])
     return {key: np.array(seconds)[-rounds:].T for key, seconds in found.items()}
 
@@ -172,7 +172,7 @@ def grown_with_length(found: dict[str, float], limit: float = FLATNESS) -> list[
 
 
 def risen_ratios(found: dict[str, float], baseline: dict[str, Any], tolerance: float = TOLERANCE) -> list[str]:
-    """One line for every variant whose cost over the encoder's has risen beyond the tolerance."""
+    """One line for every strategy whose cost over the encoder's has risen beyond the tolerance."""
     return [
         f"{name} decodes in {ratio:.3f} of the encoder's time, "
         f"baseline {baseline['ratios'][name]:.3f} (tolerance {tolerance}×)"

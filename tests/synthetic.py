@@ -15,7 +15,7 @@ from bench.workloads.timed_models import LENGTHS, TINY
 ENCODE = 5e-3
 INTERCEPT = 1e-3
 CONFIDENCE = 1e-4
-SLOPES = {"ar-generate": 4e-3, "ar": 2e-3, "ar-nocache": 6e-3}  # seconds a symbol; of other ways none
+SLOPES = {"ar-generate": 4e-3, "ar": 2e-3, "ar-nocache": 6e-3}  # seconds a symbol; of other strategies none
 
 
 def timed_rows(rounds: int = 8, noise: float = 1e-5) -> pd.DataFrame:
@@ -32,22 +32,22 @@ def timed_rows(rounds: int = 8, noise: float = 1e-5) -> pd.DataFrame:
                 slow = 10 if number == 0 or disturbed else 1
                 facts = {"round": number, "warmup": number == 0, "visit": str(length), "attempt": attempt}
                 facts |= {"counts": not disturbed, "others": 0.5 * disturbed, "stolen": 0.0, "disturbed": disturbed}
-                for way in strategies.timed():
-                    decode = INTERCEPT + SLOPES.get(way, 0.0) * length
+                for strategy in strategies.timed():
+                    decode = INTERCEPT + SLOPES.get(strategy, 0.0) * length
                     for phase, seconds in (("encode", ENCODE), ("decode", decode), ("confidence", CONFIDENCE)):
                         seconds = slow * seconds * (1 + float(draw.normal(0, noise / INTERCEPT)))
-                        of = {"length": length, "repeat": 0, "variant": way, "phase": phase, "passes": 1}
+                        of = {"length": length, "repeat": 0, "strategy": strategy, "phase": phase, "passes": 1}
                         rows.append({**facts, **of, "seconds": seconds, "cpu": seconds, "switches": 0})
     return pd.DataFrame(rows)
 
 
 def predictions(strings: int = 40) -> pd.DataFrame:
-    """Every way reads alike, but for one string that `ctc` shortens."""
+    """Every strategy reads alike, but for one string that `ctc` shortens."""
     rows = []
     for index in range(strings):
-        for way in strategies.read():
+        for strategy in strategies.read():
             text = f"{index:05}"
-            rows.append((index, way, text, "0000" if way == "ctc" and index == 3 else text, 0.9))
+            rows.append((index, strategy, text, "0000" if strategy == "ctc" and index == 3 else text, 0.9))
     return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence"])
 
 
@@ -59,7 +59,7 @@ def finished_run(folder: Path) -> Store:
     store.write_facts("run", {**facts, **times})
     cost = {"parameters": 1000, "flops": 2000, "bytes": 4000, "peak_bytes": 3000}
     counted = [
-        {"subject": TINY.name, "variant": name, "length": n, "passes": _passes(name, n), **cost}
+        {"subject": TINY.name, "strategy": name, "length": n, "passes": _passes(name, n), **cost}
         for name in ("encoder", *strategies.timed())
         for n in (1, 5, 50)
     ]
@@ -79,5 +79,5 @@ def finished_run(folder: Path) -> Store:
 
 
 def _passes(name: str, length: int) -> int:
-    found = strategies.ways()
+    found = strategies.by_name()
     return 0 if name == "encoder" else 1 if found[name].one_pass or found[name].drafted else length + 1

@@ -19,6 +19,7 @@ import pandas as pd
 from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
+from seqocr.models.heads.registry import PAIRS
 
 # What decides whether two measurements may stand in one report.
 _IDENTITY = (
@@ -28,6 +29,10 @@ _IDENTITY = (
 # In parts that were measured before evidence was bound to behaviour.
 _DIGESTS_OF_SOURCE = {"code", "training", "reading"}
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
+# Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
+_COLUMNS = {"variant": "strategy", "way": "strategy"}
+_SPELLINGS = ("ar-verified", "ar-speculative")
+_VALUES = {old: new for new in PAIRS if new in _SPELLINGS for old in _SPELLINGS if old != new}
 
 
 class Store:
@@ -71,7 +76,11 @@ class Store:
         return sorted((store for store in stores if finished[store]), key=lambda store: finished[store])
 
     def file(self, name: str, suffix: str) -> Path:
-        return self.folder / f"{name}{suffix}"
+        path = self.folder / f"{name}{suffix}"
+        for old, new in _VALUES.items():
+            earlier = self.folder / f"{name.replace(new, old)}{suffix}"
+            path = earlier if earlier.exists() and not path.exists() else path
+        return path
 
     def facts(self, name: str) -> dict[str, Any]:
         """Of the run ("run"), or of a part; empty if there are none.
@@ -83,7 +92,7 @@ class Store:
         if not path.exists():
             return {}
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return dict(_renamed(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
 
@@ -102,7 +111,7 @@ class Store:
             rows.to_csv(temporary, index=False, float_format="%.7g", compression={"method": "gzip", "mtime": 0})
 
     def read(self, table: str) -> pd.DataFrame:
-        """A saved table. Texts of digits stay texts.
+        """A saved table, with the names of today. Texts of digits stay texts.
 
         Raises:
             InputError: it is missing or corrupt.
@@ -111,9 +120,13 @@ class Store:
         try:
             columns = pd.read_csv(path, nrows=0).columns
             missing = {name: [""] for name in columns if name not in _TEXTS}
-            return pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=missing)
+            rows = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=missing)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
+        for name in rows.columns.difference(_TEXTS):
+            if pd.api.types.is_string_dtype(rows[name]):
+                rows[name] = rows[name].replace(_VALUES, regex=True)
+        return rows.rename(columns=_COLUMNS)
 
     def begin(self, part: str, depends: dict[str, Any], again: bool = False) -> list[str]:
         """Make ready to measure a part: what it holds of other dependencies is deleted.
@@ -141,7 +154,7 @@ class Store:
 
     def parts(self) -> list[str]:
         """Of which something has been measured."""
-        return sorted(path.stem for path in self.folder.glob("*.json") if path.stem != "run")
+        return sorted(_renamed(path.stem) for path in self.folder.glob("*.json") if path.stem != "run")
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -156,6 +169,18 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         else:
             found.append(name)
     return found
+
+
+def _renamed(facts: Any) -> Any:
+    """JSON with the names of today."""
+    if isinstance(facts, dict):
+        return {_COLUMNS.get(key, _renamed(key)): _renamed(value) for key, value in facts.items()}
+    if isinstance(facts, list):
+        return [_renamed(each) for each in facts]
+    if isinstance(facts, str):
+        for old, new in _VALUES.items():
+            facts = facts.replace(old, new)
+    return facts
 
 
 def now() -> str:

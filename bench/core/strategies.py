@@ -17,28 +17,28 @@ def _declaring() -> dict[str, Any]:
     return found
 
 
-def ways() -> dict[str, Strategy]:
+def by_name() -> dict[str, Strategy]:
     """All, by name, in the order of the registry."""
-    return {way.name: way for each in _declaring().values() for way in each.ways}
+    return {each.name: each for head in _declaring().values() for each in head.ways}
 
 
 def timed(deployed: bool = False) -> tuple[str, ...]:
     """Those whose time is measured, or of these only the ones that people deploy."""
-    return tuple(name for name, way in ways().items() if way.timed and (way.deployed or not deployed))
+    return tuple(name for name, each in by_name().items() if each.timed and (each.deployed or not deployed))
 
 
 def read() -> tuple[str, ...]:
     """Those whose readings are measured."""
-    return tuple(name for name, way in ways().items() if way.read)
+    return tuple(name for name, each in by_name().items() if each.read)
 
 
 def deployed() -> tuple[str, ...]:
     """Those that people deploy."""
-    return tuple(name for name, way in ways().items() if way.deployed)
+    return tuple(name for name, each in by_name().items() if each.deployed)
 
 
 def heads() -> tuple[str, ...]:
-    """Every head, and pair of heads, by the way that bears its name: other ways to decode it read the same."""
+    """Every head, and pair of heads, by the strategy that bears its name: its other strategies predict the same."""
     return tuple(_declaring())
 
 
@@ -49,21 +49,21 @@ def exportable() -> tuple[str, ...]:
 
 def one_pass() -> tuple[str, ...]:
     """The heads that need one decoder pass, whatever the text."""
-    found = ways()
+    found = by_name()
     return tuple(name for name in HEADS if found[name].one_pass)
 
 
 def autoregressive() -> tuple[str, ...]:
-    """The deployed ways that need a pass a symbol."""
-    return tuple(name for name, way in ways().items() if way.deployed and not way.one_pass and not way.drafted)
+    """The deployed strategies that need one decoder pass per symbol."""
+    return tuple(name for name, each in by_name().items() if each.deployed and not each.one_pass and not each.drafted)
 
 
 def verified() -> tuple[str, ...]:
-    """The ways that verify a draft."""
-    return tuple(name for name, way in ways().items() if way.drafted)
+    """The strategies that verify a draft."""
+    return tuple(name for name, each in by_name().items() if each.drafted)
 
 
-def heads_of(way: str) -> tuple[str, ...]:
-    """The head that a way decodes, or those that a pair may be made of."""
-    name = next(name for name, each in _declaring().items() if way in {known.name for known in each.ways})
+def heads_of(strategy: str) -> tuple[str, ...]:
+    """The head that a strategy decodes, or those that a pair may be made of."""
+    name = next(name for name, each in _declaring().items() if strategy in {known.name for known in each.ways})
     return tuple(HEADS) if name in PAIRS else (name,)

@@ -1,4 +1,4 @@
-"""Does autoregression read digit strings better? The task's five digits, read by every way to decode."""
+"""Does autoregression read digit strings better? The task's five digits, read by every strategy."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Results:
     best: str
     gap: Paired
 
-    def exact(self, way: str) -> Value | None:
+    def exact(self, strategy: str) -> Value | None:
         """None of a head that the weights do not hold."""
-        found = self.summary[self.summary["head"] == way].to_dict("records")
+        found = self.summary[self.summary["head"] == strategy].to_dict("records")
         return Value.of(found[0], "exact", found[0]["strings"]) if found else None
 
     @property
@@ -163,7 +163,7 @@ EXPERIMENT = Accuracy()
 
 
 def _samples(predictions: pd.DataFrame) -> list[int]:
-    """The first strings, then those read wrong by most variants and with most confidence."""
+    """The first strings, then those read wrong by most strategies and with most confidence."""
     wrong = predictions[predictions["prediction"] != predictions["text"]]
     worst = wrong.groupby("index").agg(heads=("head", "size"), confidence=("confidence", "mean"))
     order = worst.sort_values(["heads", "confidence"], ascending=False).index.tolist()
@@ -178,7 +178,7 @@ def _confusions(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def accuracy_plot(results: Results) -> Figure:
-    """Exact match of each way to decode with its Wilson interval; accuracy by position beside it."""
+    """Exact match of each strategy with its Wilson interval; accuracy by position beside it."""
     names = [name for name in strategies.read() if name in set(results.summary["head"])]
     figure, (left, right) = plotting.panels(2, 4.8, 3.2)
     for y, name in enumerate(names[::-1]):
@@ -188,7 +188,7 @@ def accuracy_plot(results: Results) -> Figure:
     left.set_ylim(-0.5, len(names) - 0.5)
     left.set_xlabel(f"whole-string exact match, % ({results.about['strings']:,} strings)")
     left.set_title("Exact match (Wilson 95 % CI)", fontsize=10)
-    # Other ways to decode a head read alike here: the heads are enough, side by side so that bars do not cover.
+    # Other strategies of a head predict the same here: the heads are enough, side by side so that bars do not cover.
     own = [name for name in names if name in strategies.heads()]
     for i, name in enumerate(own):
         part = results.positions[results.positions["head"] == name]

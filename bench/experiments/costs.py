@@ -76,7 +76,7 @@ class Costs(Experiment):
         timed = everything.get("latency")
         shown = SMALL_NATIVE.name if SMALL_NATIVE.name in set(results.costs["subject"]) else TINY.name
         costs = results.costs.assign(**_limits(results))
-        costs = costs[costs["subject"] == shown].sort_values("length").set_index(["variant", "length"])
+        costs = costs[costs["subject"] == shown].sort_values("length").set_index(["strategy", "length"])
         longest = int(costs.index.get_level_values("length").max())
         rows = [
             {

@@ -50,8 +50,8 @@ class Settings:
 class Results:
     """Attributes:
     length, each: as measured.
-    by: seconds that a visit's strings take together, by round, of (level, variant).
-    passes: mean a string, by (level, variant).
+    by: seconds that a visit's strings take together, by round, of (level, strategy).
+    passes: mean a string, by (level, strategy).
     """
 
     length: int
@@ -64,16 +64,16 @@ class Results:
         return list(dict.fromkeys(level for level, _ in self.passes))
 
     @property
-    def variants(self) -> list[str]:
-        return list(dict.fromkeys(variant for _, variant in self.passes))
+    def strategies(self) -> list[str]:
+        return list(dict.fromkeys(strategy for _, strategy in self.passes))
 
-    def milliseconds(self, level: str, variant: str) -> Value:
+    def milliseconds(self, level: str, strategy: str) -> Value:
         """Of a string, image to text, confidence included."""
-        return location(self.by((level, variant))[0]).times(1e3 / self.each)
+        return location(self.by((level, strategy))[0]).times(1e3 / self.each)
 
-    def over(self, level: str, variant: str, other: str) -> Value:
-        """How many times as long a way takes as another."""
-        keys = dict.fromkeys([(level, variant), (level, other)])  # of a way over itself, one
+    def over(self, level: str, strategy: str, other: str) -> Value:
+        """How many times as long a strategy takes as another."""
+        keys = dict.fromkeys([(level, strategy), (level, other)])  # of a strategy over itself, one
         seconds = self.by(*keys)
         return ratio_of(seconds[0], seconds[-1])
 
@@ -88,10 +88,10 @@ class Drafts(Experiment):
         return [Part("drafts", settings, steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is one level. There, every way to decode reads the same strings, one by one, in random order."""
+        """A visit is one level. There, every strategy reads the same strings, one by one, in random order."""
         settings: Settings = part.settings
         recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
-        variants = {name: decode for name, decode in recognizer.variants().items() if name in strategies.heads()}
+        decoders = {name: decode for name, decode in recognizer.variants().items() if name in strategies.heads()}
         count = settings.each * (settings.rounds + settings.warmup)
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
         turns = dict.fromkeys(LEVELS, 0)
@@ -101,11 +101,11 @@ class Drafts(Experiment):
             turns[level] += 1
             images = lines[level].batch(range(start, start + settings.each))[0]
             inputs = [recognizer.processor([image]).to(bench.device) for image in images]
-            for name in shuffle.sample(list(variants), len(variants)):
-                work = partial(_read, recognizer.encoder, variants[name])
+            for name in shuffle.sample(list(decoders), len(decoders)):
+                work = partial(_read, recognizer.encoder, decoders[name])
                 rested(partial(work, inputs[:1]))
                 passes, sample = clock(partial(work, inputs), bench.device)
-                yield {"level": level, "variant": name, "strings": len(inputs), "passes": passes, **sample}
+                yield {"level": level, "strategy": name, "strings": len(inputs), "passes": passes, **sample}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(list(LEVELS), visit, reporter, part.name)
@@ -115,16 +115,17 @@ class Drafts(Experiment):
             return None
         rows = store.read(self.name)
         settings = store.facts(self.name)["depends"]["settings"]
-        passes = rows.groupby(["level", "variant"])[["passes", "strings"]].sum()
+        passes = rows.groupby(["level", "strategy"])[["passes", "strings"]].sum()
         mean = (passes["passes"] / passes["strings"]).to_dict()
         ordered = [(level, name) for level in LEVELS for name in strategies.heads() if (level, name) in mean]
-        by = ByRound(rows, ["level", "variant"])
+        by = ByRound(rows, ["level", "strategy"])
         return Results(settings["length"], settings["each"], by, {key: mean[key] for key in ordered})
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = []
         for (level, name), passes in results.passes.items():
-            row = {"level": level, "variant": name, "passes": passes, **results.milliseconds(level, name).columns("ms")}
+            row = {"level": level, "strategy": name, "passes": passes}
+            row |= results.milliseconds(level, name).columns("ms")
             for other in (_WRITER, *_one_pass(results, level)):
                 if (level, other) in results.passes:
                     row |= results.over(level, name, other).columns(f"over_{other}")

@@ -54,7 +54,7 @@ PRESETS = {
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    rates: strings a second, by (subject, way or "encoder", batch).
+    rates: strings a second, by (subject, strategy or "encoder", batch).
     """
 
     rates: dict[tuple[str, str, int], Value]
@@ -63,8 +63,8 @@ class Results:
     def subjects(self) -> list[str]:
         return list(dict.fromkeys(subject for subject, _, _ in self.rates))
 
-    def of(self, subject: str, way: str) -> dict[int, Value]:
-        return {batch: value for (s, w, batch), value in self.rates.items() if (s, w) == (subject, way)}
+    def of(self, subject: str, strategy: str) -> dict[int, Value]:
+        return {batch: value for (s, name, batch), value in self.rates.items() if (s, name) == (subject, strategy)}
 
 
 class Throughput(Experiment):
@@ -91,19 +91,19 @@ class Throughput(Experiment):
         rates: dict[tuple[str, str, int], Value] = {}
         for subject in (name for name in TIMED_MODELS if name in parts):
             rows = parts[subject]
-            encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")
-            by = ByRound(pd.concat([rows, encoder]), ["variant", "batch", "phase"])
+            encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")
+            by = ByRound(pd.concat([rows, encoder]), ["strategy", "batch", "phase"])
             for batch in sorted(int(b) for b in counted(rows)["batch"].unique()):
-                for way in (*strategies.timed(deployed=True), "encoder"):
-                    phases = ("encode",) if way == "encoder" else ("encode", "decode", "confidence")
-                    seconds = location(sum(by(*((way, batch, phase) for phase in phases))))
-                    rates[subject, way, batch] = seconds.map(partial(_rate, batch))
+                for strategy in (*strategies.timed(deployed=True), "encoder"):
+                    phases = ("encode",) if strategy == "encoder" else ("encode", "decode", "confidence")
+                    seconds = location(sum(by(*((strategy, batch, phase) for phase in phases))))
+                    rates[subject, strategy, batch] = seconds.map(partial(_rate, batch))
         return Results(rates) if rates else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = [
-            {"subject": s, "variant": way, "batch": batch, "rounds": value.n, **value.columns("strings_per_second")}
-            for (s, way, batch), value in results.rates.items()
+            {"subject": s, "strategy": name, "batch": batch, "rounds": value.n, **value.columns("strings_per_second")}
+            for (s, name, batch), value in results.rates.items()
         ]
         return {"throughput": pd.DataFrame(rows)}
 
@@ -145,9 +145,9 @@ def throughput_plot(results: Results) -> Figure:
     figure, axes = plotting.panels(len(results.subjects), 3.6, 3.3, columns=3)
     shown = (*strategies.timed(deployed=True), "encoder")
     for axis, subject in zip(axes, results.subjects, strict=True):
-        for way in shown:
-            rates = results.of(subject, way)
-            plotting.curve(axis, way, list(rates), list(rates.values()))
+        for strategy in shown:
+            rates = results.of(subject, strategy)
+            plotting.curve(axis, strategy, list(rates), list(rates.values()))
         axis.set_xscale("log")
         axis.set_yscale("log")
         plotting.at_points(axis, list(results.of(subject, "encoder")))

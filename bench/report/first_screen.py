@@ -64,24 +64,24 @@ def verdict(everything: Mapping[str, Any]) -> str:
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     """One row a head that people deploy: what it reads, what it takes, how it grows."""
     accuracy, latency = everything["accuracy"], everything["latency"]
-    found, rows = strategies.ways(), []
+    found, rows = strategies.by_name(), []
     grown = latency.main
-    for way in strategies.deployed():
+    for strategy in strategies.deployed():
         row = {
-            "head": f"`{way}`, {_passes(found[way])}",
-            f"exact match, {TASK_LENGTH} digits": share(exact) if (exact := accuracy.exact(way)) else "not trained",
+            "head": f"`{strategy}`, {_passes(found[strategy])}",
+            f"exact match, {TASK_LENGTH} digits": share(read) if (read := accuracy.exact(strategy)) else "not trained",
         }
         for t in latency.fixed:
-            row[f"{t.subject.label}, ms"] = time(t.total(way, TASK_LENGTH))
-        row[f"decoding n = {max(grown.lengths)} over n = {min(grown.lengths)}"] = ratio(grown.flatness(way))
+            row[f"{t.subject.label}, ms"] = time(t.total(strategy, TASK_LENGTH))
+        row[f"decoding n = {max(grown.lengths)} over n = {min(grown.lengths)}"] = ratio(grown.flatness(strategy))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _passes(way: Strategy) -> str:
-    if way.drafted:
+def _passes(strategy: Strategy) -> str:
+    if strategy.drafted:
         return "1 pass where the draft is right"
-    return "1 pass" if way.one_pass else "n + 1 passes"
+    return "1 pass" if strategy.one_pass else "n + 1 passes"
 
 
 def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:

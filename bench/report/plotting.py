@@ -63,7 +63,7 @@ def style_of(name: str) -> PlotStyle:
     """Style of a decoding strategy, or of the encoder alone: the same in every plot, by its place in the registry."""
     if name == "encoder":
         return ENCODER
-    found = strategies.ways()
+    found = strategies.by_name()
     place = list(found).index(name)
     return PlotStyle(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], "-", found[name].label)
 

@@ -1,4 +1,4 @@
-"""What each way to decode of the study costs: the time from an image to its text, in interleaved rounds."""
+"""What each strategy of the study costs: the time from an image to its text, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ONE_PASS = ("parallel", "ctc")  # whose slots, or frames, are decoded under a f
 class Settings:
     """Attributes:
     laws: under which slots are decoded exactly.
-    repeats: of each way, in a round.
+    repeats: of each strategy, in a round.
     """
 
     rounds: int
@@ -48,47 +48,47 @@ class Settings:
 @dataclass(frozen=True)
 class Cost:
     """Attributes:
-    by: seconds by round, of ways to decode.
+    by: seconds by round, of strategies.
     """
 
     by: ByRound
 
     @property
-    def ways(self) -> list[str]:
+    def strategies(self) -> list[str]:
         return list(self.by.keys)
 
-    def milliseconds(self, way: str) -> Value:
-        return location(self.by(way)[0]).times(1e3)
+    def milliseconds(self, strategy: str) -> Value:
+        return location(self.by(strategy)[0]).times(1e3)
 
-    def over(self, way: str, other: str) -> Value:
-        both = self.by(way) * 2 if way == other else self.by(way, other)
+    def over(self, strategy: str, other: str) -> Value:
+        both = self.by(strategy) * 2 if strategy == other else self.by(strategy, other)
         return quotient(*both)
 
     def forms(self, head: str) -> list[str]:
-        """The ways that decode a one-pass head under a form."""
-        return [way for way in self.ways if way.startswith(f"{head} + ")]
+        """The strategies that decode a one-pass head under a form."""
+        return [name for name in self.strategies if name.startswith(f"{head} + ")]
 
     def table(self, other: str) -> pd.DataFrame:
-        """One row a way."""
+        """One row a strategy."""
         return pd.DataFrame(
-            {"way": way, **self.milliseconds(way).columns("ms"), **self.over(way, other).columns("over")}
-            for way in self.ways
+            {"strategy": name, **self.milliseconds(name).columns("ms"), **self.over(name, other).columns("over")}
+            for name in self.strategies
         )
 
 
 def dearest(cost: Cost, head: str, other: str) -> Value:
-    """A one-pass head with exact decoding, over another way: of the forms that were timed, the longest."""
-    return max((cost.over(way, other) for way in cost.forms(head)), key=lambda value: value.estimate)
+    """A one-pass head with exact decoding, over another strategy: of the forms that were timed, the longest."""
+    return max((cost.over(name, other) for name in cost.forms(head)), key=lambda value: value.estimate)
 
 
 def under(law: str, head: str) -> str:
-    """The way that decodes a one-pass head under a law."""
+    """The strategy that decodes a one-pass head under a law."""
     return f"{head} + {law}"
 
 
 def of(study: Store) -> Cost | None:
-    """What a study's ways to decode take, if they were timed."""
-    return Cost(ByRound(study.read(TABLE), ["way"])) if study.facts(TABLE).get("finished") else None
+    """What a study's strategies take, if they were timed."""
+    return Cost(ByRound(study.read(TABLE), ["strategy"])) if study.facts(TABLE).get("finished") else None
 
 
 def depends(settings: Settings) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def depends(settings: Settings) -> dict[str, Any]:
 
 
 def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
-    """Time every way to decode, on the CPU, where that is missing. A visit is one way: it reads one
+    """Time every strategy, on the CPU, where that is missing. A visit is one strategy: it reads one
     image a few times. Weights are random, and drafts right."""
     if study.finished(TABLE, depends(settings)):
         return
@@ -119,11 +119,11 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
             allowed = automaton.support if name == "ctc" else automaton  # as the study decodes them
             works[under(law, name)] = partial(_under_form, recognizer.heads[name], allowed)
 
-    def visit(way: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+    def visit(strategy: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
         with torch.inference_mode():
             for _ in range(settings.repeats):
-                passes, sample = clock(lambda: works[way](recognizer.encoder(pixel_values)), device)
-                yield {"way": way, "passes": passes, **sample}
+                passes, sample = clock(lambda: works[strategy](recognizer.encoder(pixel_values)), device)
+                yield {"strategy": strategy, "passes": passes, **sample}
 
     Rounds(study, TABLE, settings.rounds, settings.warmup).measure(list(works), visit, reporter, TABLE)
     study.add_facts(TABLE, environment=environment.describe())

@@ -39,8 +39,8 @@ def decisions(results: Results) -> pd.DataFrame:
 
 
 def _decision(results: Results, strings: str, cells: list[Cell], holds: bool = True) -> dict[str, str]:
-    ways = [way for way in (ONE_PASS, "ctc", AR, FORM) if way in results.ways]
-    row = {"strings": strings, **{f"`{way}`": percent(results.together(cells, way).mean()) for way in ways}}
+    names = [name for name in (ONE_PASS, "ctc", AR, FORM) if name in results.strategies]
+    row = {"strings": strings, **{f"`{name}`": percent(results.together(cells, name).mean()) for name in names}}
     row["use"] = _advised(results, cells, known=holds)
     row["or, where only the data know the form"] = _advised(results, cells, known=False) if holds else ""
     if (own := verified(results)) != AR:
@@ -49,19 +49,19 @@ def _decision(results: Results, strings: str, cells: list[Cell], holds: bool = T
 
 
 def _advised(results: Results, cells: list[Cell], known: bool) -> str:
-    """The cheapest way that reads within the margin of the best one, and how far ahead of `parallel` it is."""
+    """The cheapest strategy that reads within the margin of the best one, and how far ahead of `parallel` it is."""
     groups = [
-        [way for way in group if way in results.ways]
+        [name for name in group if name in results.strategies]
         for group in _ADVISED
         if known or not set(group) & {FORM, CTC_FORM}
     ]
-    exact = {way: float(results.together(cells, way).mean()) for group in groups for way in group}
+    exact = {name: float(results.together(cells, name).mean()) for group in groups for name in group}
     least = max(exact.values()) - MARGIN
-    chosen = next(near for group in groups if (near := [way for way in group if exact[way] >= least]))
-    names = " or ".join(f"`{verified(results) if way == AR else way}`" for way in chosen)
+    chosen = next(near for group in groups if (near := [name for name in group if exact[name] >= least]))
+    names = " or ".join(f"`{verified(results) if name == AR else name}`" for name in chosen)
     return names if ONE_PASS in chosen else f"{names}, {points(results.ahead(cells, chosen[0], ONE_PASS))}"
 
 
 def verified(results: Results) -> str:
-    """The way that reads what `ar` reads in the fewest passes."""
-    return "ar-verified" if "ar-verified" in results.ways else AR
+    """The strategy that reads what `ar` reads in the fewest passes."""
+    return "ar-verified" if "ar-verified" in results.strategies else AR

@@ -40,11 +40,11 @@ class Again:
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    rows: one a training, cell and way (see `predictions.read`).
+    rows: one a training, cell and strategy (see `predictions.read`).
     size: of the study.
     facts: preset, environment, commit, seconds.
     again: the cell that was measured again, if one was.
-    cost: what ways to decode take, if they were timed.
+    cost: what strategies take, if they were timed.
     timed_on: the CPU on which they were.
     """
 
@@ -57,10 +57,10 @@ class Results:
 
     @cached_property
     def main(self) -> pd.DataFrame:
-        """Of trainings that are no ablation, by cell, way and seed."""
+        """Of trainings that are no ablation, by cell, strategy and seed."""
         names = {Training(law, seed).name for law, seeds in self.size.seeds.items() for seed in range(seeds)}
         rows = self.rows[self.rows["training"].isin(names)]
-        return rows.set_index(["law", "read", "damage", "way", "seed"]).sort_index()
+        return rows.set_index(["law", "read", "damage", "strategy", "seed"]).sort_index()
 
     @cached_property
     def laws(self) -> list[str]:
@@ -68,8 +68,8 @@ class Results:
         return sorted(self.size.seeds, key=lambda law: (LABEL_DISTRIBUTIONS[law](LENGTH).total_correlation, law))
 
     @property
-    def ways(self) -> list[str]:
-        return list(self.rows["way"].unique())
+    def strategies(self) -> list[str]:
+        return list(self.rows["strategy"].unique())
 
     @property
     def own(self) -> list[Cell]:
@@ -80,44 +80,45 @@ class Results:
     def shifted(self) -> list[Cell]:
         return [(law, BASE_LAW, damage) for law in self.laws if law != BASE_LAW for damage in self.size.shifted]
 
-    def exact(self, cell: Cell, way: str) -> np.ndarray:
+    def exact(self, cell: Cell, strategy: str) -> np.ndarray:
         """(seeds,) shares read right."""
-        return self._column(cell, way, "exact")
+        return self._column(cell, strategy, "exact")
 
-    def mean(self, cell: Cell, column: str, way: str = AR) -> float:
-        return float(self._column(cell, way, column).mean())
+    def mean(self, cell: Cell, column: str, strategy: str = AR) -> float:
+        return float(self._column(cell, strategy, column).mean())
 
-    def _column(self, cell: Cell, way: str, column: str) -> np.ndarray:
-        found: np.ndarray = self._by_cell[(*cell, way)][column].to_numpy(dtype=float)
+    def _column(self, cell: Cell, strategy: str, column: str) -> np.ndarray:
+        found: np.ndarray = self._by_cell[(*cell, strategy)][column].to_numpy(dtype=float)
         return found
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, ...], pd.DataFrame]:
-        """`main` by cell and way: looked up very often."""
+        """`main` by cell and strategy: looked up very often."""
         return dict(iter(self.main.groupby(level=[0, 1, 2, 3], sort=False)))
 
-    def gap(self, cell: Cell, way: str = AR, other: str = ONE_PASS) -> Replicated:
-        """Exact match of one way minus another's, on the same strings of each seed."""
-        return replicated(self.exact(cell, way) - self.exact(cell, other), MARGIN, self._sampled(cell, way, other))
+    def gap(self, cell: Cell, strategy: str = AR, other: str = ONE_PASS) -> Replicated:
+        """Exact match of one strategy minus another's, on the same strings of each seed."""
+        difference = self.exact(cell, strategy) - self.exact(cell, other)
+        return replicated(difference, MARGIN, self._sampled(cell, strategy, other))
 
-    def together(self, cells: Sequence[Cell], way: str) -> np.ndarray:
+    def together(self, cells: Sequence[Cell], strategy: str) -> np.ndarray:
         """(seeds,) exact match, the mean over cells, of the seeds that all of them have."""
         count = min(self.size.seeds[cell[0]] for cell in cells)
-        found: np.ndarray = np.mean([self.exact(cell, way)[:count] for cell in cells], axis=0)
+        found: np.ndarray = np.mean([self.exact(cell, strategy)[:count] for cell in cells], axis=0)
         return found
 
-    def ahead(self, cells: Sequence[Cell], way: str, other: str) -> Value:
-        """Exact match of one way minus another's, the mean over cells."""
-        return mean(self.together(cells, way) - self.together(cells, other))
+    def ahead(self, cells: Sequence[Cell], strategy: str, other: str) -> Value:
+        """Exact match of one strategy minus another's, the mean over cells."""
+        return mean(self.together(cells, strategy) - self.together(cells, other))
 
-    def _sampled(self, cell: Cell, way: str, other: str) -> float:
+    def _sampled(self, cell: Cell, strategy: str, other: str) -> float:
         """The standard error of the mean difference that the choice of strings alone makes (McNemar's variance)."""
-        variances = [(a - b).var() / len(a) for a, b in self._right(cell, way, other)]
+        variances = [(a - b).var() / len(a) for a, b in self._right(cell, strategy, other)]
         return float(np.sqrt(np.sum(variances)) / len(variances))
 
-    def _right(self, cell: Cell, way: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each seed, which strings each way read right: 1 or 0."""
-        found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (way, other)]
+    def _right(self, cell: Cell, strategy: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each seed, which strings each strategy read right: 1 or 0."""
+        found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (strategy, other)]
         return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
 
     def seen_by_one_seed(self) -> tuple[int, int]:
@@ -163,7 +164,7 @@ class Results:
 
     @property
     def others(self) -> list[str]:
-        return [way for way in OTHERS if way in self.ways]
+        return [name for name in OTHERS if name in self.strategies]
 
     def verdict(self, cell: Cell, other: str = ONE_PASS) -> str:
         """Of a claim of the family; empty for others."""
@@ -172,9 +173,9 @@ class Results:
         found = rows[here & (rows["other"] == other)]
         return "" if found.empty else str(found["verdict"].iloc[0])
 
-    def captured(self, way: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
-        """Share of the joint reader's lead over another ideal reader that a way makes: 0 is that one's exact match, 1
-        the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
+    def captured(self, strategy: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
+        """Share of the joint reader's lead over another ideal reader that a strategy makes: 0 is that one's exact
+        match, 1 the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
 
         Args:
             floor: `MARGINAL`, and the lead is G; `LOCAL`, and it is all that knowing the law is worth.
@@ -182,7 +183,7 @@ class Results:
         """
         chosen = self.worthwhile(floor) if cells is None else cells
         below = self.together(chosen, floor)
-        return mean((self.together(chosen, way) - below) / (self.together(chosen, JOINT) - below))
+        return mean((self.together(chosen, strategy) - below) / (self.together(chosen, JOINT) - below))
 
     def unlearned(self) -> list[str]:
         """Laws of whose worth `ar` makes less than a tenth, where they are worth anything."""
@@ -196,20 +197,20 @@ class Results:
         leads = {cell: self.mean(cell, column) for cell in self.own}
         return sorted((cell for cell in self.own if leads[cell] >= SEEN), key=lambda cell: -leads[cell])
 
-    def price(self, law: str, way: str, damage: str) -> Value:
-        """What having learned a law costs a way on independent digits, against having learned those."""
+    def price(self, law: str, strategy: str, damage: str) -> Value:
+        """What having learned a law costs a strategy on independent digits, against having learned those."""
         seeds = min(self.size.seeds[law], self.size.seeds[BASE_LAW])
-        there = self.exact((law, BASE_LAW, damage), way)[:seeds]
-        here = self.exact((BASE_LAW, BASE_LAW, damage), way)[:seeds]
+        there = self.exact((law, BASE_LAW, damage), strategy)[:seeds]
+        here = self.exact((BASE_LAW, BASE_LAW, damage), strategy)[:seeds]
         return mean(there - here)
 
-    def passes(self, way: str) -> float:
+    def passes(self, strategy: str) -> float:
         """Decoder passes a string, over all cells of its own law."""
-        return float(np.mean([self.mean(cell, "passes", way) for cell in self.own]))
+        return float(np.mean([self.mean(cell, "passes", strategy) for cell in self.own]))
 
     def likelihoods(self) -> pd.DataFrame:
-        """One row a cell and way that takes symbols as independent: C, and the nats a string that it gives the truth
-        less than `ar` does."""
+        """One row a cell and strategy that takes symbols as independent: C, and the nats a string that it gives the
+        truth less than `ar` does."""
         rows = []
         for other in self.others:
             for cell in self.own:
@@ -219,7 +220,7 @@ class Results:
         return pd.DataFrame(rows)
 
     def ablations(self) -> pd.DataFrame:
-        """One row a way to train, damage and head: exact match of the ablated law's strings."""
+        """One row a kind of training, damage and head: exact match of the ablated law's strings."""
         law = self.size.ablated
         if law is None:
             return pd.DataFrame()
@@ -228,10 +229,11 @@ class Results:
             if each.law == law and each.name not in named and each != Training(law, each.seed):
                 named[each.name] = _ablation(each)
         chosen = self.rows[(self.rows["read"] == law) & self.rows["training"].isin(named)]
-        chosen = chosen[chosen["way"].isin((AR, ONE_PASS, "ctc"))].assign(trained=chosen["training"].map(named))
-        for (trained, damage, way), table in chosen.groupby(["trained", "damage", "way"], sort=False):
+        chosen = chosen[chosen["strategy"].isin((AR, ONE_PASS, "ctc"))].assign(trained=chosen["training"].map(named))
+        for (trained, damage, strategy), table in chosen.groupby(["trained", "damage", "strategy"], sort=False):
             found = mean(table["exact"])
-            rows.append({"trained": trained, "damage": damage, "way": way, "seeds": found.n, **found.columns("exact")})
+            of = {"trained": trained, "damage": damage, "strategy": strategy, "seeds": found.n}
+            rows.append({**of, **found.columns("exact")})
         return pd.DataFrame(rows)
 
 

@@ -49,7 +49,7 @@ def dependence_plot(results: Results) -> Figure:
 
 
 def likelihoods_plot(results: Results) -> Figure:
-    """What ways that take symbols as independent really lose to `ar`, in nats a string, against C; a look a law."""
+    """What strategies that take symbols as independent lose to `ar`, in nats a string, against C; a look a law."""
     table = results.likelihoods()
     figure, axes = plotting.panels(len(results.others), 4.8, 4.0)
     top = max(float(table["C"].max()), 0.1)

@@ -1,4 +1,4 @@
-"""Reading the study's cells: every way to decode, ideal readers, and the two axes, on the same strings."""
+"""Reading the study's cells: every strategy, ideal readers, and the two axes, on the same strings."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from seqocr.models.recognizer import Recognizer
 _SEED = 5000  # apart from those of training
 _AT_ONCE = 250
 SYMBOLS = 10
-SLOTS = "refine-0"  # the way to decode that takes slots as independent, with a decoder as deep as that of `ar`
-# Other ways to decode a head that read as it does.
-_ALIKE = {way.name for head in DEPLOYED.values() for way in head.ways} - set(DEPLOYED)
+SLOTS = "refine-0"  # the strategy that takes slots as independent, with a decoder as deep as that of `ar`
+# Other strategies of a head, which predict the same.
+_ALIKE = {each.name for head in DEPLOYED.values() for each in head.ways} - set(DEPLOYED)
 
 
 def cells(training: Training, size: Size) -> list[tuple[str, str]]:
@@ -53,11 +53,11 @@ def _digits() -> Digits:
 
 @torch.inference_mode()
 def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
-    """One row a cell and way to decode.
+    """One row a cell and strategy.
 
-    Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `way`, `strings`, `exact` share read
+    Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `strategy`, `strings`, `exact` share read
     right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at their
-    place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where the way gives one). Of
+    place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where it gives one). Of
     the cell, where ideal readers read it: mean `C` and `G` (see `bench.study.oracle`), and `worth`, the joint reader's
     expected exact match minus the local one's.
     """
@@ -107,7 +107,7 @@ def _cell(
             a == b for text, other in zip(truth, read, strict=True) for a, b in zip_longest(text, other[:LENGTH])
         ]
         yield {
-            "way": name,
+            "strategy": name,
             "strings": len(truth),
             "exact": right.mean(),
             "right": np.packbits(right).tobytes().hex(),

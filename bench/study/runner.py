@@ -75,7 +75,7 @@ def _measure_cost(preset: str, study: Store, engine: Engine) -> None:
         return
     if not engine.times:
         print(
-            "left to time: what ways to decode cost\nA clock wants a machine with nothing else on it: when no Ray runs "
+            "left to time: what strategies cost\nA clock wants a machine with nothing else on it: when no Ray runs "
             "here any more, the same command without --engine ray adds them"
         )
         return

@@ -21,8 +21,8 @@ from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}
-# Of the ways in the table of shares, and what a pass of each is.
-_WAYS = {
+# Of the strategies in the table of shares, and what a pass of each is.
+_STRATEGIES = {
     "ar": "a pass a symbol",
     "ar-1layer": "a pass a symbol, of one layer",
     "ar-verified": "fewer where the draft is right",
@@ -68,7 +68,7 @@ def headline(results: Results) -> str:
         said += [
             f"Beside `{other}`, {what}, it is {points(results.gap(cell, AR, other).difference)}."
             for other, what in beside.items()
-            if other in results.ways
+            if other in results.strategies
         ]
     for row in family[~own & (family["verdict"] == "worse")].nsmallest(1, "difference").to_dict("records"):
         where = f"independent digits, {row['damage']}, after learning `{row['law']}`"
@@ -85,17 +85,17 @@ def _gap(row: Mapping[str, Any]) -> str:
 
 def _reading_the_table(results: Results, everything: Mapping[str, Any]) -> str:
     said = (
-        "The table has exact match over all damaged cells of a kind, or over all clean ones, and the cheapest way that "
-        f"reads within {MARGIN * 100:.0f} point of the best, with the points by which it leads `{ONE_PASS}`. "
+        "The table has exact match over all damaged cells of a kind, or over all clean ones, and the cheapest strategy "
+        f"that reads within {MARGIN * 100:.0f} point of the best, with the points by which it leads `{ONE_PASS}`. "
         f"`{FORM}` is the readings of `{ONE_PASS}`, decoded exactly under the law that it learned."
     )
     if latency := everything.get("latency"):
         timed = latency.main
         own = verified(results)
         costs = [
-            f"`{way}` {timed.speedup(ONE_PASS, way, TASK_LENGTH).estimate:.2f} times"
-            for way in dict.fromkeys((AR, own))
-            if way in timed.variants
+            f"`{name}` {timed.speedup(ONE_PASS, name, TASK_LENGTH).estimate:.2f} times"
+            for name in dict.fromkeys((AR, own))
+            if name in timed.strategies
         ]
         said += (
             f" From image to text, {listed(costs)} as long as `{ONE_PASS}` ({timed.subject.label}, n = {TASK_LENGTH})"
@@ -105,15 +105,15 @@ def _reading_the_table(results: Results, everything: Mapping[str, Any]) -> str:
 
 
 def gains(results: Results) -> Section:
-    """What each way makes of what there is to gain, and the check of the axis."""
+    """What each strategy makes of what there is to gain, and the check of the axis."""
     text = (
         f"C, the conditional total correlation, is what a head that takes symbols one by one must lose in likelihood. "
         f"The picture has C against what such heads really lose to `{AR}`, a point a law and damage. "
         f"{_axis_words(results)} Three ideal readers know the law exactly: the local one reads each symbol by its own "
         "image, the marginal one takes each symbol's likeliest value given the whole line, the joint one the likeliest "
         "string. G, joint minus marginal, is all that writing symbols one after another can gain; joint minus local is "
-        f"all that the law is worth. The table has each way's shares of both, over the {len(results.worthwhile())} and "
-        f"{len(results.worthwhile(LOCAL))} cells where they are {percent(SEEN, 0)} or more. Below 0 a way reads less "
+        f"all that the law is worth. The table has the shares of both, over the {len(results.worthwhile())} and "
+        f"{len(results.worthwhile(LOCAL))} cells where they are {percent(SEEN, 0)} or more. Below 0 it reads less "
         f"than the lower reader. {_none_of_g(results)} {_direction(results)} {_timing(results)}"
         f"What each image says by itself, the ideal readers take from a `{ONE_PASS}` head that learned "
         f"independent digits. {_ablations(results)}"
@@ -140,13 +140,13 @@ def _direction(results: Results) -> str:
     """Whether writing from left to right shows."""
     ends = [damage for damage in results.size.damages if damage.startswith(("erased first", "erased last"))]
     there = [end for end in ends if any(cell[2] == end for cell in results.worthwhile(LOCAL))]
-    ways = [way for way in (AR, "refine-2", FORM) if way in results.ways]
+    names = [name for name in (AR, "refine-2", FORM) if name in results.strategies]
     if not there:
         return ""
     said = []
     for end in there:
         cells = [cell for cell in results.worthwhile(LOCAL) if cell[2] == end]
-        shares = [f"`{way}` {_percent(results.captured(way, LOCAL, cells))}" for way in ways]
+        shares = [f"`{name}` {_percent(results.captured(name, LOCAL, cells))}" for name in names]
         said.append(f"{end}, {listed(shares)}")
     return f"By where the damage is, of what the law is worth: {'; '.join(said)}."
 
@@ -159,7 +159,7 @@ def shift(results: Results) -> Section:
             continue
         damage = min(results.size.shifted, key=lambda damage: results.price(law, AR, damage).estimate)
         row = {"learned": f"`{law}`", "damage": damage}
-        rows.append(row | {f"`{way}`": points(results.price(law, way, damage)) for way in _heads(results)})
+        rows.append(row | {f"`{head}`": points(results.price(law, head, damage)) for head in _heads(results)})
     text = (
         "Exact match on independent digits after learning strings of another law, minus that after learning "
         "independent digits, on the same images, in points; of the damages that were tried, the one that costs "
@@ -169,7 +169,7 @@ def shift(results: Results) -> Section:
 
 
 def _heads(results: Results) -> list[str]:
-    return [way for way in (AR, "ar-1layer", ONE_PASS, "ctc", SLOTS, "refine") if way in results.ways]
+    return [name for name in (AR, "ar-1layer", ONE_PASS, "ctc", SLOTS, "refine") if name in results.strategies]
 
 
 def _hardest(results: Results) -> str:
@@ -249,7 +249,7 @@ def _again(results: Results) -> str:
     again = results.again
     if again is None:
         return ""
-    exact = again.rows.set_index("way")["exact"]
+    exact = again.rows.set_index("strategy")["exact"]
     return (
         f"Measured again here, in small ({again.steps} steps; `{again.law}`, {again.damage}): `{AR}` "
         f"{percent(exact[AR])}, `{ONE_PASS}` {percent(exact[ONE_PASS])}."
@@ -263,7 +263,7 @@ def _ablations(results: Results) -> str:
     if table.empty or not there:
         return ""
     law, _, damage = max(there, key=lambda cell: results.gap(cell).difference.estimate)
-    here = table[table["damage"] == damage].set_index(["trained", "way"])["exact"]
+    here = table[table["damage"] == damage].set_index(["trained", "strategy"])["exact"]
     said = [
         f"{trained}, {percent(here[trained, AR])} and {percent(here[trained, ONE_PASS])}"
         for trained in dict.fromkeys(table["trained"])
@@ -294,27 +294,27 @@ def _shares(results: Results) -> pd.DataFrame:
     if not there:
         return pd.DataFrame()
     cell = there[0]
-    for way, note in _WAYS.items():
-        if way not in results.ways:
+    for strategy, note in _STRATEGIES.items():
+        if strategy not in results.strategies:
             continue
-        passes = f"{results.passes(way):.2f}"
-        row = {"way to decode": f"`{way}`"}
+        passes = f"{results.passes(strategy):.2f}"
+        row = {"strategy": f"`{strategy}`"}
         if results.worthwhile(LOCAL):
-            row["share of the law's worth"] = _percent(results.captured(way, LOCAL))
+            row["share of the law's worth"] = _percent(results.captured(strategy, LOCAL))
         row |= {
-            "share of G": _percent(results.captured(way)),
-            f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", way)),
+            "share of G": _percent(results.captured(strategy)),
+            f"exact match, `{cell[0]}`, {cell[2]}": percent(results.mean(cell, "exact", strategy)),
             "passes": f"{passes}, {note}" if note else passes,
         }
-        rows.append(row | ({} if results.cost is None else {f"time over `{ONE_PASS}`": _cost(results.cost, way)}))
+        rows.append(row | ({} if results.cost is None else {f"time over `{ONE_PASS}`": _cost(results.cost, strategy)}))
     return pd.DataFrame(rows)
 
 
-def _cost(cost: Cost, way: str) -> str:
+def _cost(cost: Cost, strategy: str) -> str:
     """Of exact decoding, the dearest of the forms that were timed."""
-    if way in (FORM, CTC_FORM):
-        return ratio(dearest(cost, way.removesuffix(" + form"), ONE_PASS))
-    return ratio(cost.over(way, ONE_PASS)) if way in cost.ways else ""
+    if strategy in (FORM, CTC_FORM):
+        return ratio(dearest(cost, strategy.removesuffix(" + form"), ONE_PASS))
+    return ratio(cost.over(strategy, ONE_PASS)) if strategy in cost.strategies else ""
 
 
 def _percent(value: Value) -> str:
@@ -324,30 +324,29 @@ def _percent(value: Value) -> str:
 def _backfire(results: Results) -> str:
     """For which head, and by how much, a learned law backfires most."""
     prices = {
-        (law, way, damage): results.price(law, way, damage)
+        (law, head, damage): results.price(law, head, damage)
         for law in results.laws
         if law != BASE_LAW
-        for way in _heads(results)
+        for head in _heads(results)
         for damage in results.size.shifted
     }
-    law, way, damage = min(prices, key=lambda key: prices[key].estimate)
-    worst = prices[law, way, damage]
+    law, head, damage = min(prices, key=lambda key: prices[key].estimate)
+    worst = prices[law, head, damage]
     other = prices[law, ONE_PASS, damage]
-    return (
-        f"It costs most with `{way}` after `{law}`, {damage}: {points(worst)} points, and `{ONE_PASS}` {points(other)}."
-    )
+    costs = f"{points(worst)} points, and `{ONE_PASS}` {points(other)}"
+    return f"It costs most with `{head}` after `{law}`, {damage}: {costs}."
 
 
 def table_of(results: Results) -> pd.DataFrame:
-    """One row a cell and way: exact match over seeds, passes, C and G."""
+    """One row a cell and strategy: exact match over seeds, passes, C and G."""
     rows = []
     for cell in (*results.own, *results.shifted):
-        for way in results.ways:
-            if (*cell, way) not in results.main.index.droplevel("seed"):
+        for strategy in results.strategies:
+            if (*cell, strategy) not in results.main.index.droplevel("seed"):
                 continue
-            exact = results.exact(cell, way)
+            exact = results.exact(cell, strategy)
             spread = float(exact.std(ddof=1)) if len(exact) > 1 else float("nan")
-            row = {**dict(zip(("law", "read", "damage"), cell, strict=True)), "way": way, "seeds": len(exact)}
-            row |= {"exact": exact.mean(), "sd_over_seeds": spread, "passes": results.mean(cell, "passes", way)}
-            rows.append({**row, "C": results.mean(cell, "C", way), "G": results.mean(cell, "G", way)})
+            row = {**dict(zip(("law", "read", "damage"), cell, strict=True)), "strategy": strategy, "seeds": len(exact)}
+            row |= {"exact": exact.mean(), "sd_over_seeds": spread, "passes": results.mean(cell, "passes", strategy)}
+            rows.append({**row, "C": results.mean(cell, "C", strategy), "G": results.mean(cell, "G", strategy)})
     return pd.DataFrame(rows)

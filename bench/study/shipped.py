@@ -19,17 +19,17 @@ from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
 
-_WAYS = (AR, "ar-verified", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
+_STRATEGIES = (AR, "ar-verified", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
 _PLACES = 6  # decimals: beyond them are a machine's own
 
 
 def study_of(everything: Mapping[str, Any]) -> Study:
-    """From the results of the study, and of latency for what a way costs beside `parallel`."""
+    """From the results of the study, and of latency for what a strategy costs beside `parallel`."""
     results: Results = everything["dependence"]
-    there = [way for way in _WAYS if way in results.ways]
+    there = [name for name in _STRATEGIES if name in results.strategies]
     cells = []
     for cell in results.own:
-        exact = {way: _rounded(mean(results.exact(cell, way))) for way in there}
+        exact = {name: _rounded(mean(results.exact(cell, name))) for name in there}
         cells.append(
             Cell(
                 cell[0],
@@ -39,15 +39,15 @@ def study_of(everything: Mapping[str, Any]) -> Study:
                 round(results.mean(cell, "G"), _PLACES),
                 round(results.mean(cell, "symbols", LOCAL), _PLACES),
                 exact,
-                {way: round(results.mean(cell, "passes", way), _PLACES) for way in there},
+                {name: round(results.mean(cell, "passes", name), _PLACES) for name in there},
                 _rounded(results.gap(cell).difference),
             )
         )
     timed = everything["latency"].main
     cost = {
-        way: _rounded(timed.speedup(ONE_PASS, way, TASK_LENGTH))
-        for way in there
-        if way in timed.variants and way in strategies.heads() and way != ONE_PASS
+        name: _rounded(timed.speedup(ONE_PASS, name, TASK_LENGTH))
+        for name in there
+        if name in timed.strategies and name in strategies.heads() and name != ONE_PASS
     }
     if results.cost is not None:  # of an encoder that takes less time: so at most as much of a larger one's
         cost |= {FORM: _rounded(dearest(results.cost, ONE_PASS, ONE_PASS))}

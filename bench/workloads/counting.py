@@ -18,19 +18,19 @@ from bench.workloads.timed_models import BoundModel
 
 
 def costs(bound: BoundModel, memory: bool = True) -> list[dict[str, Any]]:
-    """What the encoder and each way to decode cost at batch 1; `peak_bytes` only if `memory`."""
+    """What the encoder and each strategy cost at batch 1; `peak_bytes` only if `memory`."""
     encoder, length, pixel_values = bound.recognizer.encoder, bound.length, bound.pixel_values(1)
     with torch.inference_mode():
         features = encoder(pixel_values)
         work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, lambda: encoder(pixel_values))}
-        for name, decode in bound.variants().items():
+        for name, decode in bound.decode_functions().items():
             pair = bound.recognizer.pairs().get(name)
             used = [bound.recognizer.heads[head] for head in strategies.heads_of(name)]
             head = nn.ModuleList([pair.head, pair.drafter] if pair else used)
             work[name] = head, lambda decode=decode: decode(features, length=length)  # type: ignore[misc]
         return [
             {
-                "variant": name,
+                "strategy": name,
                 "length": length,
                 "parameters": parameters(module),
                 "flops": flops(call),

@@ -90,7 +90,7 @@ def read_strings(
 
     Args:
         pieces: strings, those of them to read, and facts for every row, which tell pieces apart.
-        heads: or other ways to decode; those that the weights do not hold are left out.
+        heads: or other strategies; those that the weights do not hold are left out.
     """
     store, folder, device = bench.store, part.weights[0], str(bench.device)
     done = store.read(part.name) if store.has(part.name) else pd.DataFrame()

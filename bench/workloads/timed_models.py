@@ -75,7 +75,7 @@ class BoundModel:
         height, width = self.recognizer.encoder.image_size
         return torch.rand(batch, 3, height, width, generator=generator).mul_(2).sub_(1).to(self.device)
 
-    def variants(self) -> dict[str, DecodeFunction]:
+    def decode_functions(self) -> dict[str, DecodeFunction]:
         found = self.recognizer.variants()
         return {name: found[name] for name in strategies.timed()}
 
@@ -105,13 +105,13 @@ def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) ->
 def interleaved(
     bound: BoundModel, names: tuple[str, ...], pixel_values: torch.Tensor, shuffle: random.Random
 ) -> Iterator[dict[str, Any]]:
-    """Every way to decode, image to text, in random order; the confidence is asked for once the text is there."""
-    encoder, variants = bound.recognizer.encoder, bound.variants()
+    """Every strategy, image to text, in random order; the confidence is asked for once the text is there."""
+    encoder, decoders = bound.recognizer.encoder, bound.decode_functions()
     with torch.inference_mode():
         for name in shuffle.sample(names, len(names)):
             features, sample = clock(partial(encoder, pixel_values), bound.device)
-            yield {"variant": name, "phase": "encode", **sample}
-            decoded, sample = clock(partial(variants[name], features, length=bound.length), bound.device)
-            yield {"variant": name, "phase": "decode", "passes": decoded.passes, **sample}
+            yield {"strategy": name, "phase": "encode", **sample}
+            decoded, sample = clock(partial(decoders[name], features, length=bound.length), bound.device)
+            yield {"strategy": name, "phase": "decode", "passes": decoded.passes, **sample}
             _, sample = clock(lambda decoded=decoded: decoded.confidences, bound.device)  # type: ignore[misc]
-            yield {"variant": name, "phase": "confidence", **sample}
+            yield {"strategy": name, "phase": "confidence", **sample}

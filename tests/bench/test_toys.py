@@ -100,9 +100,9 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
     path = write_report(bench.store, tmp_path)
     assert "| `toy`, 1 pass |" in path.read_text()
     assert "`toy`" in path.with_name("deployment.md").read_text().split("## Work, memory and passes")[1]
-    assert set(pd.read_csv(tmp_path / "tables" / "latency.csv")["variant"]) >= {"toy", "ar", "encoder"}
+    assert set(pd.read_csv(tmp_path / "tables" / "latency.csv")["strategy"]) >= {"toy", "ar", "encoder"}
     assert "toy" in (tmp_path / "plots" / "latency.svg").read_text()
-    assert len({strategies.ways()[name].label for name in strategies.ways()}) == len(strategies.ways())
+    assert len({strategies.by_name()[name].label for name in strategies.by_name()}) == len(strategies.by_name())
     found = regression.counts()
     assert found["passes"]["toy, n = 20"] == 1
     assert any("toy" in line for line in regression.changed_counts(found, regression.read_baseline()))

@@ -22,7 +22,7 @@ class Timed:
     """One subject's times.
 
     Attributes:
-        by: seconds by round, of (runtime, what is timed, variant, length).
+        by: seconds by round, of (runtime, what is timed, strategy, length).
     """
 
     subject: TimedModel
@@ -31,43 +31,43 @@ class Timed:
     batch: int
     by: ByRound
 
-    def variants(self, runtime: str, what: str = SINGLE) -> list[str]:
-        """The encoder and the ways to decode that were timed."""
-        timed = {(name, of, variant) for name, of, variant, _ in self.by.keys}
-        return [variant for variant in ("encoder", *strategies.ways()) if (runtime, what, variant) in timed]
+    def strategies(self, runtime: str, what: str = SINGLE) -> list[str]:
+        """The encoder and the strategies that were timed."""
+        timed = {key[:3] for key in self.by.keys}
+        return [name for name in ("encoder", *strategies.by_name()) if (runtime, what, name) in timed]
 
-    def seconds(self, runtime: str, variant: str, what: str = SINGLE) -> Value:
+    def seconds(self, runtime: str, strategy: str, what: str = SINGLE) -> Value:
         """Of a string, or of a batch of them, at the task's length: image to text, confidence included."""
-        return location(self._rounds((runtime, what, variant, TASK_LENGTH))[0])
+        return location(self._rounds((runtime, what, strategy, TASK_LENGTH))[0])
 
-    def rate(self, runtime: str, variant: str) -> Value:
+    def rate(self, runtime: str, strategy: str) -> Value:
         """Strings a second in batches."""
-        return self.seconds(runtime, variant, BATCH).map(lambda seconds: self.batch / seconds)
+        return self.seconds(runtime, strategy, BATCH).map(lambda seconds: self.batch / seconds)
 
-    def speedup(self, runtime: str, variant: str, what: str = SINGLE) -> Value:
+    def speedup(self, runtime: str, strategy: str, what: str = SINGLE) -> Value:
         """How many times as fast as in eager mode."""
-        return ratio(*self._rounds(*((name, what, variant, TASK_LENGTH) for name in (EAGER, runtime))))
+        return ratio(*self._rounds(*((name, what, strategy, TASK_LENGTH) for name in (EAGER, runtime))))
 
-    def over(self, runtime: str, variant: str, other: str) -> Value:
-        """A string read one way over one read another way, or over the encoder alone, in the same runtime."""
-        return ratio(*self._rounds(*((runtime, SINGLE, name, TASK_LENGTH) for name in (variant, other))))
+    def over(self, runtime: str, strategy: str, other: str) -> Value:
+        """A string with one strategy over one with another, or over the encoder alone, in the same runtime."""
+        return ratio(*self._rounds(*((runtime, SINGLE, name, TASK_LENGTH) for name in (strategy, other))))
 
     def fastest(self, runtime: str) -> str:
         """The one-pass head that takes the least time."""
-        here = self.variants(runtime)
+        here = self.strategies(runtime)
         return min((w for w in strategies.one_pass() if w in here), key=lambda w: self.seconds(runtime, w).estimate)
 
-    def slope(self, runtime: str, variant: str) -> Value:
+    def slope(self, runtime: str, strategy: str) -> Value:
         """Milliseconds a symbol."""
-        return location(self._slopes((runtime, variant))[0]).times(1e3)
+        return location(self._slopes((runtime, strategy))[0]).times(1e3)
 
-    def over_generate(self, runtime: str, variant: str) -> Value:
+    def over_generate(self, runtime: str, strategy: str) -> Value:
         """What a symbol costs, over what it costs Hugging Face's `generate` in eager mode."""
-        return quotient(*self._slopes((runtime, variant), (EAGER, strategies.autoregressive()[0])))
+        return quotient(*self._slopes((runtime, strategy), (EAGER, strategies.autoregressive()[0])))
 
     def _slopes(self, *which: tuple[str, str]) -> list[np.ndarray]:
-        """Seconds a symbol of each (runtime, variant), by round, of the rounds that have them all."""
-        found = self._rounds(*((name, LENGTHS, variant, n) for name, variant in which for n in self.lengths))
+        """Seconds a symbol of each (runtime, strategy), by round, of the rounds that have them all."""
+        found = self._rounds(*((name, LENGTHS, strategy, n) for name, strategy in which for n in self.lengths))
         each = np.array(found).reshape(len(which), len(self.lengths), -1)
         return [slopes(self.lengths, seconds.T) for seconds in each]
 
@@ -97,19 +97,19 @@ class Results:
     def slopes(self) -> pd.DataFrame:
         """What a symbol costs every autoregressive head, alone and over eager `generate`."""
         rows = []
-        for t, runtime, variant in self._each(LENGTHS):
-            found, over = t.slope(runtime, variant), t.over_generate(runtime, variant)
-            of = {"subject": t.subject.name, "runtime": runtime, "variant": variant, "rounds": found.n}
+        for t, runtime, strategy in self._each(LENGTHS):
+            found, over = t.slope(runtime, strategy), t.over_generate(runtime, strategy)
+            of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
             rows.append({**of, **found.columns("ms_a_symbol"), **over.columns("over_generate")})
         return pd.DataFrame(rows)
 
     def overhead(self) -> pd.DataFrame:
         """Image to text over the encoder alone in the same runtime, batch 1."""
         rows = []
-        for t, runtime, variant in self._each(SINGLE):
-            if variant != "encoder":
-                found = t.over(runtime, variant, "encoder")
-                of = {"subject": t.subject.name, "runtime": runtime, "variant": variant, "rounds": found.n}
+        for t, runtime, strategy in self._each(SINGLE):
+            if strategy != "encoder":
+                found = t.over(runtime, strategy, "encoder")
+                of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
                 rows.append({**of, **found.columns("over_encoder")})
         return pd.DataFrame(rows)
 
@@ -117,9 +117,9 @@ class Results:
         """Milliseconds a string and a batch, and how many times as fast as in eager mode."""
         rows = []
         for what in (SINGLE, BATCH):
-            for t, runtime, variant in self._each(what):
-                found, faster = t.seconds(runtime, variant, what).times(1e3), t.speedup(runtime, variant, what)
-                of = {"subject": t.subject.name, "runtime": runtime, "variant": variant, "rounds": found.n}
+            for t, runtime, strategy in self._each(what):
+                found, faster = t.seconds(runtime, strategy, what).times(1e3), t.speedup(runtime, strategy, what)
+                of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
                 batch = 1 if what == SINGLE else t.batch
                 rows.append({**of, "batch": batch, **found.columns("ms"), **faster.columns("times_as_fast")})
         return pd.DataFrame(rows)
@@ -127,8 +127,8 @@ class Results:
     def _each(self, what: str) -> Iterator[tuple[Timed, str, str]]:
         for t in self.subjects.values():
             for runtime in t.runtimes:
-                for variant in t.variants(runtime, what):
-                    yield t, runtime, variant
+                for strategy in t.strategies(runtime, what):
+                    yield t, runtime, strategy
 
 
 def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
@@ -139,7 +139,7 @@ def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
         tuple(name for name in backends() if name in present),
         tuple(sorted(int(n) for n in at_lengths["length"].unique())),
         int(rows["batch"].max()),
-        ByRound(rows, ["runtime", "what", "variant", "length"]),
+        ByRound(rows, ["runtime", "what", "strategy", "length"]),
     )
 
 

@@ -18,12 +18,12 @@ def runtimes_plot(results: Results) -> Figure:
     for t, whole, symbol in zip(results.subjects.values(), axes[::2], axes[1::2], strict=True):
         places = {runtime: -place for place, runtime in enumerate(t.runtimes)}
         for runtime, place in places.items():
-            for i, way in enumerate(shown):
+            for i, strategy in enumerate(shown):
                 y = place + 0.12 * ((len(shown) - 1) / 2 - i)  # side by side, so that intervals do not cover
-                if way in t.variants(runtime):
-                    plotting.point(whole, t.seconds(runtime, way).times(1e3), y, plotting.style_of(way))
-                if way in t.variants(runtime, LENGTHS):
-                    plotting.point(symbol, t.slope(runtime, way), y, plotting.style_of(way))
+                if strategy in t.strategies(runtime):
+                    plotting.point(whole, t.seconds(runtime, strategy).times(1e3), y, plotting.style_of(strategy))
+                if strategy in t.strategies(runtime, LENGTHS):
+                    plotting.point(symbol, t.slope(runtime, strategy), y, plotting.style_of(strategy))
         for axis, what in ((whole, f"image to text, n = {TASK_LENGTH}, ms"), (symbol, "ms a symbol")):
             axis.set_xscale("log")
             plotting.plain_log_axis(axis, "x")

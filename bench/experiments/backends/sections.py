@@ -19,7 +19,7 @@ from seqocr.statistics import Value
 def section(results: Results) -> Section:
     t = results.main
     generate, own = strategies.autoregressive()[:2]
-    best = min((name for name in t.runtimes if own in t.variants(name)), key=lambda name: t.slope(name, own).estimate)
+    best = min((name for name in t.runtimes if own in t.strategies(name)), key=lambda name: t.slope(name, own).estimate)
     text = prose(
         "runtimes",
         t=t,
@@ -48,18 +48,18 @@ def _table(t: Timed) -> pd.DataFrame:
     """One row a runtime for the autoregressive head, after one for `generate` in eager mode."""
     generate, own = strategies.autoregressive()[:2]
     rows = []
-    for runtime, way in [(EAGER, generate), *((name, own) for name in t.runtimes if own in t.variants(name))]:
-        head = t.fastest(runtime)
+    for runtime, strategy in [(EAGER, generate), *((name, own) for name in t.runtimes if own in t.strategies(name))]:
+        head, here = t.fastest(runtime), t.strategies(runtime)
         rows.append(
             {
-                "runtime": f"{runtime}, `{way}`",
-                "ms per symbol": time(t.slope(runtime, way)),
-                f"over eager `{generate}`": ratio(t.over_generate(runtime, way)),
-                f"n = {TASK_LENGTH}, ms": time(t.seconds(runtime, way).times(1e3)),
-                "over one pass": ratio(t.over(runtime, way, head)),
+                "runtime": f"{runtime}, `{strategy}`",
+                "ms per symbol": time(t.slope(runtime, strategy)),
+                f"over eager `{generate}`": ratio(t.over_generate(runtime, strategy)),
+                f"n = {TASK_LENGTH}, ms": time(t.seconds(runtime, strategy).times(1e3)),
+                "over one pass": ratio(t.over(runtime, strategy, head)),
                 **{
-                    f"`{name}` over one pass": ratio(t.over(runtime, name, head)) if name in t.variants(runtime) else ""
-                    for name in strategies.verified()
+                    f"`{other}` over one pass": ratio(t.over(runtime, other, head)) if other in here else ""
+                    for other in strategies.verified()
                 },
                 "one pass over encoder": ratio(t.over(runtime, head, "encoder")),
             }

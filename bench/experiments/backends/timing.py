@@ -44,7 +44,7 @@ class Settings:
 
 
 def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
-    """A visit is one runtime's single strings, its lengths, or its batches. There, the encoder and every way to decode
+    """A visit is one runtime's single strings, its lengths, or its batches. There, the encoder and every strategy
     are timed in random order, from pixels to text, confidence included."""
     settings: Settings = part.settings
     not_run = unavailable(settings.runtimes)
@@ -62,11 +62,11 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
             lengths = settings.lengths if what == LENGTHS else (TASK_LENGTH,)
             lengths *= 1 if what == BATCH else settings.repeats
             works = _works(name, prepared[name], what, inputs[batch])
-            for variant in shuffle.sample(list(works), len(works)):
-                rested(partial(works[variant], min(lengths)))
+            for strategy in shuffle.sample(list(works), len(works)):
+                rested(partial(works[strategy], min(lengths)))
                 for n in shuffle.sample(lengths, len(lengths)):
-                    passes, sample = clock(partial(works[variant], n), bench.device)
-                    of = {"runtime": name, "what": what, "variant": variant, "length": n, "batch": batch}
+                    passes, sample = clock(partial(works[strategy], n), bench.device)
+                    of = {"runtime": name, "what": what, "strategy": strategy, "length": n, "batch": batch}
                     yield {**of, "passes": passes, **sample}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
@@ -86,11 +86,11 @@ def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Ten
         return passes
 
     names = dict.fromkeys((*(strategies.autoregressive() if name == EAGER else ()), *strategies.heads()))
-    found = {way: partial(read, prepared.strategies[way]) for way in names if way in prepared.strategies}
-    return {way: found[way] for way in _growing(found)} if what == LENGTHS else {"encoder": encode, **found}
+    found = {name: partial(read, prepared.strategies[name]) for name in names if name in prepared.strategies}
+    return {name: found[name] for name in _growing(found)} if what == LENGTHS else {"encoder": encode, **found}
 
 
 def _growing(names: Iterable[str]) -> list[str]:
     """Strategies of one decoder pass per symbol: what drafts has slots for the task's length only."""
-    known = strategies.ways()
-    return [way for way in names if not known[way].one_pass and not known[way].drafted]
+    known = strategies.by_name()
+    return [name for name in names if not known[name].one_pass and not known[name].drafted]

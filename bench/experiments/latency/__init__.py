@@ -36,7 +36,7 @@ class Settings:
     """Attributes:
     repeats: of every call in a visit.
     more: further repeats of heads that need one pass: what they take is little, and scatters.
-    study: also time the ways to decode that nobody deploys.
+    study: also time the strategies that nobody deploys.
     """
 
     subject: TimedModel
@@ -75,7 +75,7 @@ class Latency(Experiment):
         return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is one length. There, every way to decode is timed in random order, each after an encoder run that is
+        """A visit is one length. There, every strategy is timed in random order, each after an encoder run that is
         timed too, as in use; drift of the machine hits all alike, and ratios within a round are what is compared.
         `more` repeats are visits of their own: a short visit is disturbed less often."""
         settings: Settings = part.settings

@@ -19,56 +19,56 @@ class Timed:
     """One subject's times.
 
     Attributes:
-        by: seconds by round, of (variant, length, phase), in visits where every way takes its turn: only these can be
-            compared with each other.
-        more: the same, of all visits: for what compares a way with itself.
+        by: seconds by round, of (strategy, length, phase), in visits that time every strategy: only these can be
+            compared.
+        more: the same, of all visits: for what compares a strategy with itself.
     """
 
     subject: TimedModel
-    variants: tuple[str, ...]
+    strategies: tuple[str, ...]
     lengths: tuple[int, ...]
     by: ByRound
     more: ByRound
 
-    def total(self, variant: str, length: int) -> Value:
+    def total(self, strategy: str, length: int) -> Value:
         """Milliseconds from image to text, confidence included; of the encoder alone, its own."""
-        if variant == "encoder":
+        if strategy == "encoder":
             return self.encode(length)
         phases = ("encode", "decode", "confidence")
-        return location(sum(self.by(*((variant, length, phase) for phase in phases)))).times(1e3)
+        return location(sum(self.by(*((strategy, length, phase) for phase in phases)))).times(1e3)
 
-    def decode(self, variant: str, length: int) -> Value:
+    def decode(self, strategy: str, length: int) -> Value:
         """Milliseconds from features to text."""
-        return location(self.by((variant, length, "decode"))[0]).times(1e3)
+        return location(self.by((strategy, length, "decode"))[0]).times(1e3)
 
     def encode(self, length: int) -> Value:
         return location(self.by(("encoder", length, "encode"))[0]).times(1e3)
 
-    def over_encoder(self, variant: str, length: int) -> Value:
+    def over_encoder(self, strategy: str, length: int) -> Value:
         """Image to text, confidence included, over the encoder alone: of the calls that decoding followed."""
-        parts = self.more(*((variant, length, phase) for phase in ("encode", "decode", "confidence")))
+        parts = self.more(*((strategy, length, phase) for phase in ("encode", "decode", "confidence")))
         return ratio_of(sum(parts), parts[0])
 
-    def flatness(self, variant: str) -> Value:
+    def flatness(self, strategy: str) -> Value:
         """Decoding the longest string over the shortest."""
-        long, short = self.more((variant, max(self.lengths), "decode"), (variant, min(self.lengths), "decode"))
+        long, short = self.more((strategy, max(self.lengths), "decode"), (strategy, min(self.lengths), "decode"))
         return ratio_of(long, short)
 
-    def decodes(self, variant: str, over: str, length: int) -> Value:
-        """Decoding alone, over that of another way."""
-        return ratio_of(*self.by((variant, length, "decode"), (over, length, "decode")))
+    def decodes(self, strategy: str, over: str, length: int) -> Value:
+        """Decoding alone, over that of another strategy."""
+        return ratio_of(*self.by((strategy, length, "decode"), (over, length, "decode")))
 
-    def speedup(self, variant: str, over: str, length: int) -> Value:
-        """How many times faster a variant is from image to text."""
+    def speedup(self, strategy: str, over: str, length: int) -> Value:
+        """How many times faster a strategy is from image to text."""
         phases = ("encode", "decode", "confidence")
-        keys = [(name, length, phase) for name in (over, variant) for phase in phases]
+        keys = [(name, length, phase) for name in (over, strategy) for phase in phases]
         seconds = self.by(*keys)
         return ratio_of(sum(seconds[:3]), sum(seconds[3:]))
 
-    def slope(self, variant: str) -> Value:
+    def slope(self, strategy: str) -> Value:
         """Milliseconds a symbol: of decoding, and of the encoder its own where the image grows."""
-        phase = "encode" if variant == "encoder" else "decode"
-        seconds = self.more(*((variant, length, phase) for length in self.lengths))
+        phase = "encode" if strategy == "encoder" else "decode"
+        seconds = self.more(*((strategy, length, phase) for length in self.lengths))
         return location(slopes(self.lengths, list(zip(*seconds, strict=True)))).times(1e3)
 
 
@@ -88,14 +88,14 @@ class Results:
 
 
 def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
-    present = set(rows["variant"])
+    present = set(rows["strategy"])
     lengths = tuple(sorted(int(n) for n in rows["length"].unique()))
-    encoder = rows[rows["phase"] == "encode"].assign(variant="encoder")  # whatever was decoded after
+    encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")  # whatever was decoded after
     everything = pd.concat([rows, encoder])
     # Those that are named by their length alone; in others only heads that need one pass take turns.
     together = everything[everything["visit"].astype(str) == everything["length"].astype(str)]
-    by, more = (ByRound(part, ["variant", "length", "phase"]) for part in (together, everything))
-    return Timed(subject, tuple(n for n in strategies.ways() if n in present), lengths, by, more)
+    by, more = (ByRound(part, ["strategy", "length", "phase"]) for part in (together, everything))
+    return Timed(subject, tuple(n for n in strategies.by_name() if n in present), lengths, by, more)
 
 
 def fastest(timed: Timed) -> str:
@@ -110,31 +110,31 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     flatness: list[dict[str, Any]] = []
     speedup: list[dict[str, Any]] = []
     for name, t in results.subjects.items():
-        for variant in (*t.variants, "encoder"):
+        for strategy in (*t.strategies, "encoder"):
             for n in t.lengths:
-                total = t.total(variant, n)
+                total = t.total(strategy, n)
                 row = {
                     "subject": name,
-                    "variant": variant,
+                    "strategy": strategy,
                     "length": n,
                     "rounds": total.n,
                     **total.columns("total_ms"),
                 }
-                if variant != "encoder":
-                    row |= t.decode(variant, n).columns("decode_ms")
-                    row |= t.over_encoder(variant, n).columns("over_encoder")
+                if strategy != "encoder":
+                    row |= t.decode(strategy, n).columns("decode_ms")
+                    row |= t.over_encoder(strategy, n).columns("over_encoder")
                 latency.append(row)
-            found = t.slope(variant)
-            slope.append({"subject": name, "variant": variant, "rounds": found.n, **found.columns("ms_a_symbol")})
-        for variant in t.variants:
-            found = t.flatness(variant)
+            found = t.slope(strategy)
+            slope.append({"subject": name, "strategy": strategy, "rounds": found.n, **found.columns("ms_a_symbol")})
+        for strategy in t.strategies:
+            found = t.flatness(strategy)
             ends = {"short": min(t.lengths), "long": max(t.lengths), "rounds": found.n}
-            flatness.append({"subject": name, "variant": variant, **ends, **found.columns("ratio")})
+            flatness.append({"subject": name, "strategy": strategy, **ends, **found.columns("ratio")})
             for over in strategies.autoregressive():
                 for n in t.lengths:
-                    if variant != over:
-                        found = t.speedup(variant, over, n)
-                        of = {"subject": name, "length": n, "variant": variant, "over": over, "rounds": found.n}
+                    if strategy != over:
+                        found = t.speedup(strategy, over, n)
+                        of = {"subject": name, "length": n, "strategy": strategy, "over": over, "rounds": found.n}
                         speedup.append({**of, **found.columns("ratio")})
     tables = {"latency": latency, "slopes": slope, "flatness": flatness, "speedups": speedup}
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}

@@ -15,8 +15,8 @@ def latency_plot(results: Results) -> Figure:
     subjects = list(results.subjects.values())
     figure, axes = plotting.panels(len(subjects), 4.6, 3.3)
     for axis, t in zip(axes, subjects, strict=True):
-        for variant in (*t.variants, "encoder"):
-            plotting.curve(axis, variant, t.lengths, [t.total(variant, n) for n in t.lengths])
+        for strategy in (*t.strategies, "encoder"):
+            plotting.curve(axis, strategy, t.lengths, [t.total(strategy, n) for n in t.lengths])
         # Strategies that only the study has may leave the frame, so that the others stay readable.
         axis.set_ylim(0, 1.12 * max(t.total(v, max(t.lengths)).estimate for v in strategies.deployed()))
         axis.set_title(t.subject.label, fontsize=10)
@@ -25,13 +25,13 @@ def latency_plot(results: Results) -> Figure:
         axis.set_xlabel("symbols written, n")
         axis.set_ylabel("image to text, ms")
     figure.suptitle("Latency against length, batch 1 (95 % CI)", fontsize=11)
-    present = {v for t in subjects for v in t.variants}
-    plotting.legend(figure, [*(v for v in strategies.ways() if v in present), "encoder"])
+    present = {v for t in subjects for v in t.strategies}
+    plotting.legend(figure, [*(v for v in strategies.by_name() if v in present), "encoder"])
     return figure
 
 
 def breakdown_plot(results: Results) -> Figure:
-    """Encoder and decoder milliseconds of each variant, stacked, at the task's length and at the longest."""
+    """Encoder and decoder milliseconds of each strategy, stacked, at the task's length and at the longest."""
     parts = [(t, n) for t in results.fixed for n in sorted({TASK_LENGTH, max(t.lengths)})]
     figure, axes = plotting.panels(len(parts), 4.6, 2.1)
     for axis, (t, n) in zip(axes, parts, strict=True):

@@ -51,7 +51,7 @@ class Settings:
     """
 
     runtime: str
-    way: str
+    strategy: str
     seconds: float = 4.0
     bound: float = 0.1
 
@@ -64,14 +64,14 @@ class Results:
 
     tests: pd.DataFrame
 
-    def of(self, runtime: str, way: str) -> dict[str, dict[str, Any]]:
+    def of(self, runtime: str, strategy: str) -> dict[str, dict[str, Any]]:
         """By scenario."""
-        rows = self.tests[(self.tests["runtime"] == runtime) & (self.tests["head"] == way)]
+        rows = self.tests[(self.tests["runtime"] == runtime) & (self.tests["head"] == strategy)]
         return {row["scenario"]: row for row in rows.to_dict("records")}
 
     @property
     def readers(self) -> list[tuple[str, str]]:
-        """(runtime, way), in order."""
+        """(runtime, strategy), in order."""
         return list(dict.fromkeys(zip(self.tests["runtime"], self.tests["head"], strict=True)))
 
 
@@ -86,14 +86,14 @@ class Load(Experiment):
         found, held = backends(), load_recognizer(bench.task).variants()
         return [
             Part(
-                f"load-{runtime}-{way}",
-                Settings(runtime, way),
+                f"load-{runtime}-{strategy}",
+                Settings(runtime, strategy),
                 weights=(bench.task,),
             )
             for runtime in _RUNTIMES
             if not found[runtime].missing()
-            for way in (strategies.deployed() if runtime == EAGER else strategies.exportable())
-            if way in held
+            for strategy in (strategies.deployed() if runtime == EAGER else strategies.exportable())
+            if strategy in held
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -102,7 +102,7 @@ class Load(Experiment):
         with TemporaryDirectory() as folder:
             request = {
                 "weights": str(part.weights[0]),
-                "heads": strategies.heads_of(settings.way),
+                "heads": strategies.heads_of(settings.strategy),
                 "folder": folder,
                 **vars(settings),
             }
@@ -111,7 +111,7 @@ class Load(Experiment):
 
     def results(self, store: Store) -> Results | None:
         there = stored(store, self.name)
-        names = [f"{self.name}-{runtime}-{way}" for runtime in _RUNTIMES for way in strategies.ways()]
+        names = [f"{self.name}-{runtime}-{strategy}" for runtime in _RUNTIMES for strategy in strategies.by_name()]
         tables = [store.read(name) for name in names if name in there]
         if not tables:
             return None
@@ -174,7 +174,7 @@ def _test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]
     found = json.loads(done.stdout.splitlines()[-1])
     value = found[_VALUES[scenario]]
     return {
-        **{"runtime": request["runtime"], "head": request["way"], "scenario": scenario, "rate": rate},
+        **{"runtime": request["runtime"], "head": request["strategy"], "scenario": scenario, "rate": rate},
         **{"bound_ms": request["bound"] * 1e3, "seconds": seconds, "valid": found["valid"], "chosen": True},
         "value": value / 1e6 if scenario == "SingleStream" else value,
         **{f"p{p}_ms": found[f"{p}.00 percentile latency (ns)"] / 1e6 for p in (50, 90, 99)},

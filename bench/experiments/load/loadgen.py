@@ -104,12 +104,12 @@ def served(request: dict[str, Any]) -> dict[str, Any]:
     """What the process does: the task's strings, read through a runtime.
 
     Args:
-        request: weights, heads, way to decode them, runtime, a folder for graphs, and what `drive` takes.
+        request: weights, heads, strategy, runtime, a folder for graphs, and what `drive` takes.
     """
     recognizer = load_recognizer(request["weights"]).with_heads(request["heads"]).eval()
     strings = task_strings(_LINES)
     lines: Any = strings.batch(range(len(strings)))[0]
-    decode = backends.prepare(request["runtime"], recognizer, Path(request["folder"])).strategies[request["way"]]
+    decode = backends.prepare(request["runtime"], recognizer, Path(request["folder"])).strategies[request["strategy"]]
     processor = recognizer.processor
 
     def read(images: torch.Tensor) -> DecoderOutput:

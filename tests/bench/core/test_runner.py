@@ -98,8 +98,8 @@ def test_rounds_visit_everything_and_count_passes(small):
     run("smoke", small)
     rows = small.store.read("latency-x")
     decode = rows[rows["phase"] == "decode"]
-    assert (decode.groupby(["round", "attempt", "length", "variant"]).size() == 1).all()
-    autoregressive = decode["variant"].isin(["ar", "ar-generate", "ar-nocache"])  # `ar-verified`: the draft is right
+    assert (decode.groupby(["round", "attempt", "length", "strategy"]).size() == 1).all()
+    autoregressive = decode["strategy"].isin(["ar", "ar-generate", "ar-nocache"])  # `ar-verified`: the draft is right
     assert (decode["passes"] == decode["length"].where(autoregressive, 0) + 1).all()
     assert set(rows["phase"]) == {"encode", "decode", "confidence"}
 

@@ -12,6 +12,7 @@ from bench.core.experiment import Bench
 from bench.core.store import Store, changes
 from bench.experiments import experiments, throughput
 from seqocr.errors import InputError
+from seqocr.models.heads.registry import PAIRS
 
 ROOT = Path(throughput.__file__).parent.parent.parent
 
@@ -29,6 +30,19 @@ def test_tables_are_the_same_bytes_and_texts_stay_texts(tmp_path):
     assert read["text"].tolist() == ["007", ""]
     assert read["disturbed"].tolist() == [True, False]
     assert read["confidence"].isna().tolist() == [False, True]
+
+
+def test_names_of_earlier_versions_are_mapped_when_read(tmp_path):
+    store, speculative = Store(tmp_path), next(iter(PAIRS))
+    for old in ("ar-verified", "ar-speculative"):
+        store.write(f"load-eager-{old}", pd.DataFrame({"variant": [f"{old}, onnxruntime", "ctc"], "text": [old, "1"]}))
+        store.write_facts(f"load-eager-{old}", {"depends": {"settings": {"way": old}}, "about": {old: 1}})
+        assert store.read(f"load-eager-{speculative}")["strategy"].tolist() == [f"{speculative}, onnxruntime", "ctc"]
+        assert store.read(f"load-eager-{speculative}")["text"].tolist() == [old, "1"]
+        facts = store.facts(f"load-eager-{speculative}")
+        assert facts == {"depends": {"settings": {"strategy": speculative}}, "about": {speculative: 1}}
+        assert store.parts() == [f"load-eager-{speculative}"]
+        store.delete(f"load-eager-{old}")
 
 
 def test_a_part_with_other_weights_is_begun_again_and_says_what_changed(tmp_path):

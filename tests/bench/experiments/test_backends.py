@@ -70,22 +70,22 @@ def rows(fast: str = FAST) -> pd.DataFrame:
             def add(
                 runtime: str,
                 what: str,
-                variant: str,
+                strategy: str,
                 n: int,
                 seconds: float,
                 facts: dict[str, Any] = facts,
                 slow: float = slow,
             ) -> None:
                 runtime = fast if runtime == FAST else runtime
-                of = {"runtime": runtime, "what": what, "variant": variant, "length": n, "passes": 1}
+                of = {"runtime": runtime, "what": what, "strategy": strategy, "length": n, "passes": 1}
                 batch = MANY if what == BATCH else 1
                 found.append({**facts, "visit": f"{runtime}, {what}", **of, "batch": batch, "seconds": seconds * slow})
 
-            for (runtime, variant), slope in SLOPE.items():
+            for (runtime, strategy), slope in SLOPE.items():
                 for n in (1, 5, 50):
-                    add(runtime, LENGTHS, variant, n, ENCODE[runtime] + slope * (n + 1))
-                add(runtime, SINGLE, variant, 5, ENCODE[runtime] + slope * 6)
-                add(runtime, BATCH, variant, 5, MANY * ENCODE[runtime] + slope * 6)
+                    add(runtime, LENGTHS, strategy, n, ENCODE[runtime] + slope * (n + 1))
+                add(runtime, SINGLE, strategy, 5, ENCODE[runtime] + slope * 6)
+                add(runtime, BATCH, strategy, 5, MANY * ENCODE[runtime] + slope * 6)
             for runtime, seconds in ENCODE.items():
                 for what, batch in ((SINGLE, 1), (BATCH, MANY)):
                     add(runtime, what, "encoder", 5, seconds * batch)
@@ -121,7 +121,7 @@ def results(tmp_path: Path) -> Results:
 
 
 def test_slopes_and_their_ratios_to_generate(results: Results) -> None:
-    table = EXPERIMENT.tables(results)["runtime_slopes"].set_index(["runtime", "variant"])
+    table = EXPERIMENT.tables(results)["runtime_slopes"].set_index(["runtime", "strategy"])
     assert set(table.index) == set(SLOPE)
     for key, slope in SLOPE.items():
         assert table.loc[key, "ms_a_symbol"] == pytest.approx(slope * 1e3 * 1.25, rel=0.01)  # drift of rounds 1 to 4
@@ -131,7 +131,7 @@ def test_slopes_and_their_ratios_to_generate(results: Results) -> None:
 
 
 def test_overhead_is_over_the_same_runtimes_encoder(results: Results) -> None:
-    table = EXPERIMENT.tables(results)["runtime_overhead"].set_index(["runtime", "variant"])
+    table = EXPERIMENT.tables(results)["runtime_overhead"].set_index(["runtime", "strategy"])
     for runtime in ENCODE:
         assert table.loc[(runtime, "parallel"), "over_encoder"] == pytest.approx(1.1)
         assert table.loc[(runtime, "ctc"), "over_encoder"] == pytest.approx(1.2)
@@ -140,7 +140,7 @@ def test_overhead_is_over_the_same_runtimes_encoder(results: Results) -> None:
 
 
 def test_speed_is_over_eager_alone_and_in_batches(results: Results) -> None:
-    table = EXPERIMENT.tables(results)["runtime_speed"].set_index(["runtime", "variant", "batch"])
+    table = EXPERIMENT.tables(results)["runtime_speed"].set_index(["runtime", "strategy", "batch"])
     assert table.loc[(FAST, "parallel", MANY), "times_as_fast"] == pytest.approx(5)
     assert table.loc[(FAST, "ar", 1), "times_as_fast"] == pytest.approx(23 / 7)
     for key in (("eager", "parallel", 1), ("eager", "ar-generate", MANY)):
@@ -206,8 +206,8 @@ from bench.backends.base import Backend, BackendModel
 
 
 def prepare(recognizer, folder):
-    variants, encoder = recognizer.variants(), recognizer.encoder
-    return BackendModel(encoder, {"ctc": lambda pixels, length=None: variants["ctc"](encoder(pixels))})
+    decoders, encoder = recognizer.variants(), recognizer.encoder
+    return BackendModel(encoder, {"ctc": lambda pixels, length=None: decoders["ctc"](encoder(pixels))})
 
 
 BACKEND = Backend("toy", prepare, order=2.5)
@@ -357,14 +357,14 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     assert table.groupby("warmup")["round"].nunique().to_dict() == {True: 1, False: 2}
     for runtime in chosen:
         here = table[table["runtime"] == runtime]
-        written = here[(here["variant"] == "ar") & (here["what"] == LENGTHS)]
+        written = here[(here["strategy"] == "ar") & (here["what"] == LENGTHS)]
         assert written.groupby("length").size().to_dict() == dict.fromkeys((1, 5, 7), 2 * 3)  # repeats, rounds
         assert (written["passes"] == written["length"] + 1).all()
-        one_pass = here[here["variant"].isin(strategies.one_pass())]
+        one_pass = here[here["strategy"].isin(strategies.one_pass())]
         assert one_pass.groupby("what")["batch"].unique().str[0].to_dict() == {SINGLE: 1, BATCH: MANY}
         assert (one_pass["passes"] == 1).all()
-        assert set(here[here["variant"] == "encoder"]["what"]) == {SINGLE, BATCH}
-    assert set(table[table["variant"] == "ar-generate"]["runtime"]) == {"eager"}
+        assert set(here[here["strategy"] == "encoder"]["what"]) == {SINGLE, BATCH}
+    assert set(table[table["strategy"] == "ar-generate"]["runtime"]) == {"eager"}
     assert EXPERIMENT.depends(part)["settings"]["subject"]["name"] == TINY.name
     bench_.store.finish(part.name)
     results = EXPERIMENT.results(bench_.store)

@@ -52,10 +52,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
 
     def test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
-        fast = 2500.0 if request["way"] != "ar" else 1250.0
+        fast = 2500.0 if request["strategy"] != "ar" else 1250.0
         valid = {"SingleStream": True, "Offline": rate >= fast, "Server": rate <= fast / 4}[scenario]
         value = {"SingleStream": 3.0, "Offline": fast, "Server": min(rate, fast)}[scenario]
-        asked.append({"runtime": request["runtime"], "head": request["way"], "scenario": scenario, "rate": rate})
+        asked.append({"runtime": request["runtime"], "head": request["strategy"], "scenario": scenario, "rate": rate})
         return {**asked[-1], "bound_ms": 50, "valid": valid, "chosen": True, "value": value, "p99_ms": 40.0}
 
     monkeypatch.setattr(load, "_test", test)
@@ -77,7 +77,7 @@ def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: list[dict[str, Any
     assert EXPERIMENT.parts("default", bench) == []
     found = {part.name: part for part in EXPERIMENT.parts("full", bench)}
     assert [name for name in found if name.startswith("load-eager")] == [
-        f"load-eager-{way}" for way in strategies.deployed()
+        f"load-eager-{strategy}" for strategy in strategies.deployed()
     ]
     assert {f"load-onnxruntime-{head}" for head in strategies.heads()} <= found.keys()
 
@@ -95,8 +95,8 @@ def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: l
     assert found is not None
     assert found.readers == [("eager", "ar"), ("eager", "ctc"), ("onnxruntime", "ctc")]
     assert found.tests["valid"].all()
-    for (runtime, way), bound in zip(found.readers, (1250 / 4, 625, 625), strict=True):
-        by = found.of(runtime, way)
+    for (runtime, strategy), bound in zip(found.readers, (1250 / 4, 625, 625), strict=True):
+        by = found.of(runtime, strategy)
         assert set(by) == set(load.SCENARIOS)
         assert bound / 1.06 < by["Server"]["rate"] <= bound  # six halvings of five octaves
     everything = bench.store.read("load-eager-ctc")
@@ -162,7 +162,7 @@ def test_the_report_shows_it_and_marks_what_was_disturbed(
 def test_a_process_that_fails_is_told_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "no such thing")
     monkeypatch.setattr(load.subprocess, "run", lambda *_, **__: failed)
-    request = {"seconds": 1, "bound": 0.1, "runtime": "eager", "way": "ctc"}
+    request = {"seconds": 1, "bound": 0.1, "runtime": "eager", "strategy": "ctc"}
     with pytest.raises(RuntimeError, match="no such thing"):
         load._test(request, "Offline", 100.0)
 
@@ -216,7 +216,7 @@ def test_loadgens_process_reads_the_tasks_strings(
     settings = replace(part.settings, seconds=0.2)
     request = {
         "weights": str(part.weights[0]),
-        "heads": list(strategies.heads_of(part.settings.way)),
+        "heads": list(strategies.heads_of(part.settings.strategy)),
         "folder": str(tmp_path),
         **vars(settings),
     }

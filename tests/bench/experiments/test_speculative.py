@@ -44,7 +44,7 @@ def found(store: Store) -> Results:
 
 def test_every_level_is_read_every_way(found: Results) -> None:
     assert found.levels == list(LEVELS)
-    assert found.variants == list(strategies.heads())
+    assert found.strategies == list(strategies.heads())
 
 
 def test_verifying_takes_a_pass_and_one_for_each_disagreement(found: Results) -> None:
@@ -67,4 +67,4 @@ def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
     assert section.count("| `wild` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "drafts.csv")
     assert len(table) == len(LEVELS) * len(strategies.heads())
-    assert (table["over_ar"][table["variant"] == "ar"] == 1).all()
+    assert (table["over_ar"][table["strategy"] == "ar"] == 1).all()

@@ -29,9 +29,9 @@ def timed(request):
 def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others_and_for_right_drafts():
     passes = regression.counts()["passes"]
     for n in regression.LENGTHS:
-        for name, way in strategies.ways().items():
-            if way.timed:
-                assert passes[f"{name}, n = {n}"] == (1 if way.one_pass or way.drafted else n + 1)
+        for name, strategy in strategies.by_name().items():
+            if strategy.timed:
+                assert passes[f"{name}, n = {n}"] == (1 if strategy.one_pass or strategy.drafted else n + 1)
 
 
 def test_passes_and_flops_are_the_baselines(baseline):

@@ -36,13 +36,13 @@ def test_encoder(benchmark, bound):
     assert found.shape == (1, features.tokens, features.dim)
 
 
-@pytest.mark.parametrize("variant", strategies.timed())
-def test_decode(benchmark, bound, features, variant):
-    decode = bound.variants()[variant]
+@pytest.mark.parametrize("name", strategies.timed())
+def test_decode(benchmark, bound, features, name):
+    decode = bound.decode_functions()[name]
     decoded = benchmark(decode, features, length=TASK_LENGTH)
     assert len(decoded.texts) == 1
-    way = strategies.ways()[variant]
-    assert decoded.passes == (1 if way.one_pass or way.drafted else TASK_LENGTH + 1)
+    strategy = strategies.by_name()[name]
+    assert decoded.passes == (1 if strategy.one_pass or strategy.drafted else TASK_LENGTH + 1)
 
 
 @pytest.mark.parametrize("augmentation", [None, Augmentation()], ids=["plain", "augmented"])

@@ -26,8 +26,8 @@ def timed(store):
 
 
 def test_slopes_are_recovered_and_neither_warm_up_nor_disturbance_moves_them(timed):
-    for way, slope in {"ar-generate": 4, "ar": 2, "ar-nocache": 6, "parallel": 0, "ctc": 0}.items():
-        found = timed.slope(way)
+    for strategy, slope in {"ar-generate": 4, "ar": 2, "ar-nocache": 6, "parallel": 0, "ctc": 0}.items():
+        found = timed.slope(strategy)
         assert found.estimate == pytest.approx(slope, rel=0.02, abs=2e-3)
         assert found.low <= found.estimate <= found.high
         assert found.n == 8
@@ -78,7 +78,7 @@ def test_the_verdict_follows_the_numbers(store):
     predictions.loc[wrong, "prediction"] = "99999"
     store.write("accuracy", predictions)
     rows = timed_rows()
-    slow = rows["variant"].isin(["ctc", "parallel"]) & (rows["length"] == 50)
+    slow = rows["strategy"].isin(["ctc", "parallel"]) & (rows["length"] == 50)
     rows.loc[slow, "seconds"] *= 3
     store.write(f"latency-{TINY.name}", rows)
     text = page(store, everything(store))
@@ -89,7 +89,7 @@ def test_the_verdict_follows_the_numbers(store):
 def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
     assert "≈" not in page(store, everything(store)).split("Measured")[0]
     rows = timed_rows()
-    shaken = (rows["variant"] == "ar-generate") & (rows["length"] == 5)
+    shaken = (rows["strategy"] == "ar-generate") & (rows["length"] == 5)
     rows.loc[shaken, "seconds"] *= 1 + (rows.loc[shaken, "round"] % 3) * 0.4
     store.write(f"latency-{TINY.name}", rows)
     marked = [line for line in page(store, everything(store)).split("Measured")[0].splitlines() if "≈" in line]

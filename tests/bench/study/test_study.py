@@ -41,7 +41,7 @@ SIZE = Size(
     base_batch=8,
     batch=8,
 )
-# Exact match by (law, read, damage) and way: where nothing is said, 0.9.
+# Exact match by (law, read, damage) and strategy: where nothing is said, 0.9.
 PLANTED = {
     ("lexicon-20", "lexicon-20", HARD): {
         **{AR: 0.7, "ar-verified": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
@@ -50,7 +50,7 @@ PLANTED = {
     ("lexicon-20", "uniform", CLEAN): {AR: 0.1, ONE_PASS: 0.7, SLOTS: 0.6},
     ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5, "ctc": 0.5, f"{ONE_PASS} + form": 0.5},
 }
-WAYS = (*HEADS, SLOTS, "ar-verified", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
+STRATEGIES = (*HEADS, SLOTS, "ar-verified", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
 SCATTER = 0.002  # of exact match, between seeds
 
 
@@ -60,14 +60,16 @@ def rows_of(size: Size = SIZE) -> pd.DataFrame:
         for law, damage in predictions.cells(each, size):
             of = {"training": each.name, "law": each.law, "read": law, "damage": damage, "seed": each.seed}
             hard = (each.law, law, damage) == ("lexicon-20", "lexicon-20", HARD)
-            for way in WAYS:
-                exact = PLANTED.get((each.law, law, damage), {}).get(way, 0.9) + draw.normal(0, SCATTER)
+            for strategy in STRATEGIES:
+                exact = PLANTED.get((each.law, law, damage), {}).get(strategy, 0.9) + draw.normal(0, SCATTER)
                 right = np.arange(size.strings) < round(exact * size.strings)  # nested: what one reads, the better does
-                nats = {AR: 1.0, ONE_PASS: 3.0 if hard else 1.0, SLOTS: 2.5 if hard else 1.0}.get(way)
+                nats = {AR: 1.0, ONE_PASS: 3.0 if hard else 1.0, SLOTS: 2.5 if hard else 1.0}.get(strategy)
                 told = {"C": 2.0 * hard, "G": 0.2 * hard, "worth": 0.7 * hard}
-                passes = {AR: 6.0, "ar-verified": 2.0}.get(way, 1.0)
+                passes = {AR: 6.0, "ar-verified": 2.0}.get(strategy, 1.0)
                 more = {"right": np.packbits(right).tobytes().hex(), "symbols": 0.95, "passes": passes, "nats": nats}
-                rows.append({**of, "way": way, "strings": size.strings, "exact": right.mean(), **more, **told})
+                rows.append(
+                    {**of, "strategy": strategy, "strings": size.strings, "exact": right.mean(), **more, **told}
+                )
     return pd.DataFrame(rows)
 
 
@@ -112,9 +114,9 @@ def test_replications_that_agree_by_chance_are_no_proof() -> None:
     """One string in two thousand, in every seed: what the choice of strings alone makes is not forgotten."""
     rows = rows_of()
     n = SIZE.strings
-    for way, count in ((AR, 1801), (ONE_PASS, 1800)):
+    for strategy, count in ((AR, 1801), (ONE_PASS, 1800)):
         right = np.arange(n) < count
-        here = (rows["law"] == "uniform") & (rows["way"] == way)
+        here = (rows["law"] == "uniform") & (rows["strategy"] == strategy)
         rows.loc[here, "exact"], rows.loc[here, "right"] = right.mean(), np.packbits(right).tobytes().hex()
     found = Results(rows, SIZE, {})
     cell = ("uniform", "uniform", CLEAN)
@@ -148,7 +150,7 @@ def test_lost_likelihood_is_held_against_c(results: Results) -> None:
 def test_ablations_are_named_by_what_differs_and_have_as_many_seeds(results: Results) -> None:
     table = results.ablations()
     assert set(table["trained"]) == {"as all", "encoder frozen", "each head alone", "2% of the digits"}
-    assert set(table["seeds"]) == {3, 6}  # where each head was trained alone, made-up rows have every way twice
+    assert set(table["seeds"]) == {3, 6}  # where each head was trained alone, made-up rows have every strategy twice
 
 
 def test_the_page_says_what_was_planted(results: Results) -> None:
@@ -177,13 +179,13 @@ def test_the_page_says_what_was_planted(results: Results) -> None:
 
 
 def test_what_a_single_seed_would_have_shown(results: Results) -> None:
-    assert results.seen_by_one_seed() == (4, 4)  # two planted differences, beside two other ways
+    assert results.seen_by_one_seed() == (4, 4)  # two planted differences, beside two other strategies
 
 
 def test_a_law_that_ar_does_not_learn_is_left_out_of_the_axis() -> None:
     assert Results(rows_of(), SIZE, {}).unlearned() == []
     rows = rows_of()
-    hard = (rows["law"] == "lexicon-20") & (rows["damage"] == HARD) & (rows["way"] == AR)
+    hard = (rows["law"] == "lexicon-20") & (rows["damage"] == HARD) & (rows["strategy"] == AR)
     rows.loc[hard, "exact"] = 0.12  # of the 0.7 between the local and the joint reader, next to nothing
     assert Results(rows, SIZE, {}).unlearned() == ["lexicon-20"]
 
@@ -194,8 +196,8 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
     with progress("times", 1) as reporter:
         cost.measure(settings, kept, reporter)
         rows = kept.read(cost.TABLE)
-        passes = rows.set_index("way")["passes"].to_dict()
-        assert {way: passes[way] for way in (AR, "ar-verified", ONE_PASS, "refine-2", f"{ONE_PASS} + luhn")} == {
+        passes = rows.set_index("strategy")["passes"].to_dict()
+        assert {name: passes[name] for name in (AR, "ar-verified", ONE_PASS, "refine-2", f"{ONE_PASS} + luhn")} == {
             **{AR: LENGTH + 1, "ar-verified": 1, ONE_PASS: 1, "refine-2": 3},
             f"{ONE_PASS} + luhn": 1,
         }
@@ -205,13 +207,13 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
     assert timed is not None
     assert timed.forms(ONE_PASS) == [f"{ONE_PASS} + luhn"]
     assert timed.over(ONE_PASS, ONE_PASS).estimate == 1
-    assert set(timed.table(ONE_PASS)["way"]) == set(passes)
+    assert set(timed.table(ONE_PASS)["strategy"]) == set(passes)
     shown = Results(rows_of(), SIZE, {}, cost=timed, timed_on="a CPU of 1999")
     section = EXPERIMENT.sections(shown, {})[1]
     assert "(tiny 28×140, a CPU of 1999)" in section.text
     table = section.table
     assert table is not None
-    assert table.set_index("way to decode")[f"time over `{ONE_PASS}`"][f"`{ONE_PASS}`"].startswith("1.00")
+    assert table.set_index("strategy")[f"time over `{ONE_PASS}`"][f"`{ONE_PASS}`"].startswith("1.00")
     assert "dependence_cost" in EXPERIMENT.tables(shown)
 
 
@@ -276,7 +278,7 @@ def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path
 
 def test_a_cell_in_small_is_trained_and_read(tmp_path: Path) -> None:
     rows = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
-    assert {AR, ONE_PASS, "ar-verified"} <= set(rows["way"])
+    assert {AR, ONE_PASS, "ar-verified"} <= set(rows["strategy"])
     assert (rows["strings"] == 30).all()
     assert is_finished(tmp_path / Training("lexicon-20", 0, ("ar", "parallel")).name)
     before = (tmp_path / training.BASE / "model.safetensors").read_bytes()
