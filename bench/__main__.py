@@ -159,7 +159,7 @@ def scale(
     lines: Annotated[int, typer.Option(help="Read while nodes are killed.", min=20_000, max=10_000_000)] = 200_000,
     work: Annotated[Path, typer.Option(help="Where drawn lines and what was read of them lie.")] = Path("runs/scale"),
 ) -> None:
-    """What `seqocr read-many` does with one worker and two, with nodes that die, and with ten times as many lines."""
+    """`seqocr predict-batch` with one worker and two, with nodes that die, and with ten times as many lines."""
     from bench.experiments.scale.measure import run
 
     print(f"page: {run(out, lines, work)}")

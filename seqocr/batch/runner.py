@@ -44,7 +44,7 @@ class Summary:
     seconds: float
 
 
-def read_many(source: str, out: str, engine: Engine, weights: str | None, head: str, size: int) -> Summary:
+def predict_batch(source: str, out: str, engine: Engine, weights: str | None, head: str, size: int) -> Summary:
     """Read all images of a source; one row an image, in the order of names.
 
     Args:

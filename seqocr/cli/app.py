@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import seqocr
 from seqocr.cli.advise import advise
@@ -13,23 +16,56 @@ from seqocr.cli.calibrate import calibrate
 from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
-from seqocr.cli.predict_batch import read_many
+from seqocr.cli.predict_batch import predict_batch
 from seqocr.cli.read import read
 from seqocr.cli.serve import serve
 from seqocr.cli.train import train
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__)
 _COMMANDS: dict[str, Callable[..., None]] = {
     "data": data,
     "train": train,
     "average": average,
     "eval": evaluate,
     "read": read,
-    "read-many": read_many,
+    "predict-batch": predict_batch,
     "serve": serve,
     "export": export,
     "calibrate": calibrate,
     "advise": advise,
 }
+# What had another name once: that still works, with a line of advice. Taken out a release later.
+_RENAMED_COMMANDS = {"read-many": "predict-batch"}
+_RENAMED_OPTIONS = {"--accept": "--target-precision", "--width": "--beam-width", "--unlabelled": "--pseudo-label"}
+
+
+def _advise(old: str, new: str) -> str:
+    print(f"{old} is now called {new}", file=sys.stderr)
+    return new
+
+
+class _Command(TyperCommand):
+    """A command that takes an option's earlier name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {name for parameter in self.params for name in parameter.opts}
+        for i, argument in enumerate(args):
+            name, equals, value = argument.partition("=")
+            if name not in known and (new := _RENAMED_OPTIONS.get(name)) in known:
+                args[i] = f"{_advise(name, str(new))}{equals}{value}"
+        return super().parse_args(ctx, args)
+
+
+class _Group(TyperGroup):
+    """The commands; one is also found by its earlier name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and (new := _RENAMED_COMMANDS.get(args[0])):
+            args = [_advise(args[0], new), *args[1:]]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Group, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__
+)
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name, cls=_Command)(_command)

@@ -14,16 +14,16 @@ def calibrate(
     weights: Annotated[str, typer.Option(help="Directory written by `seqocr train` or `seqocr export`.")],
     data: OwnLines = None,
     level: Annotated[
-        str, typer.Option(help="Without --data: levels of validation digits, separated by commas.")
+        str, typer.Option(help="Without --data: layouts of validation digits, separated by commas.")
     ] = "jitter",
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "1-10",
-    count: Annotated[int, typer.Option(help="Strings of each level.")] = 800,
+    count: Annotated[int, typer.Option(help="Strings per level.")] = 800,
     root: DataRoot = None,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
     skip: Skip = False,
 ) -> None:
-    """Make confidences honest by labelled lines that were not learned from; write what was found to config.json."""
+    """Calibrate confidences on labelled lines that were not trained on; the result is stored in config.json."""
     from pathlib import Path
 
     from seqocr.data.folder import LineFolder
@@ -37,7 +37,7 @@ def calibrate(
 
     path = Path(weights) / "config.json"
     if not path.is_file():
-        raise InputError(f"{shown(weights)} holds no config.json: give a directory of weights of your own")
+        raise InputError(f"{shown(weights)} holds no config.json: give a directory of your own weights")
     reader = load_reader(weights, device, engine)
     parts: list[Lines]
     if data is not None:
@@ -50,7 +50,7 @@ def calibrate(
         ]
     config, found = read_json(path), calibrations(reader, parts)
     for head, each in found.items():
-        print(f"{head}: temperature {each.temperature:.3f}, by {each.lines:,} lines")
+        print(f"{head}: temperature {each.temperature:.3f}, from {each.lines:,} lines")
     config["provenance"][KEY] = {head: each.as_json() for head, each in found.items()}
     write_json(path, config)
     print(f"written: {shown(path)}")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqocr.cli.options import (
+    BeamWidth,
     Check,
     DataRoot,
     DataSet,
@@ -35,13 +36,13 @@ def evaluate(
     weights: Weights = None,
     out: Out = "runs/eval",
     heads: Annotated[
-        str | None, typer.Option(help="Heads or variants, separated by commas.", show_default="all heads")
+        str | None, typer.Option(help="Heads or decoding strategies, separated by commas.", show_default="all heads")
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
     level: Level = "grid",
     count: Annotated[int | None, typer.Option(help="Strings.", show_default="as many as the digits make")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the draw of strings.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the strings.")] = 0,
     dataset: DataSet = "mnist",
     root: DataRoot = None,
     device: Device = "auto",
@@ -51,12 +52,12 @@ def evaluate(
     pattern: Pattern = None,
     check: Check = None,
     lexicon: Lexicon = None,
-    width: Annotated[int, typer.Option(help="Beginnings kept while the ar head is searched for forms.")] = 8,
+    beam_width: BeamWidth = 8,
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV.
 
-    Says how sure to be for 99 % and 99.9 % of accepted lines to be right. With --pattern, --check or --lexicon only
-    texts of that form are read.
+    Also prints operating points: from which confidence on 99 % and 99.9 % of the accepted lines are right. With
+    --pattern, --check or --lexicon, decoding is constrained to texts that satisfy them.
     """
     directory, names, lengths = output_folder(out), parsed_heads(heads) if heads else None, parsed_length(length)
     check_bounds("seed", seed, 0, LARGEST_SEED)
@@ -85,7 +86,7 @@ def evaluate(
     if form is None:
         predictions = metrics.predict(recognizer, lines, names)
     else:
-        predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, width)
+        predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, beam_width)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {

@@ -24,7 +24,7 @@ def export(
     ] = "onnx",
     precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
 ) -> None:
-    """Write what a deployment without PyTorch's eager mode runs; `read` and `eval` take it as --weights."""
+    """Export for deployment without PyTorch; `read` and `eval` take ONNX graphs as --weights."""
     directory, names = output_folder(out), parsed_heads(heads) if heads else None
     if runtime not in ("onnx", "transformers"):
         raise InputError(f"--runtime {runtime}: choose onnx or transformers")

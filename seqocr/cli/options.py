@@ -1,4 +1,4 @@
-"""Options that several commands share, and what becomes of their values."""
+"""Options that several commands share, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def option(f: Field[Any], group: str | None = None) -> Any:
-    """What typer makes an option of, from a setting."""
+    """The command line option of a setting."""
     default = f.metadata["shown"] or (False if f.default is None or f.default is False else str(f.default))
     if f.metadata["tuned"] is not None:
         default = f"{f.default}; with --data: {f.metadata['tuned']}"
@@ -33,24 +33,25 @@ DataRoot = Annotated[Path | None, _SOURCE["root"]]
 DataSet = Annotated[str, _SOURCE["dataset"]]
 OwnLines = Annotated[Path | None, _SOURCE["data"]]
 Skip = Annotated[bool, _SOURCE["skip"]]
-Out = Annotated[str, typer.Option(help="Directory for what is written.")]
-Level = Annotated[str, typer.Option(help="How digits are laid out: a level such as grid, jitter, wild.")]
+Out = Annotated[str, typer.Option(help="Directory to write to.")]
+Level = Annotated[str, typer.Option(help="Layout of the digits: a level such as grid, jitter, wild.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Directory written by `seqocr train` or `seqocr export`, or shipped ones: tiny, strings.",
+        help="Directory written by `seqocr train` or `seqocr export`, or shipped weights: tiny, strings.",
         show_default="strings",
     ),
 ]
-Engine = Annotated[str, typer.Option(help="What runs exported graphs: onnxruntime or openvino.")]
+Engine = Annotated[str, typer.Option(help="Runtime of exported graphs: onnxruntime or openvino.")]
 
-Pattern = Annotated[str | None, typer.Option(help="Only texts that match this regular expression, as a whole.")]
+Pattern = Annotated[str | None, typer.Option(help="Only texts that match this regular expression as a whole.")]
 Check = Annotated[
     str | None,
-    typer.Option(help="Only texts whose check digit is right: luhn, mod97, damm, ean, iso7064.mod_11_10 ..."),
+    typer.Option(help="Only texts with a valid check digit: luhn, mod97, damm, ean, iso7064.mod_11_10 ..."),
 ]
-Lexicon = Annotated[Path | None, typer.Option(help="Only texts of this file, one a line.")]
+Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this file, one per line.")]
+BeamWidth = Annotated[int, typer.Option(help="Hypotheses kept by the beam search of autoregressive heads.")]
 
 
 def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

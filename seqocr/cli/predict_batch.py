@@ -1,4 +1,4 @@
-"""seqocr read-many"""
+"""seqocr predict-batch"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 
-def read_many(
+def predict_batch(
     source: Annotated[
         str,
         typer.Argument(
@@ -45,12 +45,12 @@ def read_many(
         raise InputError("--address is of a Ray cluster: give --engine ray")
 
     from seqocr.batch import engines
-    from seqocr.batch.runner import read_many as read
+    from seqocr.batch.runner import predict_batch as predict
 
     reading = partial(engines.local, workers=workers)
     if engine == "ray":
         reading = partial(engines.on_ray, workers=workers, address=address)
-    found = read(source, out, reading, weights, head, shard)
-    rate = f", {found.lines / found.seconds:,.0f} lines/s" if found.lines else ""
-    bad = f", {found.problems:,} of them with a problem in place of a text" if found.problems else ""
-    print(f"read: {found.lines:,} lines{bad}{rate}; {shown(out)} holds {found.shards:,} files")
+    summary = predict(source, out, reading, weights, head, shard)
+    rate = f", {summary.lines / summary.seconds:,.0f} lines/s" if summary.lines else ""
+    bad = f", {summary.problems:,} of them with a problem in place of a text" if summary.problems else ""
+    print(f"read: {summary.lines:,} lines{bad}{rate}; {shown(out)} holds {summary.shards:,} files")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
+from seqocr.cli.options import BeamWidth, Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
 from seqocr.decoding.calibration import calibration_of
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
@@ -34,37 +34,37 @@ MOST_TEXTS = 100  # of a line
 def read(
     images: Annotated[list[str], typer.Argument(help="Line images, folders of them, or patterns.")],
     weights: Weights = None,
-    head: Annotated[str, typer.Option(help="Which head reads.")] = "parallel",
+    head: Annotated[str, typer.Option(help="Head or decoding strategy.")] = "parallel",
     output: Annotated[
         str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
     ] = None,
-    min_confidence: Annotated[float, typer.Option(help="Leave the text empty where confidence is below.")] = 0.0,
-    accept: Annotated[
+    min_confidence: Annotated[float, typer.Option(help="Leave the text empty below this confidence.")] = 0.0,
+    target_precision: Annotated[
         float | None,
         typer.Option(
-            help="Leave the text empty where confidence is below what made this share of accepted lines right, such as "
-            "0.99, when the weights were calibrated."
+            help="Leave the text empty below the confidence from which this share of accepted lines, such as 0.99, was "
+            "right when the weights were calibrated."
         ),
     ] = None,
     pattern: Pattern = None,
     check: Check = None,
     lexicon: Lexicon = None,
-    top: Annotated[int, typer.Option(help="How many texts of each line, the likeliest first.")] = 1,
+    top: Annotated[int, typer.Option(help="Number of texts per line, the most likely first.")] = 1,
     symbols: Annotated[
-        bool, typer.Option("--symbols", help="Also how sure each symbol is, and where it stands.")
+        bool, typer.Option("--symbols", help="Also print the confidence and position of each symbol.")
     ] = False,
-    width: Annotated[int, typer.Option(help="Beginnings kept while the ar head is searched for forms or texts.")] = 8,
-    batch: Annotated[int, typer.Option(help="Images read at once.")] = 64,
+    beam_width: BeamWidth = 8,
+    batch: Annotated[int, typer.Option(help="Images per batch.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
     r"""Read line images, dark on light or light on dark, and print file, text and confidence.
 
-    With --pattern, --check or --lexicon the text is the likeliest of that form, and confidence its probability among
-    those; where no text of the form fits a line, the text is empty. --top gives further texts.
+    With --pattern, --check or --lexicon the text is the most likely one that satisfies these constraints, and its
+    confidence is its probability among those that do; if none does, the text is empty. --top adds alternatives.
 
-    Images that cannot be read are named with the reason, the others read all the same; the exit code is then 2.
-    In names, bytes that are no UTF-8 are written as \xff, and control characters as \n (in JSON, as JSON has them).
+    An image that cannot be read is reported with the reason and the others are still read; the exit code is then 2.
+    In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
     """
     from seqocr.inference.image_files import image_files, read_files
 
@@ -73,7 +73,7 @@ def read(
     check_bounds("--batch", batch, 1, MOST_AT_ONCE)
     check_bounds("--min-confidence", min_confidence, 0, 1)
     check_bounds("--top", top, 1, MOST_TEXTS)
-    check_bounds("--width", width, 1, MOST_AT_ONCE)
+    check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
     reader = load_quickly(weights, head, device, engine)
     asked: ReadOptions | None = None
@@ -82,8 +82,10 @@ def read(
         from seqocr.inference.predict import ReadOptions
 
         form = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
-        asked = ReadOptions(head, form, top, width, places=symbols or output == "json")
-    least = max(min_confidence, _accepted(reader, head, accept, asked) if accept is not None else 0.0)
+        asked = ReadOptions(head, form, top, beam_width, places=symbols or output == "json")
+    least = min_confidence
+    if target_precision is not None:
+        least = max(least, _operating_point(reader, head, target_precision, asked))
     more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
     unread = 0
 
@@ -103,17 +105,17 @@ def read(
         raise typer.Exit(2)
 
 
-def _accepted(reader: Reader | OnnxRecognizer, head: str, target: float, asked: ReadOptions | None) -> float:
-    """The least confidence for a share of what is accepted to be right.
+def _operating_point(reader: Reader | OnnxRecognizer, head: str, target: float, asked: ReadOptions | None) -> float:
+    """The lowest confidence to accept for a target precision.
 
     Raises:
         InputError: it is not known.
     """
     if asked is not None and asked.form is not None:
-        raise InputError("--accept is for texts of any form: leave it out, or --pattern, --check and --lexicon")
+        raise InputError("--target-precision excludes --pattern, --check and --lexicon: calibration is unconstrained")
     if (found := calibration_of(getattr(reader, "provenance", {}), head)) is None:
         raise InputError(
-            f"--accept {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` first"
+            f"--target-precision {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` first"
         )
     return found.threshold(target)
 

@@ -39,12 +39,12 @@ def serve(
 
     import uvicorn
 
-    from seqocr.serving.api import api
-    from seqocr.serving.queue import Service
+    from seqocr.serving.app import create_app
+    from seqocr.serving.service import Service
 
     listening = _listening(host, port)  # first: whether it can be had is known at once
     service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
-    app = api(service, token=token)
+    app = create_app(service, token=token)
     if with_page:
         from seqocr.demo.page import mounted
         from seqocr.models.recognizer import Recognizer

@@ -65,7 +65,7 @@ class Calibration:
         known = {each.target: each.threshold for each in self.accepted}
         if target not in known:
             listed = ", ".join(f"{each:g}" for each in known) or "none: these weights are right too seldom"
-            raise InputError(f"--accept {target:g}: of these weights the thresholds are known for {listed}")
+            raise InputError(f"--target-precision {target:g}: operating points of these weights are known for {listed}")
         return known[target]
 
     def as_json(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions, answers
 from seqocr.models.recognizer import Recognizer
-from seqocr.serving.queue import Service
+from seqocr.serving.service import Service
 
 HERE = Path(__file__).parent
 _SLOWER = 300.0

@@ -12,10 +12,11 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from seqocr.data.images import open_line, suffixes
+from seqocr.data.images import line_or_problem, suffixes
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions
-from seqocr.serving.queue import DEFAULT_HEAD, QueueFull, Service
+from seqocr.serving.queue import QueueFull
+from seqocr.serving.service import Service
 
 MOST_IMAGES = 2000
 MOST_MEGABYTES = 200  # of what a zip holds
@@ -131,24 +132,21 @@ def _unpacked(path: Path, place: Any) -> None:
 
 
 def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
-    """What was read of each image, unsure ones first; "problem" says what was wrong with an image."""
-    rows = []
+    """The predictions, the least confident first; "problem" says why an image could not be read."""
+    rows: list[tuple[str, str, float, str]] = []
     names = list(images)
-    for first in range(0, len(names), _AT_ONCE):  # leaves room for those who ask by the interface
-        lines = {}
-        for name in names[first : first + _AT_ONCE]:
-            try:
-                lines[name] = open_line(images[name], name)
-            except InputError as error:
-                rows.append({"file_name": name, "text": "", "confidence": 0.0, "problem": str(error)})
+    for first in range(0, len(names), _AT_ONCE):  # leaves room for clients of the interface
+        opened = {name: line_or_problem(images[name], name) for name in names[first : first + _AT_ONCE]}
+        lines = {name: line for name, line in opened.items() if not isinstance(line, str)}
+        rows += [(name, "", 0.0, problem) for name, problem in opened.items() if isinstance(problem, str)]
         try:
-            served = service.submit(list(lines.values()), ReadOptions(DEFAULT_HEAD, places=False)).result()
+            done = service.submit(list(lines.values()), ReadOptions(service.default_head, places=False)).result()
         except QueueFull as full:
             raise InputError(str(full)) from None
-        for name, answer in zip(lines, (each.answer for each in served), strict=True):
-            rows.append(
-                {"file_name": name, "text": answer.text, "confidence": round(answer.confidence, 4), "problem": ""}
-            )
+        rows += [
+            (name, prediction.text, round(prediction.confidence, 4), "")
+            for name, (prediction, _) in zip(lines, done, strict=True)
+        ]
     return pd.DataFrame(rows, columns=_HEADERS).sort_values("confidence", kind="stable", ignore_index=True)
 
 

@@ -1,1 +1,1 @@
-"""Reading as a service: a queue that is read in batches, an interface over HTTP, a page where heads race."""
+"""The HTTP interface: a queue that is read in batches, and the routes above it."""

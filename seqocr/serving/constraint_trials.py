@@ -1,4 +1,4 @@
-"""Forms that strangers ask for. A short pattern can take minutes to prepare, so each is tried by a process that can be
+"""Constraints of strangers. A short pattern can take minutes to compile, so each is tried in a process that can be
 ended."""
 
 from __future__ import annotations
@@ -16,43 +16,35 @@ _SECONDS = 2.0
 _MOST_STATES = 20_000
 
 
-def tried_form(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
-    """As `build_constraint`; the same object for the same form, so that lines of one form are read together.
+def try_constraint(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
+    """As `build_constraint`, within limits. The same arguments give the same object, so that their lines are batched.
 
     Raises:
-        InputError: as `build_constraint`, or it takes more than is granted to strangers.
+        InputError: as `build_constraint`, or it takes more time or states than is granted to strangers.
     """
     if pattern is None and check is None:
         return None
-    found = _tried(charset, pattern, check)
+    found = _try(charset, pattern, check)
     if isinstance(found, str):
         raise InputError(found)
     return found
 
 
 @lru_cache(maxsize=64)
-def _tried(charset: str, pattern: str | None, check: str | None) -> Automaton | str | None:
-    """The form, or why it is refused: both are kept, as finding either takes a process of its own."""
-    too_much = (
-        f"pattern {pattern!r} takes too long to prepare: make it simpler, with fewer repetitions inside repetitions"
-    )
-    asked = json.dumps({"charset": charset, "pattern": pattern, "check": check})
+def _try(charset: str, pattern: str | None, check: str | None) -> Automaton | str | None:
+    """The automaton or the error message: both are cached, as finding either takes a process."""
+    too_much = f"pattern {pattern!r} takes too long to compile: make it simpler, with fewer nested repetitions"
+    arguments = json.dumps({"charset": charset, "pattern": pattern, "check": check})
     try:
-        # What it says of a wrong form is said by `build_constraint` below.
-        subprocess.run(
-            [sys.executable, "-m", __name__, asked],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        )
+        # An error of the pattern is raised again below.
+        subprocess.run([sys.executable, "-m", __name__, arguments], capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return too_much
     try:
-        form = build_constraint(charset, pattern=pattern, check=check)
+        automaton = build_constraint(charset, pattern=pattern, check=check)
     except InputError as error:
         return str(error)
-    return too_much if form is not None and len(form.next) > _MOST_STATES else form
+    return too_much if automaton is not None and len(automaton.next) > _MOST_STATES else automaton
 
 
 if __name__ == "__main__":

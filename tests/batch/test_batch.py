@@ -30,7 +30,7 @@ from pyarrow import parquet
 from seqocr import demo
 from seqocr.batch import engines
 from seqocr.batch import shards as reading
-from seqocr.batch.runner import PLAN, read_many
+from seqocr.batch.runner import PLAN, predict_batch
 from seqocr.batch.shards import LineReader
 from seqocr.batch.sources import Shard, Source
 from seqocr.cli.options import load_quickly
@@ -52,7 +52,7 @@ def here(job: reading.Job, shards: list[Shard]) -> Any:
 def run(
     source: Any, out: Any, engine: Any = here, head: str = "parallel", size: int = 4, weights: Path | None = None
 ) -> Any:
-    return read_many(str(source), str(out), engine, str(weights) if weights else None, head, size)
+    return predict_batch(str(source), str(out), engine, str(weights) if weights else None, head, size)
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -498,7 +498,7 @@ def test_a_broken_page_of_parquet_is_a_row(tmp_path: Path) -> None:
 
 def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
     lines, out = many_lines(tmp_path / "lines", 400), tmp_path / "out"
-    command = [sys.executable, "-m", "seqocr.cli", "read-many", str(lines), "--out", str(out), "--shard", "2"]
+    command = [sys.executable, "-m", "seqocr.cli", "predict-batch", str(lines), "--out", str(out), "--shard", "2"]
     with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL) as reads:
         while reads.poll() is None and not list(out.glob("part-*")):
             time.sleep(0.02)

@@ -45,11 +45,11 @@ def address() -> Iterator[str]:
     from seqocr.demo.page import mounted
     from seqocr.inference.load import load_recognizer
     from seqocr.inference.shipped import weights_path
-    from seqocr.serving.api import api
-    from seqocr.serving.queue import Service
+    from seqocr.serving.app import create_app
+    from seqocr.serving.service import Service
 
     service = Service()
-    app = mounted(api(service), service, load_recognizer(weights_path("strings")).eval())
+    app = mounted(create_app(service), service, load_recognizer(weights_path("strings")).eval())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -445,6 +445,24 @@ def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
         assert about in said
 
 
+def test_earlier_names_still_work_with_a_line_of_advice_and_are_not_shown(
+    run_cli: Run, weights: Path, image: Path
+) -> None:
+    code, out, err = run_cli("read", image, "--weights", weights, "--width=3", "--top", 2)
+    assert (code, err) == (0, "--width is now called --beam-width\n")
+    assert out == run_cli("read", image, "--weights", weights, "--beam-width", 3, "--top", 2)[1]
+    code, out, err = run_cli("read", image, "--weights", weights, "--accept", "0.99")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == "--accept is now called --target-precision"
+    assert err.splitlines()[1].startswith("error: --target-precision 0.99: ")
+    code, out, err = run_cli("read-many", "nowhere", "--out", "out", "--shard", "0")
+    assert (code, out, err.splitlines()[0]) == (2, "", "read-many is now called predict-batch")
+    assert "--shard 0" in err
+    for arguments in (["--help"], ["read", "--help"]):
+        said = run_cli(*arguments)[1]
+        assert not any(name in said for name in ("read-many", "--accept", "--width"))
+
+
 def test_every_setting_of_a_training_is_an_option() -> None:
     groups = {parameter.name: parameter.rich_help_panel for parameter in COMMANDS["train"].params}
     for kind in (TrainConfig, Start, Source, Spread):

@@ -106,10 +106,10 @@ def test_nothing_fits_is_an_empty_text_and_no_error(run_cli: Run, weights: Path,
         (["--lexicon", "no-such-file"], ["no-such-file", "cannot be read"]),
         (["--pattern", "11", "--check", "luhn"], ["--pattern 11 and --check luhn", "no text"]),
         (["--top", "0"], ["--top 0"]),
-        (["--width", "0"], ["--width 0"]),
+        (["--beam-width", "0"], ["--beam-width 0"]),
         (["--top", "2", "--head", "ar-verified"], ["ar-verified", "choose one of"]),
-        (["--accept", "0.99"], ["--accept 0.99", "seqocr calibrate"]),
-        (["--accept", "0.99", "--pattern", "11"], ["--accept", "any form"]),
+        (["--target-precision", "0.99"], ["--target-precision 0.99", "seqocr calibrate"]),
+        (["--target-precision", "0.99", "--pattern", "11"], ["--target-precision", "excludes"]),
     ],
 )
 def test_read_refuses_in_one_line(run_cli: Run, weights: Path, image: Path, arguments: list[str], words: list[str]):
@@ -159,9 +159,11 @@ def test_calibrated_weights_give_other_confidences_and_thresholds(
     _, after, _ = run_cli("read", image, "--weights", mine)
     p, q = (float(each.split("\t")[2]) for each in (before, after))
     assert np.log(q / (1 - q)) == pytest.approx(np.log(p / (1 - p)) / 2, abs=0.01)
-    _, accepted, _ = run_cli("read", image, "--weights", mine, "--accept", 0.99)
+    _, accepted, _ = run_cli("read", image, "--weights", mine, "--target-precision", 0.99)
     assert accepted.split("\t")[1] == ""
-    assert is_one_clear_error(run_cli("read", image, "--weights", mine, "--accept", 0.97), "0.97", "known for 0.99")
+    assert is_one_clear_error(
+        run_cli("read", image, "--weights", mine, "--target-precision", 0.97), "0.97", "known for 0.99"
+    )
 
 
 def test_calibration_refuses_in_one_line(run_cli: Run, weights: Path, tmp_path: Path) -> None:

@@ -100,5 +100,5 @@ def test_it_is_kept_in_json_and_found_again():
     assert again.threshold(0.95) == pytest.approx(found.threshold(0.95))
     assert calibration_of(kept, "ar") is None
     assert calibration_of({KEY: {"ctc": {"temperature": "hot"}}}, "ctc") is None
-    with pytest.raises(InputError, match=r"--accept 0.97: .* known for 0.9, 0.95"):
+    with pytest.raises(InputError, match=r"--target-precision 0.97: .* known for 0.9, 0.95"):
         again.threshold(0.97)

@@ -14,7 +14,7 @@ from seqocr.data.folder import LineFolder
 from seqocr.demo import review as many
 from seqocr.demo.review import Kept, gathered, read_all, write_corrections, write_csv
 from seqocr.errors import InputError
-from seqocr.serving.queue import Service
+from seqocr.serving.service import Service
 from tests.serving.test_api import EXAMPLES
 
 

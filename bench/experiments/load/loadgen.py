@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench import backends
 from bench.workloads.held_out import task_strings
 from seqocr.inference.load import load_recognizer
 from seqocr.models.heads.base import DecoderOutput
-from seqocr.serving.batcher import Batcher
+from seqocr.serving.queue import BatchingQueue
 
 _LINES = 1024  # different ones that are asked for
 _NS = 1e9
@@ -51,18 +52,18 @@ def drive(
     """
     import mlperf_loadgen as loadgen
 
-    def finished(tokens: list[Any], result: DecoderOutput | Exception) -> None:
-        if isinstance(result, Exception):
-            raise result
-        loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(token, 0, 0) for token in tokens])
-
-    batcher: Batcher[torch.Tensor, DecoderOutput] = Batcher(
-        lambda images: read(torch.stack(images)), finished, max_batch
+    queue: BatchingQueue[torch.Tensor, str] = BatchingQueue(
+        lambda images: read(torch.stack(images)).texts, max_batch, max_waiting=sys.maxsize
     )
 
     def issue(samples: list[Any]) -> None:
-        for sample in samples:
-            batcher.submit(sample.id, lines[sample.index])
+        tokens = [sample.id for sample in samples]
+
+        def finish(future: Future[Any]) -> None:
+            future.result()
+            loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(token, 0, 0) for token in tokens])
+
+        queue.submit([lines[sample.index] for sample in samples]).add_done_callback(finish)
 
     settings = loadgen.TestSettings()
     settings.scenario = getattr(loadgen.TestScenario, scenario)
@@ -84,7 +85,7 @@ def drive(
     finally:
         loadgen.DestroyQSL(library)
         loadgen.DestroySUT(system)
-        batcher.close()
+        queue.close()
     return summary((logs / "mlperf_log_summary.txt").read_text(encoding="utf-8"))
 
 

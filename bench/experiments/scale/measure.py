@@ -24,7 +24,7 @@ from bench.experiments.scale import sections as page
 from bench.experiments.scale.archives import A_TAR, linked, made
 from bench.experiments.scale.model import Cluster, Cost, Run, fitted, simulated
 from seqocr.batch import engines
-from seqocr.batch.runner import read_many
+from seqocr.batch.runner import predict_batch
 from seqocr.environment import describe
 from seqocr.errors import InputError
 from seqocr.files import read_json, write_json
@@ -93,7 +93,7 @@ def read(source: str, out: Path, engine: Any, size: int = A_TAR, weights: str | 
     """A whole run, from nothing."""
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    summary = read_many(source, str(out), engine, weights, HEAD, size)
+    summary = predict_batch(source, str(out), engine, weights, HEAD, size)
     return Run(summary.lines, summary.shards, 0, time.perf_counter() - start)
 
 
@@ -199,7 +199,7 @@ def _killed(source: Path, folder: Path, found: dict[str, Any]) -> dict[str, Any]
     chance, kills = random.Random(0), 0
     # How many files there are when the next node is killed.
     moments = sorted(chance.uniform(0.02, 0.9) * lines / A_TAR for _ in range(_KILLS))
-    command = [sys.executable, "-m", "seqocr.cli", "read-many", f"{source}/lines-*.tar", "--out", str(out)]
+    command = [sys.executable, "-m", "seqocr.cli", "predict-batch", f"{source}/lines-*.tar", "--out", str(out)]
     command += ["--weights", QUICK, "--head", HEAD, "--engine", "ray", "--address", cluster.address, "--workers", "3"]
     start = time.perf_counter()
     try:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from bench.experiments.scale.archives import linked
 from bench.experiments.serving.measure import Server, serving
 from seqocr.batch import engines
-from seqocr.batch.runner import read_many
+from seqocr.batch.runner import predict_batch
 
 BUCKET = "archive"
 _COMMAND = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"]
@@ -33,7 +33,7 @@ def measured(sources: dict[str, list[Path]], folder: Path, weights: str, head: s
         of each source, its name, the lines, and the seconds of both.
     """
     found = []
-    read = partial(read_many, engine=partial(engines.local, workers=2), weights=weights, head=head, size=1000)
+    read = partial(predict_batch, engine=partial(engines.local, workers=2), weights=weights, head=head, size=1000)
     with served() as store:
         for name, files in sources.items():
             own, kept = linked(files, folder / f"files-{name}"), f"{BUCKET}/{name}"

@@ -19,7 +19,7 @@ def page(found: dict[str, Any]) -> str:
     about = found["environment"]
     head = [
         "# Reading and training at scale",
-        f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr read-many`, head `parallel`, "
+        f"{about['cpu']}, {about['cores']} cores, which all processes share. `seqocr predict-batch`, head `parallel`, "
         "int8 graphs of the weights `strings`, a thread a worker. Where nodes die, memory is watched or an object "
         "store is read, the weights are `tiny`, which take less time. `python -m bench scale` writes this page; "
         "docs/scale.md says how to read it.",

@@ -68,10 +68,10 @@ class OfLibrary:
 
     def __init__(self, groups: list[list[Sample]]) -> None:
         from seqocr.inference.predict import ReadOptions
-        from seqocr.serving.queue import DEFAULT_HEAD, Service
+        from seqocr.serving.service import Service
 
-        self.groups, self.wrong, self.asked = groups, 0, ReadOptions(DEFAULT_HEAD, places=False)
-        self.service = Service(max_waiting=1_000_000)
+        self.groups, self.wrong, self.service = groups, 0, Service(max_waiting=1_000_000)
+        self.options = ReadOptions(self.service.default_head, places=False)
         self.pool = ThreadPoolExecutor(2)
 
     def issue(self, query: Any, number: int) -> None:
@@ -83,16 +83,16 @@ class OfLibrary:
 
     def _read(self, query: Any, group: list[Sample]) -> None:
         def answered(future: Any) -> None:
-            self.wrong += [each.answer.text for each in future.result()] != [line.text for line in group]
+            self.wrong += [prediction.text for prediction, _ in future.result()] != [line.text for line in group]
             done(query)
 
         self._submitted(group).add_done_callback(answered)
 
     def _submitted(self, group: list[Sample]) -> Any:
         from seqocr.data.images import open_line
-        from seqocr.serving.api import Limits
+        from seqocr.serving.routes import Limits
 
-        return self.service.submit([open_line(line.png, "the line", Limits().pixels) for line in group], self.asked)
+        return self.service.submit([open_line(line.png, "the line", Limits().pixels) for line in group], self.options)
 
     def close(self) -> None:
         self.pool.shutdown()

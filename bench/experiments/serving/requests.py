@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 LEVELS = ("grid", "jitter", "wild")
+HEAD = "parallel"
 _COUNT = 100  # of each level
 
 
@@ -29,18 +30,15 @@ def made() -> list[Sample]:
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import LEVELS as LAYOUTS
     from seqocr.inference.predict import ReadOptions, answers
-    from seqocr.serving.queue import DEFAULT_HEAD
 
-    reader, digits, found = load_quickly(None, DEFAULT_HEAD, "cpu", "onnxruntime"), load_digits("test"), []
+    reader, digits, found = load_quickly(None, HEAD, "cpu", "onnxruntime"), load_digits("test"), []
     for level in LEVELS:
         strings = SequenceMNIST(digits, (1, 10), count=_COUNT, layout=LAYOUTS[level])
         for i in range(len(strings)):
             line = Image.fromarray(np.asarray(strings[i][0]))
             file = io.BytesIO()
             line.save(file, "PNG")
-            found.append(
-                Sample(file.getvalue(), answers(reader, [line], ReadOptions(DEFAULT_HEAD, places=False))[0].text)
-            )
+            found.append(Sample(file.getvalue(), answers(reader, [line], ReadOptions(HEAD, places=False))[0].text))
     return found
 
 

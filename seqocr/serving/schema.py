@@ -1,0 +1,132 @@
+"""What the interface takes and gives, as JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image, ImageDraw
+from pydantic import BaseModel, ConfigDict, Field
+
+from seqocr.inference.predict import Answer as Prediction
+
+
+class ReadRequest(BaseModel):
+    """How to read the images of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    head: str | None = Field(None, description="The head that reads, such as ar, parallel or ctc. Default: parallel.")
+    charset: str | None = Field(None, description="Only these symbols.", max_length=100)
+    pattern: str | None = Field(
+        None, description="Only texts that match this regular expression as a whole.", max_length=200
+    )
+    check: str | None = Field(None, description="Only texts with a valid check digit: luhn, mod97 ...", max_length=50)
+    min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text empty below this confidence.")
+    top: int = Field(1, ge=1, le=20, description="Number of texts per line, the most likely first.")
+    places: bool = Field(False, description="Also give the position of each symbol, which takes about twice as long.")
+
+
+class JsonReadRequest(ReadRequest):
+    """The same, with the images."""
+
+    images: list[str] = Field(description="Images (PNG, JPEG ...) in base64.", min_length=1)
+
+
+class SymbolModel(BaseModel):
+    """A symbol, its confidence, and, if requested, the pixels of the image between which it stands."""
+
+    text: str
+    confidence: float
+    left: float | None
+    right: float | None
+
+
+class TextModel(BaseModel):
+    """An alternative text and its probability."""
+
+    text: str
+    confidence: float
+
+
+class LineModel(BaseModel):
+    """The prediction for one image. If it could not be used, `error` says why, and the text is empty."""
+
+    text: str = ""
+    confidence: float = 0.0
+    fits: bool = False
+    symbols: list[SymbolModel] = []
+    others: list[TextModel] = []
+    passes: int = 0
+    milliseconds: float = Field(default=0.0, description="From being queued to being read.")
+    error: str | None = None
+
+    @classmethod
+    def of(cls, prediction: Prediction, seconds: float, min_confidence: float) -> LineModel:
+        """Of a prediction, `seconds` after its line was queued; below a confidence without its text."""
+        return cls(
+            text=prediction.text if prediction.confidence >= min_confidence else "",
+            confidence=round(prediction.confidence, 4),
+            fits=prediction.fits,
+            symbols=[
+                SymbolModel(
+                    text=symbol.text,
+                    confidence=round(symbol.confidence, 4),
+                    left=None if symbol.left is None else round(symbol.left, 1),
+                    right=None if symbol.right is None else round(symbol.right, 1),
+                )
+                for symbol in prediction.symbols
+            ],
+            others=[TextModel(text=text, confidence=round(p, 4)) for text, p in prediction.others],
+            passes=prediction.passes,
+            milliseconds=round(1e3 * seconds, 3),
+        )
+
+
+class ReadResponse(BaseModel):
+    """One line per image, in order."""
+
+    head: str
+    lines: list[LineModel]
+    milliseconds: float = Field(description="From the whole request to its answer.")
+
+
+class ErrorModel(BaseModel):
+    """What is wrong with a request, and what to do."""
+
+    error: str
+
+
+def request_body() -> dict[str, Any]:
+    """The request in OpenAPI's terms, which cannot be inferred from a function that takes JSON or a form."""
+    fields = ReadRequest.model_json_schema()["properties"]
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Image files."}
+    return {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": JsonReadRequest.model_json_schema(),
+                "example": {"images": [_example()], "top": 2},
+            },
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["images"], "properties": {"images": files, **fields}}
+            },
+        },
+    }
+
+
+def _example() -> str:
+    """A readable line in base64: 174, in a few strokes."""
+    image = Image.new("L", (90, 32), 255)
+    draw = ImageDraw.Draw(image)
+    for stroke in (
+        [(12, 5), (12, 27)],
+        [(30, 6), (42, 6), (34, 27)],
+        [(56, 5), (53, 17), (66, 17)],
+        [(63, 10), (62, 28)],
+    ):
+        draw.line(stroke, fill=20, width=3)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
