@@ -10,11 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
-
-from seqocr.inference.load import save
-from tests.conftest import small_recognizer
 
 
 def test_help_needs_nothing_heavy() -> None:
@@ -25,12 +23,11 @@ def test_help_needs_nothing_heavy() -> None:
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """`seqocr read` of so many images, in a process of its own."""
-    weights, image = tmp_path / "weights", tmp_path / "line.png"
-    save(small_recognizer(), weights)
+    image = tmp_path / "line.png"
     Image.new("L", (84, 28)).save(image)
 
     def start(count: int, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "seqocr.cli", "read", *[str(image)] * count, "--weights", str(weights)]
+        command = [sys.executable, "-m", "seqocr.cli", "read", *[str(image)] * count]
         # Even where whoever runs the tests ignores it.
         heeded = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
         pipes: Any = {"stdout": stdout, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}
@@ -78,3 +75,21 @@ main()
         assert (done.returncode, done.stdout) == (2, "")
         assert "is not installed, which this takes: pip install 'seqocr[train]'" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_workers_end_with_a_process_that_is_killed() -> None:
+    program = """
+import multiprocessing, time
+from seqocr.processes import pool
+workers = pool(2)
+for _ in range(2):
+    workers.submit(time.sleep, 600)
+print(*(each.pid for each in multiprocessing.active_children()), flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=60)[1] == []

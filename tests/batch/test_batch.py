@@ -7,17 +7,10 @@ import errno
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import tarfile
-import threading
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from PIL import Image
 
@@ -39,6 +32,7 @@ from seqocr.inference.export import export
 from seqocr.inference.load import load_recognizer
 from seqocr.inference.predict import ReadOptions, answers
 from seqocr.inference.shipped import graphs_path, weights_path
+from tests.batch.deadly import Deadly
 
 EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
 BROKEN = EXAMPLES[0].read_bytes()[:200]
@@ -342,17 +336,6 @@ def test_a_file_system_that_stumbles_is_asked_again(monkeypatch: pytest.MonkeyPa
         list(source.lines(source.shards(10)[0]))
 
 
-def kill_one_that_reads(out: Path, kills: int = 1) -> None:
-    """kill -9 of a child process of this one, once there is a result."""
-    while not list(out.glob("part-*.parquet")):
-        time.sleep(0.02)
-    for _ in range(kills):
-        children = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
-        if children:
-            os.kill(children[0].pid, signal.SIGKILL)
-        time.sleep(0.3)
-
-
 def many_lines(folder: Path, count: int) -> Path:
     folder.mkdir()
     for i in range(count):
@@ -361,14 +344,16 @@ def many_lines(folder: Path, count: int) -> Path:
 
 
 def test_processes_read_the_same_also_when_one_is_killed(tmp_path: Path) -> None:
-    lines = many_lines(tmp_path / "lines", 300)
+    lines, marker = many_lines(tmp_path / "lines", 60), tmp_path / "killed"
     run(lines, tmp_path / "here", size=5)
-    killer = threading.Thread(target=kill_one_that_reads, args=(tmp_path / "out",))
-    killer.start()
-    summary = run(lines, tmp_path / "out", partial(engines.local, workers=2), size=5)
-    killer.join()
+
+    def deadly(job: reading.Job, shards: list[Shard]) -> Any:
+        return engines.local(Deadly(**vars(job), marker=str(marker)), shards, workers=2)
+
+    summary = run(lines, tmp_path / "out", deadly, size=5)
+    assert marker.exists()
     assert rows(tmp_path / "out") == rows(tmp_path / "here")
-    assert summary.shards == 60
+    assert summary.shards == 12
     assert not [path for path in (tmp_path / "out").iterdir() if ".tmp" in path.name]
 
 
@@ -494,19 +479,6 @@ def test_a_broken_page_of_parquet_is_a_row(tmp_path: Path) -> None:
     run(path, tmp_path / "out")
     (row,) = rows(tmp_path / "out")
     assert row["problem"].startswith("x.parquet cannot be read beyond row 0 (")
-
-
-def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
-    lines, out = many_lines(tmp_path / "lines", 400), tmp_path / "out"
-    command = [sys.executable, "-m", "seqocr.cli", "predict-batch", str(lines), "--out", str(out), "--shard", "2"]
-    with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL) as reads:
-        while reads.poll() is None and not list(out.glob("part-*")):
-            time.sleep(0.02)
-        theirs = psutil.Process(reads.pid).children(recursive=True)
-        reads.kill()
-    assert any("spawn_main" in " ".join(each.cmdline()) for each in theirs if each.is_running())
-    gone, alive = psutil.wait_procs(theirs, timeout=20)
-    assert (len(gone), alive) == (len(theirs), [])
 
 
 def test_the_plan_is_json(folder: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,9 +15,9 @@ import pytest
 pytest.importorskip("ray", reason="the extra 'scale' is not installed")
 pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
 from seqocr.batch import engines
-from seqocr.batch.shards import Job, Outcome
-from seqocr.batch.sources import Shard
+from seqocr.batch.shards import Job
 from seqocr.errors import InputError
+from tests.batch.deadly import Deadly
 from tests.batch.test_batch import many_lines, rows, run
 
 STORE = 80_000_000  # bytes
@@ -72,19 +71,10 @@ def test_an_address_where_no_cluster_is(lines: Path, tmp_path: Path) -> None:
     assert time.monotonic() - start < 30
 
 
-class Deadly(Job):
-    """Kills its process at one shard, each time."""
-
-    def __call__(self, shard: Shard) -> Outcome:
-        if shard.number == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(shard)
-
-
 def test_a_shard_that_kills_its_worker_each_time_is_an_error(
     lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find this file
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # workers find `tests.batch.deadly`
     monkeypatch.setattr(engines, "_RETRIES", 2)
 
     def deadly(job: Job, shards: Any) -> Any:
