@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -113,6 +117,21 @@ def lively(module: torch.nn.Module, scale: float = 0.6, seed: int = 0) -> torch.
             if p.dim() >= 2:
                 p.copy_(torch.randn(p.shape, generator=generator) * scale)
     return module.eval()
+
+
+def exported_once(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its graphs, in float32. They take half a minute: all processes that run tests share them."""
+    from seqocr.inference.export import export
+
+    weights = b"".join(x.numpy().tobytes() for x in recognizer.state_dict().values())
+    digest = hashlib.sha256(weights + json.dumps(recognizer.config(), sort_keys=True).encode()).hexdigest()[:16]
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"graphs-{digest}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            export(recognizer, folder)
+    return folder
 
 
 def same_decoded(a: Any, b: Any, tolerance: float = 1e-5) -> bool:

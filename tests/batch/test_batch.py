@@ -28,11 +28,10 @@ from seqocr.batch.shards import LineReader
 from seqocr.batch.sources import Shard, Source
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.inference.export import export
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.predict import ReadOptions, answers
-from seqocr.inference.shipped import graphs_path, weights_path
+from seqocr.inference.shipped import graphs_path
 from tests.batch.deadly import Deadly
+from tests.conftest import exported_once, lively, small_recognizer
 
 EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
 BROKEN = EXAMPLES[0].read_bytes()[:200]
@@ -78,9 +77,7 @@ def tar_of(path: Path, files: dict[str, bytes]) -> Path:
 def of_ar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Graphs of the autoregressive head, which are not shipped."""
     pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
-    out = tmp_path_factory.mktemp("graphs")
-    export(load_recognizer(weights_path("tiny")), out, ("ar",), "float32")
-    return out
+    return exported_once(lively(small_recognizer(max_length=3), scale=0.4), tmp_path_factory)
 
 
 @pytest.mark.parametrize("head", ["parallel", "ctc", "ar"])

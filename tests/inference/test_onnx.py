@@ -21,7 +21,7 @@ from seqocr.inference.load import load_recognizer
 from seqocr.inference.onnx import OnnxRecognizer, ctc_log_likelihood, reads_quickly
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.recognizer import Recognizer
-from tests.conftest import lively, small_recognizer
+from tests.conftest import exported_once, lively, small_recognizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -39,11 +39,7 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def directory(recognizer, tmp_path_factory) -> Path:
-    from seqocr.inference.export import export
-
-    directory = tmp_path_factory.mktemp("exported")
-    export(recognizer, directory)
-    return directory
+    return exported_once(recognizer, tmp_path_factory)
 
 
 def lines(count: int, seed: int = 0) -> list[Image.Image]:
@@ -77,9 +73,9 @@ def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp
 import sys
 from pathlib import Path
 from seqocr.data.images import open_line
-from seqocr.inference.onnx import QuickReader
+from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.image_files import image_files, read_files
-reader = QuickReader(Path({str(directory)!r}))
+reader = OnnxRecognizer(Path({str(directory)!r}))
 for head in ("ar", "parallel", "ctc"):
     assert [r.problem for r in read_files(reader, image_files([{str(tmp_path)!r}]), head)] == [""]
 slow = ("torch", "torchvision", "transformers", "pandas", "scipy", "matplotlib", "safetensors", "onnx")
