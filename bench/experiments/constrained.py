@@ -24,7 +24,7 @@ from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import build_constraint
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.predict import WIDTH, Answer, ReadOptions, answers
+from seqocr.inference.predict import BEAM_WIDTH, Answer, ReadOptions, answers
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -51,7 +51,7 @@ class Settings:
     rounds: int
     each: int = 16
     length: int = 8
-    width: int = WIDTH
+    width: int = BEAM_WIDTH
     warmup: int = 1
 
 
@@ -179,6 +179,5 @@ def _read(
     recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
 ) -> list[Answer]:
     """Codes one by one."""
-    return [
-        answers(recognizer, [picture], ReadOptions(head, form, width=width, places=False))[0] for picture in pictures
-    ]
+    asked = ReadOptions(head, form, beam_width=width, places=False)
+    return [answers(recognizer, [picture], asked)[0] for picture in pictures]

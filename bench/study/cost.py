@@ -16,11 +16,12 @@ import torch
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.study.design import HEADS, LENGTH
+from bench.study.posterior import find_best, from_distribution
 from bench.workloads.timed_models import TINY, TimedModel
 from seqocr import environment
 from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
-from seqocr.decoding import automaton as constraints
-from seqocr.decoding import exact
+from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.ctc_paths import collapse
 from seqocr.models.heads.base import DecoderOutput
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -114,9 +115,9 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
         name: partial(_decoded, decode) for name, decode in recognizer.variants().items()
     }
     for law in settings.laws:
-        automaton = constraints.from_distribution(LABEL_DISTRIBUTIONS[law](LENGTH))
+        automaton = from_distribution(LABEL_DISTRIBUTIONS[law](LENGTH))
         for name in _ONE_PASS:
-            allowed = automaton.support if name == "ctc" else automaton  # as the study decodes them
+            allowed = automaton.support.ctc_topology if name == "ctc" else automaton  # as the study decodes them
             works[under(law, name)] = partial(_under_form, recognizer.heads[name], allowed)
 
     def visit(strategy: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
@@ -136,10 +137,10 @@ def _decoded(decode: Callable[..., DecoderOutput], features: torch.Tensor) -> in
     return found.passes
 
 
-def _under_form(head: Any, automaton: constraints.Automaton, features: torch.Tensor) -> int:
+def _under_form(head: Any, automaton: Automaton, features: torch.Tensor) -> int:
     found: np.ndarray = head.log_probs(features).double().cpu().numpy()
+    evidence = found if head.name == "ctc" else found[:, :LENGTH, : automaton.k]
+    ids, _ = find_best(automaton, evidence)
     if head.name == "ctc":
-        exact.best_ctc(automaton, found)
-    else:
-        exact.best(automaton, found[:, :LENGTH, : automaton.k])
+        collapse(ids[0].tolist(), automaton.k - 1)
     return 1

@@ -14,11 +14,11 @@ import torch
 
 from bench.study import oracle
 from bench.study.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
+from bench.study.posterior import find_best, from_distribution
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
 from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution
 from seqocr.data.synthetic.structured import StructuredLines
-from seqocr.decoding import automaton as constraints
-from seqocr.decoding import exact
+from seqocr.decoding.ctc_paths import collapse
 from seqocr.inference.load import load_recognizer
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.refining import RefiningHead
@@ -156,9 +156,9 @@ def _ideal(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, floa
     probabilities are in proportion to likelihoods, since every symbol was equally likely.
     """
     found = oracle.read(law, evidence)
-    worth = found.joint_mode.probability - found.local.probability
+    worth = found.joint.probability - found.local.probability
     axes = {"C": found.total_correlation, "G": found.gap, "worth": worth}
-    readers = {"local": found.local, "marginal": found.marginal_mode, "joint": found.joint_mode}
+    readers = {"local": found.local, "marginal": found.marginal, "joint": found.joint}
     read = [(f"ideal {name}", _texts(reading.ids)) for name, reading in readers.items()]
     return {name: float(values.mean()) for name, values in axes.items()}, read
 
@@ -169,12 +169,13 @@ def _structured(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarra
     Slots have learned how frequent symbols are, which the law says again: it is divided out. CTC's frames have blanks
     as well; there, only what the law allows is kept.
     """
-    automaton = constraints.from_distribution(learned)
+    automaton = from_distribution(learned)
     with np.errstate(divide="ignore"):
         frequent = np.log(learned.marginals)
     evidence = np.where(np.isfinite(frequent), slots - np.where(np.isfinite(frequent), frequent, 0), -np.inf)
-    yield "parallel + form", _texts(exact.best(automaton, evidence)[0])
-    yield "ctc + form", ["".join(map(str, ids)) for ids in exact.best_ctc(automaton.support, frames)[0]]
+    yield "parallel + form", _texts(find_best(automaton, evidence)[0])
+    paths = find_best(automaton.support.ctc_topology, frames)[0]
+    yield "ctc + form", ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()]
 
 
 def _texts(ids: np.ndarray) -> list[str]:

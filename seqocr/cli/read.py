@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqocr.cli.options import BeamWidth, Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
-from seqocr.decoding.calibration import calibration_of
+from seqocr.decoding.calibration import load_calibration
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
@@ -113,7 +113,7 @@ def _operating_point(reader: Reader | OnnxRecognizer, head: str, target: float, 
     """
     if asked is not None and asked.form is not None:
         raise InputError("--target-precision excludes --pattern, --check and --lexicon: calibration is unconstrained")
-    if (found := calibration_of(getattr(reader, "provenance", {}), head)) is None:
+    if (found := load_calibration(getattr(reader, "provenance", {}), head)) is None:
         raise InputError(
             f"--target-precision {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` first"
         )

@@ -1,35 +1,32 @@
-"""Texts of a given form, as one weighted deterministic automaton: check digits, lexicons, laws of labels.
+"""Weighted deterministic finite automata: the sets of texts that a decoder may choose from.
 
-`seqocr.decoding.search` reads under them. An automaton of a label distribution gives each string its log probability,
-any other one gives 0 to each that it accepts.
+A state machine over symbol ids 0 to k - 1. Constraints give every accepted string weight 0; a label distribution can
+give each its log probability.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from seqocr.errors import InputError
 
-if TYPE_CHECKING:
-    from seqocr.data.synthetic.label_distributions import LabelDistribution, WithoutReplacement
-
-_MOST = 50_000  # ways to draw from a pool that an automaton is made of
+ACCEPT, REJECT = 0.0, -math.inf  # log weights
 
 
 @dataclass(frozen=True, eq=False)
 class Automaton:
-    """It starts in state 0. A string's weight is the sum over its symbols, and of the state that it ends in.
+    """A DFA that starts in state 0. A string's weight is the sum over its transitions plus that of its final state.
 
     Attributes:
-        next: (states, k) int64, the state after each symbol; -1 where it is not allowed.
-        weight: (states, k) float64, log weights; -inf where a symbol is not allowed.
-        final: (states,) float64, log weights of ending there; -inf where a string cannot.
+        next: (states, k) int64, the state after each symbol; -1 where the symbol is not allowed.
+        weight: (states, k) float64, log weights of transitions; -inf where the symbol is not allowed.
+        final: (states,) float64, log weights of ending in each state; -inf where a string cannot end.
     """
 
     next: np.ndarray
@@ -38,82 +35,89 @@ class Automaton:
 
     @property
     def k(self) -> int:
-        """Symbols that there are."""
+        """Number of symbols in the alphabet."""
         return self.next.shape[1]
 
     @property
     def support(self) -> Automaton:
-        """The same strings, each as likely as the others."""
-        weight, final = (np.where(each > -math.inf, 0.0, -math.inf) for each in (self.weight, self.final))
+        """The same strings, all with weight 0."""
+        weight, final = (np.where(each > REJECT, ACCEPT, REJECT) for each in (self.weight, self.final))
         return Automaton(self.next, weight, final)
 
     @cached_property
-    def padded(self) -> Automaton:
-        """Of the same strings, each followed by any number of a further class, "empty": what slots hold that may be
-        more than the symbols."""
+    def closure(self) -> Automaton:
+        """Each string followed by any number of a further class, "empty": what the slots of a slot lattice hold."""
         ended, k = self.next.shape
-        empty = np.where(self.final > -math.inf, ended, -1)
+        empty = np.where(self.final > REJECT, ended, -1)
         return Automaton(
             np.vstack([np.column_stack([self.next, empty]), [-1] * k + [ended]]),
-            np.vstack([np.column_stack([self.weight, self.final]), [-math.inf] * k + [0.0]]),
-            np.append(self.final, 0.0),
+            np.vstack([np.column_stack([self.weight, self.final]), [REJECT] * k + [ACCEPT]]),
+            np.append(self.final, ACCEPT),
         )
 
     @cached_property
-    def over_frames(self) -> Automaton:
-        """Of CTC's paths to the same strings, over the symbols and blank, the last class (Graves et al. 2006)."""
+    def ctc_topology(self) -> Automaton:
+        """The CTC paths of each string, over the symbols and blank, the last class (Graves et al. 2006)."""
         blank = self.k
 
         def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
             state, before = at
             if symbol in (blank, before):
-                return (state, symbol), 0.0
+                return (state, symbol), ACCEPT
             after = int(self.next[state, symbol])
             return None if after < 0 else ((after, symbol), float(self.weight[state, symbol]))
 
-        return explored((0, blank), step, lambda at: float(self.final[at[0]]), blank + 1)
+        return build((0, blank), step, lambda at: float(self.final[at[0]]), blank + 1)
+
+    def relabel(self, ids: Sequence[int], k: int) -> Automaton:
+        """The same strings over an alphabet of k symbols, where symbol i is `ids[i]`."""
+        next_, weight = (
+            np.full((len(self.final), k), fill, each.dtype) for fill, each in ((-1, self.next), (REJECT, self.weight))
+        )
+        next_[:, ids], weight[:, ids] = self.next, self.weight
+        return Automaton(next_, weight, self.final)
 
 
-def explored(
+def build(
     start: Any,
     step: Callable[[Any, int], tuple[Hashable, float] | None],
     final: Callable[[Any], float],
     k: int,
 ) -> Automaton:
-    """The automaton of a rule, whose states are anything that can be hashed.
+    """Build an automaton from a rule, exploring all states that can be reached.
 
     Args:
-        start: the state before the first symbol.
-        step: (state, symbol) -> the state after it and the symbol's log weight; None where it is not allowed.
-        final: log weight of a string that ends in a state; -inf where none can.
-        k: symbols that there are.
+        start: the first state; states may be anything hashable.
+        step: (state, symbol) -> the next state and the transition's log weight; None where the symbol is not allowed.
+        final: state -> log weight of ending there; -inf where a string cannot end.
+        k: number of symbols.
     """
     numbers, states = {start: 0}, [start]
-    following, weight = [], []
-    for state in states:  # which grows on the way
+    next_, weight = [], []
+    for state in states:  # grows while it is walked
         steps = [step(state, symbol) for symbol in range(k)]
         for after in steps:
             if after and after[0] not in numbers:
                 numbers[after[0]] = len(states)
                 states.append(after[0])
-        following.append([numbers[after[0]] if after else -1 for after in steps])
-        weight.append([after[1] if after else -math.inf for after in steps])
-    return Automaton(np.array(following), np.array(weight), np.array([final(state) for state in states], float))
+        next_.append([numbers[after[0]] if after else -1 for after in steps])
+        weight.append([after[1] if after else REJECT for after in steps])
+    return Automaton(np.array(next_), np.array(weight), np.array([final(state) for state in states], float))
 
 
-def minimised(automaton: Automaton) -> Automaton:
-    """Of the same strings with the same weights; states that end alike are one (Moore 1956), and dead ends are cut.
+def minimise(automaton: Automaton) -> Automaton:
+    """Merge equivalent states (Moore 1956) and drop dead ends. Strings and weights stay.
 
     Raises:
         InputError: no string is accepted.
     """
-    alive, grown = automaton.final > -math.inf, np.zeros(0)
+    alive, grown = automaton.final > REJECT, np.zeros(0)
     while not np.array_equal(alive, grown):
         alive, grown = alive | ((automaton.next >= 0) & alive[automaton.next]).any(axis=1), alive
     if not alive[0]:
-        raise InputError("this form accepts no string: give one that allows some")
+        raise InputError("the constraint accepts no string: give one that allows some")
     after = np.where((automaton.next >= 0) & alive[automaton.next], automaton.next, -1)
-    weight = np.where(after >= 0, automaton.weight, -math.inf)
+    weight = np.where(after >= 0, automaton.weight, REJECT)
     _, first, kinds = np.unique(
         np.column_stack([automaton.final, weight]), axis=0, return_index=True, return_inverse=True
     )
@@ -121,20 +125,47 @@ def minimised(automaton: Automaton) -> Automaton:
     while before < len(first):
         before, rows = len(first), np.column_stack([kinds, np.where(after >= 0, kinds[after], -1)])
         _, first, kinds = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    # Representatives, numbered in the order in which the start leads to them.
+    # One state of each kind, numbered in the order in which the start leads to them.
     merged = Automaton(np.where(after >= 0, kinds[after], -1)[first], weight[first], automaton.final[first])
-    return explored(int(kinds[0]), _step_of(merged), lambda state: float(merged.final[state]), merged.k)
+    return build(int(kinds[0]), _step_of(merged), lambda state: float(merged.final[state]), merged.k)
 
 
 def _step_of(automaton: Automaton) -> Callable[[int, int], tuple[int, float] | None]:
-    following, weight = automaton.next.tolist(), automaton.weight.tolist()
-    return lambda state, symbol: (
-        (following[state][symbol], weight[state][symbol]) if following[state][symbol] >= 0 else None
-    )
+    next_, weight = automaton.next.tolist(), automaton.weight.tolist()
+    return lambda state, symbol: (next_[state][symbol], weight[state][symbol]) if next_[state][symbol] >= 0 else None
 
 
-def of_length(automaton: Automaton, n: int) -> Automaton:
-    """Only its strings of n symbols.
+def intersect(one: Automaton, other: Automaton) -> Automaton:
+    """The strings that both automata accept; their weights add up.
+
+    Raises:
+        InputError: there are none.
+    """
+
+    def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
+        a, b = int(one.next[at[0], symbol]), int(other.next[at[1], symbol])
+        if a < 0 or b < 0:
+            return None
+        return (a, b), float(one.weight[at[0], symbol] + other.weight[at[1], symbol])
+
+    return minimise(build((0, 0), step, lambda at: float(one.final[at[0]] + other.final[at[1]]), one.k))
+
+
+def unite(one: Automaton, other: Automaton) -> Automaton:
+    """The strings that at least one automaton accepts, each with weight 0."""
+
+    def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
+        after = [int(a.next[s, symbol]) if s >= 0 else -1 for a, s in zip((one, other), at, strict=True)]
+        return None if after == [-1, -1] else ((after[0], after[1]), ACCEPT)
+
+    def final(at: tuple[int, int]) -> float:
+        return accept_if(any(s >= 0 and a.final[s] > REJECT for a, s in zip((one, other), at, strict=True)))
+
+    return minimise(build((0, 0), step, final, one.k))
+
+
+def restrict_length(automaton: Automaton, n: int) -> Automaton:
+    """The strings of n symbols.
 
     Raises:
         InputError: there are none.
@@ -145,122 +176,44 @@ def of_length(automaton: Automaton, n: int) -> Automaton:
         after = inner(at[1], symbol) if at[0] < n else None
         return after and ((at[0] + 1, after[0]), after[1])
 
-    return minimised(
-        explored((0, 0), step, lambda at: float(automaton.final[at[1]]) if at[0] == n else -math.inf, automaton.k)
+    return minimise(
+        build((0, 0), step, lambda at: float(automaton.final[at[1]]) if at[0] == n else REJECT, automaton.k)
     )
 
 
-def positions(alphabets: Sequence[Collection[int]], k: int = 10) -> Automaton:
-    """Strings whose every place has an alphabet of its own, (n,) collections of ids below k."""
-    return explored(
-        0,
-        lambda t, symbol: (t + 1, 0.0) if t < len(alphabets) and symbol in alphabets[t] else None,
-        lambda t: _accepted(t == len(alphabets)),
-        k,
-    )
+def build_universal(k: int) -> Automaton:
+    """All strings over k symbols."""
+    return Automaton(np.zeros((1, k), np.int64), np.zeros((1, k)), np.zeros(1))
 
 
-def lexicon(strings: Iterable[Sequence[int]], k: int = 10, log_weights: Sequence[float] | None = None) -> Automaton:
-    """These strings of ids, of any lengths: a trie whose equal endings are one (Daciuk et al. 2000).
+def build_lexicon(
+    strings: Iterable[Sequence[int]], k: int = 10, log_weights: Sequence[float] | None = None
+) -> Automaton:
+    """Exactly these strings of ids, of any lengths: a minimal acyclic DFA (Daciuk et al. 2000).
 
     Args:
-        log_weights: one a string; 0 each without them.
+        strings: ids below k.
+        k: number of symbols.
+        log_weights: one per string; default: 0 each.
 
     Raises:
         InputError: there is no string.
     """
     listed = [tuple(map(int, string)) for string in strings]
-    weights = dict(zip(listed, [0.0] * len(listed) if log_weights is None else log_weights, strict=True))
+    weights = dict(zip(listed, [ACCEPT] * len(listed) if log_weights is None else log_weights, strict=True))
     if not weights:
         raise InputError("a lexicon without strings: give at least one")
-    begun = {string[:t] for string in weights for t in range(len(string) + 1)}
-    return minimised(
-        explored(
+    prefixes = {string[:t] for string in weights for t in range(len(string) + 1)}
+    return minimise(
+        build(
             (),
-            lambda prefix, symbol: ((*prefix, symbol), 0.0) if (*prefix, symbol) in begun else None,
-            lambda prefix: weights.get(prefix, -math.inf),
+            lambda prefix, symbol: ((*prefix, symbol), ACCEPT) if (*prefix, symbol) in prefixes else None,
+            lambda prefix: weights.get(prefix, REJECT),
             k,
         )
     )
 
 
-def luhn(n: int | None = None) -> Automaton:
-    """Digits with the check digit of Luhn's algorithm (ISO/IEC 7812-1), n of them or any number from 2 up."""
-
-    # Which digits count double is known at the end only. So a state has both sums: if the digit that was read last is
-    # the check digit, and if it is the one before.
-    def step(state: tuple[int, int, int], digit: int) -> tuple[tuple[int, int, int], float]:
-        length, last, before = state
-        return (min(length + 1, 2), (before + digit) % 10, (last + sum(divmod(2 * digit, 10))) % 10), 0.0
-
-    any_length = minimised(explored((0, 0, 0), step, lambda state: _accepted(state[:2] == (2, 0)), 10))
-    return any_length if n is None else of_length(any_length, n)
-
-
-def mod97(n: int | None = None) -> Automaton:
-    """Digits that end in the two check digits of ISO 7064's MOD 97-10, n of them or any number from 3 up.
-
-    Check digits are from 02 to 98: others with the same remainder are never issued.
-    """
-
-    def step(state: tuple[int, int, int], digit: int) -> tuple[tuple[int, int, int], float]:
-        length, remainder, last_two = state
-        return (min(length + 1, 3), (10 * remainder + digit) % 97, last_two % 10 * 10 + digit), 0.0
-
-    def final(state: tuple[int, int, int]) -> float:
-        return _accepted(state[0] == 3 and state[1] == 1 and 2 <= state[2] <= 98)
-
-    any_length = minimised(explored((0, 0, 0), step, final, 10))
-    return any_length if n is None else of_length(any_length, n)
-
-
-def chain(first: np.ndarray, transition: np.ndarray) -> Automaton:
-    """Strings of any length of a Markov chain, and their log probabilities.
-
-    Args:
-        first: (k,) float64, chances of the first symbol.
-        transition: (k, k) float64, from a symbol (row) to the next (column).
-    """
-    k = len(first)
-    chances = np.vstack([first, transition])  # state 0 is the start, state 1 + i comes after symbol i
-    with np.errstate(divide="ignore"):
-        weight = np.log(chances)
-    return Automaton(np.where(chances > 0, np.arange(1, k + 1), -1), weight, np.zeros(k + 1))
-
-
-def from_distribution(law: LabelDistribution) -> Automaton:
-    """The strings of a law, and their log probabilities. Any law that this function does not know is enumerated.
-
-    Raises:
-        InputError: it has too many states or strings.
-    """
-    from seqocr.data.synthetic import label_distributions as labels  # a neighbour of it brings torch
-
-    if isinstance(law, labels.Luhn | labels.Mod97):
-        form = luhn(law.n) if isinstance(law, labels.Luhn) else mod97(law.n)
-        return Automaton(form.next, form.weight, form.final - law.entropy)  # all its strings are as likely
-    if isinstance(law, labels.Markov):
-        return of_length(chain(law.marginals[0], law.transition), law.n)
-    if isinstance(law, labels.Independent):
-        return of_length(chain(law.marginals[0], np.tile(law.marginals[0], (law.k, 1))), law.n)
-    if isinstance(law, labels.WithoutReplacement):
-        return _of_pool(law)
-    strings, likely = law.enumerated()
-    return lexicon(strings.tolist(), law.k, np.log(likely).tolist())
-
-
-def _of_pool(law: WithoutReplacement) -> Automaton:
-    """Its states are how many of each symbol have been drawn."""
-    if math.comb(law.n + law.k, law.k) > _MOST:
-        raise InputError(f"a pool with strings of {law.n} has too many states: take Independent of its frequencies")
-
-    def step(drawn: tuple[int, ...], symbol: int) -> tuple[tuple[int, ...], float] | None:
-        chance = (law.pool[symbol] - drawn[symbol]) / (law.pool.sum() - sum(drawn)) if sum(drawn) < law.n else 0
-        after = (*drawn[:symbol], drawn[symbol] + 1, *drawn[symbol + 1 :])
-        return (after, math.log(chance)) if chance > 0 else None
-
-    return explored((0,) * law.k, step, lambda drawn: _accepted(sum(drawn) == law.n), law.k)
-
-
-def _accepted(is_so: bool) -> float:
-    return 0.0 if is_so else -math.inf
+def accept_if(condition: bool) -> float:
+    """The log weight of a state that is final under a condition."""
+    return ACCEPT if condition else REJECT

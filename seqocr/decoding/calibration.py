@@ -1,99 +1,122 @@
-"""Confidence one can act on: a temperature that makes it honest, and how sure to be before a text is accepted.
+"""Calibrated confidences: temperature scaling, and the operating point that reaches a target precision.
 
-Both are found on validation lines and kept in `config.json`, in the weights' provenance.
+Both are fitted on validation lines and kept in `config.json`, in the weights' provenance.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from seqocr.errors import InputError
 
-FEWEST = 50  # lines that a temperature can be found by
-TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # shares of accepted lines that are right
 KEY = "calibration"  # in the provenance of weights
-_LEAST, _MOST = 0.05, 20.0  # temperatures
-_CERTAIN = 1e-7  # no text is surer than one less this
+MIN_LINES = 50  # to fit a temperature to
+TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # precisions that operating points are kept for
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
+_EPSILON = 1e-7  # confidences are clipped to [epsilon, 1 - epsilon] before their log odds are taken
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """The lines whose confidence is at least a threshold.
+class OperatingPoint:
+    """A threshold of confidence, and what it gives on the lines that it was fitted on.
 
     Attributes:
-        target: share of them that is to be right.
-        threshold: least confidence.
-        share: of all lines, that are accepted.
-        right: share of those that were right on the lines that it was found on.
+        target: precision to be reached.
+        threshold: lowest confidence that is accepted.
+        coverage: share of all lines that is accepted.
+        precision: share of the accepted lines that is right.
     """
 
     target: float
     threshold: float
-    share: float
-    right: float
+    coverage: float
+    precision: float
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found of one head.
+    """The calibration of one head.
 
     Attributes:
-        temperature: log odds of confidences are divided by it (Platt 1999, with a slope alone; for one text of many,
-            as temperature scaling is for one class of many, Guo et al. 2017).
-        lines: that it was found on.
-        accepted: one a target that can be reached.
+        temperature: divides the log odds of confidences (Platt 1999, with a slope alone; for one text of many, as
+            temperature scaling is for one class of many, Guo et al. 2017).
+        lines: number of lines that it was fitted on.
+        operating_points: one per target that can be reached.
     """
 
     temperature: float
     lines: int
-    accepted: tuple[Accepted, ...]
+    operating_points: tuple[OperatingPoint, ...]
 
     def __call__(self, confidences: np.ndarray) -> np.ndarray:
-        """Confidences in [0, 1] as they should be. Their order stays."""
-        return tempered(confidences, self.temperature)
+        """Calibrate confidences in [0, 1]. Their order stays."""
+        return scale_temperature(confidences, self.temperature)
 
     def threshold(self, target: float) -> float:
-        """
+        """The lowest confidence to accept for a target precision.
+
         Raises:
-            InputError: it is not known how sure to be for this target.
+            InputError: there is no operating point for this target.
         """
-        known = {each.target: each.threshold for each in self.accepted}
+        known = {point.target: point.threshold for point in self.operating_points}
         if target not in known:
             listed = ", ".join(f"{each:g}" for each in known) or "none: these weights are right too seldom"
             raise InputError(f"--target-precision {target:g}: operating points of these weights are known for {listed}")
         return known[target]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As `config.json` keeps it, in the names of its first version."""
+        points = [
+            {"target": p.target, "threshold": p.threshold, "share": p.coverage, "right": p.precision}
+            for p in self.operating_points
+        ]
+        return {"temperature": self.temperature, "lines": self.lines, "accepted": points}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Calibration:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: it is none, or its temperature is out of range.
+        """
+        temperature = float(kept["temperature"])
+        if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+            raise ValueError(f"temperature {temperature}")
+        fields = ("target", "threshold", "share", "right")
+        points = tuple(OperatingPoint(*(float(each[field]) for field in fields)) for each in kept["accepted"])
+        return cls(temperature, int(kept["lines"]), points)
 
 
-def calibrated(confidences: np.ndarray, right: np.ndarray) -> Calibration:
-    """From the confidences of lines, (N,) in [0, 1], and whether each text was right, (N,) bool.
+def fit_calibration(confidences: np.ndarray, right: np.ndarray) -> Calibration:
+    """Fit a temperature and operating points.
+
+    Args:
+        confidences: (N,) float in [0, 1].
+        right: (N,) bool, whether each line's text is right.
 
     Raises:
         InputError: there are no lines.
     """
     if not len(right):
         raise InputError("no lines to calibrate by: give some")
-    temperature = fitted_temperature(confidences, right)
-    apply_calibration = tempered(confidences, temperature)
-    found = [accepted(apply_calibration, right, target) for target in TARGETS]
-    # Of a hundred lines that are all right nobody knows whether 999 of a thousand would be.
-    known = [each for each in found if each and each.share * len(right) * (1 - each.target) >= 1 - 1e-9]
+    temperature = fit_temperature(confidences, right)
+    scaled = scale_temperature(confidences, temperature)
+    points = [find_operating_point(scaled, right, target) for target in TARGETS]
+    # A hundred lines that are all right do not tell whether 999 of a thousand would be.
+    known = [p for p in points if p and p.coverage * len(right) * (1 - p.target) >= 1 - 1e-9]
     return Calibration(round(temperature, 4), len(right), tuple(known))
 
 
-def fitted_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
-    """The temperature that makes what was right and wrong the likeliest.
+def fit_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
+    """The temperature of maximum likelihood, see `fit_calibration`.
 
-    Where all are right, or all wrong, one line more of the other kind keeps it finite.
+    Where all lines are right, or all wrong, one more line of the other kind keeps it finite.
     """
-    from scipy.optimize import minimize_scalar  # here: reading does without scipy
+    from scipy.optimize import minimize_scalar  # slow to import; prediction does without
 
     odds = _log_odds(confidences)
     signs = np.where(right, 1.0, -1.0)
@@ -103,55 +126,49 @@ def fitted_temperature(confidences: np.ndarray, right: np.ndarray) -> float:
     def nats(log_temperature: float) -> float:
         return float(np.logaddexp(0, -signs * odds / math.exp(log_temperature)).sum())
 
-    found = minimize_scalar(nats, bounds=(math.log(_LEAST), math.log(_MOST)), method="bounded")
-    return float(math.exp(found.x))
+    bounds = (math.log(_MIN_TEMPERATURE), math.log(_MAX_TEMPERATURE))
+    return float(math.exp(minimize_scalar(nats, bounds=bounds, method="bounded").x))
 
 
-def tempered(confidences: np.ndarray, temperature: float) -> np.ndarray:
+def scale_temperature(confidences: np.ndarray, temperature: float) -> np.ndarray:
     """Confidences (N,) with their log odds divided by the temperature. NaN stays NaN, 0 stays 0."""
     values = np.asarray(confidences, np.float64)
-    apply_calibration = 1 / (1 + np.exp(-_log_odds(values) / temperature))
-    return np.where(values <= 0, 0.0, apply_calibration)
+    scaled = 1 / (1 + np.exp(-_log_odds(values) / temperature))
+    return np.where(values <= 0, 0.0, scaled)
 
 
 def _log_odds(confidences: np.ndarray) -> np.ndarray:
-    clipped = np.clip(np.asarray(confidences, np.float64), _CERTAIN, 1 - _CERTAIN)
+    clipped = np.clip(np.asarray(confidences, np.float64), _EPSILON, 1 - _EPSILON)
     return np.log(clipped) - np.log1p(-clipped)
 
 
-def accepted(confidences: np.ndarray, right: np.ndarray, target: float) -> Accepted | None:
-    """The lowest threshold above which a share of `target` is right; None where there is none."""
+def find_operating_point(confidences: np.ndarray, right: np.ndarray, target: float) -> OperatingPoint | None:
+    """The lowest threshold whose accepted lines reach a target precision; None where there is none.
+
+    Args:
+        confidences, right: see `fit_calibration`.
+    """
     order = np.argsort(-confidences, kind="stable")
-    sorted_, so_far = confidences[order], right[order].cumsum() / np.arange(1, len(right) + 1)
-    last = np.append(sorted_[1:] < sorted_[:-1], True)  # equals are accepted together
-    reached = np.flatnonzero(last & (so_far >= target))
+    sorted_, precision = confidences[order], right[order].cumsum() / np.arange(1, len(right) + 1)
+    last = np.append(sorted_[1:] < sorted_[:-1], True)  # equal confidences are accepted together
+    reached = np.flatnonzero(last & (precision >= target))
     if not len(reached):
         return None
     at = int(reached[-1])
-    return Accepted(target, float(sorted_[at]), (at + 1) / len(right), float(so_far[at]))
+    return OperatingPoint(target, float(sorted_[at]), (at + 1) / len(right), float(precision[at]))
 
 
 def apply_calibration(provenance: Mapping[str, Any], head: str, confidences: np.ndarray) -> np.ndarray:
-    """A head's confidences as they should be, where its weights are calibrated; else as they are."""
-    found = calibration_of(provenance, head)
+    """Calibrate a head's confidences where its weights are calibrated; else they stay as they are."""
+    found = load_calibration(provenance, head)
     return confidences if found is None else found(confidences)
 
 
-def calibration_of(provenance: Mapping[str, Any], head: str) -> Calibration | None:
-    """What the weights' config says of a head; None where nothing does, or not what it should."""
+def load_calibration(provenance: Mapping[str, Any], head: str) -> Calibration | None:
+    """A head's calibration from its weights' provenance; None where there is none, or it cannot be used."""
     try:
         kept = provenance[KEY]
-        # What decodes a head otherwise, or writes what it does, is called after it: ar-generate, ar-verified.
-        found = kept[head] if head in kept else kept[head.split("-")[0]]
-        temperature = float(found["temperature"])
-        if not _LEAST <= temperature <= _MOST:
-            return None
-        return Calibration(
-            temperature,
-            int(found["lines"]),
-            tuple(
-                Accepted(*map(float, (e["target"], e["threshold"], e["share"], e["right"]))) for e in found["accepted"]
-            ),
-        )
+        # Strategies of a head are named after it, and share its calibration: ar-generate, ar-speculative.
+        return Calibration.from_json(kept[head] if head in kept else kept[head.split("-")[0]])
     except (KeyError, TypeError, ValueError):
         return None

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from seqocr.decoding.calibration import apply_calibration
-from seqocr.decoding.search import aligned
+from seqocr.decoding.ctc_paths import align
 from seqocr.models.heads.base import DecoderOutput
 from seqocr.models.heads.decoder_step import preallocated
 from seqocr.models.heads.speculative import SpeculativePair, _Eager, written
@@ -191,7 +191,7 @@ def looks(recognizer: Recognizer, image: Image.Image, name: str, text: str) -> n
     else:
         log_probs = head.log_probs(features)[0].double().cpu().numpy()
         grid = torch.zeros(len(ids), len(log_probs))
-        for row, where in zip(grid, aligned(log_probs, ids), strict=True):
+        for row, where in zip(grid, align(log_probs, ids), strict=True):
             row[where.first : where.last + 1] = 1
     found = grid.cpu().numpy().astype(np.float32)
     return found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)

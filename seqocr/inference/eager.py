@@ -41,7 +41,7 @@ class Eager:
         position = 0
 
         @torch.inference_mode()
-        def following(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
+        def next_token(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
             nonlocal position
             rows = torch.tensor(parents, device=features.device)
 
@@ -59,7 +59,7 @@ class Eager:
             position += 1
             return logits.double().log_softmax(1).cpu().numpy()
 
-        return following
+        return next_token
 
     def span(self, image: Image.Image) -> float:
         """Pixels of the image that the whole width of the encoder's input stands for."""

@@ -6,7 +6,6 @@ without them.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -20,12 +19,13 @@ from PIL import Image
 
 from seqocr.data.pixels import Fit
 from seqocr.decoding.calibration import apply_calibration
-from seqocr.decoding.search import NextTokenFunction, log_sum
+from seqocr.decoding.ctc_paths import collapse, ctc_log_likelihood
+from seqocr.decoding.logarithms import log_sum
+from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.manifest import check_exported, is_exported
 
-_SCALED = 8  # frames after which probabilities are scaled: less than what a float64 can hold
 _TOGETHER = 16  # lines that a thread reads at once: what is computed for them stays in a core's cache
 _AGAIN = "write it again with `seqocr export`"
 
@@ -183,44 +183,9 @@ class Ctc(OnePass):
 
     def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
         blank = len(self.charset)
-        ids = [[i for i, _ in itertools.groupby(row) if i != blank] for row in log_probs.argmax(axis=2).tolist()]
+        ids = [collapse(row, blank) for row in log_probs.argmax(axis=2).tolist()]
         texts = ["".join([self.charset[i] for i in row]) for row in ids]
         return texts, np.exp(np.minimum(ctc_log_likelihood(log_probs.astype(np.float64), ids), 0))
-
-
-def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) -> np.ndarray:
-    """(B,) log probability of texts, as ids, over all of their paths (Graves et al. 2006, section 4.1).
-
-    Args:
-        log_probs: (B, frames, k + 1) float64; blank is the last class.
-    """
-    B, T, classes = log_probs.shape
-    blank, most = classes - 1, 2 * max(map(len, texts), default=0) + 1
-    states = np.full((B, most), blank)
-    for row, ids in zip(states, texts, strict=True):
-        row[1 : 2 * len(ids) : 2] = ids
-    skips = np.zeros((B, most), bool)
-    skips[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    chances = np.exp(np.take_along_axis(log_probs, np.broadcast_to(states[:, None], (B, T, most)), 2))
-    # Forward in probabilities, with the scale taken out now and then: logarithms take four times as long.
-    paths, scale = np.zeros((B, most)), np.zeros((B, 1))
-    paths[:, :2] = chances[:, 0, :2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for t in range(1, T):
-            before = paths
-            paths = before.copy()
-            paths[:, 1:] += before[:, :-1]
-            paths[:, 2:] += before[:, :-2] * skips[:, 2:]
-            paths *= chances[:, t]
-            if t % _SCALED == 0:
-                total = paths.sum(axis=1, keepdims=True)
-                scale += np.log(total)
-                paths = np.divide(paths, total, out=np.zeros_like(paths), where=total > 0)
-        ends = np.array([2 * len(ids) for ids in texts])
-        line = np.arange(B)
-        last = np.where(ends > 0, paths[line, ends - 1], 0.0)
-        found: np.ndarray = np.log(paths[line, ends] + last) + scale[:, 0]
-    return np.where(np.isnan(found) & ~np.isnan(log_probs).any(axis=(1, 2)), -math.inf, found)
 
 
 class Autoregressive:
@@ -284,7 +249,7 @@ class Autoregressive:
 def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> NextTokenFunction:
     past, position = decoder.start(1), 0
 
-    def following(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
+    def next_token(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
         nonlocal past, position
         rows = np.asarray(parents)
         wide = {name: np.repeat(x, len(rows), axis=0) for name, x in cross.items()}
@@ -293,7 +258,7 @@ def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> NextTokenF
         position += 1
         return log_probs
 
-    return following
+    return next_token
 
 
 _DECODERS: dict[str, Any] = {each.name: each for each in (Autoregressive, Parallel, Ctc)}

@@ -11,21 +11,20 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
-from seqocr.decoding.constraints import anything
+from seqocr.decoding.ctc_paths import align
 from seqocr.decoding.search import (
     CTCLattice,
     Hypothesis,
     NextTokenFunction,
     SearchResult,
     SlotLattice,
-    aligned,
     beam_search,
 )
 from seqocr.errors import InputError
 
-WIDTH = 8  # beginnings that a search through an autoregressive head keeps
+BEAM_WIDTH = 8  # hypotheses that a search through an autoregressive head keeps
 _ALIGNS = "ctc"  # the head that tells where symbols are
 
 
@@ -80,14 +79,14 @@ class ReadOptions:
         head: which reads.
         form: of the text (see `seqocr.decoding.constraints`); None: any.
         top: how many texts.
-        width: beginnings kept while an autoregressive head is searched.
+        beam_width: hypotheses kept while an autoregressive head is searched.
         places: also where symbols are, which takes a second look at the image where another head than `ctc` reads.
     """
 
     head: str
     form: Automaton | None = None
     top: int = 1
-    width: int = WIDTH
+    beam_width: int = BEAM_WIDTH
     places: bool = True
 
 
@@ -125,26 +124,26 @@ def answers(reader: Any, images: Sequence[Image.Image], asked: ReadOptions) -> l
         )
     if not images:
         return []
-    automaton = asked.form or anything(len(backend.charset))
+    automaton = asked.form or build_universal(len(backend.charset))
     count = max(asked.top, 2)  # the second says how much better the first is
     aligns = _ALIGNS in backend.heads and (asked.places or asked.head == _ALIGNS)
     frames = backend.log_probs(images, _ALIGNS) if aligns else None
     if asked.head == "ar":
         found = [
             beam_search(
-                following, automaton, len(backend.charset), len(backend.charset) + 1, backend.max_length, count,
-                max(asked.width, count),
+                next_token, automaton, len(backend.charset), len(backend.charset) + 1, backend.max_length, count,
+                max(asked.beam_width, count),
             )
-            for following in backend.writers(images, asked.head)
+            for next_token in backend.writers(images, asked.head)
         ]  # fmt: skip
-        sure = [f.candidates[0].steps if f.candidates else () for f, _ in found]
+        sure = [f.hypotheses[0].step_probabilities if f.hypotheses else () for f, _ in found]
     else:
         log_probs = frames if asked.head == _ALIGNS and frames is not None else backend.log_probs(images, asked.head)
         kind = CTCLattice if asked.head == _ALIGNS else SlotLattice
         read = [kind(automaton, line) for line in log_probs]
-        found = [(line.texts(count), 1) for line in read]
+        found = [(line.n_best(count), 1) for line in read]
         sure = [
-            tuple(line.marginals(f.candidates[0].ids)) if isinstance(line, SlotLattice) and f.candidates else ()
+            tuple(line.marginals(f.hypotheses[0].ids)) if isinstance(line, SlotLattice) and f.hypotheses else ()
             for line, (f, _) in zip(read, found, strict=True)
         ]
     spans = [backend.span(image) for image in images]
@@ -166,15 +165,15 @@ def _answer(
     span: float,
     image: Image.Image,
 ) -> Answer:
-    (texts, passes), spelled = found, lambda candidate: "".join(charset[i] for i in candidate.ids)
-    if not texts.candidates:
+    (texts, passes), spelled = found, lambda hypothesis: "".join(charset[i] for i in hypothesis.ids)
+    if not texts.hypotheses:
         return Answer("", 0.0, (), (), math.inf, 0.0, False, passes)
-    best = texts.candidates[0]
+    best = texts.hypotheses[0]
     symbols = _symbols(charset, best, sure, frames, span, image.width)
     # Without a form, what the head gives a text is what it is: a beam has not seen all others.
-    whole = texts if asked.form is not None else SearchResult(texts.candidates, 0.0)
-    others = tuple((spelled(each), whole.confidence(i)) for i, each in enumerate(texts.candidates) if 0 < i < asked.top)
-    fitting = min(math.exp(texts.log_fitting), 1.0) if asked.form is not None else 1.0
+    whole = texts if asked.form is not None else SearchResult(texts.hypotheses, 0.0)
+    others = tuple((spelled(each), whole.confidence(i)) for i, each in enumerate(texts.hypotheses) if 0 < i < asked.top)
+    fitting = min(math.exp(texts.log_total), 1.0) if asked.form is not None else 1.0
     return Answer(spelled(best), whole.confidence(), symbols, others, texts.margin, fitting, True, passes)
 
 
@@ -184,7 +183,7 @@ def _symbols(
     places = None
     if frames is not None:
         try:
-            places = aligned(frames.astype(np.float64), best.ids)
+            places = align(frames.astype(np.float64), best.ids)
         except InputError:  # more symbols than there are frames for
             places = None
     if places is None:

@@ -13,7 +13,7 @@ from PIL import Image
 from seqocr import metrics
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.calibration import Calibration, accepted, calibrated
+from seqocr.decoding.calibration import Calibration, find_operating_point, fit_calibration
 from seqocr.inference.predict import ReadOptions, answers
 from seqocr.progress import progress
 from seqocr.statistics import proportion
@@ -22,7 +22,9 @@ _BATCH = 64
 _SHOWN = (0.99, 0.999)  # shares of accepted lines that are right
 
 
-def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automaton, width: int = 8) -> pd.DataFrame:
+def predict_under(
+    reader: Any, lines: Lines, heads: Sequence[str], form: Automaton, beam_width: int = 8
+) -> pd.DataFrame:
     """As `evaluation.predict`, but of texts of a form alone; a text is empty where none fits.
 
     Raises:
@@ -37,7 +39,7 @@ def predict_under(reader: Any, lines: Lines, heads: Sequence[str], form: Automat
                 Image.fromarray(image.numpy()) if isinstance(image, torch.Tensor) else image for image in images
             ]
             for head in heads:
-                found = answers(reader, pictures, ReadOptions(head, form, width=width, places=False))
+                found = answers(reader, pictures, ReadOptions(head, form, beam_width=beam_width, places=False))
                 rows += [
                     (index, head, text, each.text, each.confidence, each.passes)
                     for index, text, each in zip(indices, texts, found, strict=True)
@@ -57,7 +59,7 @@ def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
     for head in reader.heads:
         rows = pd.concat([table[table["head"] == head] for table in tables])
         right = (rows["text"] == rows["prediction"]).to_numpy()
-        found[head] = calibrated(rows["confidence"].to_numpy(np.float64), right)
+        found[head] = fit_calibration(rows["confidence"].to_numpy(np.float64), right)
     return found
 
 
@@ -67,14 +69,14 @@ def acceptance(predictions: pd.DataFrame) -> list[str]:
     for head, rows in predictions.groupby("head", sort=False):
         right = (rows["prediction"] == rows["text"]).to_numpy()
         for target in _SHOWN:
-            found = accepted(rows["confidence"].to_numpy(np.float64), right, target)
+            found = find_operating_point(rows["confidence"].to_numpy(np.float64), right, target)
             if found is None:
                 said.append(f"{head}: at no confidence are {target:.1%} of the accepted lines right")
                 continue
-            count = round(found.share * len(right))
-            share = proportion(round(found.right * count), count)
+            count = round(found.coverage * len(right))
+            share = proportion(round(found.precision * count), count)
             said.append(
-                f"{head}: from confidence {found.threshold:.4f} on, {found.share:.1%} of the lines are accepted, and "
-                f"{found.right:.2%} of those are right ({share.low:.1%} to {share.high:.1%})"
+                f"{head}: from confidence {found.threshold:.4f} on, {found.coverage:.1%} of the lines are accepted, "
+                f"and {found.precision:.2%} of those are right ({share.low:.1%} to {share.high:.1%})"
             )
     return said

@@ -28,7 +28,7 @@ from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.lines import SyntheticLines, Texts
 from seqocr.data.synthetic.writer_style import WriterStyle
-from seqocr.decoding.calibration import FEWEST, KEY
+from seqocr.decoding.calibration import KEY, MIN_LINES
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
 from seqocr.inference.predictions import calibrations
@@ -266,7 +266,7 @@ def calibrated(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
 
     Unchanged where those are too few to say.
     """
-    if len(lines) >= FEWEST:
+    if len(lines) >= MIN_LINES:
         found = {head: each.as_json() for head, each in calibrations(recognizer, [lines]).items()}
         recognizer.provenance = {**recognizer.provenance, KEY: found}
         save(recognizer, out)

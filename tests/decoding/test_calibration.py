@@ -1,4 +1,4 @@
-"""Confidences that are honest, and thresholds, on lines made with known chances."""
+"""Calibration and operating points, on lines made with known probabilities."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from seqocr.decoding.calibration import (
     KEY,
     Calibration,
-    accepted,
-    calibrated,
-    calibration_of,
-    fitted_temperature,
-    tempered,
+    find_operating_point,
+    fit_calibration,
+    fit_temperature,
+    load_calibration,
+    scale_temperature,
 )
 from seqocr.errors import InputError
 from seqocr.metrics import expected_calibration_error
 
 
 def lines(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences whose honest log odds are theirs divided by the temperature, and what came of them."""
+    """Confidences whose calibrated log odds are theirs divided by the temperature, and what came of them."""
     generator = np.random.default_rng(0)
     chance = generator.beta(4, 1, count)
     right = generator.random(count) < chance
@@ -32,73 +32,73 @@ def lines(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_was_put_in_is_found(temperature):
     confidences, right = lines(temperature)
-    assert fitted_temperature(confidences, right) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(confidences, right) == pytest.approx(temperature, rel=0.05)
 
 
 def test_calibration_lowers_the_error():
     confidences, right = lines(2.5)
     before = expected_calibration_error(confidences, right)
-    after = expected_calibration_error(calibrated(confidences, right)(confidences), right)
+    after = expected_calibration_error(fit_calibration(confidences, right)(confidences), right)
     assert before > 0.05
     assert after < 0.01
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0.1, 10))
 def test_the_order_of_confidences_stays(confidences, temperature):
-    values = tempered(np.array(confidences), temperature)
+    values = scale_temperature(np.array(confidences), temperature)
     assert (np.diff(values[np.argsort(confidences)]) >= 0).all()
     assert ((values >= 0) & (values <= 1)).all()
 
 
 def test_what_is_no_number_stays_none():
-    assert np.isnan(tempered(np.array([np.nan]), 2.0))[0]
-    assert tempered(np.array([0.0, 0.5]), 3.0).tolist() == [0, 0.5]
+    assert np.isnan(scale_temperature(np.array([np.nan]), 2.0))[0]
+    assert scale_temperature(np.array([0.0, 0.5]), 3.0).tolist() == [0, 0.5]
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_lines_that_are_all_right_or_all_wrong_give_a_number(right):
-    found = calibrated(np.full(50, 0.9), np.full(50, right))
+    found = fit_calibration(np.full(50, 0.9), np.full(50, right))
     assert 0.05 <= found.temperature <= 20
 
 
 def test_no_lines_are_refused():
     with pytest.raises(InputError, match="no lines to calibrate by"):
-        calibrated(np.zeros(0), np.zeros(0, bool))
+        fit_calibration(np.zeros(0), np.zeros(0, bool))
 
 
 def test_the_threshold_is_the_lowest_that_is_right_often_enough():
     confidences = np.array([0.9, 0.8, 0.8, 0.7, 0.6, 0.5])
     right = np.array([True, True, True, False, True, False])
-    found = accepted(confidences, right, 0.75)
-    assert (found.threshold, found.share, found.right) == (0.6, 5 / 6, 0.8)
-    assert accepted(confidences, right, 0.99).threshold == 0.8  # both of 0.8, or neither
-    assert accepted(confidences, ~right, 0.99) is None
-    tied = accepted(np.array([0.9, 0.9]), np.array([True, False]), 0.9)
+    found = find_operating_point(confidences, right, 0.75)
+    assert (found.threshold, found.coverage, found.precision) == (0.6, 5 / 6, 0.8)
+    assert find_operating_point(confidences, right, 0.99).threshold == 0.8  # both of 0.8, or neither
+    assert find_operating_point(confidences, ~right, 0.99) is None
+    tied = find_operating_point(np.array([0.9, 0.9]), np.array([True, False]), 0.9)
     assert tied is None
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30), st.sampled_from([0.5, 0.9, 0.99]))
 def test_what_is_accepted_is_right_as_often_as_said(rows, target):
     confidences, right = (np.array(each) for each in zip(*rows, strict=True))
-    found = accepted(confidences, right, target)
+    found = find_operating_point(confidences, right, target)
     there = confidences >= found.threshold if found else np.zeros(len(right), bool)
     if found:
-        assert right[there].mean() == pytest.approx(found.right)
-        assert found.right >= target
-        assert there.mean() == pytest.approx(found.share)
+        assert right[there].mean() == pytest.approx(found.precision)
+        assert found.precision >= target
+        assert there.mean() == pytest.approx(found.coverage)
     for threshold in confidences[~there]:
         assert right[confidences >= threshold].mean() < target
 
 
 def test_it_is_kept_in_json_and_found_again():
     confidences, right = lines(1.5, 2000)
-    found = calibrated(confidences, right)
+    found = fit_calibration(confidences, right)
     kept = {KEY: {"ctc": found.as_json()}}
-    again = calibration_of(kept, "ctc")
+    again = load_calibration(kept, "ctc")
     assert isinstance(again, Calibration)
     assert (again.temperature, again.lines) == (found.temperature, 2000)
     assert again.threshold(0.95) == pytest.approx(found.threshold(0.95))
-    assert calibration_of(kept, "ar") is None
-    assert calibration_of({KEY: {"ctc": {"temperature": "hot"}}}, "ctc") is None
+    assert load_calibration(kept, "ar") is None
+    assert load_calibration({KEY: {"ctc": {"temperature": "hot"}}}, "ctc") is None
     with pytest.raises(InputError, match=r"--target-precision 0.97: .* known for 0.9, 0.95"):
         again.threshold(0.97)

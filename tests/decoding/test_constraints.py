@@ -1,4 +1,4 @@
-"""What a number must look like: regular expressions, check digits, lists, against the libraries that define them."""
+"""Constraints against the libraries that define them: regular expressions, check digits, lexicons."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from stdnum import damm, ean, isbn, luhn
 from stdnum.iso7064 import mod_11_2, mod_11_10, mod_37_2, mod_37_36, mod_97_10
 
-from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.constraints import CHECKS, anything, both, build_constraint, of_check, of_lexicon, of_pattern
+from seqocr.decoding.automaton import Automaton, build_universal, intersect
+from seqocr.decoding.check_digits import CHECKS, build_check
+from seqocr.decoding.constraints import build_constraint, read_lexicon
+from seqocr.decoding.regex import compile_regex
 from seqocr.errors import InputError
 
 DIGITS = "0123456789"
@@ -49,7 +51,7 @@ PATTERNS = [
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_accepts_what_pythons_own_matches(pattern):
-    automaton = of_pattern(pattern, DIGITS)
+    automaton = compile_regex(pattern, DIGITS)
     for n in range(4):
         for symbols in itertools.product(DIGITS, repeat=n):
             text = "".join(symbols)
@@ -58,7 +60,7 @@ def test_a_pattern_accepts_what_pythons_own_matches(pattern):
 
 @given(st.text(DIGITS, min_size=1, max_size=7))
 def test_long_texts_of_a_pattern(text):
-    assert accepts(of_pattern(PATTERNS[0], DIGITS), text) == bool(re.fullmatch(PATTERNS[0], text))
+    assert accepts(compile_regex(PATTERNS[0], DIGITS), text) == bool(re.fullmatch(PATTERNS[0], text))
 
 
 @pytest.mark.parametrize(
@@ -77,19 +79,19 @@ def test_a_pattern_that_is_of_no_use_says_why(pattern, said):
     if said == "literal":
         said = "matches no text|cannot be used"
     with pytest.raises(InputError, match=said):
-        of_pattern(pattern, DIGITS)
+        compile_regex(pattern, DIGITS)
 
 
 def test_letters_in_classes_and_counts_are_not_taken_for_symbols():
-    assert accepts(of_pattern(r"\d{2}[0-9A-F]?", DIGITS), "123")
-    assert accepts(of_pattern(r"(?P<year>\d\d)", DIGITS), "99")
+    assert accepts(compile_regex(r"\d{2}[0-9A-F]?", DIGITS), "123")
+    assert accepts(compile_regex(r"(?P<year>\d\d)", DIGITS), "99")
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_checks_are_those_of_python_stdnum(name):
     assert stdnum.__version__
     other, symbols = OTHERS[name], CHECKS[name][0]
-    automaton = of_check(name, ALL)
+    automaton = build_check(name, ALL)
     generator = np.random.default_rng(0)
     alphabet = symbols[:-1] if name in ("iso7064.mod_11_2", "iso7064.mod_37_2", "isbn") else symbols
     right = 0
@@ -103,7 +105,7 @@ def test_checks_are_those_of_python_stdnum(name):
                 if name == "isbn" and (length == 9 or (last == "X" and length != 10)):  # nine: of before 1970
                     continue
                 if name == "iso7064.mod_97_10":
-                    # Those with check digits 00, 01 and 99 are never issued (see `mod97`).
+                    # Those with check digits 00, 01 and 99 are never issued (see `build_mod97`).
                     assert accepts(automaton, text, ALL) == (
                         length >= 3 and other.is_valid(text) and 2 <= int(text[-2:]) <= 98
                     )
@@ -116,7 +118,7 @@ def test_checks_are_those_of_python_stdnum(name):
 
 def test_the_symbol_that_only_checks_stands_last():
     for name, text in (("iso7064.mod_11_2", "X9"), ("iso7064.mod_37_2", "*1")):
-        automaton = of_check(name, ALL)
+        automaton = build_check(name, ALL)
         assert not any(accepts(automaton, text + last, ALL) for last in ALL)
 
 
@@ -126,23 +128,23 @@ def test_the_symbol_that_only_checks_stands_last():
 )
 def test_a_check_that_cannot_be_used_says_why(name, said):
     with pytest.raises(InputError, match=said):
-        of_check(name, DIGITS)
+        build_check(name, DIGITS)
 
 
 def test_a_check_follows_the_order_of_the_charset():
     backwards = DIGITS[::-1]
-    assert accepts(of_check("luhn", backwards), "79927398713", backwards)
-    assert not accepts(of_check("luhn", backwards), "79927398710", backwards)
+    assert accepts(build_check("luhn", backwards), "79927398713", backwards)
+    assert not accepts(build_check("luhn", backwards), "79927398710", backwards)
 
 
 def test_mod97_is_short_for_its_long_name():
-    assert accepts(of_check("mod97", DIGITS), "9995") is mod_97_10.is_valid("9995")
+    assert accepts(build_check("mod97", DIGITS), "9995") is mod_97_10.is_valid("9995")
 
 
 def test_a_lexicon(tmp_path):
     path = tmp_path / "codes.txt"
     path.write_text("123\n\n 45 \r\n123\n", encoding="utf-8")
-    automaton = of_lexicon(path, DIGITS)
+    automaton = read_lexicon(path, DIGITS)
     for text, there in (("123", True), ("45", True), ("12", False), ("", False), ("1234", False)):
         assert accepts(automaton, text) is there
 
@@ -161,20 +163,20 @@ def test_a_lexicon_that_is_of_no_use_says_why(tmp_path, data, said):
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(InputError, match=said):
-        of_lexicon(path, DIGITS)
+        read_lexicon(path, DIGITS)
 
 
 @settings(max_examples=30)
 @given(st.text(DIGITS, min_size=1, max_size=6))
 def test_forms_together_accept_what_each_does(text):
-    pattern, check = of_pattern(r"[1-9]\d{2,4}", DIGITS), of_check("luhn", DIGITS)
-    assert accepts(both(pattern, check), text) == (accepts(pattern, text) and accepts(check, text))
-    assert accepts(anything(10), text)
+    pattern, check = compile_regex(r"[1-9]\d{2,4}", DIGITS), build_check("luhn", DIGITS)
+    assert accepts(intersect(pattern, check), text) == (accepts(pattern, text) and accepts(check, text))
+    assert accepts(build_universal(10), text)
 
 
 def test_no_form_is_none_and_forms_that_exclude_each_other_are_refused(tmp_path):
     assert build_constraint(DIGITS) is None
     (tmp_path / "codes.txt").write_text("18\n19\n")
     assert accepts(build_constraint(DIGITS, pattern="1.", check="luhn", lexicon=tmp_path / "codes.txt"), "18")
-    with pytest.raises(InputError, match="--pattern 19 and --check luhn: no text is of all these forms"):
+    with pytest.raises(InputError, match="--pattern 19 and --check luhn: no text satisfies all of them"):
         build_constraint(DIGITS, pattern="19", check="luhn")

@@ -18,7 +18,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer
-from seqocr.inference.onnx import OnnxRecognizer, ctc_log_likelihood, reads_quickly
+from seqocr.inference.onnx import OnnxRecognizer, reads_quickly
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import exported_once, lively, small_recognizer
@@ -99,18 +99,6 @@ def test_weights_and_graphs_are_given_the_same_bit_for_bit(keep_aspect, size):
     assert np.array_equal(ours, Fit(*fields)([np.asarray(image)]))
 
 
-def test_the_probability_of_a_text_under_ctc_is_torchs():
-    generator = torch.Generator().manual_seed(0)
-    log_probs = torch.randn(6, 9, 4, generator=generator).log_softmax(2)
-    texts = [[], [0], [1, 1, 1], [0, 1, 2, 0], [2, 2], [0] * 5]
-    ours = ctc_log_likelihood(log_probs.double().numpy(), texts)
-    for line, ids, score in zip(log_probs, texts, ours, strict=True):
-        theirs = -torch.nn.functional.ctc_loss(
-            line[:, None], torch.tensor([ids]), [9], [len(ids)], blank=3, reduction="sum"
-        )
-        assert score == pytest.approx(float(theirs), abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -142,17 +130,6 @@ def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
     assert reads_quickly(directory, "ctc")
     assert not reads_quickly(directory, "ar-verified")
     assert not reads_quickly(tmp_path, "ctc")
-
-
-def test_a_text_that_cannot_be_has_no_probability_and_no_number_stays_none():
-    log_probs = np.log(np.full((3, 30, 3), 1e-30))
-    log_probs[:, :, 2] = 0.0
-    log_probs[1, :, 0] = -np.inf
-    log_probs[2, 0, 0] = np.nan
-    found = ctc_log_likelihood(log_probs, [[0, 1], [0], [0]])
-    assert found[0] == pytest.approx(2 * np.log(1e-30) + np.log(435), rel=1e-3)
-    assert found[1] == -np.inf
-    assert np.isnan(found[2])
 
 
 @pytest.mark.parametrize("name", ["tiny", "strings"])

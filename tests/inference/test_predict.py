@@ -81,7 +81,7 @@ def test_answers_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern)
     if head == "ctc" and pattern is None:
         return  # it can write more symbols than are listed; tests/test_fitting.py has those
     form = build_constraint(CHARSET, pattern=pattern)
-    (answer,) = answers(recognizer, [line], ReadOptions(head, form, top=3, width=40))
+    (answer,) = answers(recognizer, [line], ReadOptions(head, form, top=3, beam_width=40))
     ranked = sorted(fitting, key=lambda text: -fitting[text])
     assert fitting[answer.text] == pytest.approx(fitting[ranked[0]], rel=1e-3)
     if pattern is not None:

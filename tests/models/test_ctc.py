@@ -8,9 +8,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from seqocr.decoding.search import prefix_beam_search
 from seqocr.errors import InputError
 from seqocr.models.heads.base import FeatureMap
-from seqocr.models.heads.ctc import CTCHead, prefix_beam_search
+from seqocr.models.heads.ctc import CTCHead
 
 FEATURES = FeatureMap(dim=8, rows=2, columns=6, prefix=1)
 
@@ -93,7 +94,7 @@ def problems(draw: st.DrawFn) -> list[list[float]]:
 def test_wide_beam_finds_the_likeliest_text_of_all(probs: list[list[float]], blank: int) -> None:
     totals = by_enumeration(probs, blank)
     logs = [[math.log(p) if p else -math.inf for p in frame] for frame in probs]
-    label, score = prefix_beam_search(logs, blank, beams=1000)
+    label, score = prefix_beam_search(logs, blank, beam_width=1000)
     assert math.exp(score) == pytest.approx(max(totals.values()))
     assert totals[label] == pytest.approx(max(totals.values()))
 

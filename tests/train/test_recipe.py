@@ -55,7 +55,7 @@ def test_fine_tuning_is_what_the_command_line_does(tmp_path: Path) -> None:
 def test_a_third_is_drawn_where_digits_are_read_and_own_lines_alone_choose_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe, "FEWEST", 1)
+    monkeypatch.setattr(recipe, "MIN_LINES", 1)
     folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
     tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "out", config=TUNING)
     assert [part["weight"] for part in tuned.provenance["data"]] == [2, 1]

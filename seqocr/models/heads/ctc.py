@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from seqocr.decoding.ctc_paths import collapse
+from seqocr.decoding.search import prefix_beam_search
 from seqocr.errors import InputError
 from seqocr.models.heads.base import DecoderOutput, FeatureMap, FrameClassifier, OnePassHead, Strategy
 
@@ -65,7 +67,7 @@ class CTCHead(OnePassHead):
     def texts_of(self, logits: torch.Tensor) -> DecoderOutput:
         """Greedy: the best path, repeats merged and blanks dropped. The confidence is not that path's, which a symbol
         that could begin a frame sooner or later makes small, but the text's: of all its paths."""
-        texts = [self._spelled(path) for path in logits.argmax(dim=2).tolist()]
+        texts = [self.text_of(collapse(path, self.blank)) for path in logits.argmax(dim=2).tolist()]
 
         def confidences() -> torch.Tensor:
             log_probs = logits.log_softmax(dim=2, dtype=torch.float32)
@@ -74,14 +76,6 @@ class CTCHead(OnePassHead):
 
         return DecoderOutput(texts, confidences, passes=1)
 
-    def _spelled(self, path: list[int]) -> str:
-        symbols, before = [], self.blank
-        for i in path:
-            if i != before:
-                symbols.append(self._texts[i])  # nothing for blank
-                before = i
-        return "".join(symbols)
-
     @torch.inference_mode()
     def decode_beam(self, features: torch.Tensor, length: int | None = None, *, beams: int = 8) -> DecoderOutput:
         """Prefix beam search (Hannun et al. 2014): the likeliest text, summed over its paths, not the best path."""
@@ -89,45 +83,3 @@ class CTCHead(OnePassHead):
         results = [prefix_beam_search(frames, self.blank, beams) for frames in log_probs]
         confidences = torch.tensor([math.exp(score) for _, score in results])
         return DecoderOutput([self.text_of(list(ids)) for ids, _ in results], confidences, passes=1)
-
-
-def prefix_beam_search(log_probs: list[list[float]], blank: int, beams: int) -> tuple[tuple[int, ...], float]:
-    """The most probable label sequence under CTC, and its log probability over the paths kept.
-
-    Args:
-        log_probs: frames x classes, natural log.
-        blank: id of the blank class.
-        beams: prefixes kept after each frame; exact when at least as many as there are prefixes.
-    """
-    nothing = -math.inf
-    # For each prefix: log probability of its paths ending in blank, and of those ending in its last symbol.
-    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}
-    for frame in log_probs:
-        grown: dict[tuple[int, ...], list[float]] = {}
-
-        def add(
-            prefix: tuple[int, ...], kind: int, score: float, table: dict[tuple[int, ...], list[float]] = grown
-        ) -> None:
-            scores = table.setdefault(prefix, [nothing, nothing])
-            scores[kind] = _log_add(scores[kind], score)
-
-        for prefix, (in_blank, in_symbol) in kept.items():
-            either = _log_add(in_blank, in_symbol)
-            add(prefix, 0, either + frame[blank])
-            for symbol, score in enumerate(frame):
-                if symbol == blank:
-                    continue
-                if prefix and symbol == prefix[-1]:
-                    add(prefix, 1, in_symbol + score)  # the same symbol goes on
-                    add((*prefix, symbol), 1, in_blank + score)  # after a blank it is a second one
-                else:
-                    add((*prefix, symbol), 1, either + score)
-        best = sorted(grown.items(), key=lambda item: _log_add(*item[1]), reverse=True)[:beams]
-        kept = {prefix: (scores[0], scores[1]) for prefix, scores in best}
-    prefix, scores = max(kept.items(), key=lambda item: _log_add(*item[1]))
-    return prefix, _log_add(*scores)
-
-
-def _log_add(a: float, b: float) -> float:
-    high, low = (a, b) if a > b else (b, a)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
