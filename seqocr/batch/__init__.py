@@ -1,1 +1,1 @@
-"""Reading more lines than one process would: a source in shards, each read by itself into one Parquet file."""
+"""Batch inference: a source in shards, each read by itself into one Parquet file, by many processes."""

@@ -1,4 +1,4 @@
-"""Who reads shards: processes of this machine, or Ray. Each gives the outcome of every shard as soon as it has it."""
+"""Engines run a job on shards: processes of this machine, or Ray. They yield each outcome as soon as they have it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqocr.batch.sources import Shard
 from seqocr.errors import InputError
 from seqocr.processes import pool
 
-_AHEAD = 3  # shards a worker that wait in its queue
+_AHEAD = 3  # shards per worker that wait in its queue
 _KILLS = 3  # one after another, without a shard between them
 _RETRIES = 10  # of a shard on Ray whose workers or machines die; Ray would go on for ever
 
@@ -27,7 +27,7 @@ def cores() -> int:
 
 
 def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iterator[Outcome]:
-    """One process a core; where one is killed, those that were being read are read again.
+    """One process per core. Where one is killed, the shards that were being read are read again.
 
     Raises:
         InputError: processes are killed again and again.
@@ -69,7 +69,7 @@ def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcom
 def on_ray(
     job: Job, shards: Sequence[Shard], workers: int | None = None, address: str | None = None
 ) -> Iterator[Outcome]:
-    """Actors of Ray Data, one a core of the cluster; what a node was reading when it died is read again on another.
+    """Actors of Ray Data, one per core of the cluster. What a node was reading when it died is read again elsewhere.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
@@ -102,7 +102,7 @@ def on_ray(
 
 
 class _Actor:
-    """What a process of the cluster keeps: the graphs, loaded with the first shard."""
+    """A process of the cluster, which keeps the graphs that it loads with its first shard."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

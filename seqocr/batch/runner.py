@@ -1,7 +1,7 @@
-"""A source read whole: the plan, what is left of it, how far it is, and what came of it.
+"""Batch inference over a source: the plan, what is left of it, progress, and a summary.
 
-The folder of results holds `plan.json` and one Parquet file a shard, whose names are in the order of the source. A file
-that is there is finished: it appears when all of it is written. So the same command goes on where it was cut short.
+The folder of results holds `plan.json` and one Parquet file per shard, whose names are in the order of the source. A
+file that is there is finished: it appears when all of it is written. So the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from seqocr.batch.shards import Job, LineReader, Outcome, part_name, versions, write
-from seqocr.batch.sources import Shard, Source, absolute, file_system, on_this_machine
+from seqocr.batch.shards import Job, LineReader, Outcome, part_name, versions
+from seqocr.batch.sources import Shard, Source
+from seqocr.batch.storage import absolute, file_system, is_local, list_names, read_file, write_file
 from seqocr.errors import InputError
 from seqocr.files import shown, sweep
 from seqocr.inference.shipped import graphs_path
@@ -32,8 +33,8 @@ class Summary:
     """What a run did.
 
     Attributes:
-        shards: all there are; before: those that were finished before.
-        lines: rows written in this run; problems: those of images that could not be read.
+        shards: all of the source; before: those finished by earlier runs.
+        lines: rows written by this run; problems: those of images that could not be read.
         seconds: that this run took.
     """
 
@@ -45,12 +46,12 @@ class Summary:
 
 
 def predict_batch(source: str, out: str, engine: Engine, weights: str | None, head: str, size: int) -> Summary:
-    """Read all images of a source; one row an image, in the order of names.
+    """Read all images of a source; one row per image, in the order of names.
 
     Args:
         out: folder of results, as fsspec takes it; what was finished there before stays.
         engine: see `seqocr.batch.engines`.
-        size: images a shard, where they are files of their own.
+        size: images per shard, where they are files of their own.
 
     Raises:
         InputError: the source or the weights cannot be used, or `out` cannot be written, holds another run, or is not
@@ -62,7 +63,7 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
     source, out = absolute(source), absolute(out)
     job = Job(source, weights, head, out, versions(reader))
     shards = Source(source).shards(size, out)
-    finished = _claimed(out, _plan(job, shards))
+    finished = _claim(out, _plan(job, shards))
     todo = [shard for shard in shards if part_name(shard.number) not in finished]
     start, lines, problems = time.monotonic(), 0, 0
     with progress("read", len(shards), len(shards) - len(todo)) as reporter:
@@ -74,9 +75,9 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
             lines, problems = lines + outcome.lines, problems + outcome.problems
             reporter.advance(f"{lines / (time.monotonic() - start):,.0f} lines/s")
     fs, root = file_system(out)
-    if on_this_machine(fs):
+    if is_local(fs):
         sweep(Path(root) / _PARTS)
-    there = _names(out)
+    there = list_names(out)
     if lost := [shard for shard in shards if part_name(shard.number) not in there]:
         raise InputError(
             f"{len(lost):,} of {len(shards):,} files are not in {shown(out)}, though workers wrote them: give a place "
@@ -91,32 +92,19 @@ def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
     return {"source": job.source, "head": job.head, **job.versions, "kind": shards[0].kind, "shards": parts}
 
 
-def _names(out: str) -> set[str]:
-    """Of all files of a folder; none where there is no folder.
-
-    Raises:
-        InputError: it cannot be listed.
-    """
-    fs, root = file_system(out)
-    try:
-        fs.invalidate_cache()  # others write there
-        return {PurePosixPath(name).name for name in fs.ls(root, detail=False)} if fs.exists(root) else set()
-    except Exception as error:  # every file system has its own kinds
-        raise InputError(f"{shown(out)} cannot be used ({error}): give another --out") from error
-
-
-def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
-    """The names of finished files in a folder that is, or becomes, that of this plan.
+def _claim(out: str, plan: dict[str, Any]) -> set[str]:
+    """The names of finished files in a folder that holds, or from now on will hold, this plan.
 
     Raises:
         InputError: it holds another run, or cannot be written.
     """
-    fs, root = file_system(out)
-    there = _names(out)
+    there = list_names(out)
     try:
-        before = json.loads(fs.cat_file(f"{root.rstrip('/')}/{PLAN}")) if PLAN in there else None
-    except Exception as error:  # every file system has its own kinds
-        raise InputError(f"{shown(out)} cannot be used ({error}): give another --out") from error
+        before = json.loads(read_file(out, PLAN)) if PLAN in there else None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{shown(out)}/{PLAN} cannot be used ({error}): give another --out") from error
     parts = {name for name in there if fnmatch(name, _PARTS)}
     if before is None and parts:
         raise InputError(f"{shown(out)} holds Parquet files of something else: give another --out")
@@ -124,5 +112,5 @@ def _claimed(out: str, plan: dict[str, Any]) -> set[str]:
         changed = ", ".join(sorted(key for key in plan.keys() | before.keys() if plan.get(key) != before.get(key)))
         raise InputError(f"{shown(out)} was begun with other {changed}: give another --out, or delete it")
     if before is None:
-        write(out, PLAN, json.dumps(plan, indent=1).encode())
+        write_file(out, PLAN, json.dumps(plan, indent=1).encode())
     return parts

@@ -9,17 +9,16 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from seqocr import __version__
-from seqocr.batch.sources import Shard, Source, file_system, on_this_machine
+from seqocr.batch.sources import Shard, Source
+from seqocr.batch.storage import write_file
 from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.files import replacing, shown
 from seqocr.inference.onnx import OnnxRecognizer, Texts
 
 _ROWS = 5000  # of a row group
@@ -166,7 +165,7 @@ class Job:
             if (own := versions(reader)) != self.versions:
                 raise InputError(f"a worker has {own}, and {self.versions} is wanted: install the same everywhere")
             rows = [_row(name, line, reader) for name, line in Source(self.source).lines(shard)]
-            write(self.out, part_name(shard.number), _parquet(rows))
+            write_file(self.out, part_name(shard.number), _parquet(rows))
         except (InputError, OSError) as error:
             return Outcome(shard.number, error=str(error))
         problems = sum(row["problem"] is not None for row in rows)
@@ -218,22 +217,3 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
         pa.Table.from_pylist(rows, schema), file, row_group_size=_ROWS, compression="zstd", use_dictionary=False
     )
     return file.getvalue()
-
-
-def write(folder: str, name: str, content: bytes) -> None:
-    """A file, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    fs, path = file_system(f"{folder.rstrip('/')}/{name}")
-    try:
-        if on_this_machine(fs):
-            with replacing(Path(path)) as temporary:
-                temporary.write_bytes(content)
-        else:
-            fs.pipe_file(path, content)  # object stores show what is written when all of it is there
-    except InputError:
-        raise
-    except Exception as error:  # every file system has its own kinds
-        raise InputError(f"{shown(folder)}/{name} cannot be written ({error}): give a place that can be") from error
