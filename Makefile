@@ -61,14 +61,14 @@ test-browser: $(VENV)/.browser ## drive the page in Chromium, which this install
 
 test-scale: $(VENV)/.scale ## test what needs Ray or an object store, which this installs
 	@$(PIP) 'moto[server]' s3fs
-	SEQOCR_SCALE=1 $(PY) -m pytest tests/test_many_ray.py tests/test_many_s3.py tests/test_engines_ray.py \
-		tests/test_bench_scale.py $(ARGS)
+	SEQOCR_SCALE=1 $(PY) -m pytest tests/batch/test_ray.py tests/batch/test_s3.py \
+		tests/bench/core/test_ray_engine.py tests/bench/experiments/test_scale.py $(ARGS)
 
 bench: $(VENV)/.setup $(SCALE) ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ON) $(if $(REAL),--real $(REAL)) $(ARGS)
 
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
-	$(PY) -m pytest tests/bench --benchmark-enable $(ARGS)
+	$(PY) -m pytest tests/bench/regression --benchmark-enable $(ARGS)
 
 wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
 	.ci/wheel $(PY)
