@@ -17,8 +17,8 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock, counted
 from bench.report.formatting import points, ratio, share, time
 from bench.report.templating import prose
+from bench.study.label_distributions import Luhn
 from bench.workloads.held_out import held_out_digits, rested
-from seqocr.data.synthetic.label_distributions import Luhn
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton

@@ -16,10 +16,10 @@ import torch
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.study.design import HEADS, LENGTH
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.posterior import find_best, from_distribution
 from bench.workloads.timed_models import TINY, TimedModel
 from seqocr import environment
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.ctc_paths import collapse
 from seqocr.models.heads.base import DecoderOutput

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from seqocr.data.synthetic.damage import Damage
-from seqocr.data.synthetic.structured import Mixture
+from bench.study.damage import Damage
+from bench.study.structured import Mixture
 
 LENGTH = 5  # symbols in a string
 HEADS = ("ar", "ar-1layer", "parallel", "ctc", "refine")

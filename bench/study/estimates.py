@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 
 from bench.study.cost import Cost
 from bench.study.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.predictions import SLOTS
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Replicated, Value, holm, mean, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr
 
+from bench.study.label_distributions import LabelDistribution
 from bench.study.posterior import compute_posterior, find_best, from_distribution, score
-from seqocr.data.synthetic.label_distributions import LabelDistribution
 from seqocr.errors import InputError, check_bounds
 
 

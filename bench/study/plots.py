@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from bench.report import plotting
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, Results
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr
 
-from seqocr.data.synthetic import label_distributions as labels
-from seqocr.data.synthetic.label_distributions import LabelDistribution
+from bench.study import label_distributions as labels
+from bench.study.label_distributions import LabelDistribution
 from seqocr.decoding.automaton import ACCEPT, REJECT, Automaton, accept_if, build, build_lexicon, restrict_length
 from seqocr.decoding.check_digits import build_luhn, build_mod97
 from seqocr.decoding.trellis import Trellis, sum_last

@@ -14,10 +14,10 @@ import torch
 
 from bench.study import oracle
 from bench.study.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution
 from bench.study.posterior import find_best, from_distribution
+from bench.study.structured import StructuredLines
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution
-from seqocr.data.synthetic.structured import StructuredLines
 from seqocr.decoding.ctc_paths import collapse
 from seqocr.inference.load import load_recognizer
 from seqocr.models.heads.autoregressive import AutoregressiveHead

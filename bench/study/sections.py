@@ -15,9 +15,9 @@ from bench.study.cost import Cost, dearest
 from bench.study.decisions import CTC_FORM, FORM, decisions, verified
 from bench.study.design import BASE_LAW, LENGTH
 from bench.study.estimates import AR, JOINT, LOCAL, MARGIN, MARGINAL, ONE_PASS, SEEN, Cell, Results
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.predictions import SLOTS
 from bench.workloads.timed_models import TASK_LENGTH, TINY
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "not decided"}

@@ -11,10 +11,10 @@ from bench.study.cost import dearest
 from bench.study.decisions import FORM
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.runner import SHOWN
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.advice.recommend import SHIPPED_STUDY, Cell, Study, as_json
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean

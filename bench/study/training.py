@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from bench.study.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS
+from bench.study.structured import StructuredLines
 from seqocr.data.augment import Augmentation
 from seqocr.data.mixture import DataMixture, Part
 from seqocr.data.sources.datasets import load_digits
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS
-from seqocr.data.synthetic.structured import StructuredLines
 from seqocr.inference.load import SHIPPED, load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.study.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov
 from seqocr.advice.recommend import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
-from seqocr.data.synthetic.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value

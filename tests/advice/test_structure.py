@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.study.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov, Mod97
 from seqocr.advice.structure import FORMS, miller_madow, mutual_information, structure_of
-from seqocr.data.synthetic.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov, Mod97
 
 DIGITS = "0123456789"
 

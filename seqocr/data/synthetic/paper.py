@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from seqocr.data.augment import blurred
-from seqocr.data.synthetic.sampling import Range, signed, within
+from seqocr.data.sampling import Range, signed, within
 
 _BANK = (256, 1024)  # size of the noise that lines take theirs from
 _TALLEST = 192  # pixels: of pages

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from seqocr.data.sampling import Range, signed, within
 from seqocr.data.synthetic.paper import Paper
 from seqocr.data.synthetic.pen import BENDS, Pose, Tracks, posed_bitmaps
-from seqocr.data.synthetic.sampling import Range, signed, within
 
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like size
 _BEYOND = 4  # pixels around a line that no operation may see the end of

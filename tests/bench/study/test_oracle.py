@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from bench.study.oracle import ErasureOracles, erasure_patterns, read, read_under_erasure
-from seqocr.data.synthetic.label_distributions import (
+from bench.study.label_distributions import (
     LABEL_DISTRIBUTIONS,
     Independent,
     LabelDistribution,
@@ -20,6 +19,7 @@ from seqocr.data.synthetic.label_distributions import (
     Luhn,
     Markov,
 )
+from bench.study.oracle import ErasureOracles, erasure_patterns, read, read_under_erasure
 from seqocr.errors import InputError
 
 READERS = ("local", "marginal", "joint")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import entropy as entropy_of
 
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov, WithoutReplacement
 from bench.study.posterior import compute_posterior, find_best, from_distribution, score
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov, WithoutReplacement
 from seqocr.decoding.automaton import Automaton, build_lexicon
 from seqocr.decoding.check_digits import build_luhn
 from seqocr.decoding.ctc_paths import collapse

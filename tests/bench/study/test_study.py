@@ -17,10 +17,10 @@ from bench.report.build import everything, write_report
 from bench.study import EXPERIMENT, cost, predictions, runner, size_of, training
 from bench.study.design import HEADS, LENGTH, SIZES, Size, Training
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
+from bench.study.label_distributions import Lexicon
 from bench.study.sections import headline
 from bench.study.shipped import study_of, write_study
 from seqocr.advice.recommend import Study, as_json
-from seqocr.data.synthetic.label_distributions import Lexicon
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.models.heads.base import FeatureMap

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from seqocr.data.augment import CELL, blurred, thickened
-from seqocr.data.synthetic.sampling import Range, signed, within
+from seqocr.data.sampling import Range, signed, within
 from seqocr.errors import InputError
 
 BOX = 60  # pixels: the side of what a digit is drawn in before it is placed

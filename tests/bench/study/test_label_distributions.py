@@ -14,8 +14,8 @@ from scipy.stats import entropy as entropy_of
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
-from seqocr.data.synthetic import label_distributions as labels
-from seqocr.data.synthetic.label_distributions import (
+from bench.study import label_distributions as labels
+from bench.study.label_distributions import (
     Independent,
     LabelDistribution,
     Lexicon,

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.study.damage import KINDS, NUMBERS, Damage, damaged
 from seqocr.data.sources.datasets import embedded_digits
-from seqocr.data.synthetic.damage import KINDS, NUMBERS, Damage, damaged
 from seqocr.errors import InputError
 
 SOFT = ("covered", "faded", "blurred", "noisy")

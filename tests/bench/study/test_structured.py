@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.study.damage import Damage
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS, Independent, Lexicon
+from bench.study.structured import Mixture, StructuredLines
 from seqocr.data.augment import Augmentation
 from seqocr.data.sources.datasets import embedded_digits
-from seqocr.data.synthetic.damage import Damage
-from seqocr.data.synthetic.label_distributions import LABEL_DISTRIBUTIONS, Independent, Lexicon
-from seqocr.data.synthetic.structured import Mixture, StructuredLines
 from seqocr.errors import InputError
 from tests.conftest import assert_same_alone_and_in_any_batch, coded
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.study.damage import NUMBERS, Damage, damaged
+from bench.study.label_distributions import LabelDistribution
 from seqocr.data.augment import CELL, Augmentation
 from seqocr.data.sequences import mixed
 from seqocr.data.sources.datasets import Digits
-from seqocr.data.synthetic.damage import NUMBERS, Damage, damaged
-from seqocr.data.synthetic.label_distributions import LabelDistribution
 from seqocr.errors import InputError
 
 
