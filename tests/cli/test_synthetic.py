@@ -31,7 +31,7 @@ def strokes(tmp_path_factory) -> Path:
 @pytest.fixture
 def digits(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(split: str, dataset: str = "mnist", root: Path | None = None) -> Digits:
-        return barred({"train": 400, "validation": 200, "test": 90}[split], split)
+        return barred({"train": 160, "validation": 100, "test": 90}[split], split)
 
     monkeypatch.setattr(sources, "load_digits", load)
 

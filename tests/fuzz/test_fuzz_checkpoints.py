@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from seqocr.models.hugging_face import export_hugging_face
-from tests.conftest import small_recognizer
+from tests.conftest import exported_once, lively, small_recognizer
 from tests.fuzz.conftest import Command, examples, strict_json
 
 NASTY = [None, True, 0, -1, 1, 2, 10**9, 2**63, 10**400, 0.5, -1.5, 1e300, float("nan"), float("inf")]
@@ -267,11 +267,7 @@ def test_pickles(command: Command, hugging_face: Path, line: Path, tmp_path: Pat
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    from seqocr.inference.export import export
-
-    folder = tmp_path_factory.mktemp("fuzz") / "graphs"
-    export(small_recognizer(("parallel", "ctc")), folder)
-    return folder
+    return exported_once(lively(small_recognizer(max_length=3), scale=0.4), tmp_path_factory)
 
 
 @pytest.mark.kind("exported graphs edited or exchanged")
