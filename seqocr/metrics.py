@@ -26,12 +26,18 @@ _BATCH = 100
 
 
 def predict(
-    recognizer: Reader, strings: Lines, heads: Sequence[str] | None = None, quiet: bool = False, raw: bool = False
+    recognizer: Reader,
+    strings: Lines,
+    heads: Sequence[str] | None = None,
+    quiet: bool = False,
+    raw: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
     """Read every string with every head (default: all of the recognizer's own), and say how far unless `quiet`.
 
     Args:
         raw: confidences as heads give them, not as they are calibrated.
+        part: (i, n): read only every nth batch, from the ith on, as one of n processes that share the work.
 
     Raises:
         InputError: a head is not part of the recognizer, or its weights give what is no number.
@@ -41,7 +47,7 @@ def predict(
     if unknown := [head for head in heads if head not in variants]:
         raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(variants)}")
     with nullcontext() if quiet else progress("read", len(strings)) as reporter:
-        for start in range(0, len(strings), _BATCH):
+        for start in range(0, len(strings), _BATCH)[part[0] :: part[1]]:
             indices = range(start, min(start + _BATCH, len(strings)))
             images, texts = strings.batch(indices)
             features = recognizer.encode(images)

@@ -31,8 +31,8 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 from seqocr.train.config import VALIDATION_SHARE, TrainConfig
-from seqocr.train.recipe import digits_of, fine_tune, fine_tuning
-from seqocr.train.self_training import FEWEST, drawn_lines, self_train
+from seqocr.train.recipe import fine_tune, fine_tuning, load_splits
+from seqocr.train.self_training import MIN_IMAGES, rehearsal_lines, self_train
 from seqocr.train.state import is_finished
 
 _NO_TEXTS = 0  # labelled lines, where all are learned from without their texts
@@ -82,7 +82,7 @@ class Adapting(Experiment):
             return []
         there = len(bench.real.split(HELD_OUT, "test")[0])
         sizes = tuple((lines, steps) for lines, steps in _STEPS.items() if lines < there)
-        sizes += ((_NO_TEXTS, 0),) if there >= FEWEST and bench.real.charset == DIGITS else ()
+        sizes += ((_NO_TEXTS, 0),) if there >= MIN_IMAGES and bench.real.charset == DIGITS else ()
         settings = Settings(digest(bench.real), HELD_OUT, sizes, TrainConfig(**fine_tuning(bench.real.charset)))
         return [Part("adapting", settings, len(sizes), weights=(bench.reader,))]
 
@@ -153,7 +153,7 @@ def _without_texts(recognizer: Recognizer, lines: LineFolder, out: Path) -> Reco
     for i, line in enumerate(lines.lines):
         shutil.copy(line.path, images / f"{i:06}-{Path(line.name).name}")
     with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
-        adapted, _ = self_train(recognizer, images, drawn_lines(recognizer, digits_of(), 0), out / "weights")
+        adapted, _ = self_train(recognizer, images, rehearsal_lines(recognizer, load_splits()), out / "weights")
     return adapted
 
 

@@ -38,7 +38,6 @@ from seqocr.train.recipe import train_on_digits
 LAYERS = (1, 2, 6)
 _HEAD = "ar"  # the one whose layers are counted
 _SUBJECT = TINY  # timed
-_TRAINING = ("config", "loop", "optimizers", "recipe")  # what decides the weights, of seqocr.train
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from seqocr.data.sources.datasets import load_digits
 from seqocr.inference.load import SHIPPED, load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
-from seqocr.train.loop import fit
+from seqocr.train.loop import Trainer
 from seqocr.train.state import is_finished
 
 BASE = "base"
@@ -65,10 +65,10 @@ def _trained(
         validation_strings=_HELD_OUT,
         save_every=200,
     )
-    return fit(start, _material(training), config, out)
+    return Trainer(start, _mixture(training), config, out).fit()
 
 
-def _material(training: Training) -> DataMixture:
+def _mixture(training: Training) -> DataMixture:
     law = LABEL_DISTRIBUTIONS[training.law](LENGTH)
     learned, held_out = load_digits("train"), load_digits("validation")
     learned = learned[: round(training.share * len(learned))]

@@ -10,18 +10,18 @@ from seqocr.cli.options import Out, output_folder
 
 
 def average(
-    recognizers: Annotated[list[str], typer.Argument(help="Directories of runs that went on from one another.")],
+    recognizers: Annotated[list[str], typer.Argument(help="Directories of runs, each started from the one before.")],
     out: Out,
-    half: Annotated[bool, typer.Option("--half", help="In 16 bits a weight, half the size.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Save 16 bits per weight, half the size.")] = False,
 ) -> None:
-    """Write the mean of trained weights, which often reads better than each of them, at no cost."""
+    """Average the weights of several runs, which often reads better than each of them, at no cost."""
     directory = output_folder(out)
 
     from seqocr.files import shown, writable
     from seqocr.inference.load import load_recognizer, save
     from seqocr.inference.shipped import weights_path
-    from seqocr.train.average import averaged
+    from seqocr.train.average import average_runs
 
     writable(directory)
-    save(averaged([load_recognizer(weights_path(name)) for name in recognizers]), directory, half)
+    save(average_runs([load_recognizer(weights_path(name)) for name in recognizers]), directory, half)
     print(f"averaged: {shown(directory)}")

@@ -14,63 +14,62 @@ from rich.table import Table
 from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
-from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
-from seqocr.train.sharing import Spread
-
-STEPS = 250  # of a round without labels
+from seqocr.train.config import SELF_TRAINING, DistributedConfig, Source, Start, TrainConfig
 
 if TYPE_CHECKING:
     from seqocr.models.recognizer import Recognizer
 
 
-@options_of(start=Start, source=Source, config=TrainConfig, spread=Spread)
+@options_of(start=Start, source=Source, config=TrainConfig, sharding=DistributedConfig)
 def train(
     out: Out,
     start: dict[str, Any],
     source: dict[str, Any],
     config: dict[str, Any],
-    spread: dict[str, Any],
+    sharding: dict[str, Any],
     device: Device = "auto",
-    unlabelled: Annotated[
-        Path | None, typer.Option(help="Lines that nobody has labelled: a folder of images, to adapt --init to.")
+    pseudo_label: Annotated[
+        Path | None, typer.Option(help="Adapt --init to unlabelled line images: a folder of them (self-training).")
     ] = None,
 ) -> None:
-    """Train heads on an encoder. Killed or interrupted, the same command goes on where it was.
+    """Train heads on an encoder. After an interruption, the same command goes on where it was.
 
-    With --data and --init, trained weights are adapted to your own lines in minutes. If they read digits, a third of
-    what they learn from is drawn, so that a small folder is not learned by heart (--level data: nothing is drawn).
-    With --unlabelled in place of --data, to lines without texts: what all heads read alike and with confidence is
-    learned from. If that does harm, --init is kept.
-    `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/training.md).
+    With --data and --init, trained weights are adapted to your data in minutes. If they read digits, a third of the
+    training data is synthetic, so that a small folder is not memorised (--level data: none is).
+    With --pseudo-label in place of --data, they are adapted to unlabelled lines: texts on which all heads agree with
+    confidence become labels. If that does harm, --init is kept.
+    `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/train.md).
     """
-    if unlabelled is not None:
-        _without_labels(unlabelled, output_folder(out), start, source, config, spread, device)
+    command = shlex.join(["seqocr", *sys.argv[1:]])
+    if pseudo_label is not None:
+        _self_train(pseudo_label, output_folder(out), start, source, config, sharding, device, command)
         return
-    settings, begin, learned_from, over = TrainConfig(**config), Start(**start), Source(**source), Spread(**spread)
+    settings, begin, data = TrainConfig(**config), Start(**start), Source(**source)
+    divided = DistributedConfig(**sharding)
     directory = output_folder(out)
 
     from seqocr.inference.load import load_recognizer  # after the settings, because it takes seconds to load
     from seqocr.inference.shipped import weights_path
     from seqocr.train import distributed, recipe
-    from seqocr.train.spread import shared_out
 
-    with distributed.joined(choose_device(device)) as own_device, shared_out(over):
-        if distributed.is_first():
+    with distributed.process_group(choose_device(device)) as own_device:
+        if distributed.is_main():
             writable(directory)
-        if learned_from.data is not None:
-            charset = learned_from.charset
+        if data.data is not None:
+            charset = data.charset
             if charset is None and begin.init is not None:
                 charset = load_recognizer(weights_path(begin.init)).charset
             settings = TrainConfig(**{**recipe.fine_tuning(charset), **config})
         trainings = recipe.train(
             settings,
             begin,
-            learned_from,
+            data,
             directory,
+            sharding=divided,
             max_length=settings.longest if "length" in config else None,
             fit_batch="batch_size" not in config,
             device=own_device,
-            command=shlex.join(["seqocr", *sys.argv[1:]]),
+            command=command,
         )
         for folder, trained in trainings:
             if begin.init is not None:
@@ -78,38 +77,35 @@ def train(
             print(f"trained: {shown(folder)}")
 
 
-def _without_labels(
-    folder: Path,
+def _self_train(
+    images: Path,
     directory: Path,
     start: dict[str, Any],
     source: dict[str, Any],
     config: dict[str, Any],
-    spread: dict[str, Any],
+    sharding: dict[str, Any],
     device: str,
+    command: str,
 ) -> None:
     from seqocr.train import distributed
 
-    if spread or distributed.started() > 1:
-        raise InputError("--unlabelled is learned by one process: leave out torchrun, --shards and --workers")
+    if sharding or distributed.launched() > 1:
+        raise InputError("--pseudo-label takes one process: leave out torchrun, --shards and --workers")
     if "init" not in start or len(start) > 1 or set(source) - {"root"}:
-        raise InputError(
-            "--unlabelled adapts trained weights as they are: give --init, and none of --data, --dataset ..."
-        )
-    settings = TrainConfig(**{**FINE_TUNING, "level": "data", "steps": STEPS} | config)
+        raise InputError("--pseudo-label adapts trained weights: give --init, and none of --data, --dataset ...")
+    settings = TrainConfig(**{**SELF_TRAINING, **config})
     writable(directory)
 
-    from seqocr.data.sources.datasets import load_digits
     from seqocr.inference.load import load_recognizer
     from seqocr.inference.shipped import weights_path
-    from seqocr.train.self_training import drawn_lines, self_train
+    from seqocr.train.recipe import load_splits
+    from seqocr.train.self_training import rehearsal_lines, self_train
 
     recognizer = load_recognizer(weights_path(start["init"])).to(choose_device(device))
-    digits = load_digits("train", root=source.get("root")), load_digits("validation", root=source.get("root"))
-    drawn = drawn_lines(recognizer, digits, settings.seed)
-    command = shlex.join(["seqocr", *sys.argv[1:]])
-    _, rounds = self_train(recognizer, folder, drawn, directory, config=settings, steps=settings.steps, command=command)
+    rehearsal = rehearsal_lines(recognizer, load_splits(root=source.get("root")), settings.seed)
+    _, rounds = self_train(recognizer, images, rehearsal, directory, config=settings, command=command)
     if not any(each.kept for each in rounds[1:]):
-        print("nothing was better than the weights to start from: those are kept")
+        print("no round was better than the initial weights: those are kept")
     print(f"trained: {shown(directory)}")
 
 

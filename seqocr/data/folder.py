@@ -7,7 +7,6 @@ gt.txt          file name, tab, text                        (PaddleOCR, deep-tex
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import json
@@ -118,16 +117,21 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
                 f"{shown(self.directory)}: a share of {share} of {len(self):,} lines leaves one side with none: "
                 "give another, or more lines"
             )
-        return self._of(parts[0]), self._of(parts[1])
+        return self._with(parts[0]), self._with(parts[1])
 
     def first(self, count: int, purpose: str) -> LineFolder:
         """So many of the lines, chosen by hashes as in `split`: those of fewer are among those of more."""
-        return self._of(sorted(self.lines, key=lambda line: _place(line, purpose))[:count])
+        return self._with(sorted(self.lines, key=lambda line: _place(line, purpose))[:count])
 
-    def _of(self, lines: list[Line]) -> LineFolder:
-        part = copy.copy(self)
-        part.lines = lines
-        return part
+    @classmethod
+    def from_lines(cls, directory: Path, lines: list[Line], charset: str) -> LineFolder:
+        """A folder of these lines, whatever its file of texts lists. Images are not opened."""
+        folder = cls.__new__(cls)
+        folder.directory, folder.lines, folder.charset = directory, lines, charset
+        return folder
+
+    def _with(self, lines: list[Line]) -> LineFolder:
+        return self.from_lines(self.directory, lines, self.charset)
 
     def __len__(self) -> int:
         return len(self.lines)

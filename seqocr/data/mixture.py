@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,9 @@ class Stream(Lines, Protocol):
         """What they are, for the provenance of weights."""
 
 
+Chunk = tuple[Stream, range]  # of a stream in its epoch: the indices of some lines
+
+
 @dataclass(frozen=True)
 class Part:
     """Lines to learn from, perhaps some to choose the best checkpoint by, and how many parts of a mixture they make."""
@@ -56,11 +59,11 @@ class DataMixture:
     def about(self) -> list[dict[str, Any]]:
         return [{**part.train.about, "weight": part.weight} for part in self.parts]
 
-    def batches(self, size: int, step: int = 0) -> Iterator[Batch]:
-        """Batches for ever, from that of `step` on.
+    def schedule(self, size: int, step: int = 0) -> Iterator[Sequence[Chunk]]:
+        """Which lines make up each batch, from that of `step` on, without end: a chunk of each part.
 
         Raises:
-            InputError: a batch of this size cannot be mixed, or a part has not enough for one.
+            InputError: a batch of this size cannot be mixed, or a part has too few lines for one.
         """
         if size % self.weight:
             raise InputError(f"batch_size {size}: give a multiple of {self.weight}, the number of levels")
@@ -70,8 +73,12 @@ class DataMixture:
                 raise InputError(
                     f"{len(part.train):,} lines to learn from are fewer than the {share} of a batch: lower batch_size"
                 )
-        streams = [_stream(part.train, share, step) for part, share in zip(self.parts, shares, strict=True)]
-        return map(_joined, zip(*streams, strict=True))
+        chunks = [_chunks(part.train, share, step) for part, share in zip(self.parts, shares, strict=True)]
+        return zip(*chunks, strict=True)
+
+    def batches(self, size: int, step: int = 0) -> Iterator[Batch]:
+        """The batches of `schedule`."""
+        return map(read_chunks, self.schedule(size, step))
 
     def held_out(self, count: int) -> Lines:
         """About `count` held-out lines, as mixed as those to learn from, or as many as there are."""
@@ -138,14 +145,19 @@ def mixture(
     return DataMixture(parts)
 
 
-def _stream(lines: Stream, size: int, step: int) -> Iterator[tuple[Any, list[str]]]:
-    """From `step` on, `size` lines a step, epoch after epoch."""
+def read_chunks(chunks: Iterable[Chunk]) -> Batch:
+    """The lines of chunks, one after another."""
+    return _joined(lines.batch(indices) for lines, indices in chunks)
+
+
+def _chunks(lines: Stream, size: int, step: int) -> Iterator[Chunk]:
+    """From `step` on, `size` lines per step, epoch after epoch."""
     epoch = 0
     while True:
         lines = lines.at_epoch(epoch)
         in_epoch = len(lines) // size  # not the same every time where lengths are mixed
         for i in range(step, in_epoch):
-            yield lines.batch(range(i * size, (i + 1) * size))
+            yield lines, range(i * size, (i + 1) * size)
         step, epoch = max(0, step - in_epoch), epoch + 1
 
 

@@ -1,6 +1,6 @@
-"""Lines made of digits that teachers have looked at: what they believe of each symbol goes with the text.
+"""Lines made of digits that have soft labels: each symbol's class probabilities go with the text.
 
-Teachers and how they come about are in `seqocr.train.distill`.
+The soft labels come from the teachers in `seqocr.train.distill`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from seqocr.data.sources.datasets import Digits
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """Distorted copies of digits, and what teachers believe of each.
+    """Distorted copies of digits, and the class probabilities that teachers give each.
 
     Attributes:
-        copies: a pool several times as large as the digits' own, labelled as the teachers read them.
+        copies: several times as many as the digits, labelled with the teachers' likeliest class.
         logits: (N, classes) float16, the logarithms of the teachers' mean probabilities.
     """
 
@@ -28,47 +28,47 @@ class SoftLabels:
     logits: torch.Tensor
 
 
-class Believed(str):
-    """A text as teachers read it, with what they believe of each of its symbols: `logits` (n, classes) float32."""
+class SoftLabelText(str):
+    """A text with the soft labels of its symbols: `logits` (n, classes) float32."""
 
     logits: torch.Tensor
 
+    @classmethod
+    def of(cls, text: str, logits: torch.Tensor | np.ndarray) -> SoftLabelText:
+        """
+        Args:
+            logits: (n, classes) float32, a row per symbol.
+        """
+        labelled = cls(text)
+        labelled.logits = torch.as_tensor(logits)
+        return labelled
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # From one process to another as numbers: torch would send each tensor through a file of its own.
-        return _believed, (str(self), self.logits.numpy())
+        # Between processes as numpy: torch would send each tensor through a file of its own.
+        return SoftLabelText.of, (str(self), self.logits.numpy())
 
 
 class SoftLabelLines:
-    """Lines to learn from; their texts are `Believed`.
+    """Lines to learn from whose texts are `SoftLabelText`.
 
     Args:
-        lines: made of the copies.
+        lines: made of the copies of `labels`.
     """
 
-    def __init__(self, beliefs: SoftLabels, lines: SequenceMNIST) -> None:
-        self.beliefs, self.lines = beliefs, lines
+    def __init__(self, labels: SoftLabels, lines: SequenceMNIST) -> None:
+        self.labels, self.lines = labels, lines
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def at_epoch(self, epoch: int) -> SoftLabelLines:
-        return SoftLabelLines(self.beliefs, self.lines.at_epoch(epoch))
+        return SoftLabelLines(self.labels, self.lines.at_epoch(epoch))
 
     @property
     def about(self) -> dict[str, Any]:
-        return {**self.lines.about, "taught": True}
+        return {**self.lines.about, "soft_labels": True}
 
     def batch(self, indices: list[int] | range) -> tuple[Any, list[str]]:
         images, texts = self.lines.batch(indices)
-        believed: list[str] = []
-        for index, text in zip(indices, texts, strict=True):
-            each = Believed(text)
-            each.logits = self.beliefs.logits[self.lines.members(index)].float()
-            believed.append(each)
-        return images, believed
-
-
-def _believed(text: str, logits: np.ndarray) -> Believed:
-    each = Believed(text)
-    each.logits = torch.from_numpy(logits)
-    return each
+        rows = [self.labels.logits[self.lines.members(index)].float() for index in indices]
+        return images, [SoftLabelText.of(text, logits) for text, logits in zip(texts, rows, strict=True)]

@@ -1,42 +1,59 @@
-"""The mean of trained weights."""
+"""Averages of weights: over the steps of one run, or over several runs."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from seqocr.decoding.calibration import KEY
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 
 
-def averaged(recognizers: Sequence[Recognizer]) -> Recognizer:
-    """A recognizer whose weights are the mean of those of runs that went on from one another.
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a model's weights, its initial ones included; `update_parameters` adds to it.
 
-    Each run ends beside a better place that lies between them (stochastic weight averaging, Izmailov et al. 2018). Of
-    runs that have nothing in common the mean reads nothing.
+    Args:
+        decay: weight of the average so far in each update; the first updates use less, to forget the initial weights.
+    """
+
+    def update(averages: Any, weights: Any, updates: Any) -> None:
+        step = int(updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, step / (step + 10)))
+
+    average = AveragedModel(model, multi_avg_fn=torch.no_grad()(update))
+    average.update_parameters(model)  # the first update only copies: those of steps count from 1
+    return average
+
+
+def average_runs(recognizers: Sequence[Recognizer]) -> Recognizer:
+    """The mean of several runs' weights, each of which started from the one before (stochastic weight averaging,
+    Izmailov et al. 2018). The mean of runs without a common start reads nothing.
 
     Returns:
-        the last one, with other weights, and in its provenance what they are the mean of.
+        a copy of the last recognizer with the mean weights, and the commands of all in its provenance.
 
     Raises:
-        InputError: there are none, or one is of another architecture.
+        InputError: there are none, or their architectures differ.
     """
     if not recognizers:
-        raise InputError("no recognizers to average: give some")
+        raise InputError("no recognizers to average: give at least one")
     *others, last = recognizers
     for other in others:
         if {**other.config(), "provenance": None} != {**last.config(), "provenance": None}:
             raise InputError(
-                "recognizers of different architecture, charset or length cannot be averaged: give like ones"
+                "recognizers of different architecture, charset or length cannot be averaged: give ones that agree"
             )
     mean = copy.deepcopy(last)
     if not others:
         return mean
     weights = [recognizer.state_dict() for recognizer in recognizers]
     mean.load_state_dict({name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]})
-    kept = {key: value for key, value in last.provenance.items() if key != KEY}  # of the last one alone
-    mean.provenance = {**kept, "mean_of": [each.provenance.get("command") for each in recognizers]}
+    provenance = {key: value for key, value in last.provenance.items() if key != KEY}  # which was of the last alone
+    mean.provenance = {**provenance, "mean_of": [each.provenance.get("command") for each in recognizers]}
     return mean

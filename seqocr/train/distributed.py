@@ -1,12 +1,13 @@
-"""Several processes that train together: which of them this is, and what they tell one another.
+"""Several processes that train together over torch.distributed; one process alone is a world of size 1.
 
-`torchrun` and `accelerate launch` tell each its number (RANK), its number on its machine (LOCAL_RANK), how many there
-are (WORLD_SIZE), and where all meet (MASTER_ADDR, MASTER_PORT).
+`torchrun` and `accelerate launch` tell each process its rank (RANK), its rank on its machine (LOCAL_RANK), how many
+there are (WORLD_SIZE), and the address where they meet (MASTER_ADDR, MASTER_PORT).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,41 +20,46 @@ import torch.distributed as dist
 
 from seqocr.errors import InputError, RankError
 
-_TO_MEET, _TO_ASK = 60.0, 3.0  # seconds: for all to come, and for others to ask who says what went wrong
-# One of them alone may train teachers, or load a data set. One that ends is noticed at once, however long this is.
-_TO_WAIT = timedelta(hours=12)
-_LOST = "another process of this training has ended: start them again, and they go on from what was saved last"
+_MEETING_SECONDS, _REPORTING_SECONDS = 60.0, 3.0
+# The main process alone may train teachers, or load a data set. One that ends is noticed at once, however long this is.
+_COLLECTIVE_TIMEOUT = timedelta(hours=12)
+_LOST = "another process of this training has ended: start them again, and they go on from the last saved state"
 
 
-def started() -> int:
-    """How many processes were started together, whether or not they have met.
+def launched() -> int:
+    """How many processes were launched together, whether or not they have met.
 
     Raises:
         InputError: WORLD_SIZE is no number.
     """
-    return _told("WORLD_SIZE", 1)
+    return _environ("WORLD_SIZE", 1)
 
 
-def number() -> int:
-    """This process's, from 0 up; 0 where it trains alone."""
+def rank() -> int:
+    """This process's number, from 0 up; 0 where it trains alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def count() -> int:
-    """How many train together."""
+def world_size() -> int:
+    """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def is_first() -> bool:
-    """Whether this is the process that writes, and speaks for all."""
-    return number() == 0
+def is_main() -> bool:
+    """Whether this process is the one that writes files and prints."""
+    return rank() == 0
+
+
+def is_local_main() -> bool:
+    """Whether this process is the first on its machine."""
+    return world_size() == 1 or _environ("LOCAL_RANK") == 0
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
-    """Within the block this process trains with those that were started with it, and only the first of them prints.
+def process_group(device: str) -> Iterator[str]:
+    """Within the block, this process trains with those that were launched with it, and only the main one prints.
 
-    A process that was started alone stays as it is.
+    Changes nothing for a process that was launched alone.
 
     Args:
         device: "cpu" or "cuda". Processes on one machine get a GPU each.
@@ -62,22 +68,21 @@ def joined(device: str) -> Iterator[str]:
         the device of this process.
 
     Raises:
-        InputError: what the launcher says is no number, or there are fewer GPUs than processes.
-        RankError: the processes do not meet, one of them has ended, or what the block raises as InputError or OSError.
+        InputError: the launcher's variables are no numbers, or there are fewer GPUs than processes.
+        RankError: the processes do not meet, one of them has ended, or the block raises an InputError or OSError.
     """
-    if started() == 1:
+    if (size := launched()) == 1:
         yield device
         return
-    rank, world = _told("RANK"), started()
-    store = None
+    number, store = _environ("RANK"), None
     try:
-        store = _met(_meeting_place(), rank, world)
-        with _quiet(rank > 0):
+        store = _meet(_rendezvous(), number, size)
+        with _silenced(number > 0):
             if device == "cuda":
-                device = _own_gpu(_told("LOCAL_RANK"))
+                device = _own_gpu(_environ("LOCAL_RANK"))
             # Counts and losses are on the CPU, gradients where the weights are.
             backend = "cpu:gloo,cuda:nccl" if device != "cpu" else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_TO_WAIT)
+            dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=_COLLECTIVE_TIMEOUT)
             try:
                 yield device
             finally:
@@ -85,51 +90,57 @@ def joined(device: str) -> Iterator[str]:
     except BrokenPipeError:
         raise
     except (InputError, OSError) as error:
-        raise RankError(str(error), _fails_first(store, rank, world)) from error
+        raise RankError(str(error), _reports(store, number, size)) from error
     except RuntimeError as error:
-        if not _is_of_another(error):
+        if not _means_lost_process(error):
             raise
-        raise RankError(_LOST, _fails_first(store, rank, world)) from error
+        raise RankError(_LOST, _reports(store, number, size)) from error
 
 
-def summed(numbers: list[float]) -> list[float]:
-    """The sums over all processes. Waits for all."""
-    if count() == 1:
+def reduce_sum(numbers: list[float]) -> list[float]:
+    """The sums over all processes, in float64. Waits for all."""
+    if world_size() == 1:
         return numbers
     tensor = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(tensor)
     return tensor.tolist()
 
 
-def all_of(value: float) -> list[float]:
-    """What each process says, in order. Waits for all."""
-    said = [0.0] * count()
-    said[number()] = value
-    return summed(said)
+def gather(number: float) -> list[float]:
+    """Each process's number, by rank. Waits for all."""
+    numbers = [0.0] * world_size()
+    numbers[rank()] = number
+    return reduce_sum(numbers)
 
 
-def wait() -> None:
-    """Until all are here."""
-    summed([0.0])
+def barrier() -> None:
+    """Wait until all processes are here."""
+    reduce_sum([0.0])
+
+
+def agree_to_stop(received: int | None) -> int | None:
+    """The signal to stop that this process or any other has received (SIGTERM for another's); None if none has."""
+    if not any(gather(float(received is not None))):
+        return None
+    return received or signal.SIGTERM
 
 
 @contextmanager
-def goes_first(one: bool) -> Iterator[None]:
-    """Some processes go through the block before the others, which then find the files that those have written."""
-    if not one:
-        wait()
+def first(is_first: bool) -> Iterator[None]:
+    """Some processes go through the block before the others, which then find the files that the first have written."""
+    if not is_first:
+        barrier()
     yield
-    if one:
-        wait()
+    if is_first:
+        barrier()
 
 
-def is_first_here() -> bool:
-    """Whether this is the first process on its machine."""
-    return count() == 1 or _told("LOCAL_RANK") == 0
+def _environ(name: str, default: int | None = None) -> int:
+    """A number that the launcher sets.
 
-
-def _told(name: str, default: int | None = None) -> int:
-    """A number that the launcher sets."""
+    Raises:
+        InputError: it is none.
+    """
     value = os.environ.get(name, default)
     try:
         return int(value)  # type: ignore[arg-type]
@@ -137,86 +148,87 @@ def _told(name: str, default: int | None = None) -> int:
         raise InputError(f"{name}={value or ''}: start several processes with torchrun, which sets it") from None
 
 
-def _own_gpu(local: int) -> str:
-    if local >= (there := torch.cuda.device_count()):
-        raise InputError(f"process {local} of this machine has no GPU, there are {there}: start one a GPU")
-    torch.cuda.set_device(local)
-    return f"cuda:{local}"
+def _own_gpu(local_rank: int) -> str:
+    if local_rank >= (count := torch.cuda.device_count()):
+        raise InputError(f"process {local_rank} of this machine has no GPU, there are {count}: start one per GPU")
+    torch.cuda.set_device(local_rank)
+    return f"cuda:{local_rank}"
 
 
-def _meeting_place() -> dist.Store:
+def _rendezvous() -> dist.Store:
     """
     Raises:
-        InputError: nobody answers at its address.
+        InputError: nobody answers at the address where processes meet.
     """
     try:
-        store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=_TO_MEET)))
+        store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=_MEETING_SECONDS)))
     except (RuntimeError, ValueError) as error:
-        where = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+        address = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
         reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"no meeting of {started()} processes at {where} ({reason}): give an address of theirs"
+            f"{launched()} processes cannot meet at {address} ({reason}): give an address of the first machine"
         ) from None
     return dist.PrefixStore("seqocr", store)
 
 
-def _met(store: dist.Store, rank: int, world: int) -> dist.Store:
-    """A part of the store for this start alone, once all processes are there.
+def _meet(store: dist.Store, number: int, size: int) -> dist.Store:
+    """A part of the store for this launch alone, once all processes are there.
 
-    torchrun keeps its store when it starts processes again, with all that those before have left in it. So each asks
-    the first under a name that was never used, and the first answers with another.
+    torchrun keeps its store when it restarts processes, with all that was left in it. So each process asks the main one
+    under a name that was never used, and the main one answers with another.
 
     Raises:
         InputError: not all have come in time.
     """
-    own, start = uuid.uuid4().hex, ""
-    if rank > 0:
-        store.set(f"asks/{rank}", own)
-    end = time.monotonic() + _TO_MEET
+    own, launch = uuid.uuid4().hex, ""
+    if number > 0:
+        store.set(f"asks/{number}", own)
+    end = time.monotonic() + _MEETING_SECONDS
     while time.monotonic() < end:
-        if rank == 0:
-            for asks in (f"asks/{other}" for other in range(1, world)):
+        if number == 0:
+            for asks in (f"asks/{other}" for other in range(1, size)):
                 if store.check([asks]):
                     asking = store.get(asks).decode()
                     store.delete_key(asks)
                     store.set(f"answer/{asking}", own)
-            if store.add(f"came/{own}", 0) == world - 1:
+            if store.add(f"came/{own}", 0) == size - 1:
                 store.set(f"go/{own}", own)
                 return dist.PrefixStore(own, store)
-        elif not start and store.check([f"answer/{own}"]):
-            start = store.get(f"answer/{own}").decode()
-            store.add(f"came/{start}", 1)
-        elif start and store.check([f"go/{start}"]):
-            return dist.PrefixStore(start, store)
+        elif not launch and store.check([f"answer/{own}"]):
+            launch = store.get(f"answer/{own}").decode()
+            store.add(f"came/{launch}", 1)
+        elif launch and store.check([f"go/{launch}"]):
+            return dist.PrefixStore(launch, store)
         time.sleep(0.05)
-    raise InputError(f"not all of {world} processes have come within {_TO_MEET:.0f} seconds: start all of them")
+    raise InputError(f"not all of {size} processes have come within {_MEETING_SECONDS:.0f} seconds: start all of them")
 
 
 @contextmanager
-def _quiet(quiet: bool) -> Iterator[None]:
-    if not quiet:
+def _silenced(silenced: bool) -> Iterator[None]:
+    if not silenced:
         yield
         return
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
-def _fails_first(store: dist.Store | None, rank: int, world: int) -> bool:
-    """Whether no other process has said why the training ends; of those that have not met, one a machine says it."""
+def _reports(store: dist.Store | None, number: int, size: int) -> bool:
+    """Whether this process is the one to say why the training ends: the first that fails, or, where processes have not
+    met, the first on each machine."""
     if store is None:
-        return _told("LOCAL_RANK", 0) == 0
+        return _environ("LOCAL_RANK", 0) == 0
     try:
-        first = store.add("failed", 1) == 1
-        if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then the store ends with this one
-            end = time.monotonic() + _TO_ASK
-            while store.add("failed", 0) < world and time.monotonic() < end:
+        first_to_fail = store.add("failed", 1) == 1
+        if number == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # the store ends with this process
+            end = time.monotonic() + _REPORTING_SECONDS
+            while store.add("failed", 0) < size and time.monotonic() < end:
                 time.sleep(0.05)
-        return first
-    except RuntimeError:  # whoever held the store is gone
+        return first_to_fail
+    except RuntimeError:  # the process that held the store is gone
         return True
 
 
-def _is_of_another(error: RuntimeError) -> bool:
+def _means_lost_process(error: RuntimeError) -> bool:
     """Whether a collective failed because another process is gone. Some of gloo's errors have no class of their own."""
     known = (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)
     return isinstance(error, known) or "gloo" in str(error)

@@ -1,4 +1,4 @@
-"""Being told to stop, by Ctrl-C (SIGINT) or by the system (SIGTERM), without leaving a step half done."""
+"""Stopping on Ctrl-C (SIGINT) or SIGTERM without leaving a step half done."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], int | None]]:
-    """Within the block, a signal to stop is noted, not obeyed; a second one is obeyed.
+def deferred() -> Iterator[Callable[[], int | None]]:
+    """Within the block, the first signal to stop is only recorded; a second one is obeyed.
 
     Yields:
-        the signal there was, or None.
+        a function that returns the recorded signal, or None.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    heard = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    replaced = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     if threading.current_thread() is not threading.main_thread():  # elsewhere Python cannot listen
-        heard = {}
-    noted: list[int] = []
+        replaced = {}
+    received: list[int] = []
 
     def restore() -> None:
-        for number, handler in heard.items():
+        for number, handler in replaced.items():
             signal.signal(number, handler)
 
-    def note(number: int, _: object) -> None:
-        noted.append(number)
+    def record(number: int, _: object) -> None:
+        received.append(number)
         restore()
 
-    for number in heard:
-        signal.signal(number, note)
+    for number in replaced:
+        signal.signal(number, record)
     try:
-        yield lambda: noted[0] if noted else None
+        yield lambda: received[0] if received else None
     finally:
         restore()
 
 
 def obey(number: int) -> NoReturn:
-    """Stop as the signal would have, cleaning up on the way.
+    """Stop as the signal would have, with clean-up.
 
     Raises:
         KeyboardInterrupt: for SIGINT.

@@ -1,7 +1,10 @@
-"""Fits any set of heads on one encoder.
+"""The training loop: fits any set of heads on one encoder, in one process or several.
 
-Everything random is a function of (seed, step): a run that was killed and started again follows the trajectory it
-would have had, and nothing but weights, optimiser moments and the step number needs to be kept.
+Everything random is a function of (seed, step, shard): a run that was interrupted and started again follows the
+trajectory that it would have had, and only weights, optimiser moments and the step number need to be saved.
+
+What is learned does not depend on the number of processes: a step's loss is the mean over its whole batch, whichever
+process learns which part of it. Only the order of sums does, so that float32 rounds differently.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn.parallel import DistributedDataParallel
 
 from seqocr import __version__, environment, metrics
 from seqocr.data.mixture import DataMixture
@@ -23,119 +28,151 @@ from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
-from seqocr.train import interrupts
-from seqocr.train.config import TrainConfig
-from seqocr.train.optim import optimizers_of, set_rate
+from seqocr.train import distributed, interrupts
+from seqocr.train.average import moving_average
+from seqocr.train.config import DistributedConfig, TrainConfig
+from seqocr.train.distill import training_loss
+from seqocr.train.loader import Shard, ShardedBatches, loading
+from seqocr.train.optim import build_optimizers, set_learning_rate
 from seqocr.train.state import STATE, Progress, is_finished, load_state, save_state
 
+_STEP_SEED, _SHARD_SEED = 1_000_003, 2**52  # between the seeds of runs, and of shards: more than any step's
 
-def fit(
-    recognizer: Recognizer,
-    material: DataMixture,
-    config: TrainConfig,
-    out: Path,
-    device: torch.device | str = "cpu",
-    command: str | None = None,
-    start_counts: bool = False,
-) -> Recognizer:
-    """Train, keep the best checkpoint in `out`, and return it.
 
-    If `out` holds the state of an interrupted run with the same configuration, training goes on from there.
+class Trainer:
+    """Trains a recognizer, and keeps the best checkpoint in `out`.
+
+    All processes of torch.distributed train together where there are several (`distributed.process_group`), each with
+    a Trainer of its own, and the main one alone writes. If `out` holds the state of an interrupted run with the same
+    configuration, training goes on from there, with any number of processes or shards.
 
     Args:
-        recognizer: as built; its heads are the ones trained.
-        material: to learn from, and to choose the best checkpoint by.
+        recognizer: its heads are trained, in place.
+        mixture: to learn from, and to choose the best checkpoint by.
         out: directory for the recognizer; the state to resume from lies beside it until the end.
-        command: what the user typed, for the provenance.
-        start_counts: what training starts from can read already: it is validated first, and kept if nothing is better.
+        command: as typed, for the provenance.
+        start_counts: validate the initial weights too, and keep them if nothing is better.
+        on_step: called after every step with its number, from 0, and the loss of the batch, the mean of its heads.
+
+    Attributes:
+        progress: how far the run has come.
 
     Raises:
-        InputError: `out` holds a run with another configuration, or a state that cannot be read; or the loss is no
-            longer a number. The best checkpoint so far stays as it is.
-        KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once the state is saved.
+        InputError: the batch or the shards fit neither data, processes nor heads.
     """
-    return _Run(recognizer, material, config, out, torch.device(device), command, start_counts).run()
-
-
-class _Run:
-    """The moving parts of one training run."""
 
     def __init__(
         self,
         recognizer: Recognizer,
-        material: DataMixture,
+        mixture: DataMixture,
         config: TrainConfig,
         out: Path,
-        device: torch.device,
-        command: str | None,
-        start_counts: bool,
+        device: torch.device | str = "cpu",
+        *,
+        command: str | None = None,
+        start_counts: bool = False,
+        sharding: DistributedConfig = DistributedConfig(),
+        on_step: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.recognizer, self.config, self.out, self.device = recognizer.to(device), config, out, device
-        self.command, self.start_counts = command, start_counts
-        self.material, self.origin = material, recognizer.provenance
-        material.batches(config.batch_size)  # what is wrong with them is said before anything is done
-        self.held_out = material.held_out(config.validation_strings)
+        self.device = torch.device(device)
+        self.recognizer, self.mixture, self.config, self.out = recognizer.to(self.device), mixture, config, out
+        self.command, self.start_counts, self.on_step = command, start_counts, on_step
+        self.origin, self.progress = recognizer.provenance, Progress()
+        self.shards = sharding.shards or distributed.world_size()
+        self.own_shards, self.workers = _own_shards(recognizer, self.shards), sharding.workers
+        self.batches()  # what is wrong with them is said before anything is done
+        self.held_out = mixture.held_out(config.validation_strings)
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
-        self.average = averaged_model(recognizer, config.ema)
+        self.average = moving_average(recognizer, config.ema)
         self.averaged = cast(Recognizer, self.average.module)
-        self.optimizers = optimizers_of(self.weights, config)
-        self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and _bfloat16_is_faster(device))
-        self.progress = Progress()
+        self.optimizers = build_optimizers(self.weights, config)
+        self.bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and _bfloat16_is_faster(self.device)
+        )
+        self.loss: nn.Module = _ShardLoss(recognizer)
 
-    def run(self) -> Recognizer:
+    def fit(self) -> Recognizer:
+        """Train to the end.
+
+        Returns:
+            the best checkpoint.
+
+        Raises:
+            InputError: `out` holds a run with another configuration, or a state that cannot be read or is not the same
+                for all processes; or the loss is no longer a number. The best checkpoint so far stays as it is.
+            RuntimeError: of torch.distributed, where another process has ended.
+            KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once the state is saved.
+        """
         self._resume()
         config, so_far = self.config, self.progress
-        with progress("train", config.steps, so_far.step) as reporter, interrupts.noted() as told_to_stop:
+        if distributed.world_size() > 1:
+            self.loss = DistributedDataParallel(self.loss)
+        with (
+            loading(self.batches(), self.workers) as batches,
+            progress("train", config.steps, so_far.step) as reporter,
+            interrupts.deferred() as received,
+        ):
             if so_far.step == 0 and self.start_counts:
                 self._validate(reporter)
-            batches = self.material.batches(config.batch_size, so_far.step)
             while so_far.step < config.steps and not self._out_of_patience(reporter):
-                loss = self._train_step(*next(batches))
+                loss = self.train_step(next(batches))
                 last = so_far.step == config.steps
                 reporter.advance(f"loss {loss:.3f}" if so_far.step % 10 == 0 or last else "")
                 if so_far.step % config.validate_every == 0 or last:
                     self._validate(reporter)
-                if (so_far.step % config.save_every == 0 or told_to_stop()) and not last:
+                if last:
+                    break
+                signal = distributed.agree_to_stop(received())
+                if signal or so_far.step % config.save_every == 0:
                     self._save_state()
-                if (signal := told_to_stop()) and not last:
-                    if so_far.best < 0:
-                        self._validate(reporter)
-                    reporter.say(
-                        f"interrupted at step {so_far.step}; the same command goes on from there. "
-                        f"Best so far: {self.out}"
-                    )
-                    interrupts.obey(signal)
-            (self.out / STATE).unlink(missing_ok=True)
-            if signal := told_to_stop():
+                if signal:
+                    self._stop(signal, reporter)
+            if distributed.is_main():
+                (self.out / STATE).unlink(missing_ok=True)
+            distributed.barrier()  # all is written
+            if signal := received():
                 interrupts.obey(signal)
         return load_recognizer(self.out)
 
-    def _out_of_patience(self, reporter: Reporter) -> bool:
-        history = self.progress.history
-        best = max(range(len(history)), key=lambda i: (_mean_exact(history[i]), i), default=0)
-        stop = 0 < self.config.patience <= len(history) - 1 - best
-        if stop:
-            reporter.say(f"no better since step {history[best]['step']}: stopped at step {self.progress.step}")
-        return stop
+    def batches(self) -> ShardedBatches:
+        """This process's shards of each batch, from the current step on."""
+        step, processor = self.progress.step, self.recognizer.processor
+        return ShardedBatches(self.mixture, self.config.batch_size, self.own_shards, self.shards, step, processor)
 
-    def _train_step(self, images: Any, texts: list[str]) -> float:
+    def train_step(self, shards: list[Shard]) -> float:
+        """Learn from one batch.
+
+        Args:
+            shards: this process's.
+
+        Returns:
+            the loss of the whole batch, mean of the heads.
+
+        Raises:
+            InputError: the loss or the gradient is no longer a number. The weights have not moved.
+        """
         start = time.monotonic()
         config, recognizer, step = self.config, self.recognizer, self.progress.step
         recognizer.train()
         if config.protocol == "frozen":
             recognizer.encoder.eval()
-        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout is all that draws from it
-        set_rate(self.optimizers, config, step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            features = recognizer.encoder(recognizer.processor(images).to(self.device))
-            losses = [head.loss(features, texts) for head in recognizer.heads.values()]
-            loss = torch.stack(losses).sum()
-        loss.backward()
+        set_learning_rate(self.optimizers, config, step)
+        losses = []
+        for shard, (pixels, texts), shares in zip(self.own_shards, shards, self._shares(shards), strict=True):
+            torch.manual_seed(config.seed * _STEP_SEED + step + shard * _SHARD_SEED)  # of dropout
+            # Processes exchange gradients once per step, with those of their last shards.
+            exchanging = shard == self.own_shards[-1] or not isinstance(self.loss, DistributedDataParallel)
+            with nullcontext() if exchanging else cast(DistributedDataParallel, self.loss).no_sync():
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    loss = self.loss(pixels.to(self.device), texts, shares)
+                # Gradients are averaged over processes, and are to be summed.
+                (loss * distributed.world_size() if distributed.world_size() > 1 else loss).backward()
+            losses.append(loss.detach())
         norm = nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
-        # Before the weights move, so that what is saved later is never made of what is no number.
-        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+        (batch_loss,) = distributed.reduce_sum([sum(loss.item() for loss in losses)])
+        if not math.isfinite(batch_loss) or not math.isfinite(norm.item()):
             raise InputError(
                 f"the loss is no longer a number at step {step}: learning_rate {config.learning_rate} is too high. "
                 f"Give a lower one and another --out, or delete {self.out} first"
@@ -146,35 +183,69 @@ class _Run:
         self.average.update_parameters(recognizer)
         self.progress.step += 1
         self.progress.seconds += time.monotonic() - start
-        return loss.item() / len(losses)
+        batch_loss /= len(recognizer.heads)
+        if self.on_step:
+            self.on_step(step, batch_loss)
+        return batch_loss
+
+    def _shares(self, shards: list[Shard]) -> list[list[float] | None]:
+        """Of each shard, its share in the batch's loss of each head; None for a whole batch."""
+        if self.shards == 1:
+            return [None]
+        heads = self.recognizer.heads.values()
+        terms = [[head.loss_terms(texts) for head in heads] for _, texts in shards]
+        totals = distributed.reduce_sum([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
+        return [[n / total for n, total in zip(of_shard, totals, strict=True)] for of_shard in terms]
 
     def _validate(self, reporter: Reporter) -> None:
-        """Read the held-out strings with the averaged weights; keep them if they read best so far."""
-        recognizer = self.averaged
-        read = metrics.predict(recognizer, self.held_out, quiet=True)
-        right = read["prediction"] == read["text"]
-        exact = {head: float(share) for head, share in right.groupby(read["head"], sort=False).mean().items()}
+        """Read the held-out strings with the averaged weights, each process its part; keep them if the best so far."""
+        part = distributed.rank(), distributed.world_size()
+        read = metrics.predict(self.averaged, self.held_out, quiet=True, part=part)
+        found = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
+        right = distributed.reduce_sum([float(found.get(head, 0)) for head in self.recognizer.heads])
+        exact = {head: n / len(self.held_out) for head, n in zip(self.recognizer.heads, right, strict=True)}
         so_far = self.progress
         so_far.history.append({"step": so_far.step, "seconds": round(so_far.seconds, 1), "exact": exact})
-        if (mean := _mean_exact(so_far.history[-1])) >= so_far.best:
+        if (mean := so_far.mean_exact()[-1]) >= so_far.best:
             so_far.best = mean
-            recognizer.provenance = self._provenance()
-            save(recognizer, self.out)
+            if distributed.is_main():
+                self.averaged.provenance = self._provenance()
+                save(self.averaged, self.out)
         shown = ", ".join(f"{name} {value:.2%}" for name, value in exact.items())
         reporter.say(f"step {so_far.step}: exact match on {len(self.held_out):,} validation strings: {shown}")
+
+    def _out_of_patience(self, reporter: Reporter) -> bool:
+        exact = self.progress.mean_exact()
+        best = max(range(len(exact)), key=lambda i: (exact[i], i), default=0)
+        stop = 0 < self.config.patience <= len(exact) - 1 - best
+        if stop:
+            since = self.progress.history[best]["step"]
+            reporter.say(f"no better since step {since}: stopped at step {self.progress.step}")
+        return stop
+
+    def _stop(self, signal: int, reporter: Reporter) -> None:
+        """After the state is saved: leave a checkpoint, and obey the signal."""
+        if self.progress.best < 0:
+            self._validate(reporter)
+        reporter.say(
+            f"interrupted at step {self.progress.step}; the same command goes on from there. Best so far: {self.out}"
+        )
+        interrupts.obey(signal)
 
     def _provenance(self) -> dict[str, Any]:
         return {
             "encoder": self.origin.get("encoder"),
             "init": self.origin if "step" in self.origin else None,  # of a recognizer that was itself trained
             "command": self.command,
-            "data": self.material.about,
+            "data": self.mixture.about,
             "held_out": len(self.held_out),
             "strings_seen": self.progress.step * self.config.batch_size,
             "step": self.progress.step,
             "seconds": round(self.progress.seconds, 1),
             "device": environment.device_name(self.device),
             "precision": "bfloat16" if self.bfloat16 else "float32",
+            "processes": distributed.world_size(),
+            "shards": self.shards,
             "config": dataclasses.asdict(self.config),
             "validation": self.progress.history,
             "versions": {"seqocr": __version__, "torch": torch.__version__},
@@ -183,36 +254,69 @@ class _Run:
     def _fingerprint(self) -> str:
         """What must be the same for a state to be resumed: the configuration, the architecture and the data."""
         shapes = {name: list(p.shape) for name, p in self.weights.items()}
-        return json.dumps([dataclasses.asdict(self.config), shapes, self.material.about])
+        return json.dumps([dataclasses.asdict(self.config), shapes, self.mixture.about])
 
     def _save_state(self) -> None:
-        save_state(self.out, self._fingerprint(), self.progress, self.recognizer, self.averaged, self.optimizers)
+        if distributed.is_main():
+            save_state(self.out, self._fingerprint(), self.progress, self.recognizer, self.averaged, self.optimizers)
 
     def _resume(self) -> None:
-        if is_finished(self.out):
-            raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
-        if not (self.out / STATE).exists():
-            self._save_state()  # from here to the end there is a state: a recognizer without one is finished
-            return
-        self.progress = load_state(self.out, self._fingerprint(), self.recognizer, self.averaged, self.optimizers)
-        self.average.n_averaged.fill_(1 + self.progress.step)
+        """Go on from the state in `out`, which the main process writes where there is none.
+
+        Raises:
+            InputError: `out` holds a finished recognizer, or processes do not see the same state there.
+        """
+        state, is_new = self.out / STATE, False
+        if distributed.is_main():
+            if is_finished(self.out):
+                raise InputError(f"{self.out} holds a finished recognizer: give another --out, or delete it first")
+            if is_new := not state.exists():
+                self._save_state()  # from here to the end there is a state: a recognizer without one is finished
+        distributed.barrier()
+        exists = state.exists()
+        if exists and not is_new:
+            self.progress = load_state(self.out, self._fingerprint(), self.recognizer, self.averaged, self.optimizers)
+            self.average.n_averaged.fill_(1 + self.progress.step)
+        steps = distributed.gather(float(self.progress.step if exists else -1))
+        if len(set(steps)) > 1:
+            found = ", ".join("none" if step < 0 else f"step {step:.0f}" for step in steps)
+            raise InputError(f"--out {self.out}: processes see different states there ({found}): give a shared folder")
 
 
-def averaged_model(model: nn.Module, ema: float) -> AveragedModel:
-    """An exponential moving average of a model's weights, its initial ones included."""
+class _ShardLoss(nn.Module):
+    """What a shard adds to the loss of its batch."""
 
-    def average(averages: Any, weights: Any, updates: Any) -> None:
-        # A short memory at first, so that the average forgets the initial weights.
-        step = int(updates)
-        torch._foreach_lerp_(averages, weights, 1 - min(ema, step / (step + 10)))
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
 
-    averaged = AveragedModel(model, multi_avg_fn=torch.no_grad()(average))
-    averaged.update_parameters(model)  # the first update only copies: those of steps count from 1
-    return averaged
+    def forward(self, pixels: torch.Tensor, texts: list[str], shares: list[float] | None) -> torch.Tensor:
+        """The sum of the heads' losses, a scalar, of pixel_values (B, 3, H, W) against B texts.
+
+        Args:
+            shares: of each head, the shard's share in the batch's loss; None for a whole batch.
+        """
+        features = self.recognizer.encoder(pixels)
+        losses = [training_loss(head, features, texts) for head in self.recognizer.heads.values()]
+        if shares is not None:
+            losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
+        return torch.stack(losses).sum()
 
 
-def _mean_exact(validation: dict[str, Any]) -> float:
-    return sum(validation["exact"].values()) / len(validation["exact"])
+def _own_shards(recognizer: Recognizer, shards: int) -> range:
+    """The numbers of this process's shards.
+
+    Raises:
+        InputError: so many shards do not fit processes or heads.
+    """
+    processes = distributed.world_size()
+    if shards % processes:
+        raise InputError(f"--shards {shards}: give a multiple of {processes}, the number of processes")
+    if shards > 1:
+        for head in recognizer.heads.values():
+            head.loss_terms([])  # which says so of a head that learns from whole batches only
+    count = shards // processes
+    return range(distributed.rank() * count, (distributed.rank() + 1) * count)
 
 
 def _bfloat16_is_faster(device: torch.device) -> bool:

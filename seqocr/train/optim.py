@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW, Muon for the matrices of layers, and how fast as training goes on."""
+"""Optimisers (AdamW; Muon for the layers' matrices) and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def optimizers_of(weights: dict[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """The optimisers of a run's weights, by name. Matrices decay; biases, norms and positions do not."""
+def build_optimizers(weights: dict[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Optimisers of weights, by name. Matrices decay; biases, norms and positions do not."""
     decayed = {name: p for name, p in weights.items() if p.dim() >= 2 and "position" not in name}
     others = [p for name, p in weights.items() if name not in decayed]
-    of_layers = {}
+    for_muon = {}
     if config.optimizer == "muon":
-        of_layers = {name: p for name, p in decayed.items() if p.dim() == 2 and ".layers." in name}
+        for_muon = {name: p for name, p in decayed.items() if p.dim() == 2 and ".layers." in name}
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in decayed.items() if name not in of_layers], "weight_decay": config.weight_decay},
+        {"params": [p for name, p in decayed.items() if name not in for_muon], "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
     ]
-    if of_layers:
-        optimizers.append(Muon(of_layers.values(), config.learning_rate, config.weight_decay))
+    if for_muon:
+        optimizers.append(Muon(for_muon.values(), config.learning_rate, config.weight_decay))
     return optimizers
 
 
-def set_rate(optimizers: Iterable[torch.optim.Optimizer], config: TrainConfig, step: int) -> None:
+def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], config: TrainConfig, step: int) -> None:
     """Give the optimisers the learning rate of a step."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -57,7 +57,9 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: matrices.
-        lr: learning rate. weight_decay: decoupled. momentum: Nesterov's.
+        lr: learning rate.
+        weight_decay: decoupled.
+        momentum: Nesterov's.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move the weights. There is no closure: nothing here evaluates the loss again."""
+        """Move the weights. `closure` is ignored: the loss is not evaluated again."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -76,15 +78,15 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p)
                 average = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalised(p.grad.lerp(average, group["momentum"]))
+                update = orthogonalise(p.grad.lerp(average, group["momentum"]))
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
 
 
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """A matrix with the same singular vectors and all singular values near 1 (0.7 to 1.2), by Newton-Schulz iteration.
+def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
+    """Bring all singular values of a matrix near 1 (0.7 to 1.2), by Newton-Schulz iteration; singular vectors stay.
 
-    Those below about a 700th of the matrix's Frobenius norm stay smaller.
+    Values below about a 700th of the matrix's Frobenius norm stay smaller.
     """
     a, b, c = _QUINTIC
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix

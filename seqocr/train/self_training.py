@@ -1,23 +1,19 @@
-"""Adapting to lines that nobody has labelled: the heads label what they agree on, and learn from it.
+"""Self-training: adapts weights to unlabelled lines with pseudo-labels on which all heads agree.
 
-Self-training in rounds (Lee 2013, "Pseudo-Label"): each round reads all lines with the weights of the round before,
-takes the texts that all heads read alike and with confidence, and learns from those lines, changed as FixMatch changes
-them (Sohn et al. 2020), mixed with drawn lines whose texts are known. Heads that differ in how they read are the
-evidence: they seldom make the same mistake.
+In each round (Lee 2013, "Pseudo-Label") the current weights read all lines; the texts on which all heads agree with
+confidence become labels, and are learned from augmented images (as in FixMatch, Sohn et al. 2020) beside synthetic
+lines. Heads that decode differently seldom make the same mistake, so their agreement is evidence.
 
-It can do harm: weights may learn their own mistakes, and forget what they knew. Two things are watched after every
-round, on lines that were not learned from: exact match of drawn lines, and how often the heads agree on unlabelled
-ones. A round that lowers one of them is undone, and ends it.
+Weights may still learn their own mistakes, or forget. After every round, exact match on synthetic lines and the heads'
+agreement on unlabelled ones are measured on held-out lines. A round that lowers one of them is undone, and is the last.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +37,20 @@ from seqocr.inference.image_files import image_files
 from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
-from seqocr.train.config import FINE_TUNING, TrainConfig
-from seqocr.train.loop import fit
+from seqocr.train.config import SELF_TRAINING, TrainConfig
+from seqocr.train.loop import Trainer
 from seqocr.train.state import is_finished
 
 ROUNDS = 4
-STEPS = 250  # of a round
-SURE = 0.7  # how sure the least sure head is of a text that is learned
-WATCHED = 0.15  # share of the lines that are never learned from
-_FEWEST = 32  # lines learned from
-FEWEST = 2 * _FEWEST  # images to begin with
-# What a round may lose: drawn lines are of another kind than those adapted to, so some of them may be given up.
-_DRAWN_ALLOWED = 0.06  # of exact match, since the start
-_LOSS_ALLOWED = 0.02  # of agreement, since the best round
+MIN_CONFIDENCE = 0.7  # of the least confident head in a pseudo-label
+MIN_IMAGES = 64
+_MIN_LABELS = 32  # pseudo-labelled lines to learn from
+_HELD_OUT = 0.15  # share of the images that is never learned from
+_SPLIT = "unlabelled"  # names the split of images, which depends on it
+_SYNTHETIC_LINES = 600  # held out
+# What a round may lose. Synthetic lines are of another kind than those adapted to: some of them may be given up.
+_SYNTHETIC_LOSS = 0.06  # of exact match, since the start
+_AGREEMENT_LOSS = 0.02  # since the best round
 _BATCH = 64
 _HISTORY = "rounds.json"
 
@@ -63,220 +60,201 @@ class Round:
     """How weights read after a round; round 0 is the start.
 
     Attributes:
-        learned: lines whose texts were learned.
-        agreement: share of watched lines on which all heads read the same.
-        drawn: exact match of drawn lines, mean of the heads.
-        kept: whether it is better than what was there before.
+        learned: pseudo-labelled lines.
+        agreement: share of held-out images on which all heads agree.
+        synthetic: exact match on held-out synthetic lines, mean of the heads.
+        kept: whether its weights were kept.
     """
 
     number: int
     learned: int
     agreement: float
-    drawn: float
+    synthetic: float
     kept: bool
-
-
-def usable(paths: Sequence[Path]) -> list[Path]:
-    """Those that can be opened.
-
-    Raises:
-        InputError: they are too few.
-    """
-    found, problems = [], []
-    for path in paths:
-        try:
-            open_line(path)
-            found.append(path)
-        except InputError as error:
-            problems.append(str(error))
-    if len(found) < FEWEST:
-        more = f"; the first that cannot be read: {problems[0]}" if problems else ""
-        raise InputError(f"{len(found)} line images to learn from: give at least {FEWEST}{more}")
-    return found
 
 
 def self_train(
     recognizer: Recognizer,
     directory: Path,
-    drawn: Sequence[Part],
+    rehearsal: Sequence[Part],
     out: Path,
     *,
     rounds: int = ROUNDS,
-    steps: int = STEPS,
-    sure: float = SURE,
+    min_confidence: float = MIN_CONFIDENCE,
     config: TrainConfig | None = None,
     command: str | None = None,
 ) -> tuple[Recognizer, list[Round]]:
-    """Adapt trained weights to the images of a folder and below.
+    """Adapt trained weights to the images in a folder and below, and save the best, which may be the initial ones.
 
-    Goes on where it was cut short. What is kept, which may be the start, is written to `out`.
+    An interrupted run goes on.
 
     Args:
-        recognizer: stays as it is; of two heads or more.
-        drawn: lines with texts, to learn from beside, each with some held out.
-        sure: least confidence of each head in a text that is learned.
-        config: of each round; default: as trained weights are adapted to labelled lines.
+        recognizer: with two heads or more; is not changed.
+        rehearsal: labelled lines to learn beside, each part with some held out.
+        min_confidence: of every head in a pseudo-label.
+        config: of each round; default: `SELF_TRAINING`.
+
+    Returns:
+        the best recognizer, and what was measured after each round.
 
     Raises:
-        InputError: there are too few lines, or heads.
+        InputError: there are too few images or heads, or `out` holds a finished recognizer.
     """
     if len(recognizer.heads) < 2:
-        raise InputError("learning without labels takes two heads or more, whose agreement is the evidence")
+        raise InputError("self-training takes two heads or more, whose agreement is the evidence")
     if is_finished(out):
         raise InputError(f"{shown(out)} holds a finished recognizer: give another --out, or delete it first")
-    base = config or TrainConfig(**{**FINE_TUNING, "level": "data"})
-    learned, watched = _apart(usable(image_files([str(directory)])))
-    texts_of = DataMixture(list(drawn))
-    held_out = texts_of.held_out(600)
-    best, history = recognizer, [_measured(0, recognizer, watched, held_out, 0, True)]
-    _say(history[-1], len(watched))
+    config = config or TrainConfig(**SELF_TRAINING)
+    images = [Line(path.name, path, "") for path in readable_images(image_files([str(directory)]))]
+    learned, held_out = LineFolder.from_lines(directory, images, recognizer.charset).split(_HELD_OUT, _SPLIT)
+    synthetic = DataMixture(list(rehearsal)).held_out(_SYNTHETIC_LINES)
+    best, history = recognizer, [_evaluate(0, recognizer, held_out, synthetic, 0)]
+    _report(history[-1], len(held_out))
     for number in range(1, rounds + 1):
-        labelled = _labelled(best, learned, sure)
-        if len(labelled) < _FEWEST:
-            print(f"only {len(labelled)} lines are read alike and with confidence: {_FEWEST} are needed to learn from")
+        labelled = _pseudo_labelled(best, learned, min_confidence)
+        if len(labelled) < _MIN_LABELS:
+            print(f"heads agree with confidence on only {len(labelled)} lines: at least {_MIN_LABELS} are needed")
             break
-        folder = _folder(directory, labelled, recognizer.charset)
-        settings = dataclasses.replace(base, steps=steps, validate_every=steps, seed=base.seed + number)
-        lines = ShuffledLines(folder, LineAugmentation().scaled(settings.augment), settings.seed)
-        # Half of a batch is unlabelled lines.
-        known = sum(part.weight for part in drawn)
-        material = DataMixture([Part(lines, None, known), *drawn])
-        where = out / f"round-{number}"
-        if is_finished(where):
-            after = load_recognizer(where).to(recognizer.device)
-        else:
-            start = copy.deepcopy(best)
-            batch = _multiple(settings.batch_size, 2 * known, len(labelled) * 2)
-            after = fit(
-                start,
-                material,
-                dataclasses.replace(settings, batch_size=batch),
-                where,
-                recognizer.device,
-                command,
-            )
-        found = _measured(number, after, watched, held_out, len(labelled), False)
+        after = _train_round(number, best, labelled, rehearsal, out / f"round-{number}", config, command)
+        found = _evaluate(number, after, held_out, synthetic, len(labelled))
         agreement = max(each.agreement for each in history if each.kept)
-        kept = not _worse(found.drawn, history[0].drawn, len(held_out), _DRAWN_ALLOWED) and not _worse(
-            found.agreement, agreement, len(watched), _LOSS_ALLOWED
+        is_worse = _fell(found.synthetic, history[0].synthetic, len(synthetic), _SYNTHETIC_LOSS) or _fell(
+            found.agreement, agreement, len(held_out), _AGREEMENT_LOSS
         )
-        history.append(dataclasses.replace(found, kept=kept))
-        _say(history[-1], len(watched))
-        if not kept:
+        history.append(replace(found, kept=not is_worse))
+        _report(history[-1], len(held_out))
+        if is_worse:
             break
         best = after
     result = copy.deepcopy(best)
-    result.provenance = {**best.provenance, "unlabelled": [dataclasses.asdict(each) for each in history]}
+    result.provenance = {**best.provenance, "self_training": [asdict(each) for each in history]}
     save(result, out)
-    write_json(out / _HISTORY, [dataclasses.asdict(each) for each in history])
+    write_json(out / _HISTORY, [asdict(each) for each in history])
     return result, history
 
 
-def drawn_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int = 0) -> list[Part]:
-    """What is learned beside unlabelled lines, so that what was known is not forgotten: two thirds as people write
-    amounts, a third plainer.
+def readable_images(paths: Sequence[Path]) -> list[Path]:
+    """Those that can be opened.
+
+    Raises:
+        InputError: they are fewer than `MIN_IMAGES`.
+    """
+    readable, problems = [], []
+    for path in paths:
+        try:
+            open_line(path)
+            readable.append(path)
+        except InputError as error:
+            problems.append(str(error))
+    if len(readable) < MIN_IMAGES:
+        more = f"; the first that cannot be read: {problems[0]}" if problems else ""
+        raise InputError(f"{len(readable)} line images to learn from: give at least {MIN_IMAGES}{more}")
+    return readable
+
+
+def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int = 0) -> list[Part]:
+    """Synthetic lines to learn beside unlabelled ones, so that nothing is forgotten: two thirds in one writer's style
+    each, a third plainer.
 
     Args:
-        digits: to draw with, and to draw held-out lines with.
+        digits: to learn from, and held-out ones.
 
     Raises:
         InputError: the recognizer reads other symbols than digits.
     """
     if recognizer.charset != digits[0].symbols:
         raise InputError(
-            f"--unlabelled draws lines of {digits[0].symbols!r} beside, and these weights read {recognizer.charset!r}: "
-            "give weights that read digits"
+            f"--pseudo-label adds synthetic lines of {digits[0].symbols!r}, and these weights read "
+            f"{recognizer.charset!r}: give weights that read digits"
         )
     length = (1, recognizer.max_length)
-    written, held_out = (
+    styled, held_out = (
         SyntheticLines(Glyphs.of(each), Texts(length), WriterStyle(), seed=seed + i) for i, each in enumerate(digits)
     )
     plainer: dict[str, Any] = {"seed": seed + 2, "layout": level("jitter")}
     return [
-        Part(written, held_out, 2),
+        Part(styled, held_out, 2),
         Part(SequenceMNIST(digits[0], length, **plainer), SequenceMNIST(digits[1], length, **plainer)),
     ]
 
 
-def rounds_of(out: Path) -> list[Round]:
-    """What is known of a finished run."""
+def load_rounds(out: Path) -> list[Round]:
+    """What was measured in a finished run."""
     return [Round(**row) for row in read_json(out / _HISTORY)]
 
 
-def agreed(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
-    """The text that all heads read of each line, and the confidence of the least sure; None where they differ.
+def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
+    """The text on which all heads agree, and the confidence of the least confident; None where they disagree.
 
-    Confidences are as before calibration: weights of later rounds have none.
+    Confidences are not calibrated: weights of later rounds have no calibration.
     """
-    found: list[tuple[str, float] | None] = []
-    for at in range(0, len(images), _BATCH):
+    labels: list[tuple[str, float] | None] = []
+    for start in range(0, len(images), _BATCH):
         with torch.inference_mode():
-            features = recognizer.encode(images[at : at + _BATCH])
-            read = [head.decode(features) for head in recognizer.heads.values()]
-        sure = torch.stack([each.confidences.cpu().float() for each in read]).amin(0).tolist()
-        for texts, p in zip(zip(*(each.texts for each in read), strict=True), sure, strict=True):
-            alike = len(set(texts)) == 1 and texts[0] and math.isfinite(p)
-            found.append((texts[0], p) if alike else None)
-    return found
+            features = recognizer.encode(images[start : start + _BATCH])
+            outputs = [head.decode(features) for head in recognizer.heads.values()]
+        confidences = torch.stack([each.confidences.cpu().float() for each in outputs]).amin(0).tolist()
+        for texts, p in zip(zip(*(each.texts for each in outputs), strict=True), confidences, strict=True):
+            agree = len(set(texts)) == 1 and texts[0] and math.isfinite(p)
+            labels.append((texts[0], p) if agree else None)
+    return labels
 
 
-def _labelled(recognizer: Recognizer, paths: Sequence[Path], sure: float) -> list[Line]:
-    lines: list[Line] = []
+def _pseudo_labelled(recognizer: Recognizer, lines: LineFolder, min_confidence: float) -> LineFolder:
+    """The lines whose pseudo-labels are confident."""
     recognizer.eval()
-    with progress("label", len(paths)) as reporter:
-        for at in range(0, len(paths), _BATCH):
-            some = paths[at : at + _BATCH]
-            read = agreed(recognizer, [open_line(path) for path in some])
-            lines += [
-                Line(path.name, path, each[0])
-                for path, each in zip(some, read, strict=True)
-                if each and each[1] >= sure and len(each[0]) <= recognizer.max_length
+    labelled: list[Line] = []
+    with progress("label", len(lines)) as reporter:
+        for start in range(0, len(lines), _BATCH):
+            batch = lines.lines[start : start + _BATCH]
+            labels = pseudo_labels(recognizer, [open_line(line.path) for line in batch])
+            labelled += [
+                replace(line, text=label[0])
+                for line, label in zip(batch, labels, strict=True)
+                if label and label[1] >= min_confidence and len(label[0]) <= recognizer.max_length
             ]
-            reporter.advance(steps=len(some))
-    return lines
+            reporter.advance(steps=len(batch))
+    return LineFolder.from_lines(lines.directory, labelled, recognizer.charset)
 
 
-def _measured(
-    number: int, recognizer: Recognizer, watched: Sequence[Path], held_out: Lines, learned: int, kept: bool
-) -> Round:
+def _train_round(
+    number: int,
+    recognizer: Recognizer,
+    labelled: LineFolder,
+    rehearsal: Sequence[Part],
+    out: Path,
+    config: TrainConfig,
+    command: str | None,
+) -> Recognizer:
+    """Learn from pseudo-labelled lines, which make up half of each batch, and from rehearsal lines."""
+    if is_finished(out):
+        return load_recognizer(out).to(recognizer.device)
+    lines = ShuffledLines(labelled, LineAugmentation().scaled(config.augment), config.seed + number)
+    weight = sum(part.weight for part in rehearsal)
+    batch = max(1, min(config.batch_size, 2 * len(labelled)) // (2 * weight)) * 2 * weight
+    config = replace(config, validate_every=config.steps, seed=config.seed + number, batch_size=batch)
+    data = DataMixture([Part(lines, None, weight), *rehearsal])
+    return Trainer(copy.deepcopy(recognizer), data, config, out, recognizer.device, command=command).fit()
+
+
+def _evaluate(number: int, recognizer: Recognizer, held_out: LineFolder, synthetic: Lines, learned: int) -> Round:
     recognizer.eval()
-    read = agreed(recognizer, [open_line(path) for path in watched])
-    predictions = metrics.predict(recognizer, held_out, quiet=True)
-    drawn = float((predictions["prediction"] == predictions["text"]).mean())
-    return Round(number, learned, float(np.mean([each is not None for each in read])), drawn, kept)
+    labels = pseudo_labels(recognizer, [open_line(line.path) for line in held_out.lines])
+    predictions = metrics.predict(recognizer, synthetic, quiet=True)
+    exact = float((predictions["prediction"] == predictions["text"]).mean())
+    return Round(number, learned, float(np.mean([label is not None for label in labels])), exact, True)
 
 
-def _worse(share: float, before: float, lines: int, allowed: float) -> bool:
-    """Whether a share of so many lines fell by more than is allowed, and than chance makes of the same share."""
+def _fell(share: float, before: float, lines: int, allowed: float) -> bool:
+    """Whether a share of so many lines fell by more than is allowed, and by more than chance would explain."""
     chance = math.sqrt(2 * before * (1 - before) / lines)
     return share < before - max(allowed, chance)
 
 
-def _say(found: Round, watched: int) -> None:
-    what = f"round {found.number}, {found.learned:,} lines learned" if found.number else "start"
+def _report(found: Round, held_out: int) -> None:
+    title = f"round {found.number}, {found.learned:,} pseudo-labels" if found.number else "start"
     undone = "" if found.kept else ": this does harm, and is undone"
     print(
-        f"{what}: the heads agree on {found.agreement:.1%} of {watched:,} lines that are not learned from; "
-        f"drawn lines {found.drawn:.1%}{undone}"
+        f"{title}: heads agree on {found.agreement:.1%} of {held_out:,} held-out lines; "
+        f"exact match on synthetic lines {found.synthetic:.1%}{undone}"
     )
-
-
-def _apart(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Lines to learn from, and those that are only watched, by their names alone."""
-    parts: tuple[list[Path], list[Path]] = [], []
-    for path in paths:
-        digest = hashlib.sha256(f"unlabelled/{path.name}".encode(errors="surrogateescape")).digest()
-        parts[int.from_bytes(digest[:8]) < WATCHED * 2**64].append(path)
-    return parts
-
-
-def _folder(directory: Path, lines: list[Line], charset: str) -> LineFolder:
-    """Lines that are labelled here and not in a file."""
-    folder = LineFolder.__new__(LineFolder)
-    folder.directory, folder.lines, folder.charset = directory, lines, charset
-    return folder
-
-
-def _multiple(size: int, of: int, most: int) -> int:
-    """A batch size near `size` that can be mixed, and is not larger than what there is to learn from."""
-    return max(of, min(size, most) // of * of)

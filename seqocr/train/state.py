@@ -1,4 +1,4 @@
-"""The state to resume a training from: weights, their average, optimiser moments and how far it has come.
+"""The state that an interrupted training resumes from: weights, their average, optimiser moments and progress.
 
 One safetensors file, with the rest as JSON in its metadata; never a pickle.
 """
@@ -35,8 +35,8 @@ class Progress:
 
     Attributes:
         seconds: spent on steps.
-        best: mean exact match of the best validation; -1 before there was one.
-        history: of validations.
+        best: mean exact match of the best validation; -1 before the first.
+        history: of validations, each with `step`, `seconds`, and the exact match of each head, `exact`.
     """
 
     step: int = 0
@@ -44,9 +44,13 @@ class Progress:
     best: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def mean_exact(self) -> list[float]:
+        """The exact match of each validation, mean of the heads."""
+        return [sum(each["exact"].values()) / len(each["exact"]) for each in self.history]
+
 
 def is_finished(out: Path) -> bool:
-    """Whether a directory holds the outcome of a training that came to its end."""
+    """Whether a directory holds a recognizer whose training has ended."""
     return (out / "config.json").exists() and not (out / STATE).exists()
 
 
@@ -58,7 +62,7 @@ def save_state(
     average: nn.Module,
     optimizers: Sequence[Optimizer],
 ) -> None:
-    """Write the state, whole or not at all.
+    """Write the state atomically.
 
     Args:
         fingerprint: what must be the same for the run to be resumed.
@@ -76,7 +80,10 @@ def save_state(
 def load_state(
     out: Path, fingerprint: str, model: nn.Module, average: nn.Module, optimizers: Sequence[Optimizer]
 ) -> Progress:
-    """Put everything back where `save_state` took it from.
+    """Restore what `save_state` saved.
+
+    Returns:
+        the progress of the run; weights, their average and the optimisers are restored in place.
 
     Raises:
         InputError: the state cannot be read, or is of a run with another fingerprint.
@@ -94,7 +101,7 @@ def load_state(
                     p.copy_(tensors[f"{kind}/{name}"])
         moments = {name.removeprefix("optimizer/"): x for name, x in tensors.items() if name.startswith("optimizer/")}
         if moments:
-            # As the optimisers have it, but for the moments: what else there is follows from the configuration.
+            # Only the moments: the rest of the optimisers' state follows from the configuration.
             complete = {**get_optimizer_state_dict(model, optimizers, options=_BY_NAME), **moments}
             set_optimizer_state_dict(model, optimizers, complete, options=_BY_NAME)
         return Progress(**json.loads(metadata["facts"]))
@@ -109,11 +116,11 @@ def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _moments(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, torch.Tensor]:
-    """What optimisers keep of each weight, by name; nothing before the first step.
+    """The moments of each weight, by name; none before the first step.
 
-    PyTorch would take a step to find out what they will keep, which they would then count.
+    PyTorch would take a step to find out, which the optimisers would then count.
     """
     if not all(optimizer.state for optimizer in optimizers):
         return {}
-    kept: dict[str, Any] = get_optimizer_state_dict(model, optimizers, options=_BY_NAME)
-    return {name: x for name, x in kept.items() if isinstance(x, torch.Tensor)}
+    state: dict[str, Any] = get_optimizer_state_dict(model, optimizers, options=_BY_NAME)
+    return {name: x for name, x in state.items() if isinstance(x, torch.Tensor)}

@@ -31,7 +31,7 @@ from seqocr.models.heads.base import FrameClassifier, OnePassHead
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
-from seqocr.train.loop import fit
+from seqocr.train.loop import Trainer
 from tests.conftest import barred, small_recognizer
 from tests.synthetic import finished_run
 
@@ -66,7 +66,7 @@ def test_a_toy_head_is_trained_read_with_and_exported(toy, tmp_path):
     recognizer = small_recognizer(("parallel", "toy"))
     material = mixture("grid", 3, 0, Augmentation().scaled(0), (barred(120), barred(60, "validation")))
     config = TrainConfig(length=3, steps=60, batch_size=16, warmup=5, learning_rate=1e-2, validate_every=60)
-    trained = fit(recognizer, material, config, tmp_path / "trained")
+    trained = Trainer(recognizer, material, config, tmp_path / "trained").fit()
     assert trained.provenance["validation"][-1]["exact"].keys() == {"parallel", "toy"}
     images = torch.stack(list(material.held_out(20).batch(range(20))[0]))
     expected = load_recognizer(tmp_path / "trained").read(images, "toy")

@@ -21,8 +21,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
-from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
-from seqocr.train.sharing import Spread
+from seqocr.train.config import FINE_TUNING, DistributedConfig, Source, Start, TrainConfig
 from tests.conftest import barred, lively, own_lines, small_recognizer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -319,7 +318,7 @@ def test_what_ends_a_command_is_one_word_and_an_exit_code(
         raise error
 
     monkeypatch.setattr("seqocr.cli._discarding", lambda code: code)  # pytest still needs the output
-    monkeypatch.setattr("seqocr.train.recipe.fit", ended)
+    monkeypatch.setattr("seqocr.train.recipe.Trainer", ended)
     found, _, err = run_cli(*train_arguments(tmp_path / "out", "--heads", "ctc"))
     assert (found, err.strip()) == (code, said)
 
@@ -465,7 +464,7 @@ def test_earlier_names_still_work_with_a_line_of_advice_and_are_not_shown(
 
 def test_every_setting_of_a_training_is_an_option() -> None:
     groups = {parameter.name: parameter.rich_help_panel for parameter in COMMANDS["train"].params}
-    for kind in (TrainConfig, Start, Source, Spread):
+    for kind in (TrainConfig, Start, Source, DistributedConfig):
         assert {f.name: f.metadata["group"] for f in fields(kind)}.items() <= groups.items()
 
 

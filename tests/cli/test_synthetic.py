@@ -13,7 +13,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.inference.load import save
 from seqocr.train.config import TrainConfig
-from seqocr.train.recipe import written_parts
+from seqocr.train.recipe import synthetic_parts
 from tests.cli.test_cli import is_one_clear_error
 from tests.conftest import barred, own_lines, small_recognizer
 from tests.data.test_strokes import written
@@ -38,7 +38,7 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sources_are_parts_and_no_writer_is_learned_from_and_held_out(strokes):
     config = TrainConfig(length=(1, 3))
-    (part,) = written_parts(config, [str(strokes), str(strokes)])
+    (part,) = synthetic_parts(config, [str(strokes), str(strokes)])
     assert part.weight == 2
     assert part.train.about["split"] == "train"
     assert part.held_out.about["split"] == "validation"
@@ -66,8 +66,8 @@ def test_digits_at_levels_are_learned_from_teachers(run_cli: Run, digits, stroke
     code, _, err = run_cli(*command, *steps, "--teachers", tmp_path / "teachers", "--out", tmp_path / "run")
     assert code == 0, err
     provenance = json.loads((tmp_path / "run/config.json").read_text())["provenance"]
-    assert [part.get("taught") for part in provenance["data"]] == [True, None]
-    assert min(path.name for path in (tmp_path / "teachers").iterdir()) == "beliefs.safetensors"
+    assert [part.get("soft_labels") for part in provenance["data"]] == [True, None]
+    assert min(path.name for path in (tmp_path / "teachers").iterdir()) == "soft-labels.safetensors"
 
 
 @pytest.mark.parametrize(

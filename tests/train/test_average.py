@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqocr.errors import InputError
-from seqocr.train.average import averaged
+from seqocr.train.average import average_runs
 from tests.conftest import small_recognizer
 
 
@@ -15,15 +15,15 @@ def test_the_mean_of_runs_has_the_mean_of_their_weights() -> None:
     first.provenance, last.provenance = {"command": "first"}, {"command": "last", "step": 7}
     for p in last.parameters():
         p.data.add_(torch.randn_like(p))
-    mean = averaged([first, last])
+    mean = average_runs([first, last])
     for name, weight in mean.state_dict().items():
         torch.testing.assert_close(weight, (first.state_dict()[name] + last.state_dict()[name]) / 2)
     assert mean.provenance == {"command": "last", "step": 7, "mean_of": ["first", "last"]}
     assert last.provenance == {"command": "last", "step": 7}
 
 
-def test_what_is_not_alike_is_not_averaged() -> None:
+def test_runs_of_different_architecture_are_not_averaged() -> None:
     with pytest.raises(InputError, match="different architecture"):
-        averaged([small_recognizer(max_length=3), small_recognizer(max_length=4)])
+        average_runs([small_recognizer(max_length=3), small_recognizer(max_length=4)])
     with pytest.raises(InputError, match="no recognizers"):
-        averaged([])
+        average_runs([])

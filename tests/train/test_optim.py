@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqocr.train.optim import Muon, orthogonalised, schedule
+from seqocr.train.optim import Muon, orthogonalise, schedule
 
 
 def random(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
@@ -21,7 +21,7 @@ def random(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
 def test_an_orthogonalised_matrix_turns_as_before_and_stretches_nothing(shape: tuple[int, int], scale: float) -> None:
     left, values, right = torch.linalg.svd(random(*shape), full_matrices=False)
     matrix = left @ torch.diag(values.clamp(min=0.1 * values.max())) @ right  # nothing too small to be found
-    found = left.T @ orthogonalised(scale * matrix) @ right.T
+    found = left.T @ orthogonalise(scale * matrix) @ right.T
     assert found.shape == (min(shape), min(shape))
     assert found.diagonal().min() > 0.6
     assert found.diagonal().max() < 1.3
@@ -29,7 +29,7 @@ def test_an_orthogonalised_matrix_turns_as_before_and_stretches_nothing(shape: t
 
 
 def test_nothing_moves_without_a_gradient() -> None:
-    assert not orthogonalised(torch.zeros(3, 4)).any()
+    assert not orthogonalise(torch.zeros(3, 4)).any()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 32), (32, 8)])

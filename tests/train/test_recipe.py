@@ -6,6 +6,7 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,11 @@ from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.inference.load import save
 from seqocr.models.recognizer import Recognizer
-from seqocr.train import recipe
+from seqocr.train import loop, recipe
 from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig
 from tests.conftest import barred, own_lines, small_recognizer
 
-FEW = {"steps": 4, "batch_size": 6, "warmup": 1, "validate_every": 2, "precision": "float32"}
+FEW = {"steps": 4, "batch_size": 6, "warmup": 1, "validate_every": 2, "save_every": 1, "precision": "float32"}
 TUNING = TrainConfig(**{**FINE_TUNING, **FEW})
 
 
@@ -85,20 +86,19 @@ def test_what_was_finished_is_loaded_and_what_was_not_goes_on(
         return recipe.train_on_digits(small_recognizer(), digits, TrainConfig(length=2, **FEW), out)
 
     whole = run(tmp_path / "whole")
-    save_recognizer, calls = recipe.fit.__globals__["save"], iter(range(100))
+    save_state, calls = loop.save_state, iter(range(100))
 
-    def save_and_die(*arguments: object) -> None:
-        save_recognizer(*arguments)
-        if next(calls) == 1:
+    def save_and_die(*arguments: Any) -> None:
+        save_state(*arguments)
+        if next(calls) == 2:
             raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqocr.train.loop.save", save_and_die)
-        patch.setattr("seqocr.train.loop._mean_exact", lambda _: 0.5)  # so that every validation is kept
+        patch.setattr(loop, "save_state", save_and_die)
         with pytest.raises(RuntimeError, match="killed"):
             run(tmp_path / "killed")
     assert same_weights(run(tmp_path / "killed"), whole)
-    monkeypatch.setattr(recipe, "fit", lambda *_: pytest.fail("it was finished"))
+    monkeypatch.setattr(recipe, "Trainer", lambda *_, **__: pytest.fail("it was finished"))
     assert same_weights(run(tmp_path / "killed"), whole)
 
 
@@ -125,7 +125,7 @@ def test_the_usual_settings_are_those_of_the_fields() -> None:
         ({"layers": 4}, {}, {}, "--layers changes what --init has"),
         ({}, {"charset": ""}, {}, "charset ''"),
         ({}, {}, {"protocol": "frozen"}, "would freeze random weights"),
-        ({}, {}, {"level": "data,grid"}, "level 'data' is lines of your own"),
+        ({}, {}, {"level": "data,grid"}, "level 'data' is your data"),
         ({}, {}, {"level": "misty"}, "unknown level 'misty'"),
         ({}, {"dataset": "svhn"}, {}, "unknown data set 'svhn'"),
         ({"heads": ("lstm",)}, {}, {}, "unknown head 'lstm'"),
@@ -142,20 +142,22 @@ def test_what_cannot_be_is_said_before_digits_are_fetched(
 
 
 @pytest.mark.parametrize(
-    ("level", "batch", "own", "sources", "expected"),
+    ("level", "batch", "own", "sources", "shards", "expected"),
     [
-        ("data,data,wild", 64, 700, 0, 63),
-        ("data,data,wild", 64, 24, 0, 36),  # two thirds of which are the 24
-        ("data,wild", 64, 700, 0, 64),
-        ("data,data,wild", 64, 700, 2, 60),
-        ("data", 64, 30, 0, 30),
-        ("grid", 64, 0, 0, 64),
-        ("data,data,wild", 64, 1, 0, 3),
+        ("data,data,wild", 64, 700, 0, 1, 63),
+        ("data,data,wild", 64, 24, 0, 1, 36),  # two thirds of which are the 24
+        ("data,wild", 64, 700, 0, 1, 64),
+        ("data,data,wild", 64, 700, 2, 1, 60),
+        ("data", 64, 30, 0, 1, 30),
+        ("grid", 64, 0, 0, 1, 64),
+        ("data,data,wild", 64, 1, 0, 1, 3),
+        ("data,data,wild", 64, 700, 0, 4, 60),
+        ("grid", 2, 0, 0, 4, 4),
     ],
 )
-def test_a_batch_fits_its_parts_and_the_lines_there_are(level, batch, own, sources, expected) -> None:
+def test_a_batch_fits_its_parts_shards_and_lines(level, batch, own, sources, shards, expected) -> None:
     config = TrainConfig(level=level, batch_size=batch)
-    assert recipe._fitting(config, own, sources).batch_size == expected
+    assert recipe.reduce_batch(config, own, sources, shards).batch_size == expected
 
 
 def test_few_lines_do_not_calibrate(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.train import self_training
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import fine_tune
-from seqocr.train.self_training import agreed, drawn_lines, rounds_of, self_train
+from seqocr.train.self_training import load_rounds, pseudo_labels, rehearsal_lines, self_train
 from tests.cli.test_cli import is_one_clear_error
 from tests.conftest import barred, own_lines, small_recognizer
 
@@ -42,7 +42,7 @@ def trained(lines, tmp_path_factory) -> Recognizer:
     return fine_tune(start, LineFolder(lines), tmp_path_factory.mktemp("run") / "run", config=config)
 
 
-def drawn() -> list[Part]:
+def rehearsal() -> list[Part]:
     some = (SequenceMNIST(barred(300, split), 2, seed=1) for split in ("train", "validation"))
     return [Part(*some)]
 
@@ -57,33 +57,37 @@ def test_heads_agree_where_all_read_the_same(trained, lines):
     with torch.inference_mode():
         features = trained.encode(images)
         read = [head.decode(features) for head in trained.heads.values()]
-    for i, found in enumerate(agreed(trained, images)):
+    for i, found in enumerate(pseudo_labels(trained, images)):
         texts = {each.texts[i] for each in read}
         assert (found is not None) == (len(texts) == 1 and texts != {""})
         if found:
             assert found[0] in texts
             assert found[1] == pytest.approx(min(float(each.confidences[i]) for each in read), abs=1e-5)
-    assert any(agreed(trained, images))
-    assert not all(agreed(trained, images))
+    assert any(pseudo_labels(trained, images))
+    assert not all(pseudo_labels(trained, images))
 
 
 def test_it_learns_and_says_what_it_watched(trained, lines, tmp_path):
     """Beside lines of the same kind: so small a recognizer cannot learn two kinds."""
     folder = LineFolder(own_lines(tmp_path / "known", 400, longest=2))
-    known = folder._of(folder.lines[160:300]), folder._of(folder.lines[300:])
+    known = [
+        LineFolder.from_lines(folder.directory, each, "0123456789")
+        for each in (folder.lines[160:300], folder.lines[300:])
+    ]
     beside = [Part(ShuffledLines(known[0], LineAugmentation().scaled(0)), known[1])]
     before = exact(trained, lines)
-    adapted, rounds = self_train(trained, lines, beside, tmp_path / "run", rounds=2, steps=60, sure=0.1, config=QUICK)
+    config = replace(QUICK, steps=60)
+    adapted, rounds = self_train(trained, lines, beside, tmp_path / "run", rounds=2, min_confidence=0.1, config=config)
     assert 0.2 < before < 1
     assert exact(adapted, lines) > before
     assert [each.number for each in rounds] == [0, 1, 2]
     assert rounds[0].learned == 0
     assert rounds[1].learned >= 32
     assert all(0 <= each.agreement <= 1 and each.kept for each in rounds)
-    assert rounds_of(tmp_path / "run") == rounds
+    assert load_rounds(tmp_path / "run") == rounds
     again = load_recognizer(tmp_path / "run")
     assert exact(again, lines) == exact(adapted, lines)
-    assert again.provenance["unlabelled"][1]["learned"] == rounds[1].learned
+    assert again.provenance["self_training"][1]["learned"] == rounds[1].learned
 
 
 def test_no_label_is_looked_at(trained, lines, tmp_path, monkeypatch):
@@ -92,10 +96,12 @@ def test_no_label_is_looked_at(trained, lines, tmp_path, monkeypatch):
     bare.mkdir()
     for path in lines.glob("*.png"):
         (bare / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(self_training, "_LOSS_ALLOWED", 1.0)
-    monkeypatch.setattr(self_training, "_DRAWN_ALLOWED", 1.0)
-    arguments = {"rounds": 1, "steps": 5, "sure": 0.1, "config": QUICK}
-    found = [self_train(trained, f, drawn(), tmp_path / f"run-{i}", **arguments) for i, f in enumerate((lines, bare))]
+    monkeypatch.setattr(self_training, "_AGREEMENT_LOSS", 1.0)
+    monkeypatch.setattr(self_training, "_SYNTHETIC_LOSS", 1.0)
+    arguments = {"rounds": 1, "min_confidence": 0.1, "config": replace(QUICK, steps=5)}
+    found = [
+        self_train(trained, f, rehearsal(), tmp_path / f"run-{i}", **arguments) for i, f in enumerate((lines, bare))
+    ]
     assert found[0][1] == found[1][1]
     for a, b in zip(found[0][0].parameters(), found[1][0].parameters(), strict=True):
         assert torch.equal(a, b)
@@ -103,42 +109,42 @@ def test_no_label_is_looked_at(trained, lines, tmp_path, monkeypatch):
 
 def test_a_round_that_does_harm_is_undone(trained, lines, tmp_path, capsys):
     """The rate is so high that weights forget what they knew."""
-    config = replace(QUICK, learning_rate=0.5)
-    kept, rounds = self_train(trained, lines, drawn(), tmp_path / "run", rounds=3, steps=30, sure=0.1, config=config)
+    config = replace(QUICK, learning_rate=0.5, steps=30)
+    kept, rounds = self_train(trained, lines, rehearsal(), tmp_path / "run", min_confidence=0.1, config=config)
     assert [each.kept for each in rounds] == [True, False]
-    assert rounds[1].agreement < rounds[0].agreement or rounds[1].drawn < rounds[0].drawn
+    assert rounds[1].agreement < rounds[0].agreement or rounds[1].synthetic < rounds[0].synthetic
     assert exact(kept, lines) == exact(trained, lines)
     assert "this does harm, and is undone" in capsys.readouterr().out
 
 
 def test_it_goes_on_after_a_round_that_was_finished(trained, lines, tmp_path, monkeypatch):
-    monkeypatch.setattr(self_training, "_LOSS_ALLOWED", 1.0)
-    monkeypatch.setattr(self_training, "_DRAWN_ALLOWED", 1.0)
-    monkeypatch.setattr(self_training, "_FEWEST", 8)  # how many are read alike depends on how a processor rounds
-    arguments = {"rounds": 2, "steps": 10, "sure": 0.1, "config": QUICK}
-    whole, _ = self_train(trained, lines, drawn(), tmp_path / "whole", **arguments)
-    fit, calls = self_training.fit, []
+    monkeypatch.setattr(self_training, "_AGREEMENT_LOSS", 1.0)
+    monkeypatch.setattr(self_training, "_SYNTHETIC_LOSS", 1.0)
+    monkeypatch.setattr(self_training, "_MIN_LABELS", 8)  # how many are read alike depends on how a processor rounds
+    arguments = {"rounds": 2, "min_confidence": 0.1, "config": replace(QUICK, steps=10)}
+    whole, _ = self_train(trained, lines, rehearsal(), tmp_path / "whole", **arguments)
+    trainer, calls = self_training.Trainer, []
 
     def cut_short(*given, **more):
         calls.append(given[3].name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return fit(*given, **more)
+        return trainer(*given, **more)
 
-    monkeypatch.setattr(self_training, "fit", cut_short)
+    monkeypatch.setattr(self_training, "Trainer", cut_short)
     with pytest.raises(KeyboardInterrupt):
-        self_train(trained, lines, drawn(), tmp_path / "cut", **arguments)
-    again, _ = self_train(trained, lines, drawn(), tmp_path / "cut", **arguments)
+        self_train(trained, lines, rehearsal(), tmp_path / "cut", **arguments)
+    again, _ = self_train(trained, lines, rehearsal(), tmp_path / "cut", **arguments)
     assert calls == ["round-1", "round-2", "round-2"]
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_where_heads_agree_on_too_little_the_start_is_kept(trained, lines, tmp_path, capsys):
-    kept, rounds = self_train(trained, lines, drawn(), tmp_path / "run", sure=1.0, config=QUICK)
+    kept, rounds = self_train(trained, lines, rehearsal(), tmp_path / "run", min_confidence=1.0, config=QUICK)
     assert len(rounds) == 1
     assert exact(kept, lines) == exact(trained, lines)
-    assert "are needed to learn from" in capsys.readouterr().out
+    assert "are needed" in capsys.readouterr().out
 
 
 def test_what_cannot_be_learned_from_says_so(trained, lines, tmp_path):
@@ -147,16 +153,16 @@ def test_what_cannot_be_learned_from_says_so(trained, lines, tmp_path):
     for i, path in enumerate(sorted(lines.glob("*.png"))[:70]):
         (few / path.name).write_bytes(path.read_bytes() if i > 9 else b"broken")
     with pytest.raises(InputError, match=r"60 line images to learn from: give at least 64; the first .*line-000.png"):
-        self_train(trained, few, drawn(), tmp_path / "run", config=QUICK)
+        self_train(trained, few, rehearsal(), tmp_path / "run", config=QUICK)
     with pytest.raises(InputError, match="two heads or more"):
-        self_train(small_recognizer(heads=("ctc",)), lines, drawn(), tmp_path / "run", config=QUICK)
+        self_train(small_recognizer(heads=("ctc",)), lines, rehearsal(), tmp_path / "run", config=QUICK)
     letters = small_recognizer(charset="abc")
     with pytest.raises(InputError, match="these weights read 'abc'"):
-        drawn_lines(letters, (barred(300), barred(300, "validation")))
+        rehearsal_lines(letters, (barred(300), barred(300, "validation")))
 
 
 def test_what_is_drawn_beside_is_of_the_lengths_that_can_be_read():
-    parts = drawn_lines(small_recognizer(max_length=4), (barred(3000), barred(3000, "validation")))
+    parts = rehearsal_lines(small_recognizer(max_length=4), (barred(3000), barred(3000, "validation")))
     assert [part.weight for part in parts] == [2, 1]
     for part in parts:
         for lines in (part.train, part.held_out):
@@ -171,12 +177,14 @@ def test_on_the_command_line(
 
     monkeypatch.setattr(sources, "load_digits", load)
     save(trained, tmp_path / "start")
-    command = ("train", "--init", tmp_path / "start", "--unlabelled", lines, "--out", tmp_path / "mine")
+    command = ("train", "--init", tmp_path / "start", "--pseudo-label", lines, "--out", tmp_path / "mine")
     code, said, _ = run_cli(*command, "--steps", 2, "--batch-size", 12)
     assert code == 0
     assert f"trained: {tmp_path / 'mine'}" in said
     assert json.loads((tmp_path / "mine" / "rounds.json").read_text())[0]["number"] == 0
     assert is_one_clear_error(run_cli(*command), "holds a finished recognizer")
     other = (*command[:-1], tmp_path / "other")
-    assert is_one_clear_error(run_cli(*other, "--data", lines), "--unlabelled", "--init")
-    assert is_one_clear_error(run_cli("train", "--unlabelled", lines, "--out", tmp_path / "x"), "--init")
+    assert is_one_clear_error(run_cli(*other, "--data", lines), "--pseudo-label", "--init")
+    code, _, err = run_cli("train", "--unlabelled", lines, "--out", tmp_path / "x")
+    assert (code, err.splitlines()[0]) == (2, "--unlabelled is now called --pseudo-label")
+    assert "--init" in err

@@ -28,11 +28,11 @@ from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
 from seqocr.train.config import TrainConfig
-from seqocr.train.loop import fit
-from seqocr.train.recipe import material_of
+from seqocr.train.loop import Trainer
+from seqocr.train.recipe import build_mixture
+from seqocr.train.state import STATE
 from tests.conftest import barred, coded, small_recognizer
 
-STATE = "training-state.safetensors"
 CONFIG = TrainConfig(
     length=(1, 3),
     steps=8,
@@ -58,13 +58,14 @@ class Killed(Exception):
 
 
 def train(out: Path, config: TrainConfig = CONFIG, **more: Any) -> Recognizer:
+    on_step = more.pop("on_step", None)
     recognizer = more.pop("recognizer", None) or small_recognizer(**more)
-    return fit(recognizer, of_digits(config), config, out)
+    return Trainer(recognizer, of_digits(config), config, out, on_step=on_step).fit()
 
 
 def of_digits(config: TrainConfig, train: Digits | None = None, validation: Digits | None = None) -> DataMixture:
     digits = train or barred(30), validation or barred(20, "validation")
-    return material_of(config, digits)
+    return build_mixture(config, digits)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
@@ -111,7 +112,7 @@ def test_training_learns(tmp_path: Path) -> None:
         length=1, steps=40, batch_size=8, learning_rate=1e-2, warmup=10, ema=0.5, validate_every=40, precision="float32"
     )
     recognizer = small_recognizer(("ar", "parallel"), max_length=1)
-    trained = fit(recognizer, of_digits(config, digits, held_out), config, tmp_path)
+    trained = Trainer(recognizer, of_digits(config, digits, held_out), config, tmp_path).fit()
     assert trained.provenance["validation"][-1]["exact"] == {"ar": 1.0, "parallel": 1.0}
 
 
@@ -176,7 +177,8 @@ def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
 def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, [0.2, 0.9, 0.5])  # at steps 3, 6 and 8
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
-    trained = fit(small_recognizer(("ctc",)), of_digits(config, validation=barred(30, "validation")), config, tmp_path)
+    mixture = of_digits(config, validation=barred(30, "validation"))
+    trained = Trainer(small_recognizer(("ctc",)), mixture, config, tmp_path).fit()
     assert trained.provenance["step"] == 6
 
 
@@ -186,8 +188,8 @@ def test_what_training_starts_from_is_kept_if_nothing_is_better(
     script(monkeypatch, [0.6, 0.2, 0.5, 0.1])  # at steps 0, 3, 6 and 8
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10)
     start = copy.deepcopy(uninterrupted).with_heads(["ctc"])
-    material = of_digits(config, validation=barred(30, "validation"))
-    trained = fit(start, material, config, tmp_path, start_counts=True)
+    mixture = of_digits(config, validation=barred(30, "validation"))
+    trained = Trainer(start, mixture, config, tmp_path, start_counts=True).fit()
     assert trained.provenance["step"] == 0
     assert trained.provenance["validation"] == [{"step": 0, "seconds": 0.0, "exact": {"ctc": 0.6}}]
     assert same_weights(trained, uninterrupted.with_heads(["ctc"]))
@@ -199,31 +201,28 @@ def test_patience_ends_after_so_many_validations_that_are_no_better(
 ) -> None:
     script(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.9, 0.3])  # at steps 3, 6, ..., 18
     reached: list[int] = []
-    step = loop._Run._train_step
-    monkeypatch.setattr(loop._Run, "_train_step", lambda *a: (reached.append(0), step(*a))[1])
     config = dataclasses.replace(CONFIG, length=1, validation_strings=10, steps=18, patience=patience)
-    fit(small_recognizer(("ctc",)), of_digits(config, validation=barred(30, "validation")), config, tmp_path)
-    assert len(reached) == stops_at
+    mixture = of_digits(config, validation=barred(30, "validation"))
+    note = lambda step, _: reached.append(step)  # noqa: E731
+    Trainer(small_recognizer(("ctc",)), mixture, config, tmp_path, on_step=note).fit()
+    assert reached == list(range(stops_at))
     assert not (tmp_path / STATE).exists()
 
 
 @pytest.mark.parametrize("ema", [0.3, 0.999])
-def test_what_is_kept_is_the_moving_average_of_the_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
-) -> None:
+def test_the_moving_average_of_the_weights_is_saved(tmp_path: Path, ema: float) -> None:
     name = "encoder.backbone.embeddings.position_embeddings"
-    average, steps = small_recognizer().state_dict()[name].clone(), 0
-    train_step = loop._Run._train_step
+    recognizer = small_recognizer()
+    average, steps = recognizer.state_dict()[name].clone(), 0
 
-    def noted(run: loop._Run, *batch: Any) -> float:
+    def note(step: int, _: float) -> None:
         nonlocal average, steps
-        loss, steps = train_step(run, *batch), steps + 1
+        steps = step + 1
         decay = min(ema, steps / (steps + 10))
-        average = decay * average + (1 - decay) * run.weights[name].detach()
-        return loss
+        average = decay * average + (1 - decay) * recognizer.state_dict()[name]
 
-    monkeypatch.setattr(loop._Run, "_train_step", noted)
-    trained = train(tmp_path, dataclasses.replace(CONFIG, ema=ema, validate_every=100))
+    config = dataclasses.replace(CONFIG, ema=ema, validate_every=100)
+    trained = train(tmp_path, config, recognizer=recognizer, on_step=note)
     assert steps == 8
     torch.testing.assert_close(trained.state_dict()[name], average)
 
@@ -423,11 +422,11 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_weights_move(
 ) -> None:
     clip = loop.nn.utils.clip_grad_norm_
     monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", lambda *a: clip(*a) * math.inf)
-    run = loop._Run(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path, torch.device("cpu"), None, False)
-    before = {name: weight.clone() for name, weight in run.recognizer.state_dict().items()}
+    trainer = Trainer(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path)
+    before = {name: weight.clone() for name, weight in trainer.recognizer.state_dict().items()}
     with pytest.raises(InputError, match="no longer a number"):
-        run.run()
-    assert all(torch.equal(weight, before[name]) for name, weight in run.recognizer.state_dict().items())
+        trainer.fit()
+    assert all(torch.equal(weight, before[name]) for name, weight in trainer.recognizer.state_dict().items())
 
 
 # What stands in the way.
@@ -468,7 +467,7 @@ def test_a_state_of_another_architecture_or_other_digits_is_refused(half_done: P
     with pytest.raises(InputError, match="other settings"):
         train(half_done, hidden_size=32)
     with pytest.raises(InputError, match="other settings"):
-        fit(small_recognizer(), of_digits(CONFIG, barred(31)), CONFIG, half_done)
+        Trainer(small_recognizer(), of_digits(CONFIG, barred(31)), CONFIG, half_done).fit()
 
 
 @pytest.mark.parametrize("keep", [0, 5, 300, -1])

@@ -9,15 +9,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import READER
 from seqocr.train.config import Start, TrainConfig
-from seqocr.train.recipe import digits_of, material_of, started
-from seqocr.train.shards import Shard, drawn
-from seqocr.train.spread import SpreadRun
+from seqocr.train.loader import Shard, loading
+from seqocr.train.loop import Trainer
+from seqocr.train.recipe import build_mixture, initial_recognizer, load_splits
 
 ROUNDS = 5
 HEADS = ["ar", "parallel", "ctc"]
@@ -70,7 +68,12 @@ def measured(folder: Path, rounds: int = ROUNDS, seconds: float = _SECONDS) -> I
     for _ in range(rounds):
         for name, run in runs.items():
             device = _Device()
-            acts: dict[str, Act] = {DRAWING: lambda _: None, LEARNING: run.learn, BOTH: run.learn, DEVICE: device}
+            acts: dict[str, Act] = {
+                DRAWING: lambda _: None,
+                LEARNING: run.train_step,
+                BOTH: run.train_step,
+                DEVICE: device,
+            }
             for what, workers in TURNS:
                 strings, took = _fed(run, what, workers, acts[what], seconds)
                 yield Fed(name, what, workers, strings, took)
@@ -88,17 +91,16 @@ class _Device:
         time.sleep(self.seconds)
 
 
-def _run(start: Start, config: TrainConfig, folder: Path) -> SpreadRun:
+def _run(start: Start, config: TrainConfig, folder: Path) -> Trainer:
     before = load_recognizer(Path(start.init)) if start.init else None
-    recognizer = started(start, before, HEADS, DIGITS, config.longest, config.seed)
-    material = material_of(config, digits_of())
-    return SpreadRun(recognizer, material, config, folder / "feeding", torch.device("cpu"), None, False).over(1, 0)
+    recognizer = initial_recognizer(start, before, HEADS, DIGITS, config.longest, config.seed)
+    return Trainer(recognizer, build_mixture(config, load_splits()), config, folder / "feeding")
 
 
-def _fed(run: SpreadRun, what: str, workers: int, act: Act, seconds: float) -> tuple[int, float]:
+def _fed(run: Trainer, what: str, workers: int, act: Act, seconds: float) -> tuple[int, float]:
     """Strings, and the seconds that they took. Neither the first batches count, which workers have drawn ahead of a
     start, nor what starting them takes."""
-    with drawn(run.drawn_from(run.progress.step), workers) as batches:
+    with loading(run.batches(), workers) as batches:
         ready = repeat(next(batches)) if what == LEARNING else batches
         for _ in range(2 + 2 * workers):
             act(next(ready))

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph, Sessions
-from seqocr.models.heads.base import DecodeFunction, DecoderOutput, FeatureMap, Head, Strategy
+from seqocr.models.heads.base import DecodeFunction, DecoderOutput, FeatureMap, Head, Strategy, full_precision
 from seqocr.models.heads.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
 from seqocr.models.limits import DECODER_SETTINGS, within_bounds
 
@@ -73,7 +73,7 @@ class AutoregressiveHead(Head):
         longest = max(map(len, rows)) + 1
         targets = torch.tensor([[*row, self.end, *[-100] * (longest - 1 - len(row))] for row in rows])
         logits = self._teacher_forced(features, rows)
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.to(features.device).flatten())
+        return F.cross_entropy(full_precision(logits).flatten(0, 1), targets.to(features.device).flatten())
 
     def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
         logits = self._teacher_forced(features, [self.encode_text(text) for text in texts])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.data.soft_labels import Believed
+from seqocr.data.soft_labels import SoftLabelText
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph, OfPixels, Sessions
 
@@ -189,7 +189,7 @@ class Head(nn.Module):
         hard_places: list[tuple[int, int]] = []
         for i, (text, ending) in enumerate(zip(texts, endings, strict=True)):
             ids = ending
-            if isinstance(text, Believed):
+            if isinstance(text, SoftLabelText):
                 soft.append(text.logits)
                 soft_places += [(i, place) for place in range(len(text))]
             else:
@@ -197,7 +197,8 @@ class Head(nn.Module):
             end = len(text) + len(ending)
             hard_places += [(i, place) for place in range(end - len(ids), end)]
             hard += ids
-        logits, loss = logits.float(), logits.new_zeros((), dtype=torch.float32)
+        logits = full_precision(logits)
+        loss = logits.new_zeros(())
         if soft_places:
             rows, columns = map(list, zip(*soft_places, strict=True))
             target = (torch.cat(soft).to(logits.device) / temperature).softmax(dim=1)
@@ -314,7 +315,7 @@ class OnePassHead(Head):
 
     def log_probs(self, features: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, places, classes) float32: the log of every place's distribution."""
-        return self.logits(features).float().log_softmax(dim=2)
+        return full_precision(self.logits(features)).log_softmax(dim=2)
 
     def texts_of(self, logits: torch.Tensor) -> DecoderOutput:
         """The texts that the likeliest classes of the places, of (B, places, classes), spell.
@@ -342,6 +343,11 @@ class OnePassHead(Head):
             return self.texts_of(torch.from_numpy(session.array(log_probs)))
 
         return decode
+
+
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """float32, or float64 where it is that already: what losses are computed in."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _likeliest(logits: torch.Tensor) -> torch.Tensor:

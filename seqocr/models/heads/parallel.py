@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.heads.base import FeatureMap, FrameClassifier, OnePassHead
+from seqocr.models.heads.base import FeatureMap, FrameClassifier, OnePassHead, full_precision
 
 
 class ParallelHead(OnePassHead):
@@ -46,7 +46,7 @@ class ParallelHead(OnePassHead):
         rows = [self.encode_text(text) for text in texts]
         slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
         targets = torch.tensor(slots, device=features.device)
-        return F.cross_entropy(self.logits(features).float().flatten(0, 1), targets.flatten())
+        return F.cross_entropy(full_precision(self.logits(features)).flatten(0, 1), targets.flatten())
 
     def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
         endings = [[self.empty] * (self.max_length - len(text)) for text in texts]

@@ -23,6 +23,7 @@ from bench.workloads.timed_models import TINY
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.inference.load import load_recognizer, save
+from seqocr.train import recipe
 from tests.conftest import barred, lively, small_recognizer
 from tests.synthetic import finished_run
 
@@ -152,13 +153,13 @@ def test_a_training_that_ended_before_a_kill_is_not_made_again(
         patch.setattr(decoder_depth, "with_layers", dies_at_two)
         with pytest.raises(RuntimeError, match="killed"):
             measure(training(weights), killed)
-    fit, trained = decoder_depth.train_on_digits.__globals__["fit"], []
+    trainer, trained = recipe.Trainer, []
 
-    def noted(recognizer: Any, *rest: Any) -> Any:
+    def noted(recognizer: Any, *rest: Any, **more: Any) -> Any:
         trained.append(recognizer.head_settings["ar"]["decoder_layers"])
-        return fit(recognizer, *rest)
+        return trainer(recognizer, *rest, **more)
 
-    monkeypatch.setattr("seqocr.train.recipe.fit", noted)
+    monkeypatch.setattr(recipe, "Trainer", noted)
     measure(training(weights), killed)
     assert trained == [2]
     pd.testing.assert_frame_equal(killed.store.read("depth-accuracy"), whole.store.read("depth-accuracy"))

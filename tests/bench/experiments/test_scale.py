@@ -140,11 +140,11 @@ def test_every_way_is_measured_in_turn_and_a_device_waits_for_its_batch(
 ) -> None:
     config = TrainConfig(length=(1, 3), batch_size=8, precision="float32")
     monkeypatch.setattr(data_loading, "TRAININGS", {"small": (Start(), config)})
-    monkeypatch.setattr(data_loading, "started", lambda *_: small_recognizer())
-    monkeypatch.setattr(data_loading, "digits_of", lambda: (barred(60), barred(60, "validation")))
+    monkeypatch.setattr(data_loading, "initial_recognizer", lambda *_: small_recognizer())
+    monkeypatch.setattr(data_loading, "load_splits", lambda: (barred(60), barred(60, "validation")))
     steps = []
-    learn = data_loading.SpreadRun.learn
-    monkeypatch.setattr(data_loading.SpreadRun, "learn", lambda run, shards: steps.append(learn(run, shards)))
+    learn = data_loading.Trainer.train_step
+    monkeypatch.setattr(data_loading.Trainer, "train_step", lambda run, shards: steps.append(learn(run, shards)))
     found = list(data_loading.measured(tmp_path, rounds=2, seconds=0.05))
     assert [(each.what, each.workers) for each in found] == 2 * data_loading.TURNS
     # Learned: what is counted and what comes before it, and nowhere else.

@@ -1,0 +1,135 @@
+"""Batches in shards: each process reads only its own lines of each batch, perhaps in workers ahead of the step.
+
+A shard holds the same lines whoever reads it: they are a function of (seed, step, shard).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from seqocr.data.mixture import Chunk, DataMixture, read_chunks
+from seqocr.data.processor import Processor
+from seqocr.errors import InputError
+
+Shard = tuple[torch.Tensor, list[str]]  # pixel_values (B, 3, H, W) float32, and B texts
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+class ShardedBatches(IterableDataset[list[Shard]]):
+    """Some shards of each batch, from a step on, without end. In one of n workers: of every nth batch.
+
+    Args:
+        mixture: to read batches from.
+        size: lines in a batch, over all shards.
+        own: numbers of the shards to read.
+        shards: in a batch.
+        step: of the first batch.
+        processor: resizes images here, so that a GPU need not wait for it.
+
+    Raises:
+        InputError: batches of this size cannot be read, or not be cut into so many shards.
+    """
+
+    def __init__(
+        self, mixture: DataMixture, size: int, own: range, shards: int, step: int, processor: Processor
+    ) -> None:
+        mixture.schedule(size)
+        if size % (multiple := shards * mixture.weight):
+            levels = f" of each of {mixture.weight} levels" if mixture.weight > 1 else ""
+            raise InputError(f"batch_size {size}: give a multiple of {multiple}, for {shards} shards{levels}")
+        self.mixture, self.size, self.own, self.shards = mixture, size, own, shards
+        self.step, self.processor = step, processor
+
+    def __iter__(self) -> Iterator[list[Shard]]:
+        worker = get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        for i, chunks in enumerate(self.mixture.schedule(self.size, self.step)):
+            if i % workers == number:
+                yield [self._read(chunks, shard) for shard in self.own]
+
+    def _read(self, chunks: Sequence[Chunk], shard: int) -> Shard:
+        images, texts = read_chunks((lines, self._cut(indices, shard)) for lines, indices in chunks)
+        return self.processor(images), texts
+
+    def _cut(self, indices: range, shard: int) -> range:
+        size = len(indices) // self.shards
+        return indices[shard * size : (shard + 1) * size]
+
+
+@contextmanager
+def loading(batches: ShardedBatches, workers: int) -> Iterator[Iterator[list[Shard]]]:
+    """The batches, one after another.
+
+    Args:
+        workers: processes that read them ahead; 0: this process reads each one when it is needed.
+
+    Raises:
+        InputError: as raised in a worker, or a worker was ended from outside.
+    """
+    if workers == 0:
+        yield iter(batches)
+        return
+    # A forked worker shares the digits with this process, and need not load anything. It uses no GPU.
+    context = "fork" if sys.platform == "linux" else None
+    loader = DataLoader(
+        _CaughtErrors(batches),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=_leave_process_group,
+        multiprocessing_context=context,
+    )
+    try:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # until workers have left the process group
+        try:
+            items = iter(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield map(_raise_errors, items)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"a process that loads batches was ended from outside ({str(error).strip()}): is there memory for "
+            f"{workers} --workers?"
+        ) from error
+
+
+class _CaughtErrors(IterableDataset[Any]):
+    """Batches, or the InputError that ended them: raised in a worker it would come with a traceback in its message."""
+
+    def __init__(self, batches: ShardedBatches) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[Shard] | InputError]:
+        try:
+            yield from self.batches
+        except InputError as error:
+            yield error
+
+
+def _raise_errors(item: list[Shard] | InputError) -> list[Shard]:
+    if isinstance(item, InputError):
+        raise item
+    return item
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _leave_process_group(_: int) -> None:
+    """In a worker: signals to stop, which a terminal and torchrun send to the whole process group, are for the process
+    that trains, which first ends its step."""
+    os.setpgid(0, 0)
+    while pending := signal.sigpending() & _STOP_SIGNALS:
+        signal.sigwait(pending)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
