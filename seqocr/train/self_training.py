@@ -32,7 +32,7 @@ from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
-from seqocr.files import read_json, shown, write_json
+from seqocr.files import shown, write_json
 from seqocr.inference.image_files import image_files
 from seqocr.inference.load import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
@@ -176,11 +176,6 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
         Part(styled, held_out, 2),
         Part(SequenceMNIST(digits[0], length, **plainer), SequenceMNIST(digits[1], length, **plainer)),
     ]
-
-
-def load_rounds(out: Path) -> list[Round]:
-    """What was measured in a finished run."""
-    return [Round(**row) for row in read_json(out / _HISTORY)]
 
 
 def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
