@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seqocr.cli import run as run_command
-from seqocr.cli.options import Skip, choose_device
+from seqocr.cli.options import Skip
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Preset = Annotated[str, typer.Option(help="smoke (a minute), default (five minutes) or full (an hour).")]
@@ -48,6 +48,8 @@ def run_bench(
     from bench.report.build import write_report
 
     chosen = Engine(engine, address)
+    from seqocr.inference.load import choose_device
+
     bench = prepared(preset, out, choose_device(device), weights, real, skip)
     if left := run(preset, bench, again, chosen):
         print(

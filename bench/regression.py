@@ -27,8 +27,8 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.files import write_json
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer
 
 BASELINE = Path(__file__).parent.parent / "tests" / "bench" / "regression" / "baseline.json"
 LENGTHS = (1, 5, 20)
@@ -53,10 +53,13 @@ def counts() -> dict[str, Any]:
     bound = bind(TINY, LENGTHS, torch.device("cpu"))
     rows = [row for length in LENGTHS for row in costs(bound[length], memory=False)]
     # FLOPs of a library's own loop change with its version; its passes do not.
-    theirs = {name for name, each in strategies.by_name().items() if not each.own_flops}
     return {
         "passes": {f"{row['strategy']}, n = {row['length']}": row["passes"] for row in rows},
-        "flops": {f"{r['strategy']}, n = {r['length']}": r["flops"] for r in rows if r["strategy"] not in theirs},
+        "flops": {
+            f"{r['strategy']}, n = {r['length']}": r["flops"]
+            for r in rows
+            if r["strategy"] not in strategies.FOREIGN_FLOPS
+        },
     }
 
 
@@ -72,9 +75,7 @@ def through_runtimes() -> dict[str, Any]:
             heads = backends.prepare(runtime, recognizer, Path(folder)).strategies
             for name in strategies.heads():
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
-                if (
-                    name not in strategies.verified()
-                ):  # theirs depend on what the draft misreads, which rounding changes
+                if name not in strategies.speculative():  # whose passes depend on the draft, which rounding changes
                     found["runtime_passes"][f"{runtime}, {name}"] = read.passes
                 differ = sum(a != b for a, b in zip(read.texts, expected.texts, strict=True))
                 found["disagreements"][f"{runtime}, {name}"] = differ

@@ -1,68 +1,19 @@
-"""From predictions to metrics.
+"""Metrics of tables of predictions (see `seqocr.inference.predictions`): one row per line and head.
 
-Everything here is a function of a table of predictions with one row a string and head: `index`, `head`, `text` (the
-truth), `prediction`, `confidence`, `passes`. The table is what is saved; metrics can always be made from it again.
+The table is what is saved; metrics can always be computed from it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from seqocr.data.mixture import Lines
-from seqocr.decoding.calibration import apply_calibration
-from seqocr.errors import InputError
-from seqocr.inference.reader import Reader
-from seqocr.progress import progress
 from seqocr.statistics import paired_difference, proportion
 
 NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or invented
-_BATCH = 100
-
-
-def predict(
-    recognizer: Reader,
-    strings: Lines,
-    heads: Sequence[str] | None = None,
-    quiet: bool = False,
-    raw: bool = False,
-    part: tuple[int, int] = (0, 1),
-) -> pd.DataFrame:
-    """Read every string with every head (default: all of the recognizer's own), and say how far unless `quiet`.
-
-    Args:
-        raw: confidences as heads give them, not as they are calibrated.
-        part: (i, n): read only every nth batch, from the ith on, as one of n processes that share the work.
-
-    Raises:
-        InputError: a head is not part of the recognizer, or its weights give what is no number.
-    """
-    variants, rows = recognizer.variants(), []
-    heads = list(heads or recognizer.heads)
-    if unknown := [head for head in heads if head not in variants]:
-        raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(variants)}")
-    with nullcontext() if quiet else progress("read", len(strings)) as reporter:
-        for start in range(0, len(strings), _BATCH)[part[0] :: part[1]]:
-            indices = range(start, min(start + _BATCH, len(strings)))
-            images, texts = strings.batch(indices)
-            features = recognizer.encode(images)
-            for head in heads:
-                decoded = variants[head](features)
-                if not decoded.confidences.isfinite().all():
-                    raise InputError(f"head {head!r} gives what is no number (NaN) with these weights: take others")
-                confidences = decoded.confidences.cpu().numpy()
-                if not raw:
-                    confidences = apply_calibration(recognizer.provenance, head, confidences)
-                readings = zip(indices, texts, decoded.texts, confidences.tolist(), decoded.line_passes, strict=True)
-                rows += [(index, head, *reading) for index, *reading in readings]
-            if reporter:
-                reporter.advance(steps=len(indices))
-    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence", "passes"])
 
 
 def summary(predictions: pd.DataFrame) -> pd.DataFrame:

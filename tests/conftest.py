@@ -135,7 +135,7 @@ def exported_once(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFacto
 
 
 def same_decoded(a: Any, b: Any, tolerance: float = 1e-5) -> bool:
-    return a.texts == b.texts and a.passes == b.passes and torch.allclose(a.confidences, b.confidences, atol=tolerance)
+    return a.texts == b.texts and a.passes == b.passes and np.allclose(a.confidences, b.confidences, atol=tolerance)
 
 
 @pytest.fixture

@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqocr import metrics
-from seqocr.data.sequences import SequenceMNIST
-from seqocr.errors import InputError
 from seqocr.metrics import NOTHING
 from seqocr.statistics import proportion
-from tests.conftest import coded, lively, small_recognizer
 
 
 def table(**heads: list[tuple[str, str, float]]) -> pd.DataFrame:
@@ -121,30 +118,3 @@ def test_strings_are_paired_by_index_not_by_row() -> None:
     shuffled = predictions.iloc[[0, 3, 1, 2]]
     (row,) = metrics.comparisons(shuffled).to_dict("records")
     assert (row["only_head_right"], row["only_other_right"]) == (0, 0)
-
-
-def test_predictions_are_a_row_a_string_and_head() -> None:
-    recognizer = small_recognizer()
-    lively(recognizer)
-    strings = SequenceMNIST(coded(260, "test"), (1, 3))
-    found = metrics.predict(recognizer, strings)
-    assert list(found.columns) == ["index", "head", "text", "prediction", "confidence", "passes"]
-    assert len(strings) > 100  # more than one batch
-    assert len(found) == 3 * len(strings)
-    for head, part in found.groupby("head"):
-        part = part.set_index("index")
-        assert sorted(part.index) == list(range(len(strings)))
-        for index in (0, 50, len(strings) - 1):
-            image, text = strings[index]
-            read = recognizer.read([image], str(head))
-            assert part["text"][index] == text
-            assert part["prediction"][index] == read.texts[0]
-            assert part["confidence"][index] == pytest.approx(read.confidences.item(), abs=1e-4)
-
-
-def test_predictions_of_chosen_variants() -> None:
-    strings = SequenceMNIST(coded(30, "test"), 3)
-    found = metrics.predict(small_recognizer(), strings, ["ctc-beam", "ar-nocache"])
-    assert found["head"].unique().tolist() == ["ctc-beam", "ar-nocache"]
-    with pytest.raises(InputError, match="no head 'lstm' in this recognizer: it has ar-generate,"):
-        metrics.predict(small_recognizer(), strings, ["ctc", "lstm"])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.core import strategies
-from seqocr.models.heads.base import DecodeFunction
+from seqocr.decoding.output import DecodeFunction
 from seqocr.models.recognizer import Recognizer
 
 

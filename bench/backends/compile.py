@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from bench.backends.base import Backend, BackendModel, exportable
-from seqocr.inference.compiled import compiled_variants
+from seqocr.inference.compiled import compiled_functions
 from seqocr.models.recognizer import Recognizer
 
 
 def prepare(recognizer: Recognizer, folder: Path) -> BackendModel:
     encode = torch.inference_mode()(torch.compile(recognizer.encoder))
-    return BackendModel(encode, compiled_variants(exportable(recognizer)))
+    return BackendModel(encode, compiled_functions(exportable(recognizer)))
 
 
 def unable() -> str:

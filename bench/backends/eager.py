@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.backends.base import Backend, BackendModel
-from seqocr.models.heads.base import DecodeFunction, DecoderOutput
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.models.recognizer import Recognizer
 
 
@@ -25,7 +25,9 @@ def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Bac
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return decode(recognizer.encoder(pixel_values), length=length)
 
-    return BackendModel(encode, {name: partial(whole, decode) for name, decode in recognizer.variants().items()})
+    return BackendModel(
+        encode, {name: partial(whole, decode) for name, decode in recognizer.decode_functions().items()}
+    )
 
 
 BACKEND = Backend("eager", prepare, order=0)

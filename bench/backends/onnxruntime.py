@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 
 from bench.backends.base import Backend, BackendModel, exportable
 from seqocr.inference.export import export, quantise_exported, write_graph
-from seqocr.inference.exported import ExportedRecognizer, SharedOut, load_session, shares_out
+from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.sessions import BatchThreads, Session, load_session
 from seqocr.models.graph import OfPixels
 from seqocr.models.recognizer import Recognizer
 
@@ -19,7 +20,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of whatever reads exported g
 
 def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> BackendModel:
     """Args:
-    engine: that runs the graphs, of `seqocr.inference.exported.ENGINES`.
+    engine: that runs the graphs, of `seqocr.inference.sessions.ENGINES`.
     int8: weights of matrix products as 8-bit integers.
     """
     graphs = folder / "float32"
@@ -31,15 +32,17 @@ def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", i
         if not (graphs / "config.json").exists():
             quantise_exported(source, graphs)
     threads = torch.get_num_threads()
-    encode = _encoder(graphs, engine, threads)
-    if shares_out(engine, threads):
-        encode = SharedOut(encode, lambda: _encoder(graphs, engine, 1), threads)
-    return BackendModel(encode, ExportedRecognizer(graphs, engine, threads).variants())
+    batch_threads = BatchThreads(threads, engine)
 
+    @cache
+    def session(threads: int) -> Session:
+        return load_session(graphs / "encoder.onnx", engine, threads)
 
-def _encoder(graphs: Path, engine: str, threads: int) -> Callable[[torch.Tensor], Any]:
-    session = load_session(graphs / "encoder.onnx", engine, threads)
-    return lambda pixel_values: session({"pixel_values": session.value(pixel_values.numpy())})
+    def encode(part: Any, threads: int) -> Any:
+        encoder = session(threads)
+        return encoder({"pixel_values": encoder.value(part.numpy())})
+
+    return BackendModel(partial(batch_threads.map, encode), OnnxRecognizer(graphs, engine, threads).decode_functions())
 
 
 BACKEND = Backend("onnxruntime", prepare, order=3, packages=PACKAGES)

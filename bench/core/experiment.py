@@ -18,11 +18,10 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench.core import fingerprint
+from bench.core import fingerprint, strategies
 from bench.core.store import Store
 from seqocr.data.folder import LineFolder
 from seqocr.inference.shipped import READER, SHIPPED
-from seqocr.models.heads.registry import HEADS, PAIRS
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
@@ -47,7 +46,7 @@ class Part:
     name: str
     settings: Any
     steps: int = 1
-    heads: tuple[str, ...] = field(default_factory=lambda: (*HEADS, *PAIRS))
+    heads: tuple[str, ...] = field(default_factory=strategies.heads)
     weights: tuple[Path, ...] = ()
     timed: bool | None = None
 

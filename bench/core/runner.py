@@ -15,8 +15,8 @@ from bench.core.store import Store, now
 from bench.experiments import experiments
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter, progress
 
 

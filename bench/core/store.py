@@ -19,7 +19,6 @@ import pandas as pd
 from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
-from seqocr.models.heads.registry import PAIRS
 
 # What decides whether two measurements may stand in one report.
 _IDENTITY = (
@@ -31,8 +30,7 @@ _DIGESTS_OF_SOURCE = {"code", "training", "reading"}
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
 _COLUMNS = {"variant": "strategy", "way": "strategy"}
-_SPELLINGS = ("ar-verified", "ar-speculative")
-_VALUES = {old: new for new in PAIRS if new in _SPELLINGS for old in _SPELLINGS if old != new}
+_VALUES = {"ar-verified": "ar-speculative"}
 
 
 class Store:

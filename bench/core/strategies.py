@@ -1,69 +1,80 @@
-"""The decoding strategies that the bench compares, as heads and pairs of them declare."""
+"""The decoding strategies that the bench compares: those of all heads, and which of them it times, reads and shows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from seqocr.models.heads.base import Head, Strategy
-from seqocr.models.heads.registry import HEADS, PAIRS
+from seqocr.models.heads.registry import available_heads
+from seqocr.models.heads.speculative import find_pair, speculative_strategy
+
+# Strategies are timed, read and shown on the report's first screen, but for these.
+_NOT_TIMED = {"ctc-beam"}
+_NOT_READ = {"ar-nocache"}
+_NOT_DEPLOYED = {"ar-nocache", "ctc-beam"}
+FOREIGN_FLOPS = {"ar-generate"}  # whose FLOPs the version of a library decides
 
 
-def _declaring() -> dict[str, Any]:
-    """Heads in the order of the registry, after each of them the pairs that it writes for."""
-    found: dict[str, Any] = {}
-    for name, head in HEADS.items():
-        found[name] = head
-        found |= {pair.name: pair for pair in PAIRS.values() if pair.writer == name}
+def _strategies(heads: Mapping[str, type[Head]]) -> dict[str, tuple[Strategy, ...]]:
+    """By head, or pair of heads: heads in the order of the registry, a pair after the head that verifies."""
+    found: dict[str, tuple[Strategy, ...]] = {}
+    for name, head in heads.items():
+        found[name] = head.strategies
+        if name == (find_pair(heads) or ("",))[0]:
+            found[speculative_strategy(head).name] = (speculative_strategy(head),)
     return found
 
 
 def by_name() -> dict[str, Strategy]:
     """All, by name, in the order of the registry."""
-    return {each.name: each for head in _declaring().values() for each in head.ways}
+    return {each.name: each for strategies in _strategies(available_heads()).values() for each in strategies}
 
 
 def timed(deployed: bool = False) -> tuple[str, ...]:
     """Those whose time is measured, or of these only the ones that people deploy."""
-    return tuple(name for name, each in by_name().items() if each.timed and (each.deployed or not deployed))
+    return tuple(name for name in by_name() if name not in _NOT_TIMED and not (deployed and name in _NOT_DEPLOYED))
 
 
 def read() -> tuple[str, ...]:
-    """Those whose readings are measured."""
-    return tuple(name for name, each in by_name().items() if each.read)
+    """Those whose predictions are measured."""
+    return tuple(name for name in by_name() if name not in _NOT_READ)
 
 
 def deployed() -> tuple[str, ...]:
     """Those that people deploy."""
-    return tuple(name for name, each in by_name().items() if each.deployed)
+    return tuple(name for name in by_name() if name not in _NOT_DEPLOYED)
 
 
 def heads() -> tuple[str, ...]:
     """Every head, and pair of heads, by the strategy that bears its name: its other strategies predict the same."""
-    return tuple(_declaring())
+    return tuple(_strategies(available_heads()))
 
 
 def exportable() -> tuple[str, ...]:
-    """The heads, and pairs, that say which graphs they are, so that other runtimes can run them."""
-    return tuple(name for name, each in _declaring().items() if each.exported is not Head.exported)
+    """The heads, and pairs of heads, that other runtimes can run."""
+    able: dict[str, Any] = {name: h for name, h in available_heads().items() if h.graphs is not Head.graphs}
+    return tuple(_strategies(able))
 
 
 def one_pass() -> tuple[str, ...]:
     """The heads that need one decoder pass, whatever the text."""
-    found = by_name()
-    return tuple(name for name in HEADS if found[name].one_pass)
+    return tuple(name for name, head in available_heads().items() if head.is_one_pass)
 
 
 def autoregressive() -> tuple[str, ...]:
     """The deployed strategies that need one decoder pass per symbol."""
-    return tuple(name for name, each in by_name().items() if each.deployed and not each.one_pass and not each.drafted)
+    found = by_name()
+    return tuple(name for name in deployed() if not found[name].is_one_pass and not found[name].is_speculative)
 
 
-def verified() -> tuple[str, ...]:
+def speculative() -> tuple[str, ...]:
     """The strategies that verify a draft."""
-    return tuple(name for name, each in by_name().items() if each.drafted)
+    return tuple(name for name, each in by_name().items() if each.is_speculative)
 
 
 def heads_of(strategy: str) -> tuple[str, ...]:
     """The head that a strategy decodes, or those that a pair may be made of."""
-    name = next(name for name, each in _declaring().items() if strategy in {known.name for known in each.ways})
-    return tuple(HEADS) if name in PAIRS else (name,)
+    of_head = _strategies(available_heads())
+    name = next(name for name, strategies in of_head.items() if strategy in {each.name for each in strategies})
+    return (name,) if name in available_heads() else tuple(available_heads())

@@ -24,7 +24,7 @@ from bench.workloads.held_out import held_out_digits, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import HEADS
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference

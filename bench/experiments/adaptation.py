@@ -22,10 +22,10 @@ from bench.report.formatting import share
 from bench.report.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
-from seqocr import metrics
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
-from seqocr.inference.load import load_recognizer
+from seqocr.inference.predictions import predict_lines
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -107,7 +107,7 @@ class Adapting(Experiment):
                 config, share = replace(settings.training, steps=steps), max(VALIDATION_SHARE, 6 / count)
                 few = learned.first(count, "adapting")
                 tuned = fine_tune(recognizer, few, kept, config=config, validation_share=share)
-            read = metrics.predict(tuned.to(bench.device), held_out, quiet=True)
+            read = predict_lines(tuned.to(bench.device), held_out, quiet=True)
             tables.append(read.assign(learned=count))
             store.write(part.name, pd.concat(tables, ignore_index=True))
             reporter.advance(part.name)

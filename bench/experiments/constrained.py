@@ -23,8 +23,8 @@ from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import build_constraint
-from seqocr.inference.load import load_recognizer
-from seqocr.inference.predict import BEAM_WIDTH, Answer, ReadOptions, answers
+from seqocr.inference.predict import BEAM_WIDTH, Prediction, ReadOptions, predict
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
@@ -177,7 +177,7 @@ EXPERIMENT = Forms()
 
 def _read(
     recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
-) -> list[Answer]:
+) -> list[Prediction]:
     """Codes one by one."""
-    asked = ReadOptions(head, form, beam_width=width, places=False)
-    return [answers(recognizer, [picture], asked)[0] for picture in pictures]
+    options = ReadOptions(head, form, beam_width=width, symbols=True)  # by search, also without a constraint
+    return [predict(recognizer, [picture], options)[0] for picture in pictures]

@@ -28,7 +28,7 @@ from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sources.datasets import load_digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, slopes
@@ -244,7 +244,7 @@ def _method(part: Part) -> str:
 
 
 def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:
-    return recognizer.read(images, _HEAD).texts
+    return recognizer.decode(images, _HEAD).texts
 
 
 def _passes(head: Any, features: torch.Tensor, length: int) -> int:

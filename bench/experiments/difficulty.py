@@ -23,7 +23,7 @@ from bench.workloads.held_out import held_out_digits, level_strings, read_string
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
 

@@ -27,7 +27,7 @@ from bench.workloads.accuracy_tables import exact
 from bench.workloads.held_out import readings, rested, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
@@ -120,7 +120,7 @@ class Peers(Experiment):
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         recognizer, declared = load_recognizer(part.weights[0]), peers()
-        held, absent = recognizer.variants(), unavailable(part.settings.peers)
+        held, absent = recognizer.decode_functions(), unavailable(part.settings.peers)
         with TemporaryDirectory() as folder:
             made = {
                 name: declared[name].load(recognizer, Path(folder), True)

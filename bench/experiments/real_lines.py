@@ -28,7 +28,8 @@ from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr.data.folder import Line
 from seqocr.data.images import open_line
-from seqocr.inference.load import load_recognizer
+from seqocr.inference.predict import ReadOptions, predict
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, median, paired_difference
@@ -215,8 +216,8 @@ def _row(results: Results, reader: str, summary: pd.DataFrame) -> dict[str, str]
 
 def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:
     def read(head: str, line: torch.Tensor) -> tuple[str, float]:
-        decoded = recognizer.read([line], head)
-        return decoded.texts[0], decoded.confidences.item()
+        (prediction,) = predict(recognizer, [line], ReadOptions(head))
+        return prediction.text, prediction.confidence
 
     for head in (*recognizer.heads, *recognizer.pairs()):
         yield RealReader(head, phase, partial(read, head))

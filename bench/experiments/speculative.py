@@ -23,8 +23,8 @@ from bench.report.templating import prose
 from bench.workloads.held_out import held_out_digits, level_strings, rested
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import DecodeFunction, DecoderOutput
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 from seqocr.statistics import ratio as ratio_of
@@ -91,7 +91,9 @@ class Drafts(Experiment):
         """A visit is one level. There, every strategy reads the same strings, one by one, in random order."""
         settings: Settings = part.settings
         recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
-        decoders = {name: decode for name, decode in recognizer.variants().items() if name in strategies.heads()}
+        decoders = {
+            name: decode for name, decode in recognizer.decode_functions().items() if name in strategies.heads()
+        }
         count = settings.each * (settings.rounds + settings.warmup)
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
         turns = dict.fromkeys(LEVELS, 0)
@@ -140,7 +142,7 @@ class Drafts(Experiment):
         read = everything.get("levels")
         rows = []
         for level in results.levels:
-            for name in strategies.verified():
+            for name in strategies.speculative():
                 row = {
                     "level": f"`{level}`",
                     "passes": f"{results.passes[level, name]:.2f}",
@@ -157,7 +159,7 @@ class Drafts(Experiment):
         over = [
             results.over(level, name, _fastest(results, level)).estimate
             for level in results.levels
-            for name in strategies.verified()
+            for name in strategies.speculative()
         ]
         text = prose("drafts", length=results.length, writer=_WRITER, least=min(over), most=max(over))
         shown = self.plots(results, everything)
@@ -166,7 +168,7 @@ class Drafts(Experiment):
     def claims(self, results: Results) -> list[Claim]:
         found = []
         for level in results.levels:
-            for name in strategies.verified():
+            for name in strategies.speculative():
                 value = results.over(level, name, _WRITER)
                 said = "faster" if value.estimate < 1 else "slower"
                 found.append(Claim(f"`{level}`: `{name}` beside `{_WRITER}`", said, value))
@@ -208,7 +210,7 @@ def _agreement(read: Readings, level: str, name: str) -> str:
 def passes_plot(read: Readings) -> Figure:
     """Mean decoder passes a string against its length, a panel a level."""
     figure, axes = plotting.panels(len(read.levels), 3.6, 2.9, columns=3)
-    shown = [name for name in (_WRITER, *strategies.verified()) if name in read.heads]
+    shown = [name for name in (_WRITER, *strategies.speculative()) if name in read.heads]
     for axis, level in zip(axes, read.levels, strict=True):
         for name in shown:
             rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]

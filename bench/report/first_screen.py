@@ -79,9 +79,9 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _passes(strategy: Strategy) -> str:
-    if strategy.drafted:
+    if strategy.is_speculative:
         return "1 pass where the draft is right"
-    return "1 pass" if strategy.one_pass else "n + 1 passes"
+    return "1 pass" if strategy.is_one_pass else "n + 1 passes"
 
 
 def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:

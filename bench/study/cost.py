@@ -22,7 +22,7 @@ from bench.workloads.timed_models import TINY, TimedModel
 from seqocr import environment
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.ctc_paths import collapse
-from seqocr.models.heads.base import DecoderOutput
+from seqocr.decoding.output import DecoderOutput
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location, quotient
@@ -109,10 +109,10 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
     recognizer = Recognizer.build(settings.subject.preset, HEADS, image_size=(height, width), max_length=LENGTH)
     recognizer.to(device).eval()
     for head in recognizer.heads.values():
-        head.write_first_symbol()
+        head.make_constant()
     pixel_values = torch.rand(1, 3, height, width).mul_(2).sub_(1).to(device)
     works: dict[str, Callable[[torch.Tensor], Any]] = {
-        name: partial(_decoded, decode) for name, decode in recognizer.variants().items()
+        name: partial(_decoded, decode) for name, decode in recognizer.decode_functions().items()
     }
     for law in settings.laws:
         automaton = from_distribution(LABEL_DISTRIBUTIONS[law](LENGTH))

@@ -64,4 +64,4 @@ def _advised(results: Results, cells: list[Cell], known: bool) -> str:
 
 def verified(results: Results) -> str:
     """The strategy that reads what `ar` reads in the fewest passes."""
-    return "ar-verified" if "ar-verified" in results.strategies else AR
+    return "ar-speculative" if "ar-speculative" in results.strategies else AR

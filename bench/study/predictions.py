@@ -19,7 +19,7 @@ from bench.study.posterior import find_best, from_distribution
 from bench.study.structured import StructuredLines
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
 from seqocr.decoding.ctc_paths import collapse
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.refining import RefiningHead
 from seqocr.models.heads.registry import HEADS as DEPLOYED
@@ -30,7 +30,7 @@ _AT_ONCE = 250
 SYMBOLS = 10
 SLOTS = "refine-0"  # the strategy that takes slots as independent, with a decoder as deep as that of `ar`
 # Other strategies of a head, which predict the same.
-_ALIKE = {each.name for head in DEPLOYED.values() for each in head.ways} - set(DEPLOYED)
+_ALIKE = {each.name for head in DEPLOYED.values() for each in head.strategies} - set(DEPLOYED)
 
 
 def cells(training: Training, size: Size) -> list[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _cell(
         truth += texts
         pixels = own.processor(images)
         features = own.encoder(pixels)
-        for name, decode in own.variants().items():
+        for name, decode in own.decode_functions().items():
             if name not in _ALIKE:
                 decoded = decode(features)
                 found.add(name, decoded.texts, decoded.line_passes)

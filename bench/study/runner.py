@@ -23,7 +23,7 @@ from bench.study import cost, predictions, training
 from bench.study.design import SIZES, Size, Training
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.inference.load import SHIPPED
+from seqocr.inference.shipped import SHIPPED
 from seqocr.progress import Reporter, progress
 
 READINGS = "readings"

@@ -25,7 +25,7 @@ _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point",
 _STRATEGIES = {
     "ar": "a pass a symbol",
     "ar-1layer": "a pass a symbol, of one layer",
-    "ar-verified": "fewer where the draft is right",
+    "ar-speculative": "fewer where the draft is right",
     "parallel": "",
     "ctc": "",
     "refine-0": "",

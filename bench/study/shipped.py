@@ -19,7 +19,7 @@ from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
 
-_STRATEGIES = (AR, "ar-verified", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
+_STRATEGIES = (AR, "ar-speculative", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
 _PLACES = 6  # decimals: beyond them are a machine's own
 
 

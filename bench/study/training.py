@@ -12,7 +12,8 @@ from bench.study.structured import StructuredLines
 from seqocr.data.augment import Augmentation
 from seqocr.data.mixture import DataMixture, Part
 from seqocr.data.sources.datasets import load_digits
-from seqocr.inference.load import SHIPPED, load_recognizer
+from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import Trainer

@@ -14,11 +14,11 @@ import torch
 
 from bench.core.experiment import Bench, Part
 from bench.workloads.timed_models import TASK_LENGTH
-from seqocr import metrics
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
 from seqocr.data.synthetic.layouts import level as level_of
-from seqocr.inference.load import load_recognizer
+from seqocr.inference.predictions import predict_lines
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
@@ -61,7 +61,7 @@ def _read(
     strings: SequenceMNIST, indices: range, folder: Path, heads: tuple[str, ...], device: str, facts: dict[str, Any]
 ) -> pd.DataFrame:
     """The task of a process: some strings, read with every head."""
-    found = metrics.predict(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
+    found = predict_lines(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
     return found.assign(index=found["index"] + indices.start, **facts)
 
 
@@ -95,7 +95,7 @@ def read_strings(
     store, folder, device = bench.store, part.weights[0], str(bench.device)
     done = store.read(part.name) if store.has(part.name) else pd.DataFrame()
     tables = [done] if len(done) else []
-    heads = tuple(name for name in heads if name in load_recognizer(folder).variants())
+    heads = tuple(name for name in heads if name in load_recognizer(folder).decode_functions())
     known = set(zip(*(done[name] for name in ("index", *pieces[0][2])), strict=True)) if len(done) else set()
     todo = [(s, i, facts) for s, i, facts in pieces if (i.start, *facts.values()) not in known]
     for found in _results(bench, [(s, i, folder, heads, device, facts) for s, i, facts in todo]):

@@ -12,8 +12,8 @@ import torch
 
 from bench.core import strategies
 from bench.core.timer import clock
+from seqocr.decoding.output import DecodeFunction
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads.base import DecodeFunction
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 
@@ -76,7 +76,7 @@ class BoundModel:
         return torch.rand(batch, 3, height, width, generator=generator).mul_(2).sub_(1).to(self.device)
 
     def decode_functions(self) -> dict[str, DecodeFunction]:
-        found = self.recognizer.variants()
+        found = self.recognizer.decode_functions()
         return {name: found[name] for name in strategies.timed()}
 
 
@@ -94,10 +94,10 @@ def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) ->
         for name, head in HEADS.items():
             if head.imposes_length:
                 recognizer.heads[name] = shared.setdefault(name, recognizer.heads[name])
-                able = head.able_to_write(max(lengths), recognizer.head_settings[name])
+                able = head.settings_for_length(max(lengths), recognizer.head_settings[name])
                 recognizer.head_settings[name] = able
         for head in recognizer.heads.values():
-            head.write_first_symbol()
+            head.make_constant()
         bound[length] = BoundModel(recognizer.to(device).eval(), length, device)
     return bound
 

@@ -20,7 +20,7 @@ SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
 _PLAIN = ("law", "damage", "total_correlation", "C", "G", "symbols", "passes")  # fields of a cell that JSON has, too
 _FORM = "parallel + form"
-_WAYS = ("ar", "ar-verified", "parallel", _FORM)  # that are advised, and compared in the table
+_WAYS = ("ar", "ar-speculative", "parallel", _FORM)  # that are advised, and compared in the table
 _MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
 
 
@@ -160,7 +160,7 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
         return (_FORM, f"{said}.") if ahead >= _MARGIN else ("parallel", f"{said}: the images say enough.")
     if gap.low > 0:
         return (
-            "ar-verified",
+            "ar-speculative",
             f"The symbols depend on each other. {at} `ar` is {_points(gap)} points ahead of `parallel`.",
         )
     return (

@@ -11,50 +11,37 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from seqocr import __version__
 from seqocr.batch.sources import Shard, Source
 from seqocr.batch.storage import write_file
-from seqocr.cli.options import load_quickly
+from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
-from seqocr.inference.onnx import OnnxRecognizer, Texts
+from seqocr.inference.load import load_reader
+from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.predict import Prediction
+from seqocr.inference.symbols import Symbol
 
 _ROWS = 5000  # of a row group
 
 
-@dataclass(frozen=True)
-class Line:
-    """What was read of a line.
-
-    Attributes:
-        symbols: how sure each symbol of the text is, in [0, 1].
-    """
-
-    text: str
-    confidence: float
-    symbols: tuple[float, ...]
-
-
 class LineReader:
-    """Exported graphs that look at one line at a time, with one thread.
+    """Exported graphs that read one line at a time, on one thread.
 
-    Graphs of int8 round by all that they are given at once; so what is read of a line does not depend on others.
+    Graphs of int8 round by all that they are given at once; so a line's prediction does not depend on others.
 
     Raises:
         InputError: the weights are not exported graphs, or not of this head.
     """
 
     def __init__(self, weights: str | None, head: str) -> None:
-        reader = load_quickly(weights, head, "cpu", "onnxruntime")
+        reader = load_reader(weights, head, "cpu")
         if not isinstance(reader, OnnxRecognizer):
             raise InputError(
                 f"--weights {weights or 'strings'} has no graphs of the head {head}: write some with `seqocr export`"
             )
-        reader.threads = 1
-        self.reader, self.head = reader, head
-        self._symbols = _SYMBOLS[head]
+        self.reader, self.head = reader.with_threads(1), head
 
     @property
     def digest(self) -> str:
@@ -65,60 +52,12 @@ class LineReader:
             found.update((self.reader.directory / name).read_bytes())
         return found.hexdigest()[:16]
 
-    def read(self, image: Image.Image) -> Line:
-        text, confidence, symbols = self._symbols(self.reader, self.reader.fit([image]))
-        return Line(text, confidence, tuple(symbols))
-
-
-def _of_slots(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
-    """Of each symbol the probability that its slot gives it."""
-    decoder = reader.decoder("parallel")
-    log_probs = decoder.log_probs(pixels)
-    texts, confidences = decoder.spelled(log_probs)
-    sure = np.exp(log_probs[0].max(axis=1).astype(np.float64))
-    written = log_probs[0].argmax(axis=1) < len(reader.charset)
-    return texts[0], _honest(reader, "parallel", Texts(texts, confidences, [1])), sure[written].tolist()
-
-
-def _of_frames(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
-    """Of each symbol the most that one of its frames gives it, of what is not blank there."""
-    decoder = reader.decoder("ctc")
-    log_probs = decoder.log_probs(pixels)
-    texts, confidences = decoder.spelled(log_probs)
-    best, blank = log_probs[0].argmax(axis=1), len(reader.charset)
-    probabilities = np.exp(log_probs[0].astype(np.float64))
-    share = probabilities.max(axis=1) / probabilities[:, :blank].sum(axis=1).clip(min=1e-300)
-    sure: list[float] = []
-    for t, symbol in enumerate(best.tolist()):
-        if symbol == blank:
-            continue
-        if t and best[t - 1] == symbol:
-            sure[-1] = max(sure[-1], float(share[t]))
-        else:
-            sure.append(float(share[t]))
-    return texts[0], _honest(reader, "ctc", Texts(texts, confidences, [1])), sure
-
-
-def _of_tokens(reader: OnnxRecognizer, pixels: np.ndarray) -> tuple[str, float, list[float]]:
-    """Of each symbol its probability after those before it."""
-    decoder, step = reader.decoder("ar"), []
-    one_step = decoder.step
-
-    def noted(*arguments: Any) -> Any:
-        log_probs, past = one_step(*arguments)
-        step.append(math.exp(float(log_probs[0].max())))
-        return log_probs, past
-
-    decoder.step = noted
-    read = decoder.read(pixels)
-    return read.texts[0], _honest(reader, "ar", read), step[: len(read.texts[0])]
-
-
-def _honest(reader: OnnxRecognizer, head: str, read: Texts) -> float:
-    return float(reader.apply_calibration(head, read).confidences[0])
-
-
-_SYMBOLS = {"parallel": _of_slots, "ctc": _of_frames, "ar": _of_tokens}
+    def read(self, image: Image.Image) -> Prediction:
+        """Greedy; symbols have the confidences that greedy decoding gives them."""
+        decoded = self.reader.decode([image], self.head)
+        (confidence,) = apply_calibration(self.reader.provenance, self.head, decoded.confidences).tolist()
+        (text,), (confidences,) = decoded.texts, decoded.symbol_confidences()
+        return Prediction(text, confidence, tuple(map(Symbol, text, confidences)), passes=decoded.passes)
 
 
 def versions(reader: LineReader) -> dict[str, str]:
@@ -189,7 +128,7 @@ def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, An
     read = reader.read(line)
     if not math.isfinite(read.confidence):
         return {"file_name": name, "problem": f"{name} gives {read.confidence} with these weights: take others"}
-    symbols = list(read.symbols)
+    symbols = [symbol.confidence for symbol in read.symbols]
     return {
         "file_name": name,
         "text": read.text,

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import Device, Engine, Skip, Weights, load_reader
+from seqocr.cli.options import Device, Engine, Skip, Weights
 
 if TYPE_CHECKING:
     from seqocr.advice.recommend import Advice, Study
     from seqocr.statistics import Value
 
+_PREFERRED = ("ctc", "slots", "tokens")  # outputs of the head that reads a sample
 _MOST = 1000  # lines whose images are read, about: more say no more
 
 
@@ -32,11 +33,14 @@ def advise(
     from seqocr.advice import recommend as advice
     from seqocr.data.folder import LineFolder
     from seqocr.files import shown
+    from seqocr.inference.load import load_reader
+    from seqocr.inference.predictions import predict_lines
 
-    study, reader = advice.Study.load(), load_reader(weights, device, engine)
+    study, reader = advice.Study.load(), load_reader(weights, device=device, engine=engine)
     lines = LineFolder(data, charset=reader.charset, skip=skip)
     sample = lines if len(lines) <= _MOST else lines.split(_MOST / len(lines), "advise")[1]
-    read = metrics.predict(reader, sample, ["ctc" if "ctc" in reader.variants() else "parallel"])
+    head = min(reader.heads, key=lambda name: _PREFERRED.index(reader.heads[name].output))
+    read = predict_lines(reader, sample, [head])
     symbols = 1 - min(1.0, metrics.character_error_rate(read))
     found = advice.advise([line.text for line in lines.lines], reader.charset, symbols, study)
     console = Console()

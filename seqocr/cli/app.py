@@ -36,6 +36,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 # What had another name once: that still works, with a line of advice. Taken out a release later.
 _RENAMED_COMMANDS = {"read-many": "predict-batch"}
 _RENAMED_OPTIONS = {"--accept": "--target-precision", "--width": "--beam-width", "--unlabelled": "--pseudo-label"}
+_RENAMED_STRATEGIES = {"ar-verified": "ar-speculative"}
 
 
 def _advise(old: str, new: str) -> str:
@@ -52,6 +53,11 @@ class _Command(TyperCommand):
             name, equals, value = argument.partition("=")
             if name not in known and (new := _RENAMED_OPTIONS.get(name)) in known:
                 args[i] = f"{_advise(name, str(new))}{equals}{value}"
+            if name in ("--head", "--heads"):
+                at = i if equals else i + 1
+                for old, new in _RENAMED_STRATEGIES.items():
+                    if at < len(args) and old in args[at]:
+                        args[at] = args[at].replace(old, _advise(old, new))
         return super().parse_args(ctx, args)
 
 

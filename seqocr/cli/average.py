@@ -18,8 +18,8 @@ def average(
     directory = output_folder(out)
 
     from seqocr.files import shown, writable
-    from seqocr.inference.load import load_recognizer, save
     from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer, save
     from seqocr.train.average import average_runs
 
     writable(directory)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import DataRoot, Device, Engine, OwnLines, Skip, load_reader, parsed_length
+from seqocr.cli.options import DataRoot, Device, Engine, OwnLines, Skip, parsed_length
 from seqocr.errors import InputError
 
 
@@ -33,12 +33,13 @@ def calibrate(
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.calibration import KEY
     from seqocr.files import read_json, shown, write_json
-    from seqocr.inference.predictions import calibrations
+    from seqocr.inference.load import load_reader
+    from seqocr.inference.predictions import fit_calibrations
 
     path = Path(weights) / "config.json"
     if not path.is_file():
         raise InputError(f"{shown(weights)} holds no config.json: give a directory of your own weights")
-    reader = load_reader(weights, device, engine)
+    reader = load_reader(weights, device=device, engine=engine)
     parts: list[Lines]
     if data is not None:
         parts = [LineFolder(data, charset=reader.charset, max_length=reader.max_length, skip=skip)]
@@ -48,7 +49,7 @@ def calibrate(
             SequenceMNIST(digits, parsed_length(length), count=count, replacement=True, layout=layout_of(name))
             for name in level.split(",")
         ]
-    config, found = read_json(path), calibrations(reader, parts)
+    config, found = read_json(path), fit_calibrations(reader, parts)
     for head, each in found.items():
         print(f"{head}: temperature {each.temperature:.3f}, from {each.lines:,} lines")
     config["provenance"][KEY] = {head: each.as_json() for head, each in found.items()}

@@ -23,7 +23,6 @@ from seqocr.cli.options import (
     Pattern,
     Skip,
     Weights,
-    load_reader,
     output_folder,
     parsed_heads,
     parsed_length,
@@ -69,10 +68,11 @@ def evaluate(
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.constraints import build_constraint
     from seqocr.files import shown, writable, write_csv
-    from seqocr.inference.predictions import acceptance, predict_under
+    from seqocr.inference.load import load_reader
+    from seqocr.inference.predictions import describe_operating_points, predict_lines
 
     writable(directory)
-    recognizer = load_reader(weights, device, engine)
+    recognizer = load_reader(weights, device=device, engine=engine)
     lines: LineFolder | SequenceMNIST
     if data is not None:
         lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
@@ -82,11 +82,8 @@ def evaluate(
         digits = load_digits_or_validation(split, dataset, root)
         lines = SequenceMNIST(digits, lengths, count=count, seed=seed, layout=layout)
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
-    form = build_constraint(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
-    if form is None:
-        predictions = metrics.predict(recognizer, lines, names)
-    else:
-        predictions = predict_under(recognizer, lines, names or list(recognizer.heads), form, beam_width)
+    constraint = build_constraint(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
+    predictions = predict_lines(recognizer, lines, names, constraint=constraint, beam_width=beam_width)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {
@@ -107,6 +104,6 @@ def evaluate(
             row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
         )
     Console().print(table)
-    for line in acceptance(predictions):
+    for line in describe_operating_points(predictions):
         print(line)
     print(f"tables: {shown(directory)}")

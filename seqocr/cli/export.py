@@ -28,19 +28,19 @@ def export(
     directory, names = output_folder(out), parsed_heads(heads) if heads else None
     if runtime not in ("onnx", "transformers"):
         raise InputError(f"--runtime {runtime}: choose onnx or transformers")
-    if runtime == "transformers" and (names not in (None, ("ar",)) or precision != "float32"):
-        raise InputError("--runtime transformers is for the ar head in float32: leave --heads and --precision out")
+    if runtime == "transformers" and precision != "float32":
+        raise InputError("--runtime transformers is for float32: leave --precision out")
 
     from seqocr.files import shown, writable
     from seqocr.inference.export import export as write
-    from seqocr.inference.load import load_recognizer
     from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer
     from seqocr.models.hugging_face import export_hugging_face
 
     writable(directory)
     recognizer = load_recognizer(weights_path(weights))
     if runtime == "transformers":
-        export_hugging_face(recognizer, directory)
+        export_hugging_face(recognizer.with_heads(names) if names else recognizer, directory)
         print(f"{shown(directory)}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
     for path in write(recognizer, directory, names, precision):

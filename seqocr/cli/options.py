@@ -8,16 +8,12 @@ from dataclasses import Field, fields
 from functools import update_wrapper
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from seqocr.errors import InputError
 from seqocr.train.config import Source
-
-if TYPE_CHECKING:
-    from seqocr.inference.onnx import OnnxRecognizer
-    from seqocr.inference.reader import Reader
 
 
 def option(f: Field[Any], group: str | None = None) -> Any:
@@ -151,40 +147,3 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 
 def _parsed(name: str, value: Any) -> Any:
     return _PARSERS[name](value) if name in _PARSERS else value
-
-
-def choose_device(name: str) -> str:
-    """The name of a device of torch's.
-
-    Raises:
-        InputError: it is another, or there is no GPU.
-    """
-    import torch  # here, because `--help` needs none of it
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: choose cpu, cuda or auto")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
-    return name
-
-
-def load_reader(weights: str | None, device: str, engine: str) -> Reader:
-    """Trained weights on the device, or exported graphs, which "auto" leaves on the CPU."""
-    from seqocr.inference.load import load
-    from seqocr.inference.shipped import weights_path
-    from seqocr.models.recognizer import Recognizer
-
-    reader = load(weights_path(weights), engine)
-    return reader.to(choose_device(device)) if isinstance(reader, Recognizer) or device != "auto" else reader
-
-
-def load_quickly(weights: str | None, head: str, device: str, engine: str) -> Reader | OnnxRecognizer:
-    """`load_reader`, but exported graphs, and the shipped weights, which come as such too, are read without torch."""
-    from seqocr.inference.onnx import OnnxRecognizer, reads_quickly
-    from seqocr.inference.shipped import graphs_path
-
-    if engine == "onnxruntime" and device in ("auto", "cpu") and reads_quickly(directory := graphs_path(weights), head):
-        return OnnxRecognizer(directory)
-    return load_reader(weights, device, engine)

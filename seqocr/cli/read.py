@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,16 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import BeamWidth, Check, Device, Engine, Lexicon, Pattern, Weights, load_quickly
+from seqocr.cli.options import BeamWidth, Check, Device, Engine, Lexicon, Pattern, Weights
 from seqocr.decoding.calibration import load_calibration
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 if TYPE_CHECKING:
-    from seqocr.inference.image_files import Reading
-    from seqocr.inference.onnx import OnnxRecognizer
-    from seqocr.inference.predict import Answer, ReadOptions
-    from seqocr.inference.reader import Reader
+    from seqocr.inference.predict import Prediction, Reader, ReadOptions
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
 MOST_TEXTS = 100  # of a line
@@ -66,7 +63,10 @@ def read(
     An image that cannot be read is reported with the reason and the others are still read; the exit code is then 2.
     In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
     """
-    from seqocr.inference.image_files import image_files, read_files
+    from seqocr.decoding.constraints import build_constraint
+    from seqocr.inference.image_files import image_files
+    from seqocr.inference.load import load_reader
+    from seqocr.inference.predict import ReadOptions, predict_files
 
     if output not in (None, "table", "json", "csv"):
         raise InputError(f"--format {output}: choose table, json or csv")
@@ -75,113 +75,109 @@ def read(
     check_bounds("--top", top, 1, MOST_TEXTS)
     check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
-    reader = load_quickly(weights, head, device, engine)
-    asked: ReadOptions | None = None
-    if symbols or top > 1 or not (pattern is None and check is None and lexicon is None):
-        from seqocr.decoding.constraints import build_constraint
-        from seqocr.inference.predict import ReadOptions
-
-        form = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
-        asked = ReadOptions(head, form, top, beam_width, places=symbols or output == "json")
+    reader = load_reader(weights, head, device, engine)
+    constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
+    detailed = symbols or (output == "json" and (top > 1 or constraint is not None))
+    options = ReadOptions(head, constraint, top, beam_width, symbols=detailed, positions=detailed)
     least = min_confidence
     if target_precision is not None:
-        least = max(least, _operating_point(reader, head, target_precision, asked))
-    more = [] if asked is None else [*(["others"] if top > 1 else []), *(["symbols"] if symbols else [])]
+        least = max(least, _operating_point(reader, options, target_precision))
+    more = {**({"others": _alternatives} if top > 1 else {}), **({"symbols": _symbols} if symbols else {})}
     unread = 0
 
-    def readings() -> Iterator[Reading]:
+    def readable() -> Iterator[tuple[str, Prediction]]:
         nonlocal unread
-        for reading in read_files(reader, paths, head, batch, asked):
-            if reading.problem:
+        for path, prediction in zip(paths, predict_files(reader, paths, options, batch), strict=True):
+            if prediction.problem:
                 unread += 1
-                print(f"error: {reading.problem}", file=sys.stderr)
+                print(f"error: {prediction.problem}", file=sys.stderr)
             else:
-                yield reading if reading.confidence >= least else replace(reading, text="")
+                yield str(path), prediction if prediction.confidence >= least else replace(prediction, text="")
 
-    _PRINTERS[output or ("table" if sys.stdout.isatty() else "tabs")](readings(), more)
+    match output or ("table" if sys.stdout.isatty() else "tabs"):
+        case "json":
+            _print_json(readable(), detailed)
+        case "table":
+            table = Table("file", "text", "confidence", *more)
+            for row in _rows(readable(), more):
+                table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
+            Console().print(table)
+        case "tabs":
+            for row in _rows(readable(), more):
+                print("\t".join(row))
+        case "csv":
+            rows = csv.writer(sys.stdout, lineterminator="\n")
+            rows.writerow(["file_name", "text", "confidence", *more])
+            rows.writerows(_rows(readable(), more))
     if unread:
         if len(paths) > 1:
             print(f"{unread:,} of {len(paths):,} images could not be read", file=sys.stderr)
         raise typer.Exit(2)
 
 
-def _operating_point(reader: Reader | OnnxRecognizer, head: str, target: float, asked: ReadOptions | None) -> float:
+def _operating_point(reader: Reader, options: ReadOptions, target: float) -> float:
     """The lowest confidence to accept for a target precision.
 
     Raises:
         InputError: it is not known.
     """
-    if asked is not None and asked.form is not None:
+    if options.constraint is not None:
         raise InputError("--target-precision excludes --pattern, --check and --lexicon: calibration is unconstrained")
-    if (found := load_calibration(getattr(reader, "provenance", {}), head)) is None:
+    if (found := load_calibration(reader.provenance, options.head)) is None:
         raise InputError(
-            f"--target-precision {target:g}: these weights are not calibrated for {head}: run `seqocr calibrate` first"
+            f"--target-precision {target:g}: these weights are not calibrated for {options.head}: "
+            "run `seqocr calibrate` first"
         )
     return found.threshold(target)
 
 
-def _print_table(readings: Iterator[Reading], more: list[str]) -> None:
-    table = Table("file", "text", "confidence", *more)
-    for row in _rows(readings, more):
-        table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
-    Console().print(table)
+_Columns = Mapping[str, Callable[["Prediction"], str]]
 
 
-def _print_tabs(readings: Iterator[Reading], more: list[str]) -> None:
-    for row in _rows(readings, more):
-        print("\t".join(row))
+def _rows(predictions: Iterable[tuple[str, Prediction]], more: _Columns) -> Iterator[list[str]]:
+    for name, prediction in predictions:
+        first = [shown(name), shown(prediction.text), f"{prediction.confidence:.4f}"]
+        yield [*first, *(column(prediction) for column in more.values())]
 
 
-def _print_csv(readings: Iterator[Reading], more: list[str]) -> None:
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["file_name", "text", "confidence", *more])
-    rows.writerows(_rows(readings, more))
+def _alternatives(prediction: Prediction) -> str:
+    return " ".join(f"{shown(text)}:{p:.4f}" for text, p in prediction.alternatives)
 
 
-def _rows(readings: Iterator[Reading], more: list[str]) -> Iterator[list[str]]:
-    for reading in readings:
-        first = [shown(reading.file_name), shown(reading.text), f"{reading.confidence:.4f}"]
-        yield [*first, *(_MORE[name](reading.answer) for name in more if reading.answer)]
-
-
-def _others(answer: Answer) -> str:
-    return " ".join(f"{shown(text)}:{p:.4f}" for text, p in answer.others)
-
-
-def _symbols(answer: Answer) -> str:
-    """Each symbol, how sure it is, and the pixels between which it stands."""
+def _symbols(prediction: Prediction) -> str:
+    """Each symbol, its confidence, and the pixels between which it stands."""
     placed = [
         "" if symbol.left is None or symbol.right is None else f"@{symbol.left:.0f}-{symbol.right:.0f}"
-        for symbol in answer.symbols
+        for symbol in prediction.symbols
     ]
-    return " ".join(f"{s.text}:{s.confidence:.4f}{place}" for s, place in zip(answer.symbols, placed, strict=True))
+    return " ".join(f"{s.text}:{s.confidence:.4f}{place}" for s, place in zip(prediction.symbols, placed, strict=True))
 
 
-_MORE = {"others": _others, "symbols": _symbols}
-
-
-def _print_json(readings: Iterator[Reading], more: list[str]) -> None:
+def _print_json(predictions: Iterable[tuple[str, Prediction]], detailed: bool) -> None:
     separator = "["
     ascii_only = "utf" not in sys.stdout.encoding.lower()
-    for r in readings:  # as they come: a folder may be large
+    for path, prediction in predictions:  # as they come: a folder may be large
         # JSON has escapes of its own for control characters, but none for bytes that are no UTF-8.
-        name = os.fsencode(r.file_name).decode(errors="backslashreplace")
-        row: dict[str, Any] = {"file_name": name, "text": r.text, "confidence": round(r.confidence, 4)}
-        if r.answer:
-            row |= _details(r.answer)
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        row: dict[str, Any] = {
+            "file_name": name,
+            "text": prediction.text,
+            "confidence": round(prediction.confidence, 4),
+            **(_details(prediction) if detailed else {}),
+        }
         print(separator + json.dumps(row, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")
 
 
-def _details(answer: Answer) -> dict[str, Any]:
-    margin = round(answer.margin, 4) if math.isfinite(answer.margin) else None  # JSON has no infinity
+def _details(prediction: Prediction) -> dict[str, Any]:
+    margin = round(prediction.margin, 4) if math.isfinite(prediction.margin) else None  # JSON has no infinity
     return {
-        "fits": answer.fits,
-        "fitting": round(answer.fitting, 4),
+        "fits": prediction.fits,
+        "fitting": round(prediction.constraint_probability, 4),
         "margin": margin,
-        "passes": answer.passes,
-        "others": [{"text": text, "confidence": round(p, 4)} for text, p in answer.others],
+        "passes": prediction.passes,
+        "others": [{"text": text, "confidence": round(p, 4)} for text, p in prediction.alternatives],
         "symbols": [
             {
                 "text": s.text,
@@ -189,9 +185,6 @@ def _details(answer: Answer) -> dict[str, Any]:
                 "left": None if s.left is None else round(s.left, 1),
                 "right": None if s.right is None else round(s.right, 1),
             }
-            for s in answer.symbols
+            for s in prediction.symbols
         ],
     }
-
-
-_PRINTERS = {"table": _print_table, "tabs": _print_tabs, "csv": _print_csv, "json": _print_json}

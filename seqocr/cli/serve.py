@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import Device, Engine, Weights, load_reader
+from seqocr.cli.options import Device, Engine, Weights
 from seqocr.errors import InputError, check_bounds
 
 _LEFT_TO_ANSWER = 30  # seconds, after being asked to stop
@@ -47,9 +47,10 @@ def serve(
     app = create_app(service, token=token)
     if with_page:
         from seqocr.demo.page import mounted
+        from seqocr.inference.load import load_reader
         from seqocr.models.recognizer import Recognizer
 
-        recognizer = load_reader(weights, device, engine)
+        recognizer = load_reader(weights, device=device, engine=engine)
         if not isinstance(recognizer, Recognizer):
             raise InputError("the page needs weights, and these are exported graphs: serve them with --no-page")
         app = mounted(app, service, recognizer.eval(), token)

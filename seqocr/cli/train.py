@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seqocr.cli.options import Device, Out, choose_device, options_of, output_folder
+from seqocr.cli.options import Device, Out, options_of, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
 from seqocr.train.config import SELF_TRAINING, DistributedConfig, Source, Start, TrainConfig
@@ -48,8 +48,9 @@ def train(
     divided = DistributedConfig(**sharding)
     directory = output_folder(out)
 
-    from seqocr.inference.load import load_recognizer  # after the settings, because it takes seconds to load
+    from seqocr.inference.load import choose_device
     from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer  # after the settings, because it takes seconds to load
     from seqocr.train import distributed, recipe
 
     with distributed.process_group(choose_device(device)) as own_device:
@@ -96,8 +97,9 @@ def _self_train(
     settings = TrainConfig(**{**SELF_TRAINING, **config})
     writable(directory)
 
-    from seqocr.inference.load import load_recognizer
+    from seqocr.inference.load import choose_device
     from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer
     from seqocr.train.recipe import load_splits
     from seqocr.train.self_training import rehearsal_lines, self_train
 

@@ -67,8 +67,8 @@ class Fit:
 
     def _resized(self, image: Image.Image | np.ndarray) -> np.ndarray:
         """(h', w') or (h', w', 3) uint8, as large as fits."""
-        if isinstance(image, np.ndarray):
-            image = _pillows(image)
+        if not isinstance(image, Image.Image) and hasattr(image, "__array__"):  # also of torch, on the CPU
+            image = _pillows(np.asarray(image))
         elif not isinstance(image, Image.Image):
             raise InputError(f"{type(image).__name__} is no image: give one of Pillow's, or an array")
         elif 0 in image.size:
@@ -84,6 +84,10 @@ class Fit:
             return self.width, self.height
         scale = min(self.height / height, self.width / width)
         return max(1, int(width * scale)), max(1, int(height * scale))  # never nothing, however long the line
+
+    def span(self, width: int, height: int) -> float:
+        """Pixels of an image of this size that the whole width of the encoder's input stands for."""
+        return self.width / min(self.height / height, self.width / width) if self.keep_aspect else float(width)
 
 
 def _pillows(pixels: np.ndarray) -> Image.Image:

@@ -14,7 +14,7 @@ from seqocr.demo.race import Event, Lane
 
 LABELS = {
     "ar": "ar: a pass a symbol",
-    "ar-verified": "ar-verified: drafted at once, verified",
+    "ar-speculative": "ar-speculative: drafted at once, verified",
     "parallel": "parallel: one pass",
     "ctc": "ctc: one pass",
 }

@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from PIL import Image
 
-from seqocr.models.heads.registry import HEADS, pairs_of
+from seqocr.models.heads.registry import pairs_of
 from seqocr.models.recognizer import Recognizer
 
 LENGTHS = (1, 2, 5, 10, 20, 35, 50)
@@ -21,7 +21,7 @@ class Cost:
     """Of a head and a length.
 
     Attributes:
-        lane: the way to decode.
+        lane: name of the head or pair of heads.
         n: symbols written.
         milliseconds: of decoding, without the encoder; the median of the rounds.
         passes: of the decoder.
@@ -37,30 +37,25 @@ class Cost:
 def costs(
     recognizer: Recognizer, image: Image.Image, lengths: Sequence[int] = LENGTHS, rounds: int = 5
 ) -> Iterator[list[Cost]]:
-    """Each length's costs, of all ways to decode, as they are measured; heads in turns.
+    """The costs of each length, of all heads and pairs of heads, as they are measured, interleaved.
 
     Heads are as large as the recognizer's, but have weights that write n symbols whatever the line; drafts are right.
     """
     features = recognizer.encode([image])
     for n in lengths:
         heads = {
-            name: HEADS[name](
-                recognizer.encoder.features,
-                recognizer.charset,
-                n,
-                **HEADS[name].able_to_write(n, recognizer.head_settings[name]),
+            name: type(head)(
+                head.features, head.charset, n, **head.settings_for_length(n, recognizer.head_settings[name])
             ).eval()
-            for name in recognizer.heads
-            if name in HEADS
+            for name, head in recognizer.heads.items()
         }
         for head in heads.values():
-            head.write_first_symbol()
-        ways = {name: head.decode for name, head in heads.items()}
-        ways |= {name: pair.decode for name, pair in pairs_of(heads).items()}
-        times: dict[str, list[float]] = {name: [] for name in ways}
+            head.make_constant()
+        decoders = {name: each.decode for name, each in {**heads, **pairs_of(heads)}.items()}
+        times: dict[str, list[float]] = {name: [] for name in decoders}
         passes = {}
         for counted in range(-1, rounds):  # the first warms up
-            for name, decode in ways.items():
+            for name, decode in decoders.items():
                 start = time.perf_counter()
                 decoded = decode(features, length=n)
                 _ = decoded.confidences

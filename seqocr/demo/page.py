@@ -18,17 +18,17 @@ from PIL import Image, ImageFilter
 from seqocr.data.images import open_line
 from seqocr.demo.lanes import CSS, race_html
 from seqocr.demo.length_cost import LENGTHS, costs
-from seqocr.demo.race import Lane, looks, race
+from seqocr.demo.race import Lane, attention, race
 from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
-from seqocr.inference.predict import ReadOptions, answers
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.recognizer import Recognizer
 from seqocr.serving.service import Service
 
 HERE = Path(__file__).parent
 _SLOWER = 300.0
 _MARGIN = 12  # pixels around what was drawn
-_COLOURS = {"ar": "#0072b2", "ar-verified": "#cc79a7", "parallel": "#d55e00", "ctc": "#009e73"}
+_COLOURS = {"ar": "#0072b2", "ar-speculative": "#cc79a7", "parallel": "#d55e00", "ctc": "#009e73"}
 # What was drawn stays in the browser until it is asked for.
 _WITH_DRAWING = """(source, pad, ...others) => [source, document.querySelector("#pad canvas").toDataURL(), ...others]"""
 # What times something has the machine to itself.
@@ -176,15 +176,18 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
 
 def _raced(recognizer: Recognizer, line: Image.Image) -> _Raced:
     lanes = race(recognizer, line)
-    given = {name: answers(recognizer, [line], ReadOptions(name))[0] for name in recognizer.heads}
+    given = {name: predict(recognizer, [line], ReadOptions(name, symbols=True))[0] for name in recognizer.heads}
     sure: dict[str, list[float]] = {}
     for lane in lanes:
-        answer = given["ar" if lane.name == "ar-verified" else lane.name]
+        answer = given[lane.head]
         if answer.text == lane.text:
             sure[lane.name] = [symbol.confidence for symbol in answer.symbols]
     size = recognizer.processor.size_of(line.width, line.height)
     share = size[0] / recognizer.processor.width
-    where = {lane.name: _of_line(looks(recognizer, line, lane.name, lane.text), share) for lane in lanes if lane.text}
+    where = {}
+    for lane in lanes:
+        if lane.text and (found := attention(recognizer, line, lane.head, lane.text)) is not None:
+            where[lane.name] = _of_line(found, share)
     return _Raced(lanes, sure, where, line.resize(size, Image.Resampling.BILINEAR))
 
 

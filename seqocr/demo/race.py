@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from PIL import Image
 
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.ctc_paths import align
-from seqocr.models.heads.base import DecoderOutput
+from seqocr.decoding.output import DecoderOutput
 from seqocr.models.heads.decoder_step import preallocated
-from seqocr.models.heads.speculative import SpeculativePair, _Eager, written
+from seqocr.models.heads.speculative import SpeculativePair, StepVerifier, speculative_decode
 from seqocr.models.recognizer import Recognizer
 
-LANES = ("ar", "ar-verified", "parallel", "ctc")
+_Trace = Callable[[torch.Tensor, "_Clock"], DecoderOutput]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ class Lane:
     """A head's way from image to text.
 
     Attributes:
-        name: of the head, or of its way to decode.
-        text, confidence, passes: what was read, as `Reader.read` has it.
+        name: of the head, or of the pair of heads.
+        head: the head whose texts these are.
+        text, confidence, passes: the prediction.
         events: in order; the last is "end".
     """
 
     name: str
+    head: str
     text: str
     confidence: float
     passes: int
@@ -61,19 +64,17 @@ class Lane:
 
 
 @torch.inference_mode()
-def race(recognizer: Recognizer, image: Image.Image, lanes: Sequence[str] = LANES, rounds: int = 5) -> list[Lane]:
-    """Each lane reads the line by itself, encoder included, in turns. Of its rounds, the one of median time is shown.
+def race(recognizer: Recognizer, image: Image.Image, rounds: int = 5) -> list[Lane]:
+    """Each head and pair of heads reads the grey line by itself, encoder included, interleaved.
 
-    Args:
-        image: grey.
-        lanes: names of `LANES`; those that the recognizer has no heads for are left out.
+    Returns:
+        of each one's rounds, the one of median time.
     """
-    runners = {name: _runner(recognizer, name) for name in lanes}
-    able = {name: run for name, run in runners.items() if run is not None}
-    runs: dict[str, list[Lane]] = {name: [] for name in able}
+    traces = _traces(recognizer)
+    runs: dict[str, list[Lane]] = {name: [] for name in traces}
     for counted in range(-1, rounds):  # the first warms up
-        for name, run in able.items():
-            lane = run(image)
+        for name, (head, trace) in traces.items():
+            lane = _run(recognizer, name, head, trace, image)
             if counted >= 0:
                 runs[name].append(lane)
     return [_median(of) for of in runs.values()]
@@ -95,44 +96,38 @@ class _Clock:
         self.events.append(Event(self.now() if at is None else at, kind, start, text))
 
 
-def _runner(recognizer: Recognizer, name: str) -> Any:
-    """What reads an image in a lane; None where there are no heads for it."""
-    heads = recognizer.heads
-    if name == "ar-verified":
-        pair = SpeculativePair.of(heads)
-        trace: Any = None if pair is None else (lambda features, clock: _verified(pair, features, clock))
-    elif name not in heads:
-        trace = None
-    elif name == "ar":
-        trace = lambda features, clock: _autoregressive(heads["ar"], features, clock)  # noqa: E731
-    else:
-        trace = lambda features, clock: _one_pass(heads[name], features, clock)  # noqa: E731
-    if trace is None:
-        return None
-
-    def run(image: Image.Image) -> Lane:
-        clock = _Clock()
-        features = recognizer.encode([image])
-        clock.note("encoded")
-        decoded: DecoderOutput = trace(features, clock)
-        raw = decoded.confidences.cpu().numpy()  # part of reading, as in `Reader.read`
-        clock.note("end")
-        (confidence,) = apply_calibration(recognizer.provenance, name, raw).tolist()
-        return Lane(name, decoded.texts[0], confidence, decoded.passes, clock.events)
-
-    return run
+def _traces(recognizer: Recognizer) -> dict[str, tuple[str, _Trace]]:
+    """By lane, the head whose texts it has, and what decodes features with an eye on the clock."""
+    found: dict[str, tuple[str, _Trace]] = {}
+    for name, head in recognizer.heads.items():
+        found[name] = name, partial(_token_by_token if head.trocr_decoder is not None else _at_once, head)
+        found |= {
+            pair.name: (name, partial(_speculative, pair)) for pair in recognizer.pairs().values() if pair.head is head
+        }
+    return found
 
 
-def _one_pass(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
+def _run(recognizer: Recognizer, lane: str, head: str, trace: _Trace, image: Image.Image) -> Lane:
+    clock = _Clock()
+    features = recognizer.encode([image])
+    clock.note("encoded")
+    decoded = trace(features, clock)
+    raw = decoded.confidences  # part of reading
+    clock.note("end")
+    (confidence,) = apply_calibration(recognizer.provenance, lane, raw).tolist()
+    return Lane(lane, head, decoded.texts[0], confidence, decoded.passes, clock.events)
+
+
+def _at_once(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
     decoded: DecoderOutput = head.decode(features)
     clock.note("read", 0, decoded.texts[0])
     return decoded
 
 
-def _autoregressive(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
-    """`AutoregressiveHead.decode`, which tells when each token is known: as the next one is asked for."""
+def _token_by_token(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
+    """`AutoregressiveHead.decode`; each token is known when the next one is asked for."""
     step, times = head.step(), list[float]()
-    cross, append = step.cross(features), preallocated(step, 1, head.budget(None))
+    cross, append = step.cross(features), preallocated(step, 1, head.vocabulary.budget(None))
 
     def logits(tokens: torch.Tensor) -> torch.Tensor:
         times.append(clock.now())
@@ -146,19 +141,18 @@ def _autoregressive(head: Any, features: torch.Tensor, clock: _Clock) -> Decoder
     return decoded
 
 
-def _verified(pair: SpeculativePair, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
-    """`Verified.decode`, which tells what was drafted, and what each pass kept."""
+def _speculative(pair: SpeculativePair, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
+    """`SpeculativePair.decode`, with the draft and the accepted tokens of each pass."""
     head = pair.head
-    drafts = pair.drafts(pair.drafter.decode(features))
+    drafts = pair.draft(features)
     clock.note("draft", 0, head.text_of(drafts[0]))
-    step = head.step()
-    passing, passes = _Eager(step, step.cross(features)), list[tuple[float, int, int]]()
+    verify, passes = StepVerifier(head.step(), features), list[tuple[float, int, int]]()
 
     def traced(tokens: torch.Tensor, positions: torch.Tensor, known: Any, rows: Any) -> torch.Tensor:
         passes.append((clock.now(), int(positions[0, 0]), tokens.shape[1] - 1))
-        return passing(tokens, positions, known, rows)
+        return verify(tokens, positions, known, rows)
 
-    decoded = written(head, traced, drafts, None, features.device)
+    decoded = speculative_decode(head.vocabulary, traced, drafts, None, features.device)
     text = decoded.texts[0]
     ends = [*passes[1:], (clock.now(), len(text) + 1, 0)]
     for (_, before, drafted), (at, after, _) in zip(passes, ends, strict=True):
@@ -171,47 +165,21 @@ def _verified(pair: SpeculativePair, features: torch.Tensor, clock: _Clock) -> D
 
 
 @torch.inference_mode()
-def looks(recognizer: Recognizer, image: Image.Image, name: str, text: str) -> np.ndarray:
-    """(n, columns) float32: for each symbol of a text, where along the line the head looked to read it; rows sum to 1.
+def attention(recognizer: Recognizer, image: Image.Image, head: str, text: str) -> np.ndarray | None:
+    """(n, columns) float32: where along the line a head reads each symbol of a text; rows sum to 1; None: unknown.
 
-    `ar`: cross-attention, the mean over layers and heads. `parallel`: its slots' attention. `ctc`: the frames' share in
-    the symbol's alignment.
+    The head's own attention, or the frames of each symbol in CTC's alignment.
     """
-    features = recognizer.encode([image])
-    base = "ar" if name == "ar-verified" else name
-    head: Any = recognizer.heads[base]
-    ids = head.ids_of(text)
-    if base == "ar":
-        weights = _cross_attention(head, features, ids)
-        place = head.features
-        grid = weights[:, place.prefix :].reshape(len(ids), place.rows, place.columns).sum(1)
-    elif base == "parallel":
-        relevance = head.queries_and_classes(features)[0, :, : head.max_length]
-        grid = relevance.T.softmax(dim=1)[: len(ids)].float()
-    else:
-        log_probs = head.log_probs(features)[0].double().cpu().numpy()
-        grid = torch.zeros(len(ids), len(log_probs))
+    features, module = recognizer.encode([image]), recognizer.heads[head]
+    ids = module.ids_of(text)
+    found = module.attention(features, ids)
+    if found is not None:
+        grid = found.cpu().numpy().astype(np.float32)
+    elif module.output == "ctc":
+        log_probs = module.log_probs(features)[0].double().cpu().numpy()
+        grid = np.zeros((len(ids), len(log_probs)), np.float32)
         for row, where in zip(grid, align(log_probs, ids), strict=True):
             row[where.first : where.last + 1] = 1
-    found = grid.cpu().numpy().astype(np.float32)
-    return found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
-
-
-def _cross_attention(head: Any, features: torch.Tensor, ids: list[int]) -> torch.Tensor:
-    """(n, T): what `DecoderStep.several` attends to when it writes each of the symbols."""
-    step = head.step()
-    tokens = torch.tensor([[head.begin, *ids][: len(ids)]], device=features.device)
-    cross = step.cross(features)
-    x = step.norm(step.embedding[tokens] + step.positions[torch.arange(len(ids), device=features.device)])
-    total = torch.zeros(len(ids), features.shape[1], device=features.device)
-    for layer, (keys, values) in zip(step.layers, cross, strict=True):
-        parts = layer.query_key_value(x).unflatten(2, (3, step.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = layer.norm(x + layer.out(attended.transpose(1, 2).flatten(2)))
-        query = layer.cross_query(x).unflatten(2, (step.heads, -1)).transpose(1, 2)
-        weights = (query @ keys.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=3)
-        total += weights[0].mean(0) / len(step.layers)
-        x = layer.cross_norm(x + layer.cross_out((weights @ values).transpose(1, 2).flatten(2)))
-        x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
-    return total
+    else:
+        return None
+    return grid / np.maximum(grid.sum(axis=1, keepdims=True), 1e-9)

@@ -140,7 +140,7 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
         lines = {name: line for name, line in opened.items() if not isinstance(line, str)}
         rows += [(name, "", 0.0, problem) for name, problem in opened.items() if isinstance(problem, str)]
         try:
-            done = service.submit(list(lines.values()), ReadOptions(service.default_head, places=False)).result()
+            done = service.submit(list(lines.values()), ReadOptions(service.default_head, symbols=True)).result()
         except QueueFull as full:
             raise InputError(str(full)) from None
         rows += [

@@ -46,7 +46,7 @@ def export(
             write_graph(graph, path := temporary / f"{name}.onnx")
             if precision == "int8":
                 quantise(path, path)
-        _write_config(temporary, chosen.config(), precision)
+        _write_config(temporary, {**chosen.config(), **declare(chosen)}, precision)
     return [out / f"{name}.onnx" for name in built]
 
 
@@ -72,6 +72,12 @@ def _check_packages() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: pip install 'seqocr[onnx]'") from error
+
+
+def declare(recognizer: Recognizer) -> dict[str, Any]:
+    """What decoding the graphs needs to know of their heads: each one's output, and which make pairs, by name."""
+    pairs = {name: [pair.head.name, pair.drafter.name] for name, pair in recognizer.pairs().items()}
+    return {"outputs": {name: head.output for name, head in recognizer.heads.items()}, "pairs": pairs}
 
 
 def graphs(recognizer: Recognizer) -> dict[str, Graph]:

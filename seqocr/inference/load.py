@@ -1,96 +1,76 @@
-"""Which directory holds what, and how it is loaded and saved.
+"""Loading a reader: weights, or exported graphs, from a directory or by the name of shipped ones.
 
-Three kinds: our own (`model.safetensors` and a `config.json` of ours), Hugging Face's (a `VisionEncoderDecoderModel`),
-and exported graphs.
+torch is imported only where weights are loaded.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
+from typing import TYPE_CHECKING
 
 from seqocr.errors import InputError
-from seqocr.files import replacing, shown, write_json
-from seqocr.inference.exported import ExportedRecognizer
 from seqocr.inference.manifest import is_exported
-from seqocr.inference.reader import Reader
-from seqocr.inference.shipped import READER
-from seqocr.inference.shipped import SHIPPED as SHIPPED  # the study reads it here
-from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
-from seqocr.models.recognizer import Recognizer
+from seqocr.inference.onnx import OnnxRecognizer, holds_head
+from seqocr.inference.shipped import graphs_path, weights_path
+
+if TYPE_CHECKING:
+    from seqocr.models.recognizer import Recognizer
 
 
-def load(directory: Path | str | None = None, engine: str = "onnxruntime") -> Reader:
-    """A trained recognizer: from a directory written by `save`, or the reader shipped with seqocr.
-
-    Args:
-        directory: may also be one written by `seqocr export`, which is then read with `engine`.
-
-    Raises:
-        InputError: as `load_recognizer`.
-    """
-    path = Path(directory or READER)
-    return ExportedRecognizer(path, engine) if is_exported(path) else load_recognizer(path)
-
-
-def load_recognizer(directory: Path | str) -> Recognizer:
-    """Read what `save` wrote, or what `export_hugging_face` did.
-
-    Raises:
-        InputError: a file is missing, corrupt, or does not fit the other.
-    """
-    directory = Path(directory)
-    if is_hugging_face(directory):
-        return load_hugging_face(directory)
-    config, weights = directory / "config.json", directory / "model.safetensors"
-    for path in (config, weights):
-        if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
-            raise InputError(f"{shown(path)} is missing: give a directory written by `seqocr train`")
-    try:
-        _check_shapes(config, weights)
-        recognizer = Recognizer.from_config(config)
-        recognizer.load_state_dict(load_file(weights))
-        if odd := [name for name, p in recognizer.named_parameters() if not p.isfinite().all()]:
-            raise ValueError(f"{odd[0]} has what is no number (NaN or infinite)")
-    except InputError:
-        raise
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        reason = shown(" ".join(str(error).split())[:300])
-        raise InputError(f"{shown(weights)} cannot be used ({reason}): train or copy it again") from error
-    return recognizer.eval()
-
-
-def _check_shapes(config: Path, weights: Path) -> None:
-    """What the config describes is what there are weights for: so it takes no more memory than they do.
-
-    Raises:
-        ValueError: it is not.
-    """
-    with torch.device("meta"):  # which takes none
-        asked = {name: list(x.shape) for name, x in Recognizer.from_config(config).state_dict().items()}
-    with safe_open(weights, framework="pt") as file:
-        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    if asked != found:
-        name = min(name for name in {*asked, *found} if asked.get(name) != found.get(name))
-        there, wanted = (shapes.get(name, "none") for shapes in (found, asked))
-        raise ValueError(f"{name}: {there} there, {wanted} asked for by {config.name}")
-
-
-def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> None:
-    """Write `model.safetensors` and `config.json`, each whole or not at all.
+def load(weights: Path | str | None = None, engine: str = "onnxruntime") -> Recognizer | OnnxRecognizer:
+    """A trained recognizer, or exported graphs.
 
     Args:
-        half: in 16 bits a weight, half the size; read again, weights are float32 as any others.
+        weights: a directory written by `seqocr train` or `seqocr export`; or the name of shipped weights, "tiny" or
+            "strings" (default).
+        engine: for exported graphs: "onnxruntime" or "openvino".
+
+    Raises:
+        InputError: a file is missing, cannot be used, or does not fit the others.
     """
-    directory = Path(directory)
-    kept = torch.float16 if half else torch.float32
-    with replacing(directory / "model.safetensors") as temporary:
-        # save_file would make the file readable by its owner alone, whatever the umask.
-        weights = {name: x.to(kept) if x.is_floating_point() else x for name, x in recognizer.state_dict().items()}
-        temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in weights.items()}))
-    write_json(directory / "config.json", recognizer.config())
+    directory = weights if isinstance(weights, Path) else weights_path(weights)
+    if is_exported(directory):
+        return OnnxRecognizer(directory, engine)
+    from seqocr.models.checkpoint import load_recognizer
+
+    return load_recognizer(directory)
+
+
+def load_reader(
+    weights: str | None = None, head: str | None = None, device: str = "auto", engine: str = "onnxruntime"
+) -> Recognizer | OnnxRecognizer:
+    """As `load`, on a device; where exported graphs of the head lie beside shipped weights, these, without torch.
+
+    Args:
+        head: that will read; None: several.
+        device: "cpu", "cuda", or "auto": cuda where there is one, for weights.
+
+    Raises:
+        InputError: as `load`; or the device is unknown, not there, or not one for exported graphs.
+    """
+    quick = head is not None and engine == "onnxruntime" and device in ("auto", "cpu")
+    if quick and holds_head(directory := graphs_path(weights), str(head)):
+        return OnnxRecognizer(directory)
+    reader = load(weights, engine)
+    if isinstance(reader, OnnxRecognizer):
+        if device not in ("auto", "cpu"):
+            raise InputError(f"--device {device}: exported graphs run on the CPU; read with the weights instead")
+        return reader
+    return reader.to(choose_device(device))
+
+
+def choose_device(name: str) -> str:
+    """The name of a torch device.
+
+    Raises:
+        InputError: it is unknown, or there is no GPU.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: choose cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    return name

@@ -1,4 +1,4 @@
-"""What a directory of exported graphs is: a config that says so, and graphs that are those written with it."""
+"""The manifest of exported graphs: a config, with checksums of itself and of the graphs written with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 
 RUNTIME = "onnx"
-# Of what is written. Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph.
-FORMAT = 3
+# Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph, since 4 each head's
+# output is declared.
+FORMAT = 4
 _AGAIN = "write it again with `seqocr export`"
 
 
@@ -38,14 +39,11 @@ def file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_exported(directory: Path, config: dict[str, Any], graphs: Iterable[str] = ()) -> None:
-    """The graphs are those that were written with this config, each under its own name.
-
-    Args:
-        graphs: without endings, which must be among them.
+def check_config(directory: Path, config: dict[str, Any]) -> None:
+    """The config is the one that the graphs were written with.
 
     Raises:
-        InputError: they are not.
+        InputError: it is not.
     """
     name, runtime = shown(directory), config["runtime"]
     if not isinstance(runtime, dict) or runtime.get("name") != RUNTIME:
@@ -54,7 +52,18 @@ def check_exported(directory: Path, config: dict[str, Any], graphs: Iterable[str
         raise InputError(f"{name} holds graphs of another version: {_AGAIN}")
     if runtime.get("config") != config_sum(config):
         raise InputError(f"{name}: config.json is not what the graphs were written with: {_AGAIN}")
-    sums = runtime.get("graphs")
+
+
+def check_graphs(directory: Path, config: dict[str, Any], graphs: Iterable[str]) -> None:
+    """The graphs are those that were written with this config, each under its own name.
+
+    Args:
+        graphs: without endings, which must be among them.
+
+    Raises:
+        InputError: they are not.
+    """
+    sums = config["runtime"].get("graphs")
     sums = sums if isinstance(sums, dict) else {}
     for file in dict.fromkeys([*(f"{graph}.onnx" for graph in graphs), *sums]):
         path = directory / file

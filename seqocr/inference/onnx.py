@@ -1,287 +1,298 @@
-"""Reading with exported graphs and nothing that takes long to load: numpy, Pillow, ONNX Runtime.
+"""Prediction with exported graphs and no package that takes long to import: numpy, Pillow, ONNX Runtime.
 
-Importing torch and transformers takes seconds, and reading a line milliseconds. So whatever is imported here does
-without them.
+Importing torch and transformers takes seconds, and reading a line milliseconds. A head's graphs are decoded by its
+declared output alone, so no class of a head is needed.
 """
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from seqocr.data.pixels import Fit
-from seqocr.decoding.calibration import apply_calibration
-from seqocr.decoding.ctc_paths import collapse, ctc_log_likelihood
+from seqocr.decoding.greedy import decode_ctc, decode_slots
 from seqocr.decoding.logarithms import log_sum
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.search import NextTokenFunction
+from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.inference.manifest import check_exported, is_exported
+from seqocr.inference.manifest import check_config, check_graphs
+from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session
 
-_TOGETHER = 16  # lines that a thread reads at once: what is computed for them stays in a core's cache
 _AGAIN = "write it again with `seqocr export`"
+_DECODERS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
+_STEP, _PASS = "-step", "-pass"  # endings of the names of graphs that run once per token, or per verifying pass
+LoadFunction = Callable[[str], Session]  # from a graph's name
 
 
 @dataclass(frozen=True)
-class Texts:
-    """What a head read of B lines.
+class ExportedHead:
+    """A head, or a pair of heads for speculative decoding, as `config.json` declares it.
 
     Attributes:
-        texts: B strings; confidences: (B,) float64 in [0, 1], how probable each is.
-        passes: (B,) decoder passes that each took.
+        output: "slots", "ctc" or "tokens".
+        vocabulary: of a head whose output is "tokens".
+        drafter: the output of the head that drafts; None: not speculative.
     """
 
-    texts: list[str]
-    confidences: np.ndarray
-    passes: list[int]
+    name: str
+    output: str
+    vocabulary: TokenVocabulary
+    drafter: str | None = None
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of its graphs."""
+        if self.output in _DECODERS:
+            return (self.name,)
+        return self.name, self.name + (_STEP if self.drafter is None else _PASS)
+
+
+def exported_heads(config: Mapping[str, Any]) -> tuple[dict[str, ExportedHead], dict[str, ExportedHead]]:
+    """Heads and pairs of heads, by name, of exported graphs' config (see `seqocr.inference.export.declare`)."""
+    charset, longest, outputs = config["charset"], config["max_length"], config["outputs"]
+    heads = {}
+    for name, output in outputs.items():
+        positions = max(longest + 1, config["heads"][name].get("max_position_embeddings", 0))
+        heads[name] = ExportedHead(name, output, TokenVocabulary(charset, longest, positions))
+    pairs = {name: replace(heads[v], name=name, drafter=outputs[d]) for name, (v, d) in config["pairs"].items()}
+    return heads, pairs
 
 
 class OnnxRecognizer:
-    """Exported graphs in ONNX Runtime; reads as the recognizer that they were exported from does.
+    """Exported graphs in an engine; predicts as the recognizer that they were exported from does.
 
     Args:
         directory: written by `seqocr export`.
-        threads: that read side by side; default: one a core.
+        engine: one of `seqocr.inference.sessions.ENGINES`.
+        threads: default: one per core.
+
+    Attributes:
+        heads: by name.
+        pairs: of heads, for speculative decoding, by name; these need torch.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or the directory does not hold graphs of this version.
+        InputError: the engine is not installed, or the directory does not hold graphs of this version.
     """
 
-    def __init__(self, directory: Path, threads: int | None = None) -> None:
-        self.directory, self.threads = directory, threads or len(os.sched_getaffinity(0))
+    def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
+        self.directory, self.engine = directory, engine
+        self.batch_threads = BatchThreads(threads or core_count(), engine)
         config = read_json(directory / "config.json", "exported graphs' config", _AGAIN)
         try:
+            check_config(directory, config)
             processor = config["processor"]
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
-            self.heads = {name: _DECODERS[name] for name in config["heads"] if name in _DECODERS}
             size = config["encoder"]["image_size"]
             height, width = size if isinstance(size, list) else (size, size)
-            self.fit = Fit(height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"]))
-            self._decoder = config["heads"].get("ar", {})
-            check_exported(directory, config, [graph for each in self.heads.values() for graph in each.graphs])
-            self.provenance = dict(config["provenance"])
+            self.processor = Fit(
+                height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"])
+            )
+            self.heads, self.pairs = exported_heads(config)
+            both = (*self.heads.values(), *self.pairs.values())
+            check_graphs(directory, config, [graph for each in both for graph in each.graphs])
+            self.provenance: Mapping[str, Any] = dict(config["provenance"])
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{shown(directory)}/config.json describes no exported graphs ({error}): {_AGAIN}"
             ) from None
-        self._sessions: dict[tuple[str, int], Any] = {}
+        self._sessions: dict[tuple[str, int], Session] = {}
+        self._loading = Lock()
 
-    def session(self, graph: str, threads: int) -> Any:
+    @property
+    def threads(self) -> int:
+        return self.batch_threads.threads
+
+    def with_threads(self, threads: int) -> OnnxRecognizer:
+        """The same graphs on another number of threads."""
+        other = copy.copy(self)
+        other.batch_threads = BatchThreads(threads, self.engine)
+        return other
+
+    def session(self, graph: str, threads: int) -> Session:
         """A graph, loaded once for each number of threads."""
-        if (graph, threads) not in self._sessions:
-            self._sessions[graph, threads] = _loaded(self.directory / f"{graph}.onnx", threads)
-        return self._sessions[graph, threads]
+        # A step is too little work to be shared: waking a second thread takes longer.
+        key = graph, 1 if graph.endswith(_STEP) else threads
+        with self._loading:
+            if key not in self._sessions:
+                self._sessions[key] = load_session(self.directory / f"{graph}.onnx", self.engine, key[1])
+        return self._sessions[key]
 
-    def decoder(self, head: str, threads: int = 1) -> Any:
-        """What decodes pixel values (B, 3, H, W) with a head.
+    def decode_functions(self) -> dict[str, DecodeFunction]:
+        """Of each head and pair, by name; they take pixel_values (B, 3, H, W) float32, the output of `encode`."""
+        return {name: partial(self._decode, name) for name in (*self.heads, *self.pairs)}
 
-        Raises:
-            InputError: there is no such head.
-        """
-        if head not in self.heads:
-            raise InputError(f"no head {head!r} among these graphs: they have {', '.join(self.heads)}")
-        return self.heads[head](self, threads)
+    def _decode(self, name: str, pixel_values: Any, length: int | None = None) -> DecoderOutput:
+        return DecoderOutput.concatenate(
+            self.batch_threads.map(lambda part, threads: self._decoder(name, threads)(part, length), pixel_values)
+        )
 
-    def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> np.ndarray:
-        """(B, places, classes) float32 of a one-pass head."""
-        found: np.ndarray = self.decoder(head, self.threads).log_probs(self.fit(images))
-        return found
+    def _decoder(self, name: str, threads: int) -> DecodeFunction:
+        return graph_decoder(self.heads.get(name) or self.pairs[name], partial(self.session, threads=threads))
 
-    def writers(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
-        """Of the autoregressive head, what gives log probabilities of the next symbol, a line."""
-        decoder: Autoregressive = self.decoder(head, self.threads)
-        cross = decoder.cross(self.fit(images))
-        return [_writer(decoder, {name: x[i : i + 1] for name, x in cross.items()}) for i in range(len(images))]
+    def encode(self, images: Sequence[Image.Image | np.ndarray]) -> np.ndarray:
+        """pixel_values (B, 3, H, W) float32: every head's graph has the encoder in it."""
+        return self.processor(images)
 
-    def span(self, image: Image.Image) -> float:
-        """Pixels of the image that the whole width of the encoder's input stands for."""
-        if not self.fit.keep_aspect:
-            return float(image.width)
-        return self.fit.width / min(self.fit.height / image.height, self.fit.width / image.width)
-
-    def read(self, images: Sequence[Image.Image | np.ndarray], head: str = "ctc", batch_size: int = 64) -> Texts:
-        """Read line images: grey, (h, w) uint8, or of Pillow's. They are shared out among threads.
-
-        Confidences are honest where the weights are calibrated.
+    def decode(self, images: Sequence[Image.Image | np.ndarray], strategy: str, batch_size: int = 64) -> DecoderOutput:
+        """Read line images (see `Fit`); confidences are the head's own, not calibrated.
 
         Raises:
             InputError: there is no such head, or an image cannot be used.
         """
-        if not images:
-            self.decoder(head)
-            return Texts([], np.zeros(0), [])
-        if len(images) < 2 * self.threads:
-            return self.apply_calibration(head, self.decoder(head, self.threads).read(self.fit(images)))
-        decoder = self.decoder(head)
-        size = min(_TOGETHER, math.ceil(len(images) / self.threads))
-        parts = [images[at : at + size] for at in range(0, len(images), size)]
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="lines") as pool:
-            return self.apply_calibration(
-                head, joined(list(pool.map(lambda part: decoder.read(self.fit(part)), parts)))
-            )
+        if strategy not in self.heads and strategy not in self.pairs:
+            raise InputError(f"no head {strategy!r} among these graphs: they have {', '.join(self.heads)}")
 
-    def apply_calibration(self, head: str, read: Texts) -> Texts:
-        """With confidences as they should be, where the weights are calibrated."""
-        return replace(read, confidences=apply_calibration(self.provenance, head, read.confidences))
+        def work(part: Any, threads: int) -> DecoderOutput:
+            decoded = self._decoder(strategy, threads)(self.processor(part))
+            _ = decoded.confidences  # by this thread, not by whoever needs them
+            return decoded
 
+        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+        return DecoderOutput.concatenate([part for batch in batches for part in self.batch_threads.map(work, batch)])
 
-def joined(parts: Sequence[Texts]) -> Texts:
-    """Of one after another."""
-    texts = [text for part in parts for text in part.texts]
-    passes = [n for part in parts for n in part.passes]
-    return Texts(texts, np.concatenate([part.confidences for part in parts]), passes)
+    def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> np.ndarray:
+        """(B, slots or frames, k + 1) float32 of a head whose output is "slots" or "ctc"."""
 
+        def work(part: Any, threads: int) -> np.ndarray:
+            session = self.session(head, threads)
+            (log_probs,) = session({"pixel_values": session.value(self.processor(part))})
+            return session.array(log_probs)
 
-class OnePass:
-    """A head that gives every place its distribution at once."""
+        return np.concatenate(self.batch_threads.map(work, images))
 
-    name: ClassVar[str]
-    graphs: ClassVar[tuple[str, ...]]
-
-    def __init__(self, reader: OnnxRecognizer, threads: int) -> None:
-        self.charset, self._session = reader.charset, reader.session(self.name, threads)
-
-    def log_probs(self, pixel_values: np.ndarray) -> np.ndarray:
-        """(B, 3, H, W) float32 -> (B, places, classes) float32."""
-        (found,) = self._session.run(None, {"pixel_values": pixel_values})
-        return np.asarray(found)
-
-    def read(self, pixel_values: np.ndarray) -> Texts:
-        log_probs = self.log_probs(pixel_values)
-        texts, confidences = self.spelled(log_probs)
-        return Texts(texts, confidences, [1] * len(texts))
-
-    def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
-        raise NotImplementedError
+    def next_tokens(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
+        """A function for each line, of a head whose output is "tokens"."""
+        load = partial(self.session, threads=self.threads)
+        return [_TokenGraphs(head, load, self.processor([image])).next_token for image in images]
 
 
-class Parallel(OnePass):
-    """A symbol, or "empty", a slot (see `seqocr.models.heads.parallel`)."""
-
-    name, graphs = "parallel", ("parallel",)
-
-    def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
-        symbols = [*self.charset, ""]
-        texts = ["".join([symbols[i] for i in row]) for row in log_probs.argmax(axis=2).tolist()]
-        return texts, np.exp(log_probs.max(axis=2).astype(np.float64).sum(axis=1))
+def graph_decoder(head: ExportedHead, load: LoadFunction) -> DecodeFunction:
+    """A function of pixel_values (B, 3, H, W) float32 that decodes a head's graphs by its declared output."""
+    if head.drafter is not None:
+        return partial(_decode_speculatively, head, load)
+    return partial(_decode_tokens if head.output == "tokens" else _decode_one_pass, head, load)
 
 
-class Ctc(OnePass):
-    """A symbol, or blank, a frame (see `seqocr.models.heads.ctc`)."""
-
-    name, graphs = "ctc", ("ctc",)
-
-    def spelled(self, log_probs: np.ndarray) -> tuple[list[str], np.ndarray]:
-        blank = len(self.charset)
-        ids = [collapse(row, blank) for row in log_probs.argmax(axis=2).tolist()]
-        texts = ["".join([self.charset[i] for i in row]) for row in ids]
-        return texts, np.exp(np.minimum(ctc_log_likelihood(log_probs.astype(np.float64), ids), 0))
+def _decode_one_pass(
+    head: ExportedHead, load: LoadFunction, pixel_values: Any, length: int | None = None
+) -> DecoderOutput:
+    session = load(head.name)
+    (log_probs,) = session({"pixel_values": session.value(np.asarray(pixel_values))})
+    return _DECODERS[head.output](session.array(log_probs), head.vocabulary.charset)
 
 
-class Autoregressive:
-    """TrOCR's decoder, one token a pass, greedy (see `seqocr.models.heads.autoregressive`)."""
+class _TokenGraphs:
+    """An autoregressive head's graphs on one batch of pixel_values (B, 3, H, W)."""
 
-    name, graphs = "ar", ("ar", "ar-step")
+    def __init__(self, name: str, load: LoadFunction, pixel_values: Any) -> None:
+        encode, self._session = load(name), load(name + _STEP)
+        cross = encode({"pixel_values": encode.value(np.asarray(pixel_values))})
+        names = self._session.inputs
+        self._past_names = [name for name in names if name.startswith("past")]
+        self._cross = dict(zip([name for name in names if name.startswith("cross")], cross, strict=True))
+        self._past = dict.fromkeys(self._past_names, self._session.value(empty_cache(encode.array(cross[0]))))
+        self._position = 0
 
-    def __init__(self, reader: OnnxRecognizer, threads: int) -> None:
-        self.charset, self.max_length = reader.charset, reader.max_length
-        self._encode = reader.session(self.name, threads)
-        # A step is too little work to be shared: waking a second thread takes longer.
-        self._step = reader.session(f"{self.name}-step", 1)
-        settings = reader._decoder
-        heads = int(settings["decoder_attention_heads"])
-        self._shape = (heads, 0, int(settings["d_model"]) // heads)
-        names = [each.name for each in self._step.get_inputs()]
-        self._cross, self._past = ([name for name in names if name.startswith(kind)] for kind in ("cross", "past"))
-        self.begin, self.end = len(self.charset), len(self.charset) + 1
+    def step(self, tokens: np.ndarray, cross: dict[str, Any] | None = None) -> np.ndarray:
+        """Tokens (B,) int64 at the next position to logits (B, vocabulary)."""
+        session = self._session
+        token, position = session.value(tokens), session.value(np.array(self._position))
+        logits, *present = session({"token": token, "position": position, **(cross or self._cross), **self._past})
+        self._past = dict(zip(self._past_names, present, strict=True))
+        self._position += 1
+        return session.array(logits)
 
-    def cross(self, pixel_values: np.ndarray) -> dict[str, np.ndarray]:
-        """The cross-attention's keys and values, each (B, heads, T, d_head), by name."""
-        return dict(zip(self._cross, self._encode.run(None, {"pixel_values": pixel_values}), strict=True))
-
-    def start(self, lines: int) -> dict[str, np.ndarray]:
-        """Self-attention's keys and values before the first token."""
-        return {name: np.empty((lines, *self._shape), np.float32) for name in self._past}
-
-    def step(
-        self, tokens: np.ndarray, position: int, cross: dict[str, np.ndarray], past: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Tokens (B,) int64 at a position to log probabilities (B, vocabulary), and all keys and values so far."""
-        values = {"token": tokens, "position": np.array(position), **cross, **past}
-        logits, *present = self._step.run(None, values)
-        logits = np.asarray(logits, np.float64)
-        return logits - log_sum(logits, axis=1)[:, None], dict(zip(self._past, present, strict=True))
-
-    def read(self, pixel_values: np.ndarray) -> Texts:
-        lines = len(pixel_values)
-        cross, past = self.cross(pixel_values), self.start(lines)
-        tokens = np.full(lines, self.begin)
-        written: list[list[int]] = [[] for _ in range(lines)]
-        confidence, ended = np.zeros(lines), np.zeros(lines, bool)
-        for position in range(self.max_length + 1):
-            log_probs, past = self.step(tokens, position, cross, past)
-            tokens = log_probs.argmax(axis=1)
-            confidence += np.where(ended, 0, log_probs[np.arange(lines), tokens])
-            for row, token, over in zip(written, tokens.tolist(), ended.tolist(), strict=True):
-                if not over:
-                    row.append(token)
-            ended |= tokens == self.end
-            if ended.all():
-                break
-        return Texts([self._text(row) for row in written], np.exp(confidence), list(map(len, written)))
-
-    def _text(self, tokens: list[int]) -> str:
-        symbols = tokens[: self.max_length]
-        symbols = symbols[: symbols.index(self.end)] if self.end in symbols else symbols
-        return "".join(self.charset[i] for i in symbols if i < len(self.charset))
+    def next_token(self, parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
+        """As a `NextTokenFunction`, of a batch of one line."""
+        session, rows = self._session, np.asarray(parents)
+        shared = {name: session.value(session.array(x).repeat(len(rows), axis=0)) for name, x in self._cross.items()}
+        self._past = {name: session.value(session.array(x)[rows]) for name, x in self._past.items()}
+        return _log_softmax(self.step(np.asarray(symbols, np.int64), shared))
 
 
-def _writer(decoder: Autoregressive, cross: dict[str, np.ndarray]) -> NextTokenFunction:
-    past, position = decoder.start(1), 0
+def _decode_tokens(
+    head: ExportedHead, load: LoadFunction, pixel_values: Any, length: int | None = None
+) -> DecoderOutput:
+    """Greedy, one pass per token, until every text has ended; `length` as of `Head.decode`."""
+    vocabulary, lines = head.vocabulary, len(pixel_values)
+    budget, graphs = vocabulary.budget(length), _TokenGraphs(head.name, load, pixel_values)
+    tokens = np.full(lines, vocabulary.begin)
+    decoded: list[list[int]] = [[] for _ in range(lines)]
+    log_probs: list[np.ndarray] = []
+    ended, chosen = np.zeros(lines, bool), []
+    for position in range(budget):
+        logits = graphs.step(tokens)
+        log_probs.append(logits)
+        if length is not None and position < length:
+            logits = logits.copy()
+            logits[:, vocabulary.end] = -np.inf
+        tokens = logits.argmax(axis=1)
+        chosen.append(tokens)
+        for row, token, over in zip(decoded, tokens.tolist(), ended.tolist(), strict=True):
+            if not over:
+                row.append(token)
+        ended |= tokens == vocabulary.end
+        if ended.all():
+            break
 
-    def next_token(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
-        nonlocal past, position
-        rows = np.asarray(parents)
-        wide = {name: np.repeat(x, len(rows), axis=0) for name, x in cross.items()}
-        kept = {name: x[rows] for name, x in past.items()}
-        log_probs, past = decoder.step(np.asarray(symbols, np.int64), position, wide, kept)
-        position += 1
-        return log_probs
+    def scores() -> np.ndarray:
+        """(B, passes): log probabilities of the tokens."""
+        each = [_log_softmax(logits)[np.arange(lines), ids] for logits, ids in zip(log_probs, chosen, strict=True)]
+        return np.stack(each, axis=1)
 
-    return next_token
+    def confidences() -> np.ndarray:
+        return np.exp([line[: len(row)].sum() for line, row in zip(scores(), decoded, strict=True)])
 
-
-_DECODERS: dict[str, Any] = {each.name: each for each in (Autoregressive, Parallel, Ctc)}
-
-
-def reads_quickly(directory: Path, head: str) -> bool:
-    """Whether a directory holds exported graphs, and those of a head that is read here."""
-    return (
-        is_exported(directory) and head in _DECODERS and head in read_json(directory / "config.json").get("heads", {})
+    texts = [vocabulary.text_of(row, length) for row in decoded]
+    return DecoderOutput(
+        texts,
+        confidences,
+        len(chosen),
+        list(map(len, decoded)),
+        lambda: [np.exp(line[: len(text)]).tolist() for line, text in zip(scores(), texts, strict=True)],
     )
 
 
-def _loaded(path: Path, threads: int) -> Any:
-    name = shown(path)
+def _decode_speculatively(
+    pair: ExportedHead, load: LoadFunction, pixel_values: Any, length: int | None = None
+) -> DecoderOutput:
+    from seqocr.models.heads.speculative import SessionVerifier, speculative_decode
+
+    encode, verify = load(pair.name), load(pair.name + _PASS)
+    log_probs, *cross = encode({"pixel_values": encode.value(np.asarray(pixel_values))})
+    charset = pair.vocabulary.charset
+    drafts = _DECODERS[str(pair.drafter)](encode.array(log_probs), charset).texts
+    verifier = SessionVerifier(verify, cross, verify.value(empty_cache(encode.array(cross[0]))))
+    return speculative_decode(pair.vocabulary, verifier, [list(map(charset.index, text)) for text in drafts], length)
+
+
+def empty_cache(cross: np.ndarray) -> np.ndarray:
+    """Self-attention's keys or values before the first token, shaped as cross-attention's (B, heads, T, d_head)."""
+    batch, heads, _, size = cross.shape
+    return np.empty((batch, heads, 0, size), np.float32)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    logits = logits.astype(np.float64)
+    return logits - log_sum(logits, axis=1)[:, None]
+
+
+def holds_head(directory: Path, head: str) -> bool:
+    """Whether a directory holds exported graphs of a head."""
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError("onnxruntime is not installed: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Spinning while idle, threads would take the cores from those at work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of its own kinds
-        raise InputError(f"{name} cannot be used ({str(error).splitlines()[0]}): {_AGAIN}") from error
+        config = read_json(directory / "config.json")
+        return "runtime" in config and head in config["outputs"]
+    except (InputError, LookupError, TypeError):
+        return False  # what is wrong with it is for the loader to say

@@ -1,212 +1,274 @@
-"""What a line can be read as: the best texts, perhaps of a form, how sure each symbol is, and where it stands."""
+"""Predictions for line images: the likeliest texts, perhaps under a constraint, with calibrated confidences."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from seqocr.data.images import line_or_problem
+from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
-from seqocr.decoding.ctc_paths import align
-from seqocr.decoding.search import (
-    CTCLattice,
-    Hypothesis,
-    NextTokenFunction,
-    SearchResult,
-    SlotLattice,
-    beam_search,
-)
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.search import CTCLattice, NextTokenFunction, SearchResult, SlotLattice, beam_search
 from seqocr.errors import InputError
+from seqocr.files import shown
+from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.symbols import Symbol, locate_symbols
 
-BEAM_WIDTH = 8  # hypotheses that a search through an autoregressive head keeps
-_ALIGNS = "ctc"  # the head that tells where symbols are
+DEFAULT_HEAD = "parallel"
+BEAM_WIDTH = 8
+MOST_HELD = 64_000_000  # pixels in memory, of a byte each
+_CHUNK = 16  # files that a thread opens and reads
 
-
-@dataclass(frozen=True)
-class Symbol:
-    """A symbol of a text.
-
-    Attributes:
-        text: itself.
-        confidence: in [0, 1], that it is right.
-        left, right: where it stands, pixels of the image; borders lie halfway between the middles of neighbours. None
-            where the weights have no `ctc` head, whose frames tell.
-    """
-
-    text: str
-    confidence: float
-    left: float | None = None
-    right: float | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A line's reading.
-
-    Attributes:
-        text: the likeliest that fits; empty where nothing does.
-        confidence: in [0, 1], its probability among the texts that fit; 0 where nothing fits. Without a form it is
-            honest where the weights are calibrated; the probabilities of other texts, and of symbols, are the head's.
-        symbols: one a symbol of the text.
-        others: the next best texts, each with its probability among those that fit.
-        margin: how many times as likely the text is as the next; infinite where no other fits, or none was asked for.
-        fitting: in [0, 1], the probability that the head gives to all texts that fit, together; 1 without a form.
-        fits: whether any text fits.
-        passes: of the decoder.
-    """
-
-    text: str
-    confidence: float
-    symbols: tuple[Symbol, ...]
-    others: tuple[tuple[str, float], ...]
-    margin: float
-    fitting: float
-    fits: bool
-    passes: int
+Line = Any  # a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What is asked of each line.
+    """How to read lines.
 
     Attributes:
-        head: which reads.
-        form: of the text (see `seqocr.decoding.constraints`); None: any.
-        top: how many texts.
+        head: its name; without constraint, alternatives and symbols also another strategy, such as "ar-speculative".
+        constraint: the accepted texts (see `seqocr.decoding.constraints`); None: all.
+        top: number of texts per line, the likeliest first.
         beam_width: hypotheses kept while an autoregressive head is searched.
-        places: also where symbols are, which takes a second look at the image where another head than `ctc` reads.
+        symbols: also give the confidence of each symbol.
+        positions: also give the position of each symbol, which takes a second look at the image unless a CTC head
+            reads; includes `symbols`.
     """
 
-    head: str
-    form: Automaton | None = None
+    head: str = DEFAULT_HEAD
+    constraint: Automaton | None = None
     top: int = 1
     beam_width: int = BEAM_WIDTH
-    places: bool = True
+    symbols: bool = False
+    positions: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether greedy decoding is enough."""
+        return self.constraint is None and self.top == 1 and not (self.symbols or self.positions)
 
 
-class Backend(Protocol):
-    """Who gives evidence: `seqocr.inference.onnx.OnnxRecognizer`, or `Eager`."""
+@dataclass(frozen=True)
+class Prediction:
+    """What a line reads.
+
+    Attributes:
+        text: the likeliest accepted text; empty where no text is accepted, or the image cannot be used.
+        confidence: in [0, 1], the text's probability; under a constraint, among the accepted texts. Calibrated where
+            the weights are and there is no constraint; probabilities of alternatives and symbols are the head's own.
+        symbols: one per symbol of the text, if requested.
+        alternatives: the next best texts, each with its probability, if requested.
+        passes: of the decoder.
+        problem: why the image cannot be used; empty where it can.
+        margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
+            was enough.
+        constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
+    """
+
+    text: str = ""
+    confidence: float = 0.0
+    symbols: tuple[Symbol, ...] = ()
+    alternatives: tuple[tuple[str, float], ...] = ()
+    passes: int = 0
+    problem: str = ""
+    margin: float = math.inf
+    constraint_probability: float = 1.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is an accepted text."""
+        return not self.problem and (self.text != "" or self.constraint_probability > 0)
+
+
+class Reader(Protocol):
+    """A recognizer with its weights (`seqocr.models.recognizer.Recognizer`) or exported (`OnnxRecognizer`)."""
 
     charset: str
     max_length: int
-    heads: Any
+    heads: Any  # by name; each has an `output`
 
-    def log_probs(self, images: Sequence[Image.Image], head: str) -> np.ndarray:
-        """(B, places, classes) of a one-pass head."""
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
 
-    def writers(self, images: Sequence[Image.Image], head: str) -> list[NextTokenFunction]:
-        """Of an autoregressive head, what gives the next symbol, a line."""
+    @property
+    def processor(self) -> Fit: ...
 
-    def span(self, image: Image.Image) -> float:
-        """Pixels of the image that the whole width of the encoder's input stands for."""
+    def decode_functions(self) -> dict[str, DecodeFunction]: ...
+
+    def encode(self, images: Any) -> Any: ...
+
+    def decode(self, images: Any, strategy: str, batch_size: int = 64) -> DecoderOutput: ...
+
+    def log_probs(self, images: Any, head: str) -> np.ndarray: ...
+
+    def next_tokens(self, images: Any, head: str) -> list[NextTokenFunction]: ...
 
 
-def answers(reader: Any, images: Sequence[Image.Image], asked: ReadOptions) -> list[Answer]:
-    """Read grey line images.
+def predict(
+    reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
+) -> list[Prediction]:
+    """Read line images, dark on light or light on dark.
 
     Args:
-        reader: a recognizer, or a `OnnxRecognizer`.
+        reader: see `seqocr.load`.
+        batch_size: images encoded at once.
 
     Raises:
-        InputError: the head is not part of the reader, or cannot be asked for this.
+        InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
-    backend = _backend(reader)
-    if asked.head not in backend.heads:
+    options = options or ReadOptions()
+    if options.is_plain:
+        decoded = reader.decode(images, options.head, batch_size)
+        confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
+        rows = zip(decoded.texts, confidences, decoded.line_passes, strict=True)
+        return [_checked(Prediction(text, p, passes=passes)) for text, p, passes in rows]
+    if options.head not in reader.heads:
         raise InputError(
-            f"head {asked.head!r} cannot be asked for forms, several texts or symbols: choose one of "
-            f"{', '.join(backend.heads)}"
+            f"head {options.head!r} gives no constrained texts, alternatives or symbols: choose one of "
+            f"{', '.join(reader.heads)}"
         )
-    if not images:
-        return []
-    automaton = asked.form or build_universal(len(backend.charset))
-    count = max(asked.top, 2)  # the second says how much better the first is
-    aligns = _ALIGNS in backend.heads and (asked.places or asked.head == _ALIGNS)
-    frames = backend.log_probs(images, _ALIGNS) if aligns else None
-    if asked.head == "ar":
-        found = [
-            beam_search(
-                next_token, automaton, len(backend.charset), len(backend.charset) + 1, backend.max_length, count,
-                max(asked.beam_width, count),
-            )
-            for next_token in backend.writers(images, asked.head)
-        ]  # fmt: skip
-        sure = [f.hypotheses[0].step_probabilities if f.hypotheses else () for f, _ in found]
+    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    return [prediction for batch in batches for prediction in _search(reader, batch, options)]
+
+
+def _checked(prediction: Prediction) -> Prediction:
+    if math.isfinite(prediction.confidence):
+        return prediction
+    return Prediction(problem=f"gives {prediction.confidence} with these weights: take others")
+
+
+def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> list[Prediction]:
+    """Predictions of lattice or beam search."""
+    output, charset = reader.heads[options.head].output, reader.charset
+    automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
+    ctc = [name for name, head in reader.heads.items() if head.output == "ctc"]
+    aligner = options.head if output == "ctc" else ctc[0] if ctc and options.positions else None
+    frames = None if aligner is None else reader.log_probs(images, aligner)
+    wants_symbols = options.symbols or options.positions
+    results: list[SearchResult] = []
+    passes = [1] * len(images)
+    symbol_confidences: list[Sequence[float]] = [()] * len(images)
+    if output == "tokens":
+        begin, end, width = len(charset), len(charset) + 1, max(options.beam_width, count)
+        for i, next_token in enumerate(reader.next_tokens(images, options.head)):
+            result, passes[i] = beam_search(next_token, automaton, begin, end, reader.max_length, count, width)
+            results.append(result)
+            symbol_confidences[i] = result.hypotheses[0].step_probabilities if result.hypotheses else ()
+    elif frames is not None and output == "ctc":
+        results = [CTCLattice(automaton, line).n_best(count) for line in frames]
     else:
-        log_probs = frames if asked.head == _ALIGNS and frames is not None else backend.log_probs(images, asked.head)
-        kind = CTCLattice if asked.head == _ALIGNS else SlotLattice
-        read = [kind(automaton, line) for line in log_probs]
-        found = [(line.n_best(count), 1) for line in read]
-        sure = [
-            tuple(line.marginals(f.hypotheses[0].ids)) if isinstance(line, SlotLattice) and f.hypotheses else ()
-            for line, (f, _) in zip(read, found, strict=True)
-        ]
-    spans = [backend.span(image) for image in images]
-    lines = frames if frames is not None else [None] * len(images)
-    of_line = zip(found, sure, lines, spans, images, strict=True)
-    given = [_answer(backend.charset, asked, *each) for each in of_line]
-    if asked.form is not None:
-        return given  # calibration is of texts of any form
-    confidences = apply_calibration(reader.provenance, asked.head, np.array([each.confidence for each in given]))
-    return [replace(each, confidence=p) for each, p in zip(given, confidences.tolist(), strict=True)]
+        for i, line in enumerate(reader.log_probs(images, options.head)):
+            lattice = SlotLattice(automaton, line)
+            results.append(result := lattice.n_best(count))
+            if wants_symbols and result.hypotheses:
+                symbol_confidences[i] = lattice.marginals(result.hypotheses[0].ids)
+    predictions = []
+    for i, (image, result) in enumerate(zip(images, results, strict=True)):
+        if not result.hypotheses:
+            predictions.append(Prediction(passes=passes[i], constraint_probability=0.0))
+            continue
+        # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
+        total = result.log_total if options.constraint else 0.0
+        texts = ["".join([charset[i] for i in each.ids]) for each in result.hypotheses]
+        scored = SearchResult(result.hypotheses, total)
+        symbols: tuple[Symbol, ...] = ()
+        if wants_symbols:
+            width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+            symbols = locate_symbols(
+                texts[0],
+                result.hypotheses[0].ids,
+                symbol_confidences[i],
+                None if frames is None else frames[i],
+                reader.processor.span(width, height),
+                width,
+            )
+        confidence = scored.confidence()
+        if not options.constraint:
+            confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
+        predictions.append(
+            Prediction(
+                texts[0],
+                confidence,
+                symbols,
+                tuple((text, scored.confidence(rank)) for rank, text in enumerate(texts) if 0 < rank < options.top),
+                passes[i],
+                margin=result.margin,
+                constraint_probability=min(math.exp(total), 1.0),
+            )
+        )
+    return predictions
 
 
-def _answer(
-    charset: str,
-    asked: ReadOptions,
-    found: tuple[SearchResult, int],
-    sure: Sequence[float],
-    frames: np.ndarray | None,
-    span: float,
-    image: Image.Image,
-) -> Answer:
-    (texts, passes), spelled = found, lambda hypothesis: "".join(charset[i] for i in hypothesis.ids)
-    if not texts.hypotheses:
-        return Answer("", 0.0, (), (), math.inf, 0.0, False, passes)
-    best = texts.hypotheses[0]
-    symbols = _symbols(charset, best, sure, frames, span, image.width)
-    # Without a form, what the head gives a text is what it is: a beam has not seen all others.
-    whole = texts if asked.form is not None else SearchResult(texts.hypotheses, 0.0)
-    others = tuple((spelled(each), whole.confidence(i)) for i, each in enumerate(texts.hypotheses) if 0 < i < asked.top)
-    fitting = min(math.exp(texts.log_total), 1.0) if asked.form is not None else 1.0
-    return Answer(spelled(best), whole.confidence(), symbols, others, texts.margin, fitting, True, passes)
+def predict_files(
+    reader: Reader, paths: Iterable[Path], options: ReadOptions | None = None, batch_size: int = 64
+) -> Iterator[Prediction]:
+    """Read image files: one prediction per file, in order; `problem` says why a file cannot be read.
+
+    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels).
+
+    Raises:
+        InputError: as `predict`.
+    """
+    paths, threads = iter(paths), reader.threads if isinstance(reader, OnnxRecognizer) else 1
+    first = list(islice(paths, 2 * threads))
+    paths = chain(first, paths)
+    if not isinstance(reader, OnnxRecognizer) or threads == 1 or len(first) < 2 * threads:
+        for batch in _batches(paths, batch_size):
+            yield from _predict_batch(reader, batch, options)
+            batch.clear()  # or its images would be held while those of the next one are opened
+        return
+    # Each thread opens, resizes and reads some files: while one waits for the disk, others compute.
+    alone = reader.with_threads(1)
+
+    def work(chunk: list[Path]) -> list[Prediction]:
+        return [each for batch in _batches(chunk, len(chunk)) for each in _predict_batch(alone, batch, options)]
+
+    waiting: deque[Future[list[Prediction]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="files") as pool:
+        while chunk := list(islice(paths, min(batch_size, _CHUNK))):
+            waiting.append(pool.submit(work, chunk))
+            if len(waiting) > threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
 
 
-def _symbols(
-    charset: str, best: Hypothesis, sure: Sequence[float], frames: np.ndarray | None, span: float, width: int
-) -> tuple[Symbol, ...]:
-    places = None
-    if frames is not None:
-        try:
-            places = align(frames.astype(np.float64), best.ids)
-        except InputError:  # more symbols than there are frames for
-            places = None
-    if places is None:
-        return tuple(Symbol(charset[i], float(p)) for i, p in zip(best.ids, sure, strict=True))
-    sure = sure or [place.confidence for place in places]
-    per_frame = span / len(frames) if frames is not None else 0.0
-    middles = [(place.first + place.last + 1) / 2 * per_frame for place in places]
-    between = [(a + b) / 2 for a, b in itertools.pairwise(middles)]
-    half = min((b - a) / 2 for a, b in itertools.pairwise(middles)) if between else width / 2
-    borders = [middles[0] - half, *between, middles[-1] + half] if middles else []
-    borders = [min(max(border, 0.0), float(width)) for border in borders]
-    ends = itertools.pairwise(borders)
-    return tuple(
-        Symbol(charset[i], float(p), left, right) for i, p, (left, right) in zip(best.ids, sure, ends, strict=True)
-    )
+def _predict_batch(
+    reader: Reader, batch: list[tuple[Path, Image.Image | str]], options: ReadOptions | None
+) -> list[Prediction]:
+    images = [image for _, image in batch if not isinstance(image, str)]
+    predictions = iter(predict(reader, images, options, max(len(images), 1)))
+    found = []
+    for path, image in batch:
+        prediction = Prediction(problem=image) if isinstance(image, str) else next(predictions)
+        if prediction.problem and not isinstance(image, str):
+            prediction = Prediction(problem=f"{shown(path)} {prediction.problem}")
+        found.append(prediction)
+    return found
 
 
-def _backend(reader: Any) -> Backend:
-    if hasattr(reader, "writers"):
-        found: Backend = reader
-        return found
-    if not hasattr(reader, "encoder"):
-        raise InputError("this engine gives texts alone: read with onnxruntime, or with the weights themselves")
-    from seqocr.inference.eager import Eager  # torch is loaded already, since the reader is
-
-    return Eager(reader)
+def _batches(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Image.Image | str]]]:
+    """Files with their images, or why these cannot be used."""
+    batch: list[tuple[Path, Image.Image | str]] = []
+    pixels = 0
+    for path in paths:
+        image = line_or_problem(path)
+        batch.append((path, image))
+        pixels += 0 if isinstance(image, str) else image.width * image.height
+        if len(batch) == size or pixels >= MOST_HELD:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch

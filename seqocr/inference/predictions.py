@@ -1,8 +1,9 @@
-"""Tables of predictions (see `seqocr.metrics`) under a form, and what to accept of them."""
+"""Tables of predictions of labelled lines, one row per line and strategy; `seqocr.metrics` are functions of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,51 +11,86 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from seqocr import metrics
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
-from seqocr.decoding.calibration import Calibration, find_operating_point, fit_calibration
-from seqocr.inference.predict import ReadOptions, answers
+from seqocr.decoding.calibration import Calibration, apply_calibration, find_operating_point, fit_calibration
+from seqocr.errors import InputError
+from seqocr.inference.predict import BEAM_WIDTH, Reader, ReadOptions, predict
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 
-_BATCH = 64
-_SHOWN = (0.99, 0.999)  # shares of accepted lines that are right
+BATCH = 100
+_TARGETS = (0.99, 0.999)  # precisions of `describe_operating_points`
+_COLUMNS = ["index", "head", "text", "prediction", "confidence", "passes"]
 
 
-def predict_under(
-    reader: Any, lines: Lines, heads: Sequence[str], form: Automaton, beam_width: int = 8
+def predict_lines(
+    reader: Reader,
+    lines: Lines,
+    strategies: Sequence[str] | None = None,
+    *,
+    constraint: Automaton | None = None,
+    beam_width: int = BEAM_WIDTH,
+    quiet: bool = False,
+    calibrate: bool = True,
+    part: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
-    """As `evaluation.predict`, but of texts of a form alone; a text is empty where none fits.
+    """Read every line with every strategy.
+
+    Args:
+        strategies: default: the heads themselves.
+        constraint: the accepted texts; a prediction is empty where none is accepted.
+        quiet: without a progress bar.
+        calibrate: else confidences are the heads' own.
+        part: (i, n): read only every nth batch, from the ith on, as one of n processes that share the work.
+
+    Returns:
+        `index` of the line, `head` (the strategy), `text` (the truth), `prediction`, `confidence`, `passes`.
 
     Raises:
-        InputError: a head cannot be asked for a form.
+        InputError: there is no such strategy, it cannot be constrained, or the weights give NaN.
     """
-    rows = []
-    with progress("read", len(lines)) as reporter:
-        for start in range(0, len(lines), _BATCH):
-            indices = range(start, min(start + _BATCH, len(lines)))
-            images, texts = lines.batch(indices)
-            pictures = [
-                Image.fromarray(image.numpy()) if isinstance(image, torch.Tensor) else image for image in images
-            ]
-            for head in heads:
-                found = answers(reader, pictures, ReadOptions(head, form, beam_width=beam_width, places=False))
-                rows += [
-                    (index, head, text, each.text, each.confidence, each.passes)
-                    for index, text, each in zip(indices, texts, found, strict=True)
-                ]
-            reporter.advance(steps=len(indices))
-    return pd.DataFrame(rows, columns=["index", "head", "text", "prediction", "confidence", "passes"])
+    functions, rows = reader.decode_functions(), []
+    strategies = list(strategies or reader.heads)
+    if unknown := [name for name in strategies if name not in functions]:
+        raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(functions)}")
+
+    def decode(images: Any) -> Iterator[tuple[str, list[str], np.ndarray, list[int]]]:
+        if constraint is not None:
+            pictures = [Image.fromarray(x.numpy()) if isinstance(x, torch.Tensor) else x for x in images]
+            for name in strategies:
+                found = predict(reader, pictures, ReadOptions(name, constraint, beam_width=beam_width))
+                confidences = np.array([each.confidence for each in found])
+                yield name, [each.text for each in found], confidences, [each.passes for each in found]
+            return
+        features = reader.encode(images)  # once for all strategies
+        for name in strategies:
+            decoded = functions[name](features)
+            if not np.isfinite(confidences := decoded.confidences).all():
+                raise InputError(f"head {name!r} gives NaN with these weights: take others")
+            if calibrate:
+                confidences = apply_calibration(reader.provenance, name, confidences)
+            yield name, decoded.texts, confidences, decoded.line_passes
+
+    with nullcontext() if quiet else progress("read", len(lines)) as reporter:
+        for start in range(0, len(lines), BATCH)[part[0] :: part[1]]:
+            indices = range(start, min(start + BATCH, len(lines)))
+            images, truth = lines.batch(indices)
+            for name, texts, confidences, passes in decode(images):
+                columns = zip(indices, truth, texts, confidences.tolist(), passes, strict=True)
+                rows += [(index, name, *row) for index, *row in columns]
+            if reporter:
+                reporter.advance(steps=len(indices))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
-    """Of each head, by lines that were not learned from.
+def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Calibration]:
+    """The calibration of each head on lines that it was not trained on.
 
     Raises:
         InputError: there are no lines.
     """
-    tables = [metrics.predict(reader, lines, quiet=True, raw=True) for lines in parts]
+    tables = [predict_lines(reader, lines, quiet=True, calibrate=False) for lines in sources]
     found = {}
     for head in reader.heads:
         rows = pd.concat([table[table["head"] == head] for table in tables])
@@ -63,20 +99,20 @@ def calibrations(reader: Any, parts: Sequence[Lines]) -> dict[str, Calibration]:
     return found
 
 
-def acceptance(predictions: pd.DataFrame) -> list[str]:
-    """How sure to be for a share of accepted lines to be right, in words, a head and target."""
-    said = []
+def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
+    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head."""
+    lines = []
     for head, rows in predictions.groupby("head", sort=False):
         right = (rows["prediction"] == rows["text"]).to_numpy()
-        for target in _SHOWN:
-            found = find_operating_point(rows["confidence"].to_numpy(np.float64), right, target)
-            if found is None:
-                said.append(f"{head}: at no confidence are {target:.1%} of the accepted lines right")
+        for target in _TARGETS:
+            point = find_operating_point(rows["confidence"].to_numpy(np.float64), right, target)
+            if point is None:
+                lines.append(f"{head}: no confidence reaches {target:.1%} precision")
                 continue
-            count = round(found.coverage * len(right))
-            share = proportion(round(found.precision * count), count)
-            said.append(
-                f"{head}: from confidence {found.threshold:.4f} on, {found.coverage:.1%} of the lines are accepted, "
-                f"and {found.precision:.2%} of those are right ({share.low:.1%} to {share.high:.1%})"
+            count = round(point.coverage * len(right))
+            share = proportion(round(point.precision * count), count)
+            lines.append(
+                f"{head}: from confidence {point.threshold:.4f} on, {point.coverage:.1%} of the lines are accepted, "
+                f"{point.precision:.2%} of them right ({share.low:.1%} to {share.high:.1%})"
             )
-    return said
+    return lines

@@ -21,7 +21,7 @@ from transformers import (
 
 from seqocr.errors import InputError
 from seqocr.models.heads.base import FeatureMap
-from seqocr.models.limits import ENCODER_SETTINGS, within_bounds
+from seqocr.models.limits import ENCODER_SETTINGS, check_settings
 
 # Special tokens before the patches: class, and for DeiT also distillation.
 _PREFIX = {"deit": 2, "vit": 1, "beit": 1}
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         kind = str(config.get("model_type"))
         if kind not in KINDS:
             raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
-        parsed = _CONFIGS[kind](**within_bounds(config, ENCODER_SETTINGS))
+        parsed = _CONFIGS[kind](**check_settings(config, ENCODER_SETTINGS))
         _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
         encoder = cls(_MODELS[kind](parsed, add_pooling_layer=False))
         positions = getattr(encoder.backbone.embeddings, "position_embeddings", None)

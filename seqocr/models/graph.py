@@ -1,8 +1,7 @@
-"""What a graph is, before it is written to a file and once it is loaded. Heads say which graphs they are."""
+"""Graphs that heads are exported as, and sessions that run them once they are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ def any_size(name: str, least: int = 1) -> Any:
 
 
 class Session(Protocol):
-    """A loaded graph. Values are the engine's own; what one call gives, another takes without a copy."""
+    """A loaded graph. Values are in the engine's own form; outputs of one call are inputs of another without a copy."""
 
     inputs: list[str]
 
@@ -27,16 +26,13 @@ class Session(Protocol):
     def array(self, value: Any) -> np.ndarray: ...
 
 
-Sessions = Callable[[str], Session]  # loads a graph, by the name of its file
-
-
 class Graph(nn.Module):
-    """What becomes one ONNX file: a function of tensors, with the names of what goes in and out."""
+    """A function of tensors with named inputs and outputs, exported as one ONNX file."""
 
     inputs: list[str]
     outputs: list[str]
-    is_step: ClassVar[bool] = False  # run once a token: too little work to be shared by threads
-    any_sizes: ClassVar[bool] = False  # its sizes change from call to call
+    is_step: ClassVar[bool] = False  # runs once per token: too little work to be shared by threads
+    any_sizes: ClassVar[bool] = False  # shapes change from call to call
 
     def example(self) -> tuple[Any, ...]:
         """Inputs to trace with."""
@@ -52,11 +48,11 @@ class Graph(nn.Module):
 
 
 class OfPixels(Graph):
-    """pixel_values (B, 3, H, W) to whatever `then` makes of the encoder's features (B, T, D).
+    """pixel_values (B, 3, H, W), through the encoder, to the outputs of `then`.
 
     Args:
         encoder: a `seqocr.models.encoder.Encoder`.
-        outputs: names of what `then` gives.
+        outputs: names of the outputs of `then`.
     """
 
     def __init__(self, encoder: nn.Module, outputs: list[str]) -> None:

@@ -47,8 +47,10 @@ def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
     Raises:
         InputError: the recognizer has no autoregressive head, or the directory cannot be written.
     """
-    head = recognizer.with_heads(["ar"]).heads["ar"]
-    assert isinstance(head, AutoregressiveHead)
+    able = [name for name, head in recognizer.heads.items() if head.trocr_decoder is not None]
+    if not able:
+        raise InputError(f"no head of this recognizer is TrOCR's decoder: it has {', '.join(recognizer.heads)}")
+    head: AutoregressiveHead = recognizer.heads[able[0]]
     backbone = recognizer.encoder.backbone
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(backbone.config, head.decoder.config)
     special = {"bos_token_id": head.begin, "eos_token_id": head.end, "pad_token_id": head.pad}
@@ -99,9 +101,11 @@ def load_hugging_face(directory: Path) -> Recognizer:
         )
     keep_aspect = bool(found.images.get("pad_size"))
     look = Processor(*found.encoder.image_size, keep_aspect=keep_aspect, mean=found.mean, std=found.std)
-    recognizer = Recognizer(found.encoder, look, {"ar": found.decoder}, charset, longest - 1, {"encoder": "exported"})
+    recognizer = Recognizer(
+        found.encoder, look, {AutoregressiveHead.name: found.decoder}, charset, longest - 1, {"encoder": "exported"}
+    )
     try:
-        recognizer.heads["ar"].decoder.load_state_dict(found.decoder_weights)
+        recognizer.heads[AutoregressiveHead.name].decoder.load_state_dict(found.decoder_weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{shown(directory)}: tokens do not fit the weights ({reason}): export it again") from error

@@ -1,4 +1,4 @@
-"""What a config may say of an encoder and a decoder, and within which bounds. Checked before memory is taken."""
+"""Known settings of encoders and decoders and their bounds, checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqocr.files import shown
 MOST_SYMBOLS = 100_000  # of a charset: nearly all characters in use
 LONGEST = 10_000  # symbols of a text
 
-# What else a config holds is left out: some of it names code or files that transformers would fetch.
+# All else in a config is left out: some of it names code or files that transformers would fetch.
 ENCODER_SETTINGS = (
     "hidden_size",
     "num_hidden_layers",
@@ -85,11 +85,11 @@ def check_task(charset: Any, max_length: Any) -> None:
         raise InputError(f"max_length {str(max_length)[:50]}: give a whole number of symbols up to {LONGEST:,}")
 
 
-def within_bounds(settings: Any, known: Iterable[str]) -> dict[str, Any]:
-    """Of settings as a config has them, those that are known.
+def check_settings(settings: Any, known: Iterable[str]) -> dict[str, Any]:
+    """The known ones of a config's settings.
 
     Raises:
-        InputError: they are no settings, or one is not a whole number within `BOUNDS`.
+        InputError: the config is no table, or a setting is not a whole number within `BOUNDS`.
     """
     if not isinstance(settings, dict):
         raise InputError(f"{str(settings)[:50]!r} is no table of settings")

@@ -25,7 +25,7 @@ from transformers.utils import logging as chatter
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.models.encoder import KINDS, Encoder
-from seqocr.models.limits import DECODER_SETTINGS, ENCODER_SETTINGS, within_bounds
+from seqocr.models.limits import DECODER_SETTINGS, ENCODER_SETTINGS, check_settings
 
 _SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
 # How names of pickled weights end. A pickle is a program, run when it is loaded.
@@ -159,8 +159,8 @@ def _parsed(source: str, config: Any) -> VisionEncoderDecoderConfig:
         raise InputError(f"{shown(source)} has a {kind} decoder, not TrOCR's: choose a TrOCR checkpoint")
     beside = ("vocab_size", "cross_attention_hidden_size", "tie_word_embeddings")
     try:
-        encoder = within_bounds(config["encoder"], (*ENCODER_SETTINGS, "model_type"))
-        decoder = within_bounds(config["decoder"], (*DECODER_SETTINGS, *beside, "model_type"))
+        encoder = check_settings(config["encoder"], (*ENCODER_SETTINGS, "model_type"))
+        decoder = check_settings(config["decoder"], (*DECODER_SETTINGS, *beside, "model_type"))
     except InputError as error:
         raise ValueError(str(error)) from error  # which is then said of the checkpoint
     if encoder["model_type"] not in KINDS:

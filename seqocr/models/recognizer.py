@@ -8,20 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
 from seqocr.data.sources.datasets import DIGITS
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.inference.reader import Reader
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads.base import DecodeFunction
-from seqocr.models.heads.registry import HEADS, head_class, pairs_of
+from seqocr.models.heads.base import load_matching
+from seqocr.models.heads.registry import available_heads, head_class, pairs_of
 from seqocr.models.heads.speculative import SpeculativePair
-from seqocr.models.limits import check_task, within_bounds
+from seqocr.models.limits import check_settings, check_task
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
 
@@ -40,7 +42,7 @@ _CONFIG_ERRORS = (
 )
 
 
-class Recognizer(nn.Module, Reader):
+class Recognizer(nn.Module):
     """Reads line images with one encoder and one or more heads.
 
     Args:
@@ -66,7 +68,7 @@ class Recognizer(nn.Module, Reader):
         self.encoder, self.processor = encoder, processor
         self.charset, self.max_length = charset, max_length
         self.head_settings = heads
-        self.heads = nn.ModuleDict(
+        self.heads: Any = nn.ModuleDict(
             {name: head_class(name)(encoder.features, charset, max_length, **more) for name, more in heads.items()}
         )
         self.provenance = provenance or {}
@@ -107,10 +109,13 @@ class Recognizer(nn.Module, Reader):
         processor = Processor(
             *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
         )
-        settings = {name: head_class(name).settings_of(decoder) for name in (HEADS if heads is None else heads)}
+        settings = {
+            name: head_class(name).default_settings(decoder) for name in (available_heads() if heads is None else heads)
+        }
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
-        if weights and "ar" in recognizer.heads:
-            _load_what_fits(recognizer.heads["ar"].decoder, weights)
+        for head in recognizer.heads.values():
+            if weights is not None and head.trocr_decoder is not None:
+                load_matching(head.trocr_decoder, weights)
         return recognizer.eval()
 
     def adapted(
@@ -143,7 +148,7 @@ class Recognizer(nn.Module, Reader):
             encoder = encoder.deepened(layers)
         height, width = encoder.image_size
         preset = PRESETS.get(str(self.provenance.get("encoder")), PRESETS["tiny"])
-        new = {name: head_class(name).settings_of(preset.decoder) for name in heads}
+        new = {name: head_class(name).default_settings(preset.decoder) for name in heads}
         adapted = Recognizer(
             encoder,
             replace(self.processor, height=height, width=width),
@@ -154,25 +159,53 @@ class Recognizer(nn.Module, Reader):
         )
         for name in heads:
             if name in self.heads:
-                _load_what_fits(adapted.heads[name], self.heads[name].state_dict())
+                load_matching(adapted.heads[name], self.heads[name].state_dict())
         return adapted.eval()
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def variants(self) -> dict[str, DecodeFunction]:
+    def decode_functions(self) -> dict[str, DecodeFunction]:
+        """Of all strategies of its heads and pairs of heads, by name; they take the output of `encode`."""
         both = (*self.heads.values(), *self.pairs().values())
-        return {name: decode for each in both for name, decode in each.variants().items()}
+        return {name: decode for each in both for name, decode in each.decode_functions().items()}
 
     def pairs(self) -> dict[str, SpeculativePair]:
-        """Its heads that read together, by name."""
+        """Of its heads, for speculative decoding, by name."""
         return pairs_of(self.heads)
 
     @torch.inference_mode()
     def encode(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:
         """Features (B, T, D) of line images (see `Processor`)."""
         return self.encoder(self.processor(images).to(self.device))
+
+    @torch.inference_mode()
+    def decode(self, images: torch.Tensor | Sequence[LineImage], strategy: str, batch_size: int = 64) -> DecoderOutput:
+        """Read line images (see `Processor`); confidences are the head's own, not calibrated.
+
+        Args:
+            strategy: a head's name, or another of its strategies ("ar-generate", "ctc-beam").
+            batch_size: images encoded at once.
+
+        Raises:
+            InputError: the recognizer has no such strategy, or an image cannot be used.
+        """
+        functions = self.decode_functions()
+        if strategy not in functions:
+            raise InputError(f"no head {strategy!r} in this recognizer: it has {', '.join(functions)}")
+        starts = range(0, len(images), batch_size)
+        parts = [functions[strategy](self.encode(images[start : start + batch_size])) for start in starts]
+        return DecoderOutput.concatenate(parts)
+
+    @torch.inference_mode()
+    def log_probs(self, images: torch.Tensor | Sequence[LineImage], head: str) -> np.ndarray:
+        """(B, slots or frames, k + 1) float32 of a head whose output is "slots" or "ctc"."""
+        return self.heads[head].log_probs(self.encode(images)).cpu().numpy()
+
+    def next_tokens(self, images: torch.Tensor | Sequence[LineImage], head: str) -> list[NextTokenFunction]:
+        """A function for each line, of a head whose output is "tokens"."""
+        return [self.heads[head].next_token(line) for line in self.encode(images).split(1)]
 
     def config(self) -> dict[str, Any]:
         """All about it but the weights, as JSON has it."""
@@ -203,7 +236,7 @@ class Recognizer(nn.Module, Reader):
                 name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()
             }
             for settings in config["heads"].values():
-                within_bounds(settings, settings)
+                check_settings(settings, settings)
             if not isinstance(config["provenance"], dict):
                 raise InputError("its provenance is no table")
             return cls(
@@ -231,17 +264,3 @@ class Recognizer(nn.Module, Reader):
         for name in names:
             chosen.heads[name] = self.heads[name]
         return chosen
-
-
-def _load_what_fits(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Weights of the same shape, and positions as far as both go.
-
-    Others depend on the vocabulary, or on how many symbols can be read.
-    """
-    with torch.no_grad():
-        for name, own in module.state_dict().items():
-            if own.shape == weights[name].shape:
-                own.copy_(weights[name])
-            elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
-                rows = min(len(own), len(weights[name]))
-                own[:rows] = weights[name][:rows]

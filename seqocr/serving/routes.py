@@ -220,4 +220,5 @@ def _options(service: Service, head: str, asked: ReadRequest) -> ReadOptions:
             raise InputError(f"charset {asked.charset!r}: give symbols of {service.charset!r}")
         pattern = f"[{re.escape(asked.charset)}]*"
     service.reader(head)  # refused before a pattern takes time
-    return ReadOptions(head, try_constraint(service.charset, pattern, asked.check), asked.top, places=asked.places)
+    constraint = try_constraint(service.charset, pattern, asked.check)
+    return ReadOptions(head, constraint, asked.top, symbols=True, positions=asked.places)

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 
-from seqocr.inference.predict import Answer as Prediction
+from seqocr.inference.predict import Prediction
 
 
 class ReadRequest(BaseModel):
@@ -78,7 +78,7 @@ class LineModel(BaseModel):
                 )
                 for symbol in prediction.symbols
             ],
-            others=[TextModel(text=text, confidence=round(p, 4)) for text, p in prediction.others],
+            others=[TextModel(text=text, confidence=round(p, 4)) for text, p in prediction.alternatives],
             passes=prediction.passes,
             milliseconds=round(1e3 * seconds, 3),
         )

@@ -10,17 +10,14 @@ from typing import Any
 
 from PIL import Image
 
-from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
 from seqocr.files import read_json
+from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import Answer as Prediction
-from seqocr.inference.predict import ReadOptions
-from seqocr.inference.predict import answers as predict
+from seqocr.inference.predict import DEFAULT_HEAD, Prediction, ReadOptions, predict
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.serving.queue import BatchingQueue
 
-_PREFERRED_HEAD = "parallel"
 _Line = tuple[Image.Image, ReadOptions]
 
 
@@ -51,11 +48,11 @@ class Service:
         device: str = "auto",
         engine: str = "onnxruntime",
     ) -> None:
-        self._load = lambda head: load_quickly(weights, head, device, engine)
+        self._load = lambda head: load_reader(weights, head, device, engine)
         self._readers: dict[str, Any] = {}
         self._loading = threading.Lock()
-        self.heads = _head_names(weights) or self._add(self._load(_PREFERRED_HEAD))
-        self.default_head = _PREFERRED_HEAD if _PREFERRED_HEAD in self.heads else self.heads[0]
+        self.heads = _head_names(weights) or self._add(self._load(DEFAULT_HEAD))
+        self.default_head = DEFAULT_HEAD if DEFAULT_HEAD in self.heads else self.heads[0]
         self.charset = str(self.reader(self.default_head).charset)
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lines")
         self.queue: BatchingQueue[_Line, Prediction] = BatchingQueue(self._predict, max_batch, max_waiting)
@@ -76,7 +73,7 @@ class Service:
 
     def _add(self, reader: Any) -> tuple[str, ...]:
         if isinstance(reader, OnnxRecognizer):
-            reader.threads = 1  # see `_predict_together`
+            reader = reader.with_threads(1)  # see `_predict_together`
         for head in reader.heads:
             self._readers.setdefault(head, reader)
         return tuple(reader.heads)

@@ -22,10 +22,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from seqocr import __version__, environment, metrics
+from seqocr import __version__, environment
 from seqocr.data.mixture import DataMixture
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.inference import predictions
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter, progress
 from seqocr.train import distributed, interrupts
@@ -200,7 +201,7 @@ class Trainer:
     def _validate(self, reporter: Reporter) -> None:
         """Read the held-out strings with the averaged weights, each process its part; keep them if the best so far."""
         part = distributed.rank(), distributed.world_size()
-        read = metrics.predict(self.averaged, self.held_out, quiet=True, part=part)
+        read = predictions.predict_lines(self.averaged, self.held_out, quiet=True, part=part)
         found = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
         right = distributed.reduce_sum([float(found.get(head, 0)) for head in self.recognizer.heads])
         exact = {head: n / len(self.held_out) for head, n in zip(self.recognizer.heads, right, strict=True)}

@@ -29,10 +29,10 @@ from seqocr.data.synthetic.lines import SyntheticLines, Texts
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.calibration import KEY, MIN_LINES
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
-from seqocr.inference.predictions import calibrations
+from seqocr.inference.predictions import fit_calibrations
 from seqocr.inference.shipped import weights_path
-from seqocr.models.heads.registry import HEADS
+from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.heads.registry import available_heads, head_class
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import distributed
@@ -98,7 +98,7 @@ def train(
         own = split_folder(folder, config, source.validation_share)
         if max_length is None:
             config = replace(config, length=(1, folder.longest))
-    names = list(start.heads or HEADS)
+    names = list(start.heads or available_heads())
     runs = {out / name: [name] for name in names} if config.protocol == "separate" else {out: names}
     for directory in runs:
         if is_finished(directory):
@@ -206,7 +206,10 @@ def initial_recognizer(
         layers=start.layers,
         charset=charset,
         max_length=max_length,
-        settings={} if start.ctc_frames is None else {"ctc": {"frames_a_column": start.ctc_frames}},
+        settings={
+            name: {} if start.ctc_frames is None else head_class(name).settings_for_frames(start.ctc_frames)
+            for name in heads
+        },
     )
 
 
@@ -282,7 +285,7 @@ def calibrate(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
     Changes nothing where there are too few lines.
     """
     if len(lines) >= MIN_LINES:
-        found = {head: each.as_json() for head, each in calibrations(recognizer, [lines]).items()}
+        found = {head: each.as_json() for head, each in fit_calibrations(recognizer, [lines]).items()}
         recognizer.provenance = {**recognizer.provenance, KEY: found}
         if distributed.is_main():
             save(recognizer, out)

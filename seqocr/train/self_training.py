@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqocr import metrics
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.images import open_line
@@ -34,7 +33,8 @@ from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import shown, write_json
 from seqocr.inference.image_files import image_files
-from seqocr.inference.load import load_recognizer, save
+from seqocr.inference.predictions import predict_lines
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.train.config import SELF_TRAINING, TrainConfig
@@ -235,7 +235,7 @@ def _train_round(
 def _evaluate(number: int, recognizer: Recognizer, held_out: LineFolder, synthetic: Lines, learned: int) -> Round:
     recognizer.eval()
     labels = pseudo_labels(recognizer, [open_line(line.path) for line in held_out.lines])
-    predictions = metrics.predict(recognizer, synthetic, quiet=True)
+    predictions = predict_lines(recognizer, synthetic, quiet=True)
     exact = float((predictions["prediction"] == predictions["text"]).mean())
     return Round(number, learned, float(np.mean([label is not None for label in labels])), exact, True)
 

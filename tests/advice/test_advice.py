@@ -21,10 +21,10 @@ def value(estimate: float, half: float = 0.01) -> Value:
 
 
 def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
-    passes = {"ar": 6.0, "ar-verified": 1.5, "parallel": 1.0, "parallel + form": 1.0}
+    passes = {"ar": 6.0, "ar-speculative": 1.5, "parallel": 1.0, "parallel + form": 1.0}
     exact = {
         "ar": value(0.5 + ar),
-        "ar-verified": value(0.5 + ar),
+        "ar-speculative": value(0.5 + ar),
         "parallel": value(0.5),
         "parallel + form": value(0.7),
     }
@@ -93,13 +93,13 @@ def test_a_form_that_gains_nothing_is_not_decoded_under(study: Study) -> None:
 
 
 def test_exact_decoding_is_compared_only_where_there_is_a_form(study: Study) -> None:
-    assert shown_ways(given(Independent(5), 2000, study)) == ("ar", "ar-verified", "parallel")
+    assert shown_ways(given(Independent(5), 2000, study)) == ("ar", "ar-speculative", "parallel")
     assert shown_ways(given(Independent(5), 31, study)) == ()
 
 
 def test_a_dependence_without_a_form_asks_for_a_verified_draft(study: Study) -> None:
     found = given(Markov(5, 0.9), 1500, study, symbols=0.9)
-    assert found.head == "ar-verified"
+    assert found.head == "ar-speculative"
     assert found.cell is not None
     assert (found.cell.law, found.cell.symbols) == ("markov-0.9", 0.9)
 

@@ -26,9 +26,9 @@ from seqocr.batch import shards as reading
 from seqocr.batch.runner import PLAN, predict_batch
 from seqocr.batch.shards import LineReader
 from seqocr.batch.sources import Shard, Source
-from seqocr.cli.options import load_quickly
 from seqocr.errors import InputError
-from seqocr.inference.predict import ReadOptions, answers
+from seqocr.inference.load import load_reader
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.shipped import graphs_path
 from tests.batch.deadly import Deadly
 from tests.conftest import exported_once, lively, small_recognizer
@@ -90,16 +90,16 @@ def test_one_row_an_image_in_order_as_the_library_reads_it(
     names = [row["file_name"] for row in found]
     assert names == sorted(names)
     assert len(names) == summary.lines == 11
-    reader = load_quickly(str(weights) if weights else None, head, "cpu", "onnxruntime")
+    reader = load_reader(str(weights) if weights else None, head, "cpu")
     for row in found:
         if row["file_name"] == "broken.png":
             assert "broken.png" in row["problem"]
             assert (row["text"], row["confidence"], row["symbol_confidences"]) == (None, None, None)
             continue
         image = Image.open(folder / row["file_name"]).convert("L")
-        read = reader.read([image], head, 1)
-        assert (row["text"], row["problem"]) == (read.texts[0], None)
-        assert row["confidence"] == pytest.approx(float(read.confidences[0]), rel=1e-6)
+        (prediction,) = predict(reader, [image], ReadOptions(head))
+        assert (row["text"], row["problem"]) == (prediction.text, None)
+        assert row["confidence"] == pytest.approx(prediction.confidence, rel=1e-6)
         assert len(row["symbol_confidences"]) == len(row["text"])
         assert all(0 < p <= 1 for p in row["symbol_confidences"])
     assert summary.problems == 1
@@ -113,13 +113,14 @@ def test_weights_without_graphs_of_a_head_are_refused(folder: Path, tmp_path: Pa
 @pytest.mark.parametrize("head", ["parallel", "ctc"])
 def test_how_sure_symbols_are_is_what_the_library_says(head: str) -> None:
     """Exact decoding weighs all texts, which changes little where a line is read with confidence."""
-    reader, quick = LineReader(None, head), load_quickly(None, head, "cpu", "onnxruntime")
+    reader, quick = LineReader(None, head), load_reader(None, head, "cpu")
     for path in EXAMPLES:
         image = Image.open(path).convert("L")
-        (wanted,) = answers(quick, [image], ReadOptions(head))
+        (wanted,) = predict(quick, [image], ReadOptions(head, symbols=True))
         found = reader.read(image)
         if wanted.text == found.text and wanted.confidence > 0.9:
-            assert found.symbols == pytest.approx([each.confidence for each in wanted.symbols], abs=0.02)
+            confidences = [symbol.confidence for symbol in found.symbols]
+            assert confidences == pytest.approx([each.confidence for each in wanted.symbols], abs=0.02)
 
 
 def test_names_begin_where_the_pattern_does(folder: Path, tmp_path: Path) -> None:

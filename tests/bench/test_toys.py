@@ -26,8 +26,9 @@ from seqocr.data.augment import Augmentation
 from seqocr.data.mixture import mixture
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.export import export
-from seqocr.inference.load import load, load_recognizer, save
-from seqocr.models.heads.base import FrameClassifier, OnePassHead
+from seqocr.inference.load import load
+from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.heads.one_pass import FrameClassifier, OnePassHead
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
@@ -69,10 +70,10 @@ def test_a_toy_head_is_trained_read_with_and_exported(toy, tmp_path):
     trained = Trainer(recognizer, material, config, tmp_path / "trained").fit()
     assert trained.provenance["validation"][-1]["exact"].keys() == {"parallel", "toy"}
     images = torch.stack(list(material.held_out(20).batch(range(20))[0]))
-    expected = load_recognizer(tmp_path / "trained").read(images, "toy")
+    expected = load_recognizer(tmp_path / "trained").decode(images, "toy")
     assert expected.passes == 1
     export(trained, tmp_path / "exported")
-    assert load(tmp_path / "exported").read(images, "toy").texts == expected.texts
+    assert load(tmp_path / "exported").decode(images, "toy").texts == expected.texts
 
 
 def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypatch):

@@ -43,8 +43,8 @@ def address() -> Iterator[str]:
     import uvicorn
 
     from seqocr.demo.page import mounted
-    from seqocr.inference.load import load_recognizer
     from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer
     from seqocr.serving.app import create_app
     from seqocr.serving.service import Service
 

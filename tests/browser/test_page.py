@@ -16,7 +16,8 @@ from playwright.sync_api import Page, expect
 
 from seqocr.data.folder import LineFolder
 from seqocr.demo import page as module
-from seqocr.demo.race import LANES, Lane
+from seqocr.demo.race import Lane
+from tests.demo.test_race import LANES
 
 EXAMPLES = sorted((module.HERE / "examples").glob("*.png"))
 GRID = next(path for path in EXAMPLES if path.name == "grid-77253.png")

@@ -20,7 +20,7 @@ from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.train.config import FINE_TUNING, DistributedConfig, Source, Start, TrainConfig
 from tests.conftest import barred, lively, own_lines, small_recognizer
 
@@ -72,7 +72,7 @@ def is_one_clear_error(result: tuple[int, str, str], *words: object) -> bool:
 def test_read_prints_file_text_and_confidence(run_cli: Run, weights: Path, image: Path) -> None:
     code, out, _ = run_cli("read", image, image, "--weights", weights, "--head", "ctc")
     assert code == 0
-    decoded = load_recognizer(weights).read([Image.open(image).convert("L")], "ctc")
+    decoded = load_recognizer(weights).decode([Image.open(image).convert("L")], "ctc")
     line = f"{image}\t{decoded.texts[0]}\t{decoded.confidences[0]:.4f}"
     assert out.splitlines() == [line, line]
 
@@ -248,7 +248,7 @@ def test_another_charset_trains_through_every_head_from_a_folder(
         code, said, _ = run_cli("read", folder, "--weights", out, "--format", "csv")
         assert (code, len(said.splitlines())) == (0, 41)
         for head in ("ar", "parallel", "ctc"):
-            assert set("".join(trained.read(LineFolder(folder).batch(range(40))[0], head).texts)) <= set("xyz")
+            assert set("".join(trained.decode(LineFolder(folder).batch(range(40))[0], head).texts)) <= set("xyz")
 
 
 def test_digits_may_stand_for_other_symbols(run_cli: Run, digits: None, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.decoding.calibration import KEY
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from tests.cli.test_cli import is_one_clear_error
 from tests.conftest import barred, lively, own_lines, small_recognizer
 
@@ -107,7 +107,7 @@ def test_nothing_fits_is_an_empty_text_and_no_error(run_cli: Run, weights: Path,
         (["--pattern", "11", "--check", "luhn"], ["--pattern 11 and --check luhn", "no text"]),
         (["--top", "0"], ["--top 0"]),
         (["--beam-width", "0"], ["--beam-width 0"]),
-        (["--top", "2", "--head", "ar-verified"], ["ar-verified", "choose one of"]),
+        (["--top", "2", "--head", "ar-speculative"], ["ar-speculative", "choose one of"]),
         (["--target-precision", "0.99"], ["--target-precision 0.99", "seqocr calibrate"]),
         (["--target-precision", "0.99", "--pattern", "11"], ["--target-precision", "excludes"]),
     ],

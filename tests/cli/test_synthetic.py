@@ -11,7 +11,7 @@ import pytest
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import synthetic_parts
 from tests.cli.test_cli import is_one_clear_error

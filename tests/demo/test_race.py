@@ -11,11 +11,14 @@ from PIL import Image
 
 from seqocr.demo.lanes import race_html
 from seqocr.demo.length_cost import costs
-from seqocr.demo.race import LANES, Event, Lane, looks, race
-from seqocr.inference.load import load_recognizer
+from seqocr.demo.race import Event, Lane, attention, race
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.shipped import weights_path
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from tests.serving.test_api import EXAMPLES
+
+LANES = ("ar", "ar-speculative", "parallel", "ctc")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,9 @@ def test_every_lane_ends_with_what_the_library_reads(recognizer: Recognizer, rac
     for line, lanes in zip(lines(), raced, strict=True):
         assert tuple(lane.name for lane in lanes) == LANES
         for lane in lanes:
-            wanted = recognizer.read([line], lane.name)
-            assert lane.text == wanted.texts[0]
-            assert lane.confidence == pytest.approx(wanted.confidences.item(), abs=1e-5)
+            (wanted,) = predict(recognizer, [line], ReadOptions(lane.name))
+            assert lane.text == wanted.text
+            assert lane.confidence == pytest.approx(wanted.confidence, abs=1e-5)
 
 
 def test_events_are_in_order_and_make_up_the_text(raced: list[list[Lane]]) -> None:
@@ -58,17 +61,18 @@ def test_events_are_in_order_and_make_up_the_text(raced: list[list[Lane]]) -> No
 
 
 def test_passes_are_counted(raced: list[list[Lane]]) -> None:
-    for ar, verified, parallel, ctc in raced:
+    for ar, speculative, parallel, ctc in raced:
         assert ar.passes == len(ar.text) + 1  # and the end
         assert sum(event.kind == "written" for event in ar.events) == len(ar.text)
-        assert sum(event.kind == "accepted" for event in verified.events) == verified.passes <= ar.passes
+        assert sum(event.kind == "accepted" for event in speculative.events) == speculative.passes <= ar.passes
         assert parallel.passes == ctc.passes == 1
 
 
 def test_symbols_are_looked_for_from_left_to_right(recognizer: Recognizer) -> None:
     line = Image.open(next(path for path in EXAMPLES if "77253" in path.name)).convert("L")
-    for name in LANES:
-        found = looks(recognizer, line, name, "77253")
+    for name in recognizer.heads:
+        found = attention(recognizer, line, name, "77253")
+        assert found is not None
         assert found.sum(axis=1) == pytest.approx(1, abs=1e-4)
         # `ar` looks back at the symbol before as well.
         assert (np.diff(found.argmax(axis=1)) > 0).all()
@@ -94,7 +98,7 @@ def test_animation_is_of_the_measured_times() -> None:
         Event(0.03, "written", 1, "<"),
         Event(0.04, "end"),
     ]
-    text = shown(Lane("ar", "4<", 0.9, 3, events), 100, [0.25, 1.0])
+    text = shown(Lane("ar", "ar", "4<", 0.9, 3, events), 100, [0.25, 1.0])
     symbols = re.findall(r'<li class="(\w+)"[^>]*style="([^"]*)">(.*?)</li>', text)
     assert [(kind, symbol) for kind, _, symbol in symbols] == [("written", "4"), ("written", "&lt;")]
     delays = [float(re.findall(r"animation-delay:([\d.]+)s", style)[0]) for _, style, _ in symbols]
@@ -110,11 +114,11 @@ def test_drafts_are_told_from_what_was_accepted_and_written_again() -> None:
         Event(0.01, "encoded"), Event(0.02, "draft", 0, "123"), Event(0.03, "accepted", 0, "1"),
         Event(0.03, "written", 1, "7"), Event(0.04, "accepted", 2, "3"), Event(0.05, "end"),
     ]  # fmt: skip
-    text = shown(Lane("ar-verified", "173", 0.9, 2, events))
+    text = shown(Lane("ar-speculative", "ar", "173", 0.9, 2, events))
     assert re.findall(r'<li class="(\w+)"[^>]*>(\d)</li>', text) == [
         ("draft", "1"), ("draft", "2"), ("draft", "3"), ("accepted", "1"), ("again", "7"), ("accepted", "3"),
     ]  # fmt: skip
 
 
 def test_nothing_read_is_said() -> None:
-    assert ">nothing</output>" in shown(Lane("ctc", "", 0.9, 1, [Event(0.01, "encoded"), Event(0.02, "end")]))
+    assert ">nothing</output>" in shown(Lane("ctc", "ctc", "", 0.9, 1, [Event(0.01, "encoded"), Event(0.02, "end")]))

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from PIL import Image
 
 from seqocr import cli, metrics
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from tests.conftest import own_lines, small_recognizer
 
 # Loaded before a test replaces the classes of pickle, from which some that it loads derive.

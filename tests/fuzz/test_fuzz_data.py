@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources import torchvision_sets
-from seqocr.inference import load as checkpoints
+from seqocr.models import checkpoint as checkpoints
 from tests.conftest import own_lines
 from tests.fuzz.conftest import Command, examples
 

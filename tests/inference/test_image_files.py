@@ -18,9 +18,10 @@ from PIL import Image
 
 from seqocr import cli
 from seqocr.data.images import line_or_problem
-from seqocr.inference import image_files as reading
-from seqocr.inference.image_files import image_files, read_files
-from seqocr.inference.load import save
+from seqocr.inference import predict as reading
+from seqocr.inference.image_files import image_files
+from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
 from tests.data.test_images import broken
@@ -75,7 +76,7 @@ def test_an_argument_that_names_nothing_stands_for_itself(recognizer: Recognizer
     given = [folder / "none", folder / "*.tif", folder / "broken link.png", folder / "pipe.png", long]
     assert image_files(map(str, given)) == given
     assert {folder / "broken link.png", folder / "pipe.png"} <= set(image_files([str(folder)]))
-    problems = [one.problem for one in read_files(recognizer, [*given, folder / "00.png"], "ctc")]
+    problems = [one.problem for one in predict_files(recognizer, [*given, folder / "00.png"])]
     reasons = ("is a folder", "does not exist", "does not exist", "is a pipe", "cannot be read (File name too long)")
     for path, problem, reason in zip(given, problems, reasons, strict=False):
         assert problem.startswith(f"{path} {reason}")
@@ -90,15 +91,14 @@ def test_every_good_file_is_read_and_every_bad_one_named_in_order(
     bad = [tmp_path / "broken" / name for name in broken(tmp_path / "broken")]
     good = image_files([str(folder)])
     order = [*good[:3], *bad[:4], good[3], good[3], *bad[4:], *good[4:]]
-    readings = list(read_files(recognizer, order, "parallel", batch_size))
-    assert [one.file_name for one in readings] == [str(path) for path in order]
+    readings = list(predict_files(recognizer, order, batch_size=batch_size))
     for path, one in zip(order, readings, strict=True):
         if path in bad:
             assert str(path) in one.problem
         else:
-            alone = recognizer.read([Image.open(path)])
-            assert (one.text, one.problem) == (alone.texts[0], "")
-            assert one.confidence == pytest.approx(alone.confidences.item(), abs=1e-5)
+            (alone,) = predict(recognizer, [Image.open(path)])
+            assert (one.text, one.problem) == (alone.text, "")
+            assert one.confidence == pytest.approx(alone.confidence, abs=1e-5)
 
 
 def test_a_large_folder_is_read_with_a_batch_in_memory(
@@ -129,8 +129,9 @@ def test_a_large_folder_is_read_with_a_batch_in_memory(
     for i in range(1000 - len(reasons)):
         image = Image.fromarray(pixels[i % 30].numpy()).resize((40 + i % 50, 20 + i % 30)).convert(modes[i % 5])
         image.save(lines / f"{i:03}{suffixes[i % 5]}")
-    found = list(read_files(recognizer, image_files([str(lines)]), "ctc", batch_size=50))
-    problems = {Path(one.file_name).name: one.problem for one in found if one.problem}
+    paths = image_files([str(lines)])
+    found = list(predict_files(recognizer, paths, ReadOptions("ctc"), batch_size=50))
+    problems = {path.name: one.problem for path, one in zip(paths, found, strict=True) if one.problem}
     assert len(found) >= 1000
     reasons.pop("missing.png")
     assert set(problems) == set(reasons)
@@ -194,7 +195,7 @@ def test_wrong_options_are_named(run_cli: Run, folder: Path, arguments: list[obj
 def test_eval_reads_your_own_folder(run_cli: Run, recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
     save(recognizer, tmp_path / "weights")
     files = [path.relative_to(folder) for path in image_files([str(folder)])]
-    right = recognizer.read([Image.open(folder / path) for path in files]).texts
+    right = recognizer.decode([Image.open(folder / path) for path in files], "parallel").texts
     rows = [
         f"{path}\t{text if i % 3 else '999'}\n" for i, (path, text) in enumerate(zip(files, right, strict=True)) if text
     ]
@@ -214,12 +215,12 @@ def test_large_images_are_read_in_smaller_batches(
     recognizer: Recognizer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = image_files([str(folder)])
-    expected = [one.text for one in read_files(recognizer, paths, "ctc")]
+    expected = [one.text for one in predict_files(recognizer, paths)]
     monkeypatch.setattr(reading, "MOST_HELD", 3 * 28 * 84)
     seen: list[int] = []
-    read = recognizer.read
-    monkeypatch.setattr(recognizer, "read", lambda images, *more: seen.append(len(images)) or read(images, *more))
-    assert [one.text for one in read_files(recognizer, paths, "ctc", 5)] == expected
+    decode = recognizer.decode
+    monkeypatch.setattr(recognizer, "decode", lambda images, *more: seen.append(len(images)) or decode(images, *more))
+    assert [one.text for one in predict_files(recognizer, paths, batch_size=5)] == expected
     assert seen == [3, 3, 3, 3]
 
 
@@ -265,7 +266,7 @@ def test_weights_that_give_no_number_are_said_of_each_file(folder: Path) -> None
     with torch.no_grad():
         for p in broken.parameters():
             p.fill_(3e38)
-    readings = list(read_files(broken, image_files([str(folder)]), "ctc"))
+    readings = list(predict_files(broken, image_files([str(folder)]), ReadOptions("ctc")))
     assert len(readings) == 12
     assert all("gives nan with these weights" in one.problem for one in readings)
 

@@ -17,9 +17,9 @@ from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer
-from seqocr.inference.onnx import OnnxRecognizer, reads_quickly
+from seqocr.inference.onnx import OnnxRecognizer, holds_head
 from seqocr.inference.shipped import graphs_path, weights_path
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import exported_once, lively, small_recognizer
 
@@ -52,19 +52,19 @@ def lines(count: int, seed: int = 0) -> list[Image.Image]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_it_reads_what_the_weights_read(recognizer, directory, head, threads):
     images = lines(40)
-    theirs = recognizer.read(images, head)
+    theirs = recognizer.decode(images, head)
     assert len(set(theirs.texts)) > 5, "all read alike: the test would show nothing"
     for some in (images, images[:1], images[:7]):
-        ours = OnnxRecognizer(directory, threads).read(some, head)
+        ours = OnnxRecognizer(directory, threads=threads).decode(some, head)
         assert ours.texts == theirs.texts[: len(some)]
-        assert np.allclose(ours.confidences, theirs.confidences[: len(some)].numpy(), atol=1e-5)
-        assert ours.passes == theirs.line_passes[: len(some)]
+        assert np.allclose(ours.confidences, theirs.confidences[: len(some)], atol=1e-5)
+        assert ours.line_passes == theirs.line_passes[: len(some)]
 
 
 @every_head
 def test_no_image_is_no_text(directory, head):
-    found = OnnxRecognizer(directory).read([], head)
-    assert (found.texts, len(found.confidences), found.passes) == ([], 0, [])
+    found = OnnxRecognizer(directory).decode([], head)
+    assert (found.texts, len(found.confidences), found.passes) == ([], 0, 0)
 
 
 def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp_path):
@@ -72,8 +72,7 @@ def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp
     program = f"""
 import sys
 from pathlib import Path
-from seqocr.data.images import open_line
-from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.onnx import OnnxRecognizer, holds_head
 from seqocr.inference.image_files import image_files, read_files
 reader = OnnxRecognizer(Path({str(directory)!r}))
 for head in ("ar", "parallel", "ctc"):
@@ -116,7 +115,7 @@ def test_what_is_not_an_export_says_so(directory, tmp_path, change, said):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     change(tmp_path)
     with pytest.raises(InputError, match=said):
-        OnnxRecognizer(tmp_path).read(lines(1), "ctc")
+        OnnxRecognizer(tmp_path).decode(lines(1), "ctc")
 
 
 def _with(directory: Path, **changes: object) -> None:
@@ -126,10 +125,10 @@ def _with(directory: Path, **changes: object) -> None:
 
 def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
     with pytest.raises(InputError, match="no head 'best' among these graphs: they have ar, parallel, ctc"):
-        OnnxRecognizer(directory).read(lines(1), "best")
-    assert reads_quickly(directory, "ctc")
-    assert not reads_quickly(directory, "ar-verified")
-    assert not reads_quickly(tmp_path, "ctc")
+        OnnxRecognizer(directory).decode(lines(1), "best")
+    assert holds_head(directory, "ctc")
+    assert not holds_head(directory, "ar-speculative")
+    assert not holds_head(tmp_path, "ctc")
 
 
 @pytest.mark.parametrize("name", ["tiny", "strings"])
@@ -138,12 +137,12 @@ def test_shipped_graphs_read_what_shipped_weights_read(name, head):
     """But for the rounding of 8 bits."""
     reader, recognizer = OnnxRecognizer(graphs_path(name)), load_recognizer(weights_path(name))
     images, texts = SequenceMNIST(embedded_digits(), 5, count=100).batch(range(100))
-    read, expected = (each.read(list(map(np.asarray, images)), head).texts for each in (reader, recognizer))
+    read, expected = (each.decode(list(map(np.asarray, images)), head).texts for each in (reader, recognizer))
     assert sum(a == b for a, b in zip(read, expected, strict=True)) >= 97
     assert sum(a == b for a, b in zip(read, texts, strict=True)) >= 93
     assert reader.provenance == recognizer.provenance
 
 
 def test_a_head_without_shipped_graphs_is_read_with_the_weights():
-    assert reads_quickly(graphs_path("strings"), "ctc")
-    assert not reads_quickly(graphs_path("strings"), "ar")
+    assert holds_head(graphs_path("strings"), "ctc")
+    assert not holds_head(graphs_path("strings"), "ar")

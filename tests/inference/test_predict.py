@@ -1,10 +1,11 @@
-"""Forms, several texts, symbols and their places: of every head, eager and exported."""
+"""Constraints, alternatives, symbols and their positions: of every head, eager and exported."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seqocr.data.pixels import Fit
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, answers
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
 
@@ -61,50 +63,51 @@ def probabilities(recognizer: Recognizer, head: str, line: Image.Image) -> dict[
             ids = [CHARSET.index(s) for s in text] + [3] * (3 - len(text))
             found[text] = float(slots[range(3), ids].sum().exp())
         elif head == "ctc":
-            (nats,) = module._nats(module.log_probs(features).double(), [module.ids_of(text)], 0)
+            (nats,) = module.ctc_nats(module.log_probs(features).double(), [module.ids_of(text)], 0)
             found[text] = float((-nats).exp())
         else:
             found[text] = math.exp(-float(module.loss(features, [text])) * (len(text) + 1))
     return found
 
 
-FORMS = [None, "[01]{2}", "2.?", "1|0?2", "..."]
+PATTERNS = [None, "[01]{2}", "2.?", "1|0?2", "..."]
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 1000), pattern=st.sampled_from(FORMS))
+@given(seed=st.integers(0, 1000), pattern=st.sampled_from(PATTERNS))
 @every_head
-def test_answers_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern):
+def test_predictions_are_the_likeliest_of_all_texts(recognizer, head, seed, pattern):
     line = image(seed)
     every = probabilities(recognizer, head, line)
     fitting = {text: p for text, p in every.items() if pattern is None or re.fullmatch(pattern, text)}
     if head == "ctc" and pattern is None:
         return  # it can write more symbols than are listed; tests/test_fitting.py has those
-    form = build_constraint(CHARSET, pattern=pattern)
-    (answer,) = answers(recognizer, [line], ReadOptions(head, form, top=3, beam_width=40))
+    constraint = build_constraint(CHARSET, pattern=pattern)
+    (answer,) = predict(recognizer, [line], ReadOptions(head, constraint, top=3, beam_width=40))
     ranked = sorted(fitting, key=lambda text: -fitting[text])
     assert fitting[answer.text] == pytest.approx(fitting[ranked[0]], rel=1e-3)
     if pattern is not None:
         together = sum(fitting.values())
         assert answer.confidence == pytest.approx(fitting[ranked[0]] / together, rel=1e-3)
-        assert answer.fitting == pytest.approx(min(together, 1), rel=1e-3)
+        assert answer.constraint_probability == pytest.approx(min(together, 1), rel=1e-3)
     else:
         assert answer.confidence == pytest.approx(fitting[ranked[0]], rel=1e-3)
-    assert [p for _, p in answer.others] == sorted((p for _, p in answer.others), reverse=True)
-    assert len(answer.others) == min(2, len(ranked) - 1)
+    assert [p for _, p in answer.alternatives] == sorted((p for _, p in answer.alternatives), reverse=True)
+    assert len(answer.alternatives) == min(2, len(ranked) - 1)
     if len(ranked) > 1:
         assert answer.margin == pytest.approx(fitting[ranked[0]] / fitting[ranked[1]], rel=1e-3)
     assert answer.passes == 1 if head != "ar" else 1 <= answer.passes <= 4
 
 
 @every_head
-@pytest.mark.parametrize("pattern", FORMS)
-def test_exported_graphs_answer_as_the_weights_do(recognizer, quick, head, pattern):
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_exported_graphs_predict_as_the_weights_do(recognizer, quick, head, pattern):
     lines = [image(seed) for seed in range(6)]
-    asked = ReadOptions(head, build_constraint(CHARSET, pattern=pattern), top=2)
-    for a, b in zip(answers(quick, lines, asked), answers(recognizer, lines, asked), strict=True):
-        assert (a.text, [t for t, _ in a.others], a.passes) == (b.text, [t for t, _ in b.others], b.passes)
-        assert (a.confidence, a.fitting) == pytest.approx((b.confidence, b.fitting), abs=1e-4)
+    options = ReadOptions(head, build_constraint(CHARSET, pattern=pattern), top=2, positions=True)
+    for a, b in zip(predict(quick, lines, options), predict(recognizer, lines, options), strict=True):
+        assert (a.text, [t for t, _ in a.alternatives]) == (b.text, [t for t, _ in b.alternatives])
+        assert (a.passes, a.confidence) == (b.passes, pytest.approx(b.confidence, abs=1e-4))
+        assert a.constraint_probability == pytest.approx(b.constraint_probability, abs=1e-4)
         for x, y in zip(a.symbols, b.symbols, strict=True):
             assert (x.text, x.confidence) == (y.text, pytest.approx(y.confidence, abs=1e-4))
             assert (x.left, x.right) == (y.left, y.right)
@@ -116,11 +119,13 @@ def test_without_a_form_trained_weights_read_what_they_read(head):
     trained = load_recognizer(SHIPPED)
     images, texts = SequenceMNIST(embedded_digits(), 5).batch(range(40))
     lines = [Image.fromarray(each.numpy()) for each in images]
-    read = trained.read(lines, head)
+    read = trained.decode(lines, head)
     assert sum(a == b for a, b in zip(read.texts, texts, strict=True)) > 35
-    for answer, text, p in zip(
-        answers(trained, lines, ReadOptions(head)), read.texts, read.confidences.tolist(), strict=True
-    ):
+    plain = predict(trained, lines, ReadOptions(head))
+    assert [each.text for each in plain] == read.texts
+    assert [each.passes for each in plain] == read.line_passes
+    searched = predict(trained, lines, ReadOptions(head, symbols=True))
+    for answer, text, p in zip(searched, read.texts, [each.confidence for each in plain], strict=True):
         if answer.text == text:
             assert answer.confidence == pytest.approx(p, abs=1e-4)
         else:
@@ -131,7 +136,8 @@ def test_without_a_form_trained_weights_read_what_they_read(head):
 
 @every_head
 def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
-    for answer in answers(recognizer, [image(seed).resize((300, 50)) for seed in range(8)], ReadOptions(head)):
+    lines = [image(seed).resize((300, 50)) for seed in range(8)]
+    for answer in predict(recognizer, lines, ReadOptions(head, positions=True)):
         assert "".join(symbol.text for symbol in answer.symbols) == answer.text
         assert all(0 <= symbol.confidence <= 1 for symbol in answer.symbols)
         borders = [x for symbol in answer.symbols for x in (symbol.left, symbol.right)]
@@ -141,7 +147,7 @@ def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
 
 def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
     line = image(3)
-    (answer,) = answers(recognizer, [line], ReadOptions("parallel"))
+    (answer,) = predict(recognizer, [line], ReadOptions("parallel", symbols=True))
     every = probabilities(recognizer, "parallel", line)
     assert answer.symbols
     for t, symbol in enumerate(answer.symbols):
@@ -149,16 +155,16 @@ def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
         assert symbol.confidence == pytest.approx(there / sum(every.values()), abs=1e-5)
 
 
-def test_without_a_ctc_head_there_are_no_places():
+def test_without_a_ctc_head_there_are_no_positions():
     alone = lively(small_recognizer(heads=("parallel",), charset=CHARSET), scale=0.4)
-    (answer,) = answers(alone, [image(1)], ReadOptions("parallel"))
+    (answer,) = predict(alone, [image(1)], ReadOptions("parallel", positions=True))
     assert answer.symbols
     assert {(symbol.left, symbol.right) for symbol in answer.symbols} == {(None, None)}
 
 
 @every_head
-def test_nothing_fits_is_an_answer(recognizer, head):
-    (answer,) = answers(recognizer, [image(0)], ReadOptions(head, build_constraint(CHARSET, pattern="[01]{4}")))
+def test_no_text_may_be_accepted(recognizer, head):
+    (answer,) = predict(recognizer, [image(0)], ReadOptions(head, build_constraint(CHARSET, pattern="[01]{4}")))
     if head == "ctc":  # which may write more symbols than the others
         assert answer.fits
         return
@@ -172,27 +178,22 @@ def test_a_symbol_is_where_it_is_written():
     line[:, 56:70] = 0
 
     class Frames:
-        charset, max_length, heads, provenance = "0", 3, {"ctc": None}, {}
+        charset, max_length, heads, provenance = "0", 3, {"frames": SimpleNamespace(output="ctc")}, {}
+        processor = Fit(28, 84)
 
         def log_probs(self, images, head):
             dark = np.asarray(images[0].resize((6, 1), Image.Resampling.BOX))[0] < 128
             return np.log(np.where(dark[:, None], [0.9, 0.1], [0.1, 0.9]))[None]
 
-        def writers(self, images, head):
-            raise AssertionError
-
-        def span(self, image):
-            return float(image.width)
-
-    (answer,) = answers(Frames(), [Image.fromarray(line)], ReadOptions("ctc"))
+    (answer,) = predict(Frames(), [Image.fromarray(line)], ReadOptions("frames", symbols=True))
     assert answer.text == "00"
     first, second = answer.symbols
     assert (first.left, first.right, second.left, second.right) == (0, 42, 42, 84)
 
 
-def test_what_cannot_be_asked_says_so(recognizer):
+def test_what_is_not_possible_says_so(recognizer):
     with pytest.raises(InputError, match="choose one of ar, parallel, ctc"):
-        answers(recognizer, [image(0)], ReadOptions("ar-generate"))
-    with pytest.raises(InputError, match="this engine gives texts alone"):
-        answers(object(), [image(0)], ReadOptions("ctc"))
-    assert answers(recognizer, [], ReadOptions("ctc")) == []
+        predict(recognizer, [image(0)], ReadOptions("ar-generate", symbols=True))
+    with pytest.raises(InputError, match="no head 'lstm'"):
+        predict(recognizer, [image(0)], ReadOptions("lstm"))
+    assert predict(recognizer, [], ReadOptions("ctc", symbols=True)) == predict(recognizer, []) == []

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.base import FeatureMap
 from seqocr.models.heads.decoder_step import preallocated
@@ -112,7 +112,7 @@ def test_strings_that_all_end_early_stop_the_passes_early(decoder: str) -> None:
         by_length.setdefault(len(text), []).append(i)
     assert len(by_length) > 2
     for n, members in by_length.items():
-        for decode in head.variants().values():
+        for decode in head.decode_functions().values():
             assert decode(features[members]).passes == n + 1
             assert decode(features[members[:1]]).passes == n + 1
 
@@ -180,7 +180,7 @@ def test_the_next_symbol_depends_on_those_before_it() -> None:
 def test_forced_length_writes_that_many_symbols_even_if_all_would_end() -> None:
     head, features = make(), random_features(4)
     likely(head, head.end, 9)
-    for decode in head.variants().values():
+    for decode in head.decode_functions().values():
         assert decode(features).texts == [""] * 4
         assert decode(features).passes == 1
         assert [len(text) for text in decode(features, length=4).texts] == [4] * 4
@@ -190,7 +190,7 @@ def test_forced_length_writes_that_many_symbols_even_if_all_would_end() -> None:
 def test_a_string_that_never_ends_stops_at_the_longest() -> None:
     head, features = make(), random_features(4)
     likely(head, head.end, -9)
-    for decode in head.variants().values():
+    for decode in head.decode_functions().values():
         decoded = decode(features)
         assert [len(text) for text in decoded.texts] == [LENGTH] * 4
         assert decoded.passes == LENGTH + 1
@@ -243,5 +243,5 @@ def test_shipped_weights_read_digits_they_have_never_seen() -> None:
     strings = SequenceMNIST(embedded_digits(), recognizer.max_length, count=100)
     images, texts = strings.batch(range(100))
     for head in recognizer.heads:
-        right = sum(a == b for a, b in zip(recognizer.read(images, head).texts, texts, strict=True))
+        right = sum(a == b for a, b in zip(recognizer.decode(images, head).texts, texts, strict=True))
         assert right >= 90, head

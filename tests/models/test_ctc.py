@@ -64,7 +64,7 @@ def test_the_confidence_of_greedy_is_its_texts_over_all_paths() -> None:
     for text, confidence, probs in zip(decoded.texts, decoded.confidences.tolist(), frames.tolist(), strict=True):
         total = by_enumeration(probs, head.blank)[tuple(map(head.charset.index, text))]
         assert confidence == pytest.approx(total, abs=1e-5)
-    best_paths = frames.amax(dim=2).prod(dim=1)
+    best_paths = frames.amax(dim=2).prod(dim=1).detach().numpy()
     assert (decoded.confidences > 1.2 * best_paths).sum() > 5, "hardly more than the best path: as above"
 
 

@@ -13,8 +13,9 @@ from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load, load_recognizer
+from seqocr.inference.load import load
 from seqocr.inference.shipped import SHIPPED, weights_path
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.hugging_face import export_hugging_face
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, own_lines, same_decoded, small_recognizer
@@ -39,7 +40,7 @@ def test_transformers_alone_reads_the_same_strings(tmp_path: Path, weights: str)
     images = images_of(SequenceMNIST(digits, (1, recognizer.max_length), count=40, seed=1), 40)
     images += [image.resize((image.width * 3, image.height * 2)) for image in images[:10]]
     images += [image.convert("RGB") for image in images[:5]]
-    expected = recognizer.read(images, "ar").texts
+    expected = recognizer.decode(images, "ar").texts
     assert read_with_transformers(tmp_path, images) == expected
     assert len(set(expected)) > 30
 
@@ -56,8 +57,8 @@ def test_what_was_exported_loads_and_reads_alike(tmp_path: Path, charset: str, k
     again = load(tmp_path / "out")
     assert isinstance(again, Recognizer)
     assert (again.charset, again.max_length) == (charset, 4)
-    expected = recognizer.read(images, "ar")
-    assert same_decoded(again.read(images, "ar"), expected, tolerance=1e-4)
+    expected = recognizer.decode(images, "ar")
+    assert same_decoded(again.decode(images, "ar"), expected, tolerance=1e-4)
     assert read_with_transformers(tmp_path / "out", images) == expected.texts
 
 
@@ -75,7 +76,7 @@ def test_colours_are_read_as_their_grey(tmp_path: Path) -> None:
 
 
 def test_without_the_autoregressive_head_there_is_nothing_to_export(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no head 'ar'"):
+    with pytest.raises(InputError, match="no head of this recognizer is TrOCR's decoder: it has ctc"):
         export_hugging_face(small_recognizer(("ctc",)), tmp_path)
 
 

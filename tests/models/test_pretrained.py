@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
@@ -84,8 +84,8 @@ def test_a_checkpoint_brings_encoder_decoder_and_normalisation(trocr: Path) -> N
     features = original.encoder(pixel_values=theirs["pixel_values"]).last_hidden_state
     torch.testing.assert_close(recognizer.encode(images()), features, atol=1e-5, rtol=1e-4)
     assert recognizer.provenance == {"encoder": str(trocr)}
-    for variant in recognizer.variants():
-        assert len(recognizer.read(images(), variant).texts) == 3
+    for variant in recognizer.decode_functions():
+        assert len(recognizer.decode(images(), variant).texts) == 3
 
 
 def test_decoder_weights_are_kept_but_for_the_vocabulary(trocr: Path) -> None:
@@ -127,8 +127,8 @@ def test_what_began_as_a_checkpoint_is_saved_and_loaded_like_any_other(
     save(recognizer, tmp_path)
     loaded = load_recognizer(tmp_path)
     assert loaded.processor == recognizer.processor
-    for variant in recognizer.variants():
-        assert same_decoded(loaded.read(images(), variant), recognizer.read(images(), variant), tolerance=0)
+    for variant in recognizer.decode_functions():
+        assert same_decoded(loaded.decode(images(), variant), recognizer.decode(images(), variant), tolerance=0)
 
 
 def test_a_checkpoint_without_image_processor_has_trocrs_normalisation(copy: Path) -> None:

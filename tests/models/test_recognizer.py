@@ -8,7 +8,7 @@ import torch
 
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, same_decoded, small_recognizer
@@ -29,7 +29,7 @@ def test_any_charset_goes_through_every_head(head: str, tmp_path: Path) -> None:
     lively(recognizer)
     save(recognizer, tmp_path)
     loaded = load_recognizer(tmp_path)
-    decoded = loaded.read(lines(30), head)
+    decoded = loaded.decode(lines(30), head)
     assert set("".join(decoded.texts)) <= set(charset)
     assert len(set(decoded.texts)) > 1
     assert loaded.heads[head].loss(loaded.encode(lines(2)).clone(), ["é 7", "β"]) > 0
@@ -41,7 +41,7 @@ def test_unknown_heads_are_refused() -> None:
     with pytest.raises(InputError, match=r"unknown head 'lstm': choose from ar, parallel, ctc"):
         Recognizer.build("tiny", ["ar", "lstm"])
     with pytest.raises(InputError, match=r"no head 'ctc' in this recognizer: it has ar-generate, ar, ar-nocache"):
-        small_recognizer(("ar",)).read(lines(), "ctc")
+        small_recognizer(("ar",)).decode(lines(), "ctc")
 
 
 def test_with_heads_shares_what_it_keeps() -> None:
@@ -50,7 +50,7 @@ def test_with_heads_shares_what_it_keeps() -> None:
     assert list(chosen.heads) == ["ctc"]
     assert chosen.heads["ctc"] is recognizer.heads["ctc"]
     assert chosen.encoder is recognizer.encoder
-    assert same_decoded(chosen.read(lines(), "ctc"), recognizer.read(lines(), "ctc"))
+    assert same_decoded(chosen.decode(lines(), "ctc"), recognizer.decode(lines(), "ctc"))
     assert list(recognizer.heads) == ["ar", "parallel", "ctc"]
     with pytest.raises(InputError, match="no head 'ar' in this recognizer: it has ctc"):
         chosen.with_heads(["ar"])
@@ -59,7 +59,7 @@ def test_with_heads_shares_what_it_keeps() -> None:
 def test_with_heads_can_be_saved(tmp_path: Path) -> None:
     chosen = small_recognizer().with_heads(["ar"])
     save(chosen, tmp_path)
-    assert same_decoded(load_recognizer(tmp_path).read(lines(), "ar"), chosen.read(lines(), "ar"))
+    assert same_decoded(load_recognizer(tmp_path).decode(lines(), "ar"), chosen.decode(lines(), "ar"))
 
 
 def test_the_tiny_preset_reads_five_digits() -> None:
@@ -68,8 +68,8 @@ def test_the_tiny_preset_reads_five_digits() -> None:
     assert (recognizer.charset, recognizer.max_length) == (DIGITS, 5)
     assert not recognizer.training
     images = torch.zeros(2, 28, 140, dtype=torch.uint8)
-    for variant in recognizer.variants():
-        assert len(recognizer.read(images, variant).texts) == 2
+    for variant in recognizer.decode_functions():
+        assert len(recognizer.decode(images, variant).texts) == 2
 
 
 def test_presets_can_have_another_size() -> None:
@@ -90,8 +90,8 @@ def test_a_size_that_does_not_fit_the_patches_is_refused(size: tuple[int, int]) 
 
 @pytest.mark.parametrize("nothing", [[], torch.empty(0, 28, 84, dtype=torch.uint8)])
 def test_reading_nothing_gives_nothing(nothing: Any) -> None:
-    for variant in small_recognizer().variants():
-        decoded = small_recognizer().read(nothing, variant)
+    for variant in small_recognizer().decode_functions():
+        decoded = small_recognizer().decode(nothing, variant)
         assert (decoded.texts, len(decoded.confidences), decoded.passes) == ([], 0, 0)
 
 
@@ -100,22 +100,22 @@ def test_batches_do_not_change_what_is_read(head: str) -> None:
     recognizer = small_recognizer()
     lively(recognizer)
     images = lines(11)
-    whole = recognizer.read(images, head, batch_size=64)
+    whole = recognizer.decode(images, head, batch_size=64)
     assert len(whole.texts) == 11
-    assert same_decoded(whole, recognizer.read(images, head, batch_size=4), tolerance=1e-4)
-    assert same_decoded(whole, recognizer.read(list(images), head), tolerance=1e-4)
-    assert same_decoded(whole, recognizer.read([image.numpy() for image in images], head), tolerance=1e-4)
+    assert same_decoded(whole, recognizer.decode(images, head, batch_size=4), tolerance=1e-4)
+    assert same_decoded(whole, recognizer.decode(list(images), head), tolerance=1e-4)
+    assert same_decoded(whole, recognizer.decode([image.numpy() for image in images], head), tolerance=1e-4)
 
 
 def test_lines_of_several_widths_are_read_together() -> None:
     recognizer = small_recognizer()
     images = [torch.zeros(28, 28 * n, dtype=torch.uint8) for n in (1, 2, 3)]
-    assert len(recognizer.read(images, "ctc").texts) == 3
+    assert len(recognizer.decode(images, "ctc").texts) == 3
 
 
 def test_an_image_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(InputError, match="float32"):
-        small_recognizer().read([torch.zeros(28, 84)], "ctc")
+        small_recognizer().decode([torch.zeros(28, 84)], "ctc")
 
 
 def test_adapting_keeps_what_fits_and_leaves_the_original_alone() -> None:
@@ -141,7 +141,7 @@ def test_adapting_to_the_same_task_reads_the_same() -> None:
     images = torch.randint(0, 256, (5, 28, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     again = start.adapted(list(start.heads))
     for head in start.heads:
-        assert same_decoded(again.read(images, head), start.read(images, head))
+        assert same_decoded(again.decode(images, head), start.decode(images, head))
 
 
 def test_adapting_to_other_symbols_starts_their_weights_anew() -> None:
@@ -149,7 +149,7 @@ def test_adapting_to_other_symbols_starts_their_weights_anew() -> None:
     other = start.adapted(list(start.heads), charset="abc")
     assert other.charset == "abc"
     assert other.heads["ctc"].classify.weight.shape[0] == 4
-    assert other.read([torch.zeros(28, 84, dtype=torch.uint8)], "ctc").texts[0].strip("abc") == ""
+    assert other.decode([torch.zeros(28, 84, dtype=torch.uint8)], "ctc").texts[0].strip("abc") == ""
 
 
 def test_a_head_that_is_not_there_is_new() -> None:

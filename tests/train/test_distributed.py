@@ -26,7 +26,7 @@ from seqocr.data.mixture import DataMixture
 from seqocr.data.processor import Processor
 from seqocr.data.soft_labels import SoftLabelText
 from seqocr.errors import InputError, RankError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.heads import registry
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer

@@ -16,7 +16,7 @@ from seqocr.data.mixture import OWN
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop, recipe
 from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig

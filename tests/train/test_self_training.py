@@ -17,7 +17,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import self_training
 from seqocr.train.config import TrainConfig
@@ -49,7 +49,7 @@ def rehearsal() -> list[Part]:
 
 def exact(recognizer: Recognizer, folder: Path) -> float:
     images, texts = LineFolder(folder).batch(range(160))
-    return sum(a == b for a, b in zip(recognizer.read(images, "ar").texts, texts, strict=True)) / 160
+    return sum(a == b for a, b in zip(recognizer.decode(images, "ar").texts, texts, strict=True)) / 160
 
 
 def test_heads_agree_where_all_read_the_same(trained, lines):

@@ -18,12 +18,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seqocr import metrics
 from seqocr.data.mixture import DataMixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer
+from seqocr.inference import predictions
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop
@@ -164,14 +164,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(uninterrupted
 
 def script(monkeypatch: pytest.MonkeyPatch, exact: list[float]) -> None:
     """Have the validations of a run with one head, of ten strings each, come out so."""
-    scores, predict = iter(exact), metrics.predict
+    scores, predict = iter(exact), predictions.predict_lines
 
     def scripted(*arguments: Any, **more: Any) -> pd.DataFrame:
         found, right = predict(*arguments, **more), round(next(scores) * 10)
         assert len(found) == 10
         return found.assign(prediction=[*found["text"][:right], *["wrong"] * (10 - right)])
 
-    monkeypatch.setattr(metrics, "predict", scripted)
+    monkeypatch.setattr(predictions, "predict_lines", scripted)
 
 
 def test_the_best_of_the_validations_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from bench.backends import prepare, unavailable
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.workloads.held_out import readings, task_strings
-from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import DecodeFunction
+from seqocr.decoding.output import DecodeFunction
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 
 

@@ -19,7 +19,7 @@ from bench.core.experiment import Bench, Part
 from bench.core.timer import Rounds, clock
 from bench.workloads.held_out import rested
 from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind
-from seqocr.models.heads.base import DecodeFunction
+from seqocr.decoding.output import DecodeFunction
 from seqocr.progress import Reporter
 
 SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runtime
@@ -93,4 +93,4 @@ def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Ten
 def _growing(names: Iterable[str]) -> list[str]:
     """Strategies of one decoder pass per symbol: what drafts has slots for the task's length only."""
     known = strategies.by_name()
-    return [name for name in names if not known[name].one_pass and not known[name].drafted]
+    return [name for name in names if not known[name].is_one_pass and not known[name].is_speculative]

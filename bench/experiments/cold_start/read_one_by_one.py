@@ -28,7 +28,7 @@ def graphs(directory: str, head: str) -> Callable[[Path], str]:
     from seqocr.inference.onnx import OnnxRecognizer
 
     reader = OnnxRecognizer(Path(directory))
-    return lambda path: str(reader.read([open_line(path)], head).texts[0])
+    return lambda path: str(reader.decode([open_line(path)], head).texts[0])
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from bench.experiments.distributed import sections as page
 from bench.report.plotting import save
 from seqocr.environment import describe
 from seqocr.files import read_json, write_json, write_text
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.train.state import is_finished
 
 

@@ -66,7 +66,7 @@ def growth(results: Results) -> Section:
         own=own,
         n=n,
         label=main.subject.label,
-        verified={name: main.decodes(name, own, n).estimate for name in strategies.verified()},
+        verified={name: main.decodes(name, own, n).estimate for name in strategies.speculative()},
         growing={t.subject.label: t.slope("encoder") for t in results.subjects.values() if t.subject.grows},
     )
     return Section("Cost against length", text, "latency", table)

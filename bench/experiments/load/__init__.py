@@ -25,7 +25,7 @@ from bench.core.store import Store
 from bench.core.timer import Moment, disturbance, quiet_within
 from bench.report.formatting import digits
 from bench.report.templating import prose
-from seqocr.inference.load import load_recognizer
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 
 SCENARIOS = ("SingleStream", "Offline", "Server")
@@ -83,7 +83,7 @@ class Load(Experiment):
         """One a runtime and head, of those that can be had here."""
         if preset != "full" or bench.device.type != "cpu" or not find_spec("mlperf_loadgen"):
             return []
-        found, held = backends(), load_recognizer(bench.task).variants()
+        found, held = backends(), load_recognizer(bench.task).decode_functions()
         return [
             Part(
                 f"load-{runtime}-{strategy}",

@@ -17,8 +17,8 @@ import torch
 
 from bench import backends
 from bench.workloads.held_out import task_strings
-from seqocr.inference.load import load_recognizer
-from seqocr.models.heads.base import DecoderOutput
+from seqocr.decoding.output import DecoderOutput
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.serving.queue import BatchingQueue
 
 _LINES = 1024  # different ones that are asked for

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seqocr.data.sources.datasets import DIGITS
-from seqocr.inference.load import load_recognizer
 from seqocr.inference.shipped import READER
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.train.config import Start, TrainConfig
 from seqocr.train.loader import Shard, loading
 from seqocr.train.loop import Trainer

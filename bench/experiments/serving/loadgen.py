@@ -71,7 +71,7 @@ class OfLibrary:
         from seqocr.serving.service import Service
 
         self.groups, self.wrong, self.service = groups, 0, Service(max_waiting=1_000_000)
-        self.options = ReadOptions(self.service.default_head, places=False)
+        self.options = ReadOptions(self.service.default_head, symbols=True)
         self.pool = ThreadPoolExecutor(2)
 
     def issue(self, query: Any, number: int) -> None:

@@ -25,20 +25,20 @@ class Sample:
 
 def made() -> list[Sample]:
     """Test strings of 1 to 10 digits of every level, and what the shipped weights read of them."""
-    from seqocr.cli.options import load_quickly
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import LEVELS as LAYOUTS
-    from seqocr.inference.predict import ReadOptions, answers
+    from seqocr.inference.load import load_reader
+    from seqocr.inference.predict import ReadOptions, predict
 
-    reader, digits, found = load_quickly(None, HEAD, "cpu", "onnxruntime"), load_digits("test"), []
+    reader, digits, found = load_reader(None, HEAD, "cpu"), load_digits("test"), []
     for level in LEVELS:
         strings = SequenceMNIST(digits, (1, 10), count=_COUNT, layout=LAYOUTS[level])
         for i in range(len(strings)):
             line = Image.fromarray(np.asarray(strings[i][0]))
             file = io.BytesIO()
             line.save(file, "PNG")
-            found.append(Sample(file.getvalue(), answers(reader, [line], ReadOptions(HEAD, places=False))[0].text))
+            found.append(Sample(file.getvalue(), predict(reader, [line], ReadOptions(HEAD, symbols=True))[0].text))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +12,14 @@ from torch import nn
 from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel, ViTConfig, ViTModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from seqocr.errors import InputError
-from seqocr.models.graph import Graph, Sessions
-from seqocr.models.heads.base import DecodeFunction, DecoderOutput, FeatureMap, Head, Strategy, full_precision
-from seqocr.models.heads.decoder_step import CrossGraph, DecoderStep, StepGraph, preallocated, watched
-from seqocr.models.limits import DECODER_SETTINGS, within_bounds
+from seqocr.decoding.output import DecoderOutput
+from seqocr.decoding.search import NextTokenFunction
+from seqocr.decoding.tokens import TokenVocabulary
+from seqocr.models.graph import Graph
+from seqocr.models.heads.base import FeatureMap, Head, Strategy, full_precision
+from seqocr.models.heads.decoder_graphs import CrossGraph, StepGraph
+from seqocr.models.heads.decoder_step import DecoderStep, KeysValues, growing_cache, preallocated, watched
+from seqocr.models.limits import DECODER_SETTINGS, check_settings
 
 
 class AutoregressiveHead(Head):
@@ -29,25 +32,27 @@ class AutoregressiveHead(Head):
 
     name = "ar"
     output = "tokens"
-    imposes_length = True
-    ways: ClassVar[tuple[Strategy, ...]] = (
-        Strategy("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate", own_flops=False),
+    imposes_length = verifies_drafts = True
+    strategies: ClassVar[tuple[Strategy, ...]] = (
+        Strategy("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate"),
         Strategy("ar", "ar (KV cache)"),
-        Strategy("ar-nocache", "ar without cache", "decode_without_cache", deployed=False, read=False),
+        Strategy("ar-nocache", "ar without cache", "decode_without_cache"),
     )
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int, **decoder: Any) -> None:
         super().__init__(features, charset, max_length)
-        self.begin, self.end, self.pad = len(charset), len(charset) + 1, len(charset) + 2
+        positions = max(max_length + 1, decoder.get("max_position_embeddings", 0))
+        self.vocabulary = TokenVocabulary(charset, max_length, positions)
+        self.begin, self.end, self.pad = self.vocabulary.begin, self.vocabulary.end, self.vocabulary.pad
         config = {
-            **within_bounds(decoder, DECODER_SETTINGS),
+            **check_settings(decoder, DECODER_SETTINGS),
             "vocab_size": len(charset) + 3,
             "bos_token_id": self.begin,
             "decoder_start_token_id": self.begin,
             "eos_token_id": self.end,
             "pad_token_id": self.pad,
             "cross_attention_hidden_size": features.dim,
-            "max_position_embeddings": max(max_length + 1, decoder.get("max_position_embeddings", 0)),
+            "max_position_embeddings": positions,
             "tie_word_embeddings": False,
         }
         self.decoder: Any = TrOCRForCausalLM(TrOCRConfig(**config))
@@ -56,16 +61,20 @@ class AutoregressiveHead(Head):
         self._step: list[Any] = []
 
     @classmethod
-    def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
+    def settings_for_length(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "max_position_embeddings": max(length + 1, settings.get("max_position_embeddings", 0))}
 
     @classmethod
-    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+    def default_settings(cls, decoder: dict[str, Any]) -> dict[str, Any]:
         return dict(decoder)
 
     @torch.no_grad()
-    def write_first_symbol(self) -> None:
+    def make_constant(self) -> None:
         self.decoder.output_projection.weight.zero_()  # of equals, the first is the likeliest
+
+    @property
+    def trocr_decoder(self) -> Any:
+        return self.decoder
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
@@ -90,7 +99,7 @@ class AutoregressiveHead(Head):
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Greedy, one pass a token, keys and values of both attentions cached (`DecoderStep`)."""
         step = self.step()
-        cross, append = step.cross(features), preallocated(step, len(features), self.budget(length))
+        cross, append = step.cross(features), preallocated(step, len(features), self.vocabulary.budget(length))
         return self.greedy(
             lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append), len(features), length
         )
@@ -108,7 +117,7 @@ class AutoregressiveHead(Head):
     def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Hugging Face `generate`, as most people run TrOCR today."""
         settings = GenerationConfig(
-            max_new_tokens=self.budget(length),
+            max_new_tokens=self.vocabulary.budget(length),
             min_new_tokens=length,
             do_sample=False,
             num_beams=1,
@@ -124,6 +133,32 @@ class AutoregressiveHead(Head):
         )
         return self._decoded(result.sequences[:, 1:], lambda: torch.stack(result.logits, dim=1), length)
 
+    def next_token(self, features: torch.Tensor) -> NextTokenFunction:
+        step = self.step()
+        with torch.inference_mode():
+            cross = step.cross(features)
+        past: list[KeysValues] = []
+        position = 0
+
+        @torch.inference_mode()
+        def next_token(parents: Sequence[int], symbols: Sequence[int]) -> np.ndarray:
+            nonlocal past, position
+            rows = torch.tensor(parents, device=features.device)
+            shared = [tuple(each.expand(len(rows), -1, -1, -1) for each in layer) for layer in cross]
+            present, append = growing_cache([(keys[rows], values[rows]) for keys, values in past])
+            logits = step(torch.tensor(symbols, device=features.device), position, shared, append)
+            past, position = present, position + 1
+            return logits.double().log_softmax(1).cpu().numpy()
+
+        return next_token
+
+    @torch.inference_mode()
+    def attention(self, features: torch.Tensor, ids: list[int]) -> torch.Tensor:
+        """Of cross-attention, the mean over layers and heads, summed over the image's height."""
+        weights = self.step().cross_attention(features, [self.begin, *ids][: len(ids)])
+        shape = self.features
+        return weights[:, shape.prefix :].reshape(len(ids), shape.rows, shape.columns).sum(1)
+
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once a token, with
         self-attention's keys and values as inputs and outputs."""
@@ -132,37 +167,6 @@ class AutoregressiveHead(Head):
             self.name: CrossGraph(encoder, step),
             f"{self.name}-step": StepGraph(step, self.features.tokens),
         }
-
-    def exported(self, sessions: Sessions) -> DecodeFunction:
-        encode, step = sessions(self.name), sessions(f"{self.name}-step")
-        cross, past = ([name for name in step.inputs if name.startswith(kind)] for kind in ("cross", "past"))
-        config = self.decoder.config
-        shape = (config.decoder_attention_heads, 0, config.d_model // config.decoder_attention_heads)
-
-        def decode(pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
-            values = dict(
-                zip(cross, encode({"pixel_values": encode.value(pixel_values.contiguous().numpy())}), strict=True)
-            )
-            batch = len(pixel_values)
-            values |= {name: step.value(np.empty((batch, *shape), np.float32)) for name in past}
-
-            def logits(tokens: torch.Tensor) -> torch.Tensor:
-                values["token"] = step.value(tokens[:, -1].contiguous().numpy())
-                values["position"] = step.value(np.array(tokens.shape[1] - 1))
-                following, *present = step(values)
-                values.update(zip(past, present, strict=True))
-                return torch.from_numpy(step.array(following))
-
-            return self.greedy(logits, batch, length, torch.device("cpu"))
-
-        return decode
-
-    def budget(self, length: int | None) -> int:
-        """Tokens to write at most: the symbols and the end."""
-        budget = (self.max_length if length is None else length) + 1
-        if budget > (positions := self.decoder.config.max_position_embeddings):
-            raise InputError(f"length {length}: this decoder has positions for {positions - 1} symbols and the end")
-        return budget
 
     def step(self) -> DecoderStep:
         """The decoder arranged for decoding; made anew when its weights have changed."""
@@ -177,7 +181,6 @@ class AutoregressiveHead(Head):
         logits_of: Callable[[torch.Tensor], torch.Tensor],
         batch: int,
         length: int | None = None,
-        device: torch.device | None = None,
     ) -> DecoderOutput:
         """Write the likeliest token until every string has ended or the budget is spent.
 
@@ -185,9 +188,8 @@ class AutoregressiveHead(Head):
             logits_of: tokens so far (B, t), the first of them "begin", to logits of the next one (B, vocabulary).
             batch: B.
             length: symbols before which the end may not come, and after which nothing does.
-            device: of the logits, where it is not the head's own.
         """
-        budget, device = self.budget(length), device or self.device
+        budget, device = self.vocabulary.budget(length), self.device
         tokens = torch.full((batch, budget + 1), self.pad, device=device)
         tokens[:, 0] = self.begin
         logits = torch.empty(batch, budget, self.end + 2, device=device)
@@ -214,20 +216,15 @@ class AutoregressiveHead(Head):
         texts, line_passes = [], []
         for row in tokens.tolist():
             written = row[: row.index(self.end) + 1] if self.end in row else row
-            texts.append(self.text_written(written, length))
+            texts.append(self.vocabulary.text_of(written, length))
             line_passes.append(len(written))
 
-        def confidences() -> torch.Tensor:
+        def confidences() -> np.ndarray:
             scores = logits().log_softmax(dim=2, dtype=torch.float32).gather(2, tokens[:, :, None])[:, :, 0]
             ends = (tokens == self.end).long()
-            return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp()
+            return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp().cpu().numpy()
 
         return DecoderOutput(texts, confidences, tokens.shape[1], line_passes)
-
-    def text_written(self, tokens: list[int], length: int | None = None) -> str:
-        """The text of tokens up to the end, or of as many as may be written."""
-        symbols = tokens[: self.max_length if length is None else length]
-        return self.text_of(symbols[: symbols.index(self.end)] if self.end in symbols else symbols)
 
     def _vision_encoder_decoder(self) -> VisionEncoderDecoderModel:
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""

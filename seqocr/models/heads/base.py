@@ -1,93 +1,44 @@
-"""What every head is: two verbs, so that no caller asks which head it holds."""
+"""The interface of a decoding head, and what describes its strategies and its input."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from seqocr.data.soft_labels import SoftLabelText
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
-from seqocr.models.graph import Graph, OfPixels, Sessions
+from seqocr.models.graph import Graph
 
-
-class DecoderOutput:
-    """What a head read from a batch of features.
-
-    Attributes:
-        texts: B strings.
-        passes: sequential decoder calls made: n+1 for autoregressive, 1 for parallel and CTC. Exact on any machine.
-        line_passes: B counts: how many of them each line needed, which may be fewer than its batch made.
-
-    Args:
-        confidences: or a function that gives them, for whoever asks.
-        line_passes: default: as many as were made.
-    """
-
-    def __init__(
-        self,
-        texts: list[str],
-        confidences: torch.Tensor | Callable[[], torch.Tensor],
-        passes: int,
-        line_passes: list[int] | None = None,
-    ) -> None:
-        self.texts, self.passes, self._confidences = texts, passes, confidences
-        self._line_passes = line_passes
-
-    @property
-    def confidences(self) -> torch.Tensor:
-        """(B,) float32 in [0, 1], the model's probability of the text. Computed once, when first asked for."""
-        if callable(self._confidences):
-            self._confidences = self._confidences()
-        return self._confidences
-
-    @property
-    def line_passes(self) -> list[int]:
-        return [self.passes] * len(self.texts) if self._line_passes is None else self._line_passes
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_confidences": self.confidences}
-
-    def __repr__(self) -> str:
-        return f"Decoded({self.texts}, {self.confidences}, passes={self.passes})"
-
-
-# What a head gives: log probabilities of each slot (B, slots, k + 1), the charset then "empty"; of each CTC
-# frame (B, frames, k + 1), the charset then blank; or of the next token, the charset then begin and end.
+# What a head gives: log probabilities of each slot (B, slots, k + 1), the charset then "empty"; of each CTC frame
+# (B, frames, k + 1), the charset then blank; or of the next token, the charset then begin and end.
 Output = Literal["slots", "ctc", "tokens"]
-DecodeFunction = Callable[..., DecoderOutput]  # (features, length=None) -> Decoded
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to decode a head, and what the bench must know of it.
+    """One way to decode a head.
 
     Attributes:
         name: as in tables and on the command line.
         label: in legends of plots.
         method: of the head's class.
-        one_pass: takes one decoder pass, whatever the text.
-        drafted: what is drafted at once is verified: one pass where the draft is right.
-        deployed: is shown on the report's first screen; other ways are for study.
-        timed: is part of the latency experiments.
-        read: is part of the accuracy experiments.
-        own_flops: its FLOPs are decided by this code, not by the version of a library.
+        is_one_pass: takes one decoder pass, whatever the text.
+        is_speculative: verifies a draft: takes one pass where the draft is right.
     """
 
     name: str
     label: str
     method: str = "decode"
-    one_pass: bool = False
-    drafted: bool = False
-    deployed: bool = True
-    timed: bool = True
-    read: bool = True
-    own_flops: bool = True
+    is_one_pass: bool = False
+    is_speculative: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,29 +59,31 @@ class Head(nn.Module):
     """Decodes encoder features (B, T, D) into texts over `charset`.
 
     Args:
-        features: the shape of what the encoder hands over.
-        charset: the symbols that can be read; a symbol's id is its place in it.
+        features: the shape of the encoder's output.
+        charset: the symbols that can be read; a symbol's id is its index.
         max_length: the longest string that can be read.
 
     Attributes:
-        name: of the head, of its files, and of the way to decode it that is `decode`.
+        name: of the head, of its files, and of the strategy that is `decode`.
         output: its kind of output; whatever decodes, constrains, exports or trains a head works from this.
-        ways: to decode it, in the order of tables; of a class that declares none, `decode` alone.
-        one_pass: `decode` takes one decoder pass, whatever the text.
-        imposes_length: it can be made to write exactly so many symbols.
+        strategies: in the order of tables; default: `decode` alone.
+        is_one_pass: `decode` takes one decoder pass, whatever the text.
+        imposes_length: `decode` can be made to write a given number of symbols.
+        verifies_drafts: it can verify drafts of another head (`seqocr.models.heads.speculative`).
     """
 
     name: ClassVar[str]
     output: ClassVar[Output]
-    ways: ClassVar[tuple[Strategy, ...]]
-    one_pass: ClassVar[bool] = False
+    strategies: ClassVar[tuple[Strategy, ...]]
+    is_one_pass: ClassVar[bool] = False
     imposes_length: ClassVar[bool] = False
+    verifies_drafts: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         declared = vars(cls)
-        if "name" in declared and "ways" not in declared:
-            cls.ways = (Strategy(cls.name, cls.name, one_pass=cls.one_pass),)
+        if "name" in declared and "strategies" not in declared:
+            cls.strategies = (Strategy(cls.name, cls.name, is_one_pass=cls.is_one_pass),)
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__()
@@ -219,36 +172,61 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    @torch.no_grad()
-    def write_first_symbol(self) -> None:
-        """Give up what was learned: write the charset's first symbol, whatever the line. Heads that cannot stay as they
-        are. The work stays the same, so that a clock can be put to drafts that are always right."""
+    def decode_functions(self) -> dict[str, DecodeFunction]:
+        """By name of the strategy; the head's own name is `decode`."""
+        return {strategy.name: getattr(self, strategy.method) for strategy in self.strategies}
+
+    def log_probs(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, slots or frames, k + 1) float32, of an `output` of "slots" or "ctc"."""
+        raise NotImplementedError
+
+    def next_token(self, features: torch.Tensor) -> NextTokenFunction:
+        """Log probabilities of the next token of one line, features (1, T, D), of an `output` of "tokens"."""
+        raise NotImplementedError
+
+    def attention(self, features: torch.Tensor, ids: list[int]) -> torch.Tensor | None:
+        """(n, columns) >= 0: where in the features (1, T, D) of a line the head reads each of n symbols; None: unknown.
+
+        Of CTC, alignment tells (`seqocr.decoding.ctc_paths`).
+        """
+        return None
+
+    def make_constant(self) -> None:
+        """Set weights so that the charset's first symbol is decoded everywhere, at the same cost.
+
+        For timing with drafts that are always right. Heads that cannot stay as they are.
+        """
 
     @classmethod
-    def able_to_write(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
+    def settings_for_length(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of a head that can be made to write so many symbols, whatever its `max_length`."""
         return settings
 
     @classmethod
-    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+    def settings_for_frames(cls, frames_per_column: int) -> dict[str, Any]:
+        """Keyword arguments of a head with at least so many frames per column of patches; none where it has none."""
+        return {}
+
+    @classmethod
+    def default_settings(cls, decoder: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of this class for a model whose autoregressive decoder has these settings."""
         return {}
 
-    def variants(self) -> dict[str, DecodeFunction]:
-        """The ways this head can be decoded, by name; the head's own name is `decode`."""
-        return {way.name: getattr(self, way.method) for way in self.ways}
+    @property
+    def trocr_decoder(self) -> Any:
+        """The `TrOCRForCausalLM` that the head is; None: it is none."""
+        return None
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
-        """What is exported of the head, encoder included, by file name without ending.
+        """The head's exported graphs, encoder included, by file name without ending.
+
+        They are read by the head's `output` alone (`seqocr.inference.onnx`): of "slots" and "ctc", NAME gives
+        `log_probs`; of "tokens", NAME and NAME-step are a `CrossGraph` and a `StepGraph`.
 
         Raises:
-            InputError: the head does not say.
+            InputError: the head cannot be exported.
         """
         raise InputError(f"the {self.name} head cannot be exported: leave it out with --heads")
-
-    def exported(self, sessions: Sessions) -> DecodeFunction:
-        """`decode` of pixel_values (B, 3, H, W) float32 instead of features, with the head's graphs loaded."""
-        raise NotImplementedError
 
     def encode_text(self, text: str) -> list[int]:
         """Symbol ids of a text.
@@ -275,92 +253,20 @@ class Head(nn.Module):
         return "".join([self._texts[i] for i in ids])
 
 
-class FrameClassifier(nn.Linear):
-    """Patch features averaged over height into columns, each column cut into one or more frames, each frame classified.
-
-    What one-pass heads read from: a line's symbols stand side by side, so columns keep all that tells them apart, and
-    the work does not grow with the image's height. A column's D features are cut into as many frames, of fewer features
-    each, as make `at_least` (as sub-pixels are from channels, Shi et al. 2016), so it does not grow with them either.
-
-    Raises:
-        InputError: there are not even as many features as frames.
-    """
-
-    def __init__(self, features: FeatureMap, at_least: int, width: int) -> None:
-        per_column = math.ceil(at_least / features.columns)
-        if per_column > features.dim:
-            raise InputError(
-                f"{at_least} frames cannot be cut from {features.columns} columns of {features.dim} features: "
-                "use a wider image, or a smaller max_length"
-            )
-        super().__init__(features.dim // per_column, width)
-        self.map, self.count, self.used = features, per_column * features.columns, per_column * self.in_features
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, count, width)."""
-        columns = features[:, self.map.prefix :, : self.used]
-        if self.map.rows > 1:
-            columns = columns.view(-1, self.map.rows, self.map.columns, self.used).mean(dim=1)
-        return super().forward(columns.reshape(-1, self.count, self.in_features))
-
-
-class OnePassHead(Head):
-    """A head that gives every place its distribution at once: one decoder pass, whatever the text."""
-
-    one_pass = True
-
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, places, classes); the first classes are the charset's."""
-        raise NotImplementedError
-
-    def log_probs(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, places, classes) float32: the log of every place's distribution."""
-        return full_precision(self.logits(features)).log_softmax(dim=2)
-
-    def texts_of(self, logits: torch.Tensor) -> DecoderOutput:
-        """The texts that the likeliest classes of the places, of (B, places, classes), spell.
-
-        Args:
-            logits: or log probabilities, which are logits as well.
-        """
-        ids = logits.argmax(dim=2).tolist()
-        return DecoderOutput([self.text_of(row) for row in ids], lambda: _likeliest(logits), passes=1)
-
-    def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
-        if torch.is_inference_mode_enabled():  # to enter it again would take longer than the head's product
-            return self.texts_of(self.logits(features))
-        with torch.inference_mode():
-            return self.texts_of(self.logits(features))
-
-    def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
-        return {self.name: _ToLogProbs(encoder, self)}
-
-    def exported(self, sessions: Sessions) -> DecodeFunction:
-        session = sessions(self.name)
-
-        def decode(pixel_values: torch.Tensor, length: int | None = None) -> DecoderOutput:
-            (log_probs,) = session({"pixel_values": session.value(pixel_values.contiguous().numpy())})
-            return self.texts_of(torch.from_numpy(session.array(log_probs)))
-
-        return decode
-
-
 def full_precision(x: torch.Tensor) -> torch.Tensor:
     """float32, or float64 where it is that already: what losses are computed in."""
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _likeliest(logits: torch.Tensor) -> torch.Tensor:
-    """(B, places, classes) -> (B,) float32: the probability of the likeliest class at every place."""
-    return logits.softmax(dim=2, dtype=torch.float32).amax(dim=2).prod(dim=1)
+def load_matching(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load weights of the same name and shape, and position embeddings as far as both go.
 
-
-class _ToLogProbs(OfPixels):
-    """To what `OnePassHead.texts_of` takes."""
-
-    def __init__(self, encoder: nn.Module, head: OnePassHead) -> None:
-        super().__init__(encoder, ["log_probs"])
-        self.head = head
-
-    def then(self, features: torch.Tensor) -> Any:
-        return [self.head.log_probs(features)]
+    Others depend on the vocabulary, or on how many symbols can be read.
+    """
+    with torch.no_grad():
+        for name, own in module.state_dict().items():
+            if own.shape == weights[name].shape:
+                own.copy_(weights[name])
+            elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
+                rows = min(len(own), len(weights[name]))
+                own[:rows] = weights[name][:rows]

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import TrOCRForCausalLM
 
-from seqocr.models.graph import Graph, OfPixels, any_size
-
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, t, d_head)
 # (layer, key, value), each of the latter (B, heads, 1, d_head), to all keys and values of that layer so far
 Append = Callable[[int, torch.Tensor, torch.Tensor], KeysValues]
@@ -94,6 +92,23 @@ class DecoderStep(nn.Module):
             x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
         return self.project(x)
 
+    def cross_attention(self, features: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+        """(n, T): attention over features (1, T, D) after each of n tokens, the mean over layers and heads."""
+        positions = torch.arange(len(tokens), device=features.device)
+        x = self.norm(self.embedding[tokens] + self.positions[positions])[None]
+        total = torch.zeros(len(tokens), features.shape[1], device=features.device)
+        for layer, (keys, values) in zip(self.layers, self.cross(features), strict=True):
+            parts = layer.query_key_value(x).unflatten(2, (3, self.heads, -1))
+            query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            x = layer.norm(x + layer.out(attended.transpose(1, 2).flatten(2)))
+            query = layer.cross_query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            weights = (query @ keys.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=3)
+            total += weights[0].mean(0) / len(self.layers)
+            x = layer.cross_norm(x + layer.cross_out((weights @ values).transpose(1, 2).flatten(2)))
+            x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
+        return total
+
 
 class _Layer(nn.Module):
     """A decoder layer's modules: the fused ones are copies, the others its own."""
@@ -142,6 +157,27 @@ def preallocated(step: DecoderStep, batch: int, capacity: int) -> Append:
     return append
 
 
+def growing_cache(past: list[KeysValues]) -> tuple[list[KeysValues], Append]:
+    """A cache that each layer's new keys and values are concatenated to.
+
+    Args:
+        past: a pair a layer, or none before the first token.
+
+    Returns:
+        the list that all keys and values so far are appended to, a pair a layer, and the function that does so.
+    """
+    present: list[KeysValues] = []
+
+    def append(layer: int, key: torch.Tensor, value: torch.Tensor) -> KeysValues:
+        if past:
+            keys, values = past[layer]
+            key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        present.append((key, value))
+        return key, value
+
+    return present, append
+
+
 def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """(B, heads, 1, d_head) -> (B, d_model)."""
     return F.scaled_dot_product_attention(query, keys, values).flatten(1)
@@ -171,67 +207,3 @@ def _positions(embedding: Any, count: int) -> torch.Tensor:
     # Sinusoids, as in trocr-large: a table that grows on demand, in which position 0 is the one after padding's.
     first = embedding.padding_idx + 1
     return embedding.get_embedding(first + count, embedding.embedding_dim, embedding.padding_idx)[first:].clone()
-
-
-class CrossGraph(OfPixels):
-    """To the cross-attention's keys and values, a pair a layer."""
-
-    def __init__(self, encoder: nn.Module, step: DecoderStep) -> None:
-        super().__init__(encoder, cache_names("cross", step))
-        self.step = step
-
-    def then(self, features: torch.Tensor) -> Any:
-        return [tensor for pair in self.step.cross(features) for tensor in pair]
-
-
-class StepGraph(Graph):
-    """One token: (token, position, cross..., past...) to (logits, present...).
-
-    Args:
-        tokens: T of the features.
-    """
-
-    is_step = any_sizes = True
-
-    def __init__(self, step: DecoderStep, tokens: int) -> None:
-        super().__init__()
-        self.step, self.tokens = step, tokens
-        self.cross, self.past = cache_names("cross", step), cache_names("past", step)
-        self.inputs = ["token", "position", *self.cross, *self.past]
-        self.outputs = ["logits", *cache_names("present", step)]
-
-    def forward(
-        self, token: torch.Tensor, position: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        present: list[torch.Tensor] = []
-
-        def append(layer: int, key: torch.Tensor, value: torch.Tensor) -> KeysValues:
-            new = torch.cat([past[2 * layer], key], dim=2), torch.cat([past[2 * layer + 1], value], dim=2)
-            present.extend(new)
-            return new
-
-        # As (1,): an index without axes would break the graph that is compiled.
-        logits = self.step(token, position.reshape(1), list(zip(cross[::2], cross[1::2], strict=True)), append)
-        return [logits, *present]
-
-    def arguments(self, values: dict[str, Any]) -> tuple[Any, ...]:
-        cross, past = [values[name] for name in self.cross], [values[name] for name in self.past]
-        return values["token"], values["position"], cross, past
-
-    def example(self) -> tuple[Any, ...]:
-        step = self.step
-
-        def cache(tokens: int) -> list[torch.Tensor]:
-            shape = (2, step.heads, tokens, step.width // step.heads)
-            return [torch.zeros(shape) for _ in range(2 * len(step.layers))]
-
-        return torch.zeros(2, dtype=torch.int64), torch.tensor(3), cache(self.tokens), cache(3)
-
-    def dynamic(self) -> tuple[Any, ...]:
-        many, batch, past = 2 * len(self.step.layers), any_size("batch"), any_size("past", least=0)
-        return {0: batch}, {}, [{0: batch}] * many, [{0: batch, 2: past}] * many
-
-
-def cache_names(kind: str, step: DecoderStep) -> list[str]:
-    """Of the tensors of a cache, in their order."""
-    return [f"{kind}_{what}_{layer}" for layer in range(len(step.layers)) for what in ("keys", "values")]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from seqocr.models.heads.base import FeatureMap, FrameClassifier, OnePassHead, full_precision
+from seqocr.models.heads.base import FeatureMap
+from seqocr.models.heads.one_pass import FrameClassifier, OnePassHead
 
 
 class ParallelHead(OnePassHead):
@@ -26,28 +26,20 @@ class ParallelHead(OnePassHead):
 
     def __init__(self, features: FeatureMap, charset: str, max_length: int) -> None:
         super().__init__(features, charset, max_length)
-        self.empty = len(charset)
-        self.queries_and_classes = FrameClassifier(features, max_length, max_length + self.empty + 1)
+        self.queries_and_classes = FrameClassifier(features, max_length, max_length + self.blank + 1)
         queries = self.queries_and_classes.weight[:max_length]
         nn.init.normal_(queries, std=queries.shape[1] ** -0.5)
 
     @torch.no_grad()
-    def write_first_symbol(self) -> None:
+    def make_constant(self) -> None:
         for classes in (self.queries_and_classes.weight, self.queries_and_classes.bias):
             classes[self.max_length :].zero_()
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, slots, classes); classes are the charset, then empty."""
         products = self.queries_and_classes(features)
         relevance, classes = products[:, :, : self.max_length], products[:, :, self.max_length :]
         return torch.bmm(relevance.transpose(1, 2).softmax(dim=2), classes)
 
-    def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
-        rows = [self.encode_text(text) for text in texts]
-        slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
-        targets = torch.tensor(slots, device=features.device)
-        return F.cross_entropy(full_precision(self.logits(features)).flatten(0, 1), targets.flatten())
-
-    def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
-        endings = [[self.empty] * (self.max_length - len(text)) for text in texts]
-        return self.soft_cross_entropy(self.logits(features), texts, endings, temperature)
+    def attention(self, features: torch.Tensor, ids: list[int]) -> torch.Tensor:
+        relevance = self.queries_and_classes(features)[0, :, : self.max_length]
+        return relevance.T.softmax(dim=1)[: len(ids)].float()

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seqocr.decoding.output import DecoderOutput
 from seqocr.errors import InputError
-from seqocr.models.heads.base import DecoderOutput, FeatureMap, Head, Strategy
+from seqocr.models.heads.base import FeatureMap, Head, Strategy
 
 
 class RefiningHead(Head):
@@ -27,10 +28,10 @@ class RefiningHead(Head):
 
     name = "refine"
     output = "slots"
-    ways = (
-        Strategy("refine-0", "decoder of slots, one pass", "decode_at_once", one_pass=True, deployed=False),
-        Strategy("refine", "parallel, one refinement", deployed=False),
-        Strategy("refine-2", "parallel, two refinements", "decode_twice", deployed=False),
+    strategies = (
+        Strategy("refine-0", "decoder of slots, one pass", "decode_at_once", is_one_pass=True),
+        Strategy("refine", "parallel, one refinement"),
+        Strategy("refine-2", "parallel, two refinements", "decode_twice"),
     )
 
     def __init__(
@@ -47,14 +48,14 @@ class RefiningHead(Head):
         self.empty, self.mask = len(charset), len(charset) + 1
         self.embedding = nn.Embedding(len(charset) + 2, width)
         self.positions = nn.Parameter(torch.randn(max_length, width) * 0.02)
-        self.bring = nn.Linear(features.dim, width)  # the encoder's features to the decoder's width
+        self.bring = nn.Linear(features.dim, width)  # features to the decoder's width
         layer = nn.TransformerDecoderLayer(width, attention_heads, inner, dropout=0.0, batch_first=True)
         self.decoder = nn.TransformerDecoder(layer, layers)
         self.classify = nn.Linear(width, self.empty + 1)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     @classmethod
-    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+    def default_settings(cls, decoder: dict[str, Any]) -> dict[str, Any]:
         names = {
             "width": "d_model",
             "layers": "decoder_layers",
@@ -101,6 +102,6 @@ class RefiningHead(Head):
             probability, symbols = read.max(dim=2)
             slots, sure = torch.where(masked, symbols, slots), torch.where(masked, probability, sure)
         texts = [self.text_of(row) for row in slots.tolist()]
-        return DecoderOutput(texts, sure.prod(dim=1), passes=refinements + 1)
+        return DecoderOutput(texts, sure.prod(dim=1).cpu().numpy(), passes=refinements + 1)
 
     decode_at_once, decode_twice = partialmethod(decode, refinements=0), partialmethod(decode, refinements=2)

@@ -1,37 +1,74 @@
-"""The heads there are. To add one: a file beside this one, and its class in one of these lists."""
+"""The heads there are. To add one: a file beside this one, and its class in one of these lists; or a package of your
+own that names it under the entry point group `seqocr.heads`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from seqocr.errors import InputError
 from seqocr.models.heads.autoregressive import AutoregressiveHead
-from seqocr.models.heads.base import Head
+from seqocr.models.heads.base import OUTPUTS, Head
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.heads.refining import RefiningHead
 from seqocr.models.heads.shallow import ShallowHead
-from seqocr.models.heads.speculative import SpeculativePair
+from seqocr.models.heads.speculative import SpeculativePair, find_pair
 
+ENTRY_POINTS = "seqocr.heads"
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 # Built, trained and measured only where they are asked for by name.
 STUDIED: dict[str, type[Head]] = {head.name: head for head in (ShallowHead, RefiningHead)}
 
-# Two heads of a recognizer that read together.
-PAIRS: dict[str, type[SpeculativePair]] = {pair.name: pair for pair in (SpeculativePair,)}
+
+def available_heads() -> dict[str, type[Head]]:
+    """All heads by name but those of the study: built-in ones, then those of installed packages.
+
+    Raises:
+        InputError: a package's head cannot be imported, or is no head.
+    """
+    return {**HEADS, **{name: _load(plugin) for name, plugin in _plugins().items() if name not in HEADS}}
 
 
 def head_class(name: str) -> type[Head]:
     """
     Raises:
-        InputError: there is no such head.
+        InputError: there is no such head, or it cannot be imported.
     """
-    if name not in HEADS and name not in STUDIED:
-        raise InputError(f"unknown head {name!r}: choose from {', '.join((*HEADS, *STUDIED))}")
-    return HEADS[name] if name in HEADS else STUDIED[name]
+    if name in HEADS or name in STUDIED:
+        return HEADS[name] if name in HEADS else STUDIED[name]
+    if (plugin := _plugins().get(name)) is None:
+        raise InputError(f"unknown head {name!r}: choose from {', '.join((*HEADS, *STUDIED, *_plugins()))}")
+    return _load(plugin)
 
 
-def pairs_of(heads: Mapping[str, Head]) -> dict[str, SpeculativePair]:
-    """The pairs that heads make, by name."""
-    made = {name: pair.of(heads) for name, pair in PAIRS.items()}
-    return {name: pair for name, pair in made.items() if pair is not None}
+def pairs_of(heads: Mapping[str, Any]) -> dict[str, SpeculativePair]:
+    """The pairs that a recognizer's heads make for speculative decoding, by name."""
+    if (names := find_pair(heads)) is None:
+        return {}
+    pair = SpeculativePair(*(heads[name] for name in names))
+    return {pair.name: pair}
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
+
+
+@cache
+def _load(plugin: EntryPoint) -> type[Head]:
+    where = f"head {plugin.name!r} ({plugin.value})"
+    try:
+        found = plugin.load()
+    except Exception as error:  # whatever the package raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where} cannot be imported ({reason}): repair or uninstall its package") from error
+    if not (isinstance(found, type) and issubclass(found, Head)):
+        raise InputError(f"{where} is no subclass of seqocr.models.heads.base.Head: repair or uninstall its package")
+    if getattr(found, "output", None) not in OUTPUTS:
+        declared = getattr(found, "output", None)
+        raise InputError(f"{where} declares the output {declared!r}: declare one of {', '.join(OUTPUTS)}")
+    if found.name != plugin.name:
+        raise InputError(f"{where} calls itself {found.name!r}: register it by its own name")
+    return found

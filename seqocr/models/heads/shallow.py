@@ -12,8 +12,8 @@ class ShallowHead(AutoregressiveHead):
     """As many passes as `ar` makes, each of one layer."""
 
     name = "ar-1layer"
-    ways = (Strategy("ar-1layer", "ar, one layer"),)
+    strategies = (Strategy("ar-1layer", "ar, one layer"),)
 
     @classmethod
-    def settings_of(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+    def default_settings(cls, decoder: dict[str, Any]) -> dict[str, Any]:
         return {**decoder, "decoder_layers": 1}

@@ -23,7 +23,7 @@ from bench.experiments import accuracy, costs, latency, throughput
 from bench.workloads.timed_models import TINY
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from tests.measured import Silent
 
@@ -99,7 +99,7 @@ def test_rounds_visit_everything_and_count_passes(small):
     rows = small.store.read("latency-x")
     decode = rows[rows["phase"] == "decode"]
     assert (decode.groupby(["round", "attempt", "length", "strategy"]).size() == 1).all()
-    autoregressive = decode["strategy"].isin(["ar", "ar-generate", "ar-nocache"])  # `ar-verified`: the draft is right
+    autoregressive = decode["strategy"].isin(["ar", "ar-generate", "ar-nocache"])  # speculative: the draft is right
     assert (decode["passes"] == decode["length"].where(autoregressive, 0) + 1).all()
     assert set(rows["phase"]) == {"encode", "decode", "confidence"}
 

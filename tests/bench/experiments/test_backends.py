@@ -31,8 +31,8 @@ from bench.workloads.timed_models import SMALL_NATIVE, TINY, BoundModel
 from seqocr import environment
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
-from seqocr.inference.load import load_recognizer, save
 from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.heads.base import Head
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.registry import HEADS
@@ -206,7 +206,7 @@ from bench.backends.base import Backend, BackendModel
 
 
 def prepare(recognizer, folder):
-    decoders, encoder = recognizer.variants(), recognizer.encoder
+    decoders, encoder = recognizer.decode_functions(), recognizer.encoder
     return BackendModel(encoder, {"ctc": lambda pixels, length=None: decoders["ctc"](encoder(pixels))})
 
 

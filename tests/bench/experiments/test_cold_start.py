@@ -13,7 +13,7 @@ from bench.core.experiment import Bench
 from bench.core.store import Store
 from bench.experiments import cold_start
 from seqocr.inference.export import export
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from tests.conftest import small_recognizer
 from tests.measured import measured
 

@@ -22,7 +22,7 @@ from bench.report.build import everything, pages, write_report
 from bench.workloads.timed_models import TINY
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.inference.load import load_recognizer, save
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.train import recipe
 from tests.conftest import barred, lively, small_recognizer
 from tests.synthetic import finished_run

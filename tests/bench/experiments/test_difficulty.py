@@ -17,7 +17,7 @@ from bench.report.build import write_report
 from bench.workloads import accuracy_tables, held_out
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.data.synthetic.layouts.jitter import Spaced
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from tests.conftest import barred, lively, small_recognizer
 from tests.measured import measured
 from tests.synthetic import finished_run

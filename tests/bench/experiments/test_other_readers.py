@@ -23,8 +23,8 @@ from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.report.formatting import not_run
 from bench.workloads import held_out
-from seqocr.inference.load import load_recognizer, save
 from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer, save
 from tests.conftest import barred, lively, small_recognizer
 from tests.measured import measured
 from tests.synthetic import finished_run
@@ -275,5 +275,5 @@ def test_peers_read_lines(name: str, tmp_path: Path) -> None:
     assert texts[0] == texts[1] == loaded.read(lines[:1])[0]
     assert loaded.about
     if peer.strategy:
-        assert texts[0] == load_recognizer(SHIPPED).read(lines, peer.strategy).texts[0]
+        assert texts[0] == load_recognizer(SHIPPED).decode(lines, peer.strategy).texts[0]
         assert backends.EAGER in loaded.about or "onnxruntime" in loaded.about

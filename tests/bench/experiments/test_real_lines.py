@@ -21,7 +21,7 @@ from bench.report.build import write_report
 from bench.workloads.custom_data import HELD_OUT
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
-from seqocr.inference.load import save
+from seqocr.models.checkpoint import save
 from seqocr.statistics import proportion
 from seqocr.train import recipe
 from tests.conftest import barred, lively, own_lines, small_recognizer

@@ -51,13 +51,13 @@ def test_verifying_takes_a_pass_and_one_for_each_disagreement(found: Results) ->
     for level in found.levels:
         assert found.passes[level, "parallel"] == found.passes[level, "ctc"] == 1
         assert found.passes[level, "ar"] > found.length  # the symbols and the end, of nearly all
-        assert 1 <= found.passes[level, "ar-verified"] < 1.6
+        assert 1 <= found.passes[level, "ar-speculative"] < 1.6
 
 
 def test_ratios_are_of_the_same_round(found: Results) -> None:
     for level in found.levels:
         assert found.over(level, "ar", "ar").estimate == pytest.approx(1)
-        over, back = found.over(level, "ar", "ar-verified"), found.over(level, "ar-verified", "ar")
+        over, back = found.over(level, "ar", "ar-speculative"), found.over(level, "ar-speculative", "ar")
         assert over.estimate * back.estimate == pytest.approx(1)
 
 

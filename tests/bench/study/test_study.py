@@ -44,13 +44,13 @@ SIZE = Size(
 # Exact match by (law, read, damage) and strategy: where nothing is said, 0.9.
 PLANTED = {
     ("lexicon-20", "lexicon-20", HARD): {
-        **{AR: 0.7, "ar-verified": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
+        **{AR: 0.7, "ar-speculative": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
         **{LOCAL: 0.1, MARGINAL: 0.6, JOINT: 0.8},
     },
     ("lexicon-20", "uniform", CLEAN): {AR: 0.1, ONE_PASS: 0.7, SLOTS: 0.6},
     ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5, "ctc": 0.5, f"{ONE_PASS} + form": 0.5},
 }
-STRATEGIES = (*HEADS, SLOTS, "ar-verified", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
+STRATEGIES = (*HEADS, SLOTS, "ar-speculative", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
 SCATTER = 0.002  # of exact match, between seeds
 
 
@@ -65,7 +65,7 @@ def rows_of(size: Size = SIZE) -> pd.DataFrame:
                 right = np.arange(size.strings) < round(exact * size.strings)  # nested: what one reads, the better does
                 nats = {AR: 1.0, ONE_PASS: 3.0 if hard else 1.0, SLOTS: 2.5 if hard else 1.0}.get(strategy)
                 told = {"C": 2.0 * hard, "G": 0.2 * hard, "worth": 0.7 * hard}
-                passes = {AR: 6.0, "ar-verified": 2.0}.get(strategy, 1.0)
+                passes = {AR: 6.0, "ar-speculative": 2.0}.get(strategy, 1.0)
                 more = {"right": np.packbits(right).tobytes().hex(), "symbols": 0.95, "passes": passes, "nats": nats}
                 rows.append(
                     {**of, "strategy": strategy, "strings": size.strings, "exact": right.mean(), **more, **told}
@@ -168,7 +168,7 @@ def test_the_page_says_what_was_planted(results: Results) -> None:
     listed = rows["of a short list"]
     known, unknown = listed["use"], listed["or, where only the data know the form"]
     assert known.startswith((f"`{ONE_PASS} + form`, +40", f"`{ONE_PASS} + form`, +39"))
-    assert unknown.startswith(("`ar-verified`, +30", "`ar-verified`, +29"))
+    assert unknown.startswith(("`ar-speculative`, +30", "`ar-speculative`, +29"))
     changed = decided.iloc[-1]
     assert "learned another law" in changed["strings"]
     assert changed["use"].startswith(("`ctc`, +10", "`ctc`, +9.9"))
@@ -197,8 +197,8 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
         cost.measure(settings, kept, reporter)
         rows = kept.read(cost.TABLE)
         passes = rows.set_index("strategy")["passes"].to_dict()
-        assert {name: passes[name] for name in (AR, "ar-verified", ONE_PASS, "refine-2", f"{ONE_PASS} + luhn")} == {
-            **{AR: LENGTH + 1, "ar-verified": 1, ONE_PASS: 1, "refine-2": 3},
+        assert {name: passes[name] for name in (AR, "ar-speculative", ONE_PASS, "refine-2", f"{ONE_PASS} + luhn")} == {
+            **{AR: LENGTH + 1, "ar-speculative": 1, ONE_PASS: 1, "refine-2": 3},
             f"{ONE_PASS} + luhn": 1,
         }
         cost.measure(settings, kept, reporter)
@@ -278,7 +278,7 @@ def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path
 
 def test_a_cell_in_small_is_trained_and_read(tmp_path: Path) -> None:
     rows = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
-    assert {AR, ONE_PASS, "ar-verified"} <= set(rows["strategy"])
+    assert {AR, ONE_PASS, "ar-speculative"} <= set(rows["strategy"])
     assert (rows["strings"] == 30).all()
     assert is_finished(tmp_path / Training("lexicon-20", 0, ("ar", "parallel")).name)
     before = (tmp_path / training.BASE / "model.safetensors").read_bytes()

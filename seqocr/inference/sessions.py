@@ -1,0 +1,143 @@
+"""Exported graphs loaded into ONNX Runtime or OpenVINO, without torch."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from seqocr.errors import InputError
+from seqocr.files import shown
+
+ENGINES = ("onnxruntime", "openvino")
+_LINES = 16  # that one thread decodes at once: their activations stay in a core's cache
+_T = TypeVar("_T")
+
+
+class Session(Protocol):
+    """A loaded graph. Values are in the engine's own form; outputs of one call are inputs of another without a copy."""
+
+    inputs: list[str]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]: ...
+
+    def value(self, array: np.ndarray) -> Any: ...
+
+    def array(self, value: Any) -> np.ndarray: ...
+
+
+class OnnxRuntimeSession:
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # A reader has several sessions, each with threads of its own: spinning while idle, they would take the cores
+        # from the one at work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self.inputs = [x.name for x in self._session.get_inputs()]
+        self._outputs = [x.name for x in self._session.get_outputs()]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]:
+        return list(self._session.run_with_ort_values(self._outputs, values))
+
+    def value(self, array: np.ndarray) -> Any:
+        return self._value(np.ascontiguousarray(array))
+
+    def array(self, value: Any) -> np.ndarray:
+        return np.asarray(value.numpy())
+
+
+class OpenVinoSession:
+    # Every request made is kept for good. OpenVINO (2025.4, 2026.4) beside PyTorch corrupts memory when the last
+    # reference to one goes: a Python thread that is started later, as DataLoader's, dies of a segmentation fault.
+    _kept: ClassVar[list[Any]] = []
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import openvino
+
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.compile_model(path, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
+        self._request = compiled.create_infer_request()
+        self._kept.append(self._request)
+        self.inputs = [x.get_any_name() for x in compiled.inputs]
+
+    def __call__(self, values: dict[str, Any]) -> list[Any]:
+        # Copied out: the request's own memory is written again by its next run, which may read these.
+        return [x.copy() for x in self._request.infer(values, share_inputs=True, share_outputs=True).values()]
+
+    def value(self, array: np.ndarray) -> Any:
+        return np.ascontiguousarray(array)
+
+    def array(self, value: Any) -> np.ndarray:
+        return np.asarray(value)
+
+
+def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> Session:
+    """Load a graph into an engine.
+
+    Raises:
+        InputError: the engine is not installed, or the file is missing or cannot be used.
+    """
+    make = _session_class(engine)
+    if not path.is_file():
+        raise InputError(f"{shown(path)} is missing: write it again with `seqocr export`")
+    try:
+        session: Session = make(path, threads)
+    except Exception as error:  # each engine has its own kinds
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{shown(path)} cannot be used ({reason}): write it again with `seqocr export`") from error
+    return session
+
+
+def _session_class(engine: str) -> Any:
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    try:
+        __import__(engine)
+    except ImportError as error:
+        extra = "onnx" if engine == "onnxruntime" else engine
+        raise InputError(f"{engine} is not installed: pip install 'seqocr[{extra}]'") from error
+    return OnnxRuntimeSession if engine == "onnxruntime" else OpenVinoSession
+
+
+class BatchThreads:
+    """Threads that work on parts of a batch side by side.
+
+    An engine parallelizes each operation by itself, after which its threads wait for each other.
+
+    Args:
+        engine: OpenVINO's requests cannot run side by side, so its batches stay whole.
+    """
+
+    def __init__(self, threads: int, engine: str = "onnxruntime") -> None:
+        self.threads, self._divides = threads, engine == "onnxruntime" and threads > 1
+
+    def map(self, work: Callable[[Any, int], _T], lines: Sequence[Any] | np.ndarray) -> list[_T]:
+        """The results of `work` on all lines with all threads, or, of many lines, on parts with one thread each.
+
+        Args:
+            work: of (some lines, threads).
+        """
+        if not self._divides or len(lines) < 2 * self.threads:
+            return [work(lines, self.threads)]
+        size = min(_LINES, math.ceil(len(lines) / self.threads))
+        parts = [lines[start : start + size] for start in range(0, len(lines), size)]
+        return list(self._pool.map(lambda part: work(part, 1), parts))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix="lines")
+
+
+def core_count() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))

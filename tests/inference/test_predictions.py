@@ -1,0 +1,37 @@
+"""Tables of predictions, a row per line and strategy."""
+
+from __future__ import annotations
+
+import pytest
+
+from seqocr.data.sequences import SequenceMNIST
+from seqocr.errors import InputError
+from seqocr.inference.predictions import predict_lines
+from tests.conftest import coded, lively, small_recognizer
+
+
+def test_predictions_are_a_row_a_string_and_head() -> None:
+    recognizer = small_recognizer()
+    lively(recognizer)
+    strings = SequenceMNIST(coded(260, "test"), (1, 3))
+    found = predict_lines(recognizer, strings)
+    assert list(found.columns) == ["index", "head", "text", "prediction", "confidence", "passes"]
+    assert len(strings) > 100  # more than one batch
+    assert len(found) == 3 * len(strings)
+    for head, part in found.groupby("head"):
+        part = part.set_index("index")
+        assert sorted(part.index) == list(range(len(strings)))
+        for index in (0, 50, len(strings) - 1):
+            image, text = strings[index]
+            read = recognizer.decode([image], str(head))
+            assert part["text"][index] == text
+            assert part["prediction"][index] == read.texts[0]
+            assert part["confidence"][index] == pytest.approx(read.confidences.item(), abs=1e-4)
+
+
+def test_predictions_of_chosen_strategies() -> None:
+    strings = SequenceMNIST(coded(30, "test"), 3)
+    found = predict_lines(small_recognizer(), strings, ["ctc-beam", "ar-nocache"])
+    assert found["head"].unique().tolist() == ["ctc-beam", "ar-nocache"]
+    with pytest.raises(InputError, match="no head 'lstm' in this recognizer: it has ar-generate,"):
+        predict_lines(small_recognizer(), strings, ["ctc", "lstm"])
