@@ -1,4 +1,4 @@
-"""The command line of the benchmark: python -m bench run, report, repeat, study, two-sample, serving, scale ..."""
+"""The command line of the benchmark: python -m bench run, report, repeat, study, two-sample or baseline."""
 
 from __future__ import annotations
 
@@ -40,9 +40,15 @@ def run_bench(
     device: Device = "cpu",
     engine: OnEngine = "local",
     address: Address = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="Experiments, separated by commas; serving, scale and distributed are measured only on request."
+        ),
+    ] = None,
 ) -> None:
-    """Measure what is missing, then write the report. Killed, the same command goes on where it was. On Ray, only what
-    is not timed is measured."""
+    """Measure what is missing, then write the report. A killed run resumes. On Ray, only what is not timed is
+    measured."""
     from bench.core.engines import Engine
     from bench.core.runner import prepared, run
     from bench.report.build import write_report
@@ -51,11 +57,14 @@ def run_bench(
     from seqocr.inference.load import choose_device
 
     bench = prepared(preset, out, choose_device(device), weights, real, skip)
-    if left := run(preset, bench, again, chosen):
+    if left := run(preset, bench, again, chosen, only.split(",") if only else ()):
         print(
             f"left to time: {', '.join(left)}\nA clock wants a machine with nothing else on it: when no Ray runs here "
             "any more, the same command without --engine ray times them and writes the report"
         )
+        return
+    if not bench.store.facts("run")["finished"]:
+        print(f"measured: {bench.store.folder}; the report also needs `make bench`")
         return
     print(f"report: {write_report(bench.store, out)}")
 
@@ -68,8 +77,6 @@ def report(
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench.core import repeat as repeated
     from bench.core.store import Store
-    from bench.experiments.distributed.measure import write as write_ranks
-    from bench.experiments.scale import sections as page
     from bench.report.build import everything, measured, write_readme, write_report
     from bench.study.shipped import write_study
 
@@ -81,10 +88,6 @@ def report(
         print(f"numbers: {readme}")
         if "dependence" in found:
             print(f"study: {write_study(found)}")
-    if (out / "scale.json").exists():
-        print(f"page: {page.write(out)}")
-    if (out / "ranks.json").exists():
-        print(f"page: {write_ranks(out)}")
 
 
 @app.command()
@@ -143,42 +146,6 @@ def compare_samples(
 
 
 @app.command()
-def serving(
-    out: Out = Path("results"),
-    minutes: Annotated[float, typer.Option(help="Of the long run.", min=0.1, max=600)] = 10,
-) -> None:
-    """What `seqocr serve` reads a second beside the library, and what a long run with bad requests does to it."""
-    from bench.core.exclusive import refuse_beside_ray
-    from bench.experiments.serving.measure import run
-
-    refuse_beside_ray()
-    print(f"page: {run(out, minutes)}")
-
-
-@app.command()
-def scale(
-    out: Out = Path("results"),
-    lines: Annotated[int, typer.Option(help="Read while nodes are killed.", min=20_000, max=10_000_000)] = 200_000,
-    work: Annotated[Path, typer.Option(help="Where drawn lines and what was read of them lie.")] = Path("runs/scale"),
-) -> None:
-    """`seqocr predict-batch` with one worker and two, with nodes that die, and with ten times as many lines."""
-    from bench.experiments.scale.measure import run
-
-    print(f"page: {run(out, lines, work)}")
-
-
-@app.command("ranks")
-def compare_ranks(
-    out: Out = Path("results"),
-    work: Annotated[Path, typer.Option(help="Where recognizers lie.")] = Path("runs/ranks"),
-) -> None:
-    """The same training by 1, 2 and 4 processes, and with one that is killed: how far losses and weights differ."""
-    from bench.experiments.distributed.measure import run
-
-    print(f"page: {run(out, work)}")
-
-
-@app.command()
 def baseline() -> None:
     """Write the baseline of the regression checks anew, after an intended change of passes, FLOPs or speed."""
     from bench.core.exclusive import refuse_beside_ray
@@ -190,14 +157,24 @@ def baseline() -> None:
 
 
 # Old spellings of commands and options, and how they are spelled now.
-RENAMED = {"looks": ["two-sample"], "--drawn": ["--synthetic"]}
+COMMANDS = {
+    "looks": ["two-sample"],
+    "serving": ["run", "--only", "serving"],
+    "scale": ["run", "--only", "scale"],
+    "ranks": ["run", "--only", "distributed"],
+}
+OPTIONS = {"--drawn": ["--synthetic"]}
 
 
 def spelled_now(arguments: list[str]) -> list[str]:
     """A command line without old spellings; each prints a line of advice."""
-    for old in (word for word in arguments if word in RENAMED):
-        print(f"`{old}` is now `{' '.join(RENAMED[old])}`", file=sys.stderr)
-    return [new for word in arguments for new in RENAMED.get(word, [word])]
+    found = []
+    for i, word in enumerate(arguments):
+        now = (OPTIONS if i else COMMANDS).get(word, [word])
+        if now != [word]:
+            print(f"`{word}` is now `{' '.join(now)}`", file=sys.stderr)
+        found += now
+    return found
 
 
 if __name__ == "__main__":

@@ -113,12 +113,16 @@ class Experiment:
         name: short, for files.
         page: that has its sections, `REPORT` or `DEPLOYMENT`; order: its place there.
         timed: nothing else may run while it is measured; a part may say otherwise.
+        on_request: takes long, and is measured only where it is named (`--only`).
+        packages: that it needs beyond the bench's own, by module, as pip calls them.
     """
 
     name: ClassVar[str]
     page: ClassVar[str] = REPORT
     order: ClassVar[int] = 100
     timed: ClassVar[bool] = True
+    on_request: ClassVar[bool] = False
+    packages: ClassVar[Mapping[str, str]] = {}
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         """What a preset measures; nothing if it leaves this out."""

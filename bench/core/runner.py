@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -47,28 +48,54 @@ def prepared(
     return Bench(store, torch.device(device), task.absolute(), reader.absolute(), folder)
 
 
-def run(preset: str, bench: Bench, again: bool = False, engine: Engine = LOCAL) -> list[str]:
+def run(preset: str, bench: Bench, again: bool = False, engine: Engine = LOCAL, only: Sequence[str] = ()) -> list[str]:
     """Measure what a preset wants and the store has not, and say why anything is measured a second time.
 
     Args:
         again: also what is finished.
+        only: experiments by name; none: all but those on request.
         engine: what reads where nothing is timed. Beside Ray, nothing is timed.
 
     Returns:
         the timed parts that Ray left for a run without it.
 
     Raises:
-        InputError: another bench runs on this machine, or Ray where something is timed; or the cluster cannot be used.
+        InputError: another bench runs on this machine, or Ray where something is timed; or the cluster cannot be used;
+            or there is no such experiment, or it needs packages that are not installed.
     """
+    chosen = _chosen(only)
     if engine.name == "ray" and bench.device.type != "cpu":
         raise InputError(f"Ray's machines read on their CPUs: leave out --engine ray, or --device {bench.device.type}")
     with alone():  # before anything that another bench measures is deleted
-        return _measure_missing(preset, bench, again, engine)
+        finished = bench.store.facts("run").get("finished")
+        left, measured = _measure_missing(chosen, preset, bench, again, engine)
+        if only:  # the run is as complete as it was
+            bench.store.add_facts("run", finished=finished)
+        elif not left and (measured or not finished):
+            bench.store.add_facts("run", finished=now())
+    return left
 
 
-def _measure_missing(preset: str, bench: Bench, again: bool, engine: Engine) -> list[str]:
+def _chosen(only: Sequence[str]) -> list[Experiment]:
+    found = experiments()
+    if unknown := sorted(set(only) - {each.name for each in found}):
+        raise InputError(f"no experiment {unknown[0]!r}: choose from {', '.join(each.name for each in found)}")
+    chosen = [each for each in found if (each.name in only if only else not each.on_request)]
+    for each in chosen:
+        if absent := [package for module, package in each.packages.items() if not find_spec(module)]:
+            packages = " ".join(absent)
+            raise InputError(f"{each.name}: {packages} not installed: pip install -c constraints.txt {packages}")
+    return chosen
+
+
+def _measure_missing(
+    chosen: list[Experiment], preset: str, bench: Bench, again: bool, engine: Engine
+) -> tuple[list[str], bool]:
+    """Returns:
+    the timed parts that Ray left; whether anything was measured.
+    """
     store = bench.store
-    parts = [(experiment, part) for experiment in experiments() for part in experiment.parts(preset, bench)]
+    parts = [(experiment, part) for experiment in chosen for part in experiment.parts(preset, bench)]
     missing = [each for each in parts if not store.finished(each[1].name, each[0].depends(each[1]))]
     wanted = parts if again else missing
     untimed = [(experiment, part) for experiment, part in wanted if not experiment.is_timed(part)]
@@ -81,7 +108,8 @@ def _measure_missing(preset: str, bench: Bench, again: bool, engine: Engine) -> 
             open_.enter_context(_workers(bench, engine))
         # From here on, when nothing is left that could be refused, what is of other code is deleted.
         for experiment, part in (todo := untimed + timed):
-            store.add_facts("run", finished=None)
+            if not experiment.on_request:
+                store.add_facts("run", finished=None)
             if changed := store.begin(part.name, experiment.depends(part), again):
                 print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
         if todo:
@@ -93,9 +121,7 @@ def _measure_missing(preset: str, bench: Bench, again: bool, engine: Engine) -> 
                     refuse_beside_ray()  # it may have come meanwhile
                 for experiment, part in timed:
                     _measure(experiment, part, bench, reporter)
-    if not left and (todo or not store.facts("run")["finished"]):
-        store.add_facts("run", finished=now())
-    return left
+    return left, bool(todo)
 
 
 def _measure(experiment: Experiment, part: Part, bench: Bench, reporter: Reporter) -> None:

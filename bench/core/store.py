@@ -94,6 +94,12 @@ class Store:
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
 
+    def environment(self, part: str) -> dict[str, Any]:
+        """The machine that a part was measured on, and the commit: the run's machine, if the part names no other."""
+        facts = self.facts(part)
+        machine = facts.get("environment") or self.facts("run")["environment"]
+        return {**machine, "commit": facts["commit"]}
+
     def write_facts(self, name: str, facts: dict[str, Any]) -> None:
         write_json(self.file(name, ".json"), facts)
 

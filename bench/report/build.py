@@ -85,14 +85,19 @@ def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
 
 
 def _commits(store: Store) -> list[str]:
-    found = [store.facts(part).get("commit") for part in store.parts()]
+    found = [store.facts(part).get("commit") for part in sorted(_regular_parts(store))]
     return [f"commit {commit}" for commit in dict.fromkeys(filter(None, found))] or ["an unknown commit"]
+
+
+def _regular_parts(store: Store) -> list[str]:
+    """Stored parts, without those measured on request, whose sections name their own machine and commit."""
+    return [name for each in experiments() if not each.on_request for name in stored(store, each.name)]
 
 
 def timed_effort(store: Store) -> dict[str, int]:
     """`bench.core.timer.effort`, of all that was timed in rounds."""
     found = {"visits": 0, "again": 0, "disturbed": 0}
-    for name in (name for each in experiments() for name in stored(store, each.name) if store.has(name)):
+    for name in filter(store.has, _regular_parts(store)):
         rows = store.read(name)
         if {"visit", "attempt"} <= set(rows.columns):
             found = {key: count + effort(rows)[key] for key, count in found.items()}

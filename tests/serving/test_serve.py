@@ -19,9 +19,8 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
-from bench.experiments.serving.loadgen import OfServer
-from bench.experiments.serving.measure import page
-from bench.experiments.serving.requests import Sample, form
+from bench.experiments.serving.client import HTTPClient
+from bench.experiments.serving.samples import Sample, form
 from tests.serving.test_api import EXAMPLES
 
 COMMAND = [sys.executable, "-m", "seqocr.cli", "serve"]
@@ -103,17 +102,17 @@ def test_half_a_request_and_those_who_leave_harm_nobody() -> None:
 
 
 def test_the_load_drivers_client_checks_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the long run and LoadGen count as wrong is wrong."""
+    """What LoadGen counts as wrong is wrong."""
     answered: list[Any] = []
-    monkeypatch.setattr("bench.experiments.serving.loadgen.done", answered.append)
+    monkeypatch.setattr("bench.experiments.serving.client.complete", answered.append)
     right = next(Sample(path.read_bytes(), "77253") for path in EXAMPLES if "77253" in path.name)
-    groups = [[right, right], [right, Sample(right.png, "77254")], [Sample(b"no image", "")]]
+    samples = [right, Sample(right.png, "77254"), Sample(b"no image", "")]
     with serving() as (_, port):
-        client = OfServer(groups, "127.0.0.1", port, "/v1/read")
+        client = HTTPClient(samples, port, "/v1/read")
         for number in (0, 0, 1, 2):
             client.issue(number, number)
         client.close()
-        lost = OfServer(groups, "127.0.0.1", free_port(), "/v1/read")
+        lost = HTTPClient(samples, free_port(), "/v1/read")
         lost.issue(9, 0)
         lost.close()
     assert (client.wrong, client.failed) == (1, 0)
@@ -157,21 +156,3 @@ def test_programs_are_served_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_the_page_of_the_load_says_what_was_measured() -> None:
-    rate = {
-        "what": "seqocr serve",
-        "lines_a_second": 1234.0,
-        "p50_ms": 10.0,
-        "p99_ms": 99.0,
-        "wrong": 2,
-        "failed": 1,
-    }
-    good = {"what": "good", "requests": 60_000, "failed": 3, "p50_ms": 11.0, "p99_ms": 88.0}
-    memory = {"first": 90.0, "settled": 100.0, "end": 104.0, "most": 105.0}
-    long = {"minutes": 10, "lines_a_second": 1100.0, "asked": [good], "memory_mb": memory}
-    text = page({"environment": {"cpu": "CPU", "threads": 2}, "bound_ms": 100.0, "rates": [rate], "long": long})
-    assert "| seqocr serve | 1,234 | 10.0 | 99.0 | 2 | 1 |" in text
-    assert "| good | 60,000 | 3 | 11 | 88 |" in text
-    assert "100 MB after a minute" in text

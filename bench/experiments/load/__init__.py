@@ -1,17 +1,15 @@
-"""What does a service see? Load driven by the official MLPerf LoadGen.
+"""Load: latency and throughput of decoding strategies, driven by the official MLPerf LoadGen.
 
-SingleStream asks for the next line when one is read, Offline for all at once, Server at random moments (Poisson); see
-Reddi et al. 2020, "MLPerf Inference Benchmark". Where this departs from MLPerf's rules: seconds in place of ten
-minutes, 99 % of a bound of our own, our model.
+SingleStream issues the next line when one is read, Offline all at once, Server at random moments (Poisson); see Reddi
+et al. 2020, "MLPerf Inference Benchmark". Departures from MLPerf's rules: seconds instead of ten minutes, 99 % of a
+bound of our own, our model.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,21 +20,18 @@ from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.core.timer import Moment, disturbance, quiet_within
 from bench.report.formatting import digits
 from bench.report.templating import prose
+from bench.workloads.loadgen import MIN_QUERIES, highest_rate, percentiles, run_test
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 
-SCENARIOS = ("SingleStream", "Offline", "Server")
 _RUNTIMES = (EAGER, "onnxruntime")
 _SEARCH = 6  # Server tests that close in on the highest rate
 _SLOWEST = 32  # times slower than Offline is where that search begins: lines come one at a time, and wait
-_LEAST_QUERIES = 700  # of a Server test: LoadGen wants some 660 to be sure of a 99th percentile
-_ATTEMPTS = 2  # at a test that is disturbed
-_WAIT = 8.0  # seconds at most until nothing else runs; a machine that is still busy then is taken to be so for good
-_MANY = 10_000.0  # lines a second that no head here reads one by one
-_VALUES = {
+_MANY = 10_000.0  # lines per second that no head here reads one by one
+# By scenario, the figure of LoadGen's summary that counts.
+FIGURES = {
     "SingleStream": "90.00 percentile latency (ns)",
     "Offline": "Samples per second",
     "Server": "Completed samples per second",
@@ -59,13 +54,13 @@ class Settings:
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    tests: one row a runtime, head and scenario, of LoadGen's test that counts.
+    tests: one row per runtime, strategy (column `head`) and scenario, of the LoadGen test that counts.
     """
 
     tests: pd.DataFrame
 
     def of(self, runtime: str, strategy: str) -> dict[str, dict[str, Any]]:
-        """By scenario."""
+        """Rows by scenario."""
         rows = self.tests[(self.tests["runtime"] == runtime) & (self.tests["head"] == strategy)]
         return {row["scenario"]: row for row in rows.to_dict("records")}
 
@@ -80,7 +75,7 @@ class Load(Experiment):
     page, order = DEPLOYMENT, 75
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        """One a runtime and head, of those that can be had here."""
+        """One per runtime and strategy that are available here."""
         if preset != "full" or bench.device.type != "cpu" or not find_spec("mlperf_loadgen"):
             return []
         found, held = backends(), load_recognizer(bench.task).decode_functions()
@@ -97,7 +92,7 @@ class Load(Experiment):
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """Every scenario, a row a LoadGen test; saved at the end."""
+        """Every scenario, a row per LoadGen test; saved at the end."""
         settings: Settings = part.settings
         with TemporaryDirectory() as folder:
             request = {
@@ -132,52 +127,31 @@ EXPERIMENT = Load()
 
 
 def _scenarios(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All tests of a head in a runtime. `chosen` marks the one that counts where a scenario took several."""
-    yield _tested(request, "SingleStream", _MANY)
+    """All tests of a strategy in a runtime. `chosen` marks the one that counts where a scenario took several."""
+    yield test_row(request, "SingleStream", _MANY)
     # LoadGen makes one query of as many lines as the expected rate asks for, which must last the duration.
     rate = 1500.0
-    while not (row := _tested(request, "Offline", rate))["valid"]:
+    while not (row := test_row(request, "Offline", rate))["valid"]:
         yield {**row, "chosen": False}
         rate = 1.2 * max(rate, row["value"])
     yield row
-    # The highest rate that Server sustains lies below Offline's: bisection, in equal ratios.
-    low, high = row["value"] / _SLOWEST, row["value"]
-    found: list[dict[str, Any]] = []
-    for _ in range(_SEARCH):
-        rate = (low * high) ** 0.5
-        found.append(_tested(request, "Server", rate))
-        low, high = (rate, high) if found[-1]["valid"] else (low, rate)
-    best = max(found, key=lambda row: (row["valid"], row["rate"] if row["valid"] else -row["rate"]))
-    yield from ({**row, "chosen": row is best} for row in found)
+    # The highest rate that Server sustains lies below Offline's.
+    yield from highest_rate(partial(test_row, request, "Server"), row["value"] / _SLOWEST, row["value"], _SEARCH)
 
 
-def _tested(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
-    """A test and what disturbed it; one that was disturbed is made again."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        before = Moment.now()
-        row = _test(request, scenario, rate)
-        row |= {"attempts": attempt, **disturbance(before, Moment.now())}
-        if not row["disturbed"] or attempt == _ATTEMPTS or not quiet_within(_WAIT):
-            break
-    return row
-
-
-def _test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
-    """One LoadGen test in a process of its own. `value` is milliseconds (p90) or lines a second."""
-    seconds = max(request["seconds"], _LEAST_QUERIES / rate if scenario == "Server" else 0)
-    with TemporaryDirectory() as logs:
-        asked = {**request, "scenario": scenario, "rate": rate, "seconds": seconds, "logs": logs}
-        command = [sys.executable, "-m", "bench.experiments.load.loadgen", json.dumps(asked)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"LoadGen's process failed: {done.stderr.strip()[-500:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    value = found[_VALUES[scenario]]
+def test_row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
+    """The row of one test. `value` is milliseconds (p90) or lines per second."""
+    seconds = max(request["seconds"], MIN_QUERIES / rate if scenario == "Server" else 0)
+    test = run_test(
+        "bench.experiments.load.reader", {**request, "scenario": scenario, "rate": rate, "seconds": seconds}
+    )
+    value = test[FIGURES[scenario]]
     return {
         **{"runtime": request["runtime"], "head": request["strategy"], "scenario": scenario, "rate": rate},
-        **{"bound_ms": request["bound"] * 1e3, "seconds": seconds, "valid": found["valid"], "chosen": True},
+        **{"bound_ms": request["bound"] * 1e3, "seconds": seconds, "valid": test["valid"], "chosen": True},
         "value": value / 1e6 if scenario == "SingleStream" else value,
-        **{f"p{p}_ms": found[f"{p}.00 percentile latency (ns)"] / 1e6 for p in (50, 90, 99)},
+        **percentiles(test, 50, 90, 99),
+        **{name: test[name] for name in ("attempts", "others", "stolen", "disturbed")},
     }
 
 

@@ -1,2 +1,106 @@
-"""Reading at scale, measured on one machine: throughput of one worker and two, nodes that die, memory, and a model of
-what more lines on more cores would take. `python -m bench scale` writes scale.json and scale.md."""
+"""Batch inference and data loading at scale: throughput, memory, killed nodes, an object store, and a cost model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.store import Store
+from bench.core.timer import Rounds
+from bench.experiments.scale import batch_inference, data_loading
+from bench.experiments.scale.archives import make_archives
+from bench.experiments.scale.model import fit_cost, simulate_failures
+from bench.experiments.scale.sections import Results, sections
+from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.progress import Reporter
+
+_WORK = Path("runs/scale")  # keeps the archives, and predictions that later parts are compared with
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    lines: that are read while nodes are killed, and at most where memory is watched.
+    rounds: of what is timed.
+    """
+
+    lines: int
+    rounds: int = 5
+
+
+class Scale(Experiment):
+    name = "scale"
+    page, order = DEPLOYMENT, 80
+    on_request = True
+    packages: ClassVar[Mapping[str, str]] = {
+        **{name: name for name in ("pyarrow", "fsspec", "ray", "simpy", "s3fs")},
+        "moto": "'moto[server]'",
+    }
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        settings = Settings(20_000 if preset == "smoke" else 200_000)
+        steps = {"workers": settings.rounds, "loading": settings.rounds}
+        return [
+            Part(
+                f"scale-{name}",
+                settings,
+                steps.get(name, 1),
+                weights=(READER, SHIPPED),
+                timed=name not in ("memory", "killed", "store"),
+            )
+            for name in ("memory", "killed", "store", "workers", "model", "simulation", "loading")
+        ]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        settings, store, work = part.settings, bench.store, _WORK.absolute()
+        archives = make_archives(work / "lines", settings.lines)
+        rounds = Rounds(store, part.name, settings.rounds, warmup=0)
+        match part.name.removeprefix("scale-"):
+            case "memory":
+                counts = (settings.lines // 10, settings.lines)
+                rows = [batch_inference.measure_memory(archives, work, lines) for lines in counts]
+            case "killed":
+                rows = [batch_inference.measure_kills(archives, work, settings.lines)]
+            case "store":
+                rows = list(batch_inference.measure_object_store(archives, work))
+            case "workers":
+
+                def run(workers: int, _: random.Random) -> Iterator[dict[str, Any]]:
+                    yield asdict(batch_inference.predict_archives(archives, work, workers))
+
+                return rounds.measure((1, 2), run, reporter, part.name)
+            case "model":
+                rows, facts = batch_inference.measure_costs(archives, work)
+                store.add_facts(part.name, **facts)
+            case "simulation":
+                rows = simulate_failures(fit_cost(store.read("scale-model")))
+            case _:
+                with TemporaryDirectory() as folder:
+                    trainers = data_loading.trainers(Path(folder))
+                    turns = partial(data_loading.measure_turns, trainers)
+                    return rounds.measure(list(trainers), turns, reporter, part.name)
+        store.write(part.name, pd.DataFrame(rows))
+
+    def results(self, store: Store) -> Results | None:
+        names = stored(store, self.name)
+        if not names:
+            return None
+        tables = {name.removeprefix("scale-"): store.read(name) for name in names}
+        return Results(tables, store.facts("scale-model"), store.environment(names[0]))
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        return {f"scale_{name}": table for name, table in results.tables.items()}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        return sections(results)
+
+
+EXPERIMENT = Scale()

@@ -1,4 +1,4 @@
-"""Lines to be read at scale: tar files of drawn strings, a few of them broken."""
+"""Tar files of synthetic lines for batch inference, a few images of them truncated."""
 
 from __future__ import annotations
 
@@ -18,29 +18,39 @@ from seqocr.data.synthetic.layouts import level
 from seqocr.files import replacing
 from seqocr.progress import progress
 
-A_TAR = 1000  # lines in a tar file
-DRAWN = 40  # tar files that are drawn; more are the same lines under other names
-BROKEN_EVERY = 497  # one image of so many in a tar file ends early
-_AT_ONCE = 250
+TAR_LINES = 1000  # in a tar file
+DISTINCT = 40  # tar files of lines of their own; more hold the same lines under other names
+TRUNCATED_EVERY = 497  # one image of so many in a tar file ends early
+_BATCH = 250
 
 
-def made(folder: Path, count: int) -> Path:
-    """Tar files of lines of 1 to 10 test digits, `A_TAR` each; those that are there stay."""
-    digits, tars = load_digits_or_validation("test"), -(-count // A_TAR)
+def make_archives(folder: Path, lines: int) -> Path:
+    """Tar files of lines of 1 to 10 test digits, `TAR_LINES` each; those that exist stay."""
+    digits, count = load_digits_or_validation("test"), -(-lines // TAR_LINES)
     folder.mkdir(parents=True, exist_ok=True)
-    with progress("draw", tars) as reporter:
-        for number in range(tars):
+    with progress("archives", count) as reporter:
+        for number in range(count):
             path = folder / f"lines-{number:05d}.tar"
-            if not path.exists() and number < DRAWN:
-                more: Any = {"replacement": True, "count": A_TAR, "seed": number, "layout": level("jitter")}
-                _write(path, number * A_TAR, _drawn(SequenceMNIST(digits, (1, 10), **more)))
+            if not path.exists() and number < DISTINCT:
+                more: Any = {"replacement": True, "count": TAR_LINES, "seed": number, "layout": level("jitter")}
+                _write(path, number * TAR_LINES, _lines(SequenceMNIST(digits, (1, 10), **more)))
             elif not path.exists():
-                _write(path, number * A_TAR, _again(folder / f"lines-{number % DRAWN:05d}.tar"))
+                images = (content for _, content in read_archive(folder / f"lines-{number % DISTINCT:05d}.tar"))
+                _write(path, number * TAR_LINES, images)
             reporter.advance()
     return folder
 
 
-def linked(files: Sequence[Path], folder: Path) -> Path:
+def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files in a tar file."""
+    with tarfile.open(path) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            yield member.name, content.read()
+
+
+def link_files(files: Sequence[Path], folder: Path) -> Path:
     """A folder of links to these files, and nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -57,23 +67,12 @@ def _write(path: Path, first: int, images: Iterable[bytes]) -> None:
             tar.addfile(member, io.BytesIO(image))
 
 
-def _drawn(strings: SequenceMNIST) -> Iterator[bytes]:
-    for start in range(0, len(strings), _AT_ONCE):
-        images, _ = strings.batch(range(start, min(start + _AT_ONCE, len(strings))))
+def _lines(strings: SequenceMNIST) -> Iterator[bytes]:
+    """PNGs."""
+    for start in range(0, len(strings), _BATCH):
+        images, _ = strings.batch(range(start, min(start + _BATCH, len(strings))))
         for i, image in enumerate(images, start + 1):
-            png = _png(np.asarray(image))
-            yield png[: len(png) // 2] if i % BROKEN_EVERY == 0 else png
-
-
-def _again(path: Path) -> Iterator[bytes]:
-    with tarfile.open(path) as tar:
-        for member in tar:
-            content = tar.extractfile(member)
-            assert content is not None
-            yield content.read()
-
-
-def _png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+            file = io.BytesIO()
+            Image.fromarray(np.asarray(image)).save(file, "PNG", compress_level=1)
+            png = file.getvalue()
+            yield png[: len(png) // 2] if i % TRUNCATED_EVERY == 0 else png

@@ -1,18 +1,29 @@
-"""What reading takes, from measured numbers, and how long a cluster whose nodes die would take.
+"""What more lines on more cores would take, from measured runs, and how long if machines of the cluster die.
 
     seconds = start + (shards · overhead + lines · line) / workers
 
-`start` is until the first worker reads, `overhead` is a shard's own (a task, opening, writing a file), `line` a line's.
+`start` is the time until the first worker reads, `overhead` that of a shard (a task, opening, writing a file), `line`
+that of a line.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+# 100 million lines on 100 cores.
+LINES, MACHINES, CORES = 100_000_000, 25, 4
+_HOUR = 3600.0
+_LIVES = {"never": 1e12, "once a month": 30 * 24 * _HOUR, "once a day": 24 * _HOUR, "once an hour": _HOUR}
+_AWAY = 120.0
+_SHARD_LINES = 10_000
+_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -33,17 +44,15 @@ class Cost:
     overhead: float
     line: float
 
-    def seconds(self, lines: int, shards: int, workers: int) -> float:
+    def seconds(self, lines: float, shards: float, workers: float) -> float:
         return self.start + (shards * self.overhead + lines * self.line) / workers
 
 
-def fitted(runs: Sequence[Run]) -> Cost:
-    """By least squares of relative errors, none of the three below zero."""
-    from scipy.optimize import nnls
-
-    rows = np.array([[1.0, run.shards / run.workers, run.lines / run.workers] for run in runs])
-    seconds = np.array([run.seconds for run in runs])
-    found, _ = nnls(rows / seconds[:, None], np.ones(len(runs)))
+def fit_cost(runs: pd.DataFrame) -> Cost:
+    """Least squares of relative errors, none of the three below zero, of the rows that are `fitted`."""
+    runs = runs[runs["fitted"]]
+    design = np.stack([np.ones(len(runs)), runs["shards"] / runs["workers"], runs["lines"] / runs["workers"]], axis=1)
+    found, _ = nnls(design / runs["seconds"].to_numpy()[:, None], np.ones(len(runs)))
     return Cost(*map(float, found))
 
 
@@ -73,15 +82,27 @@ class Outcome:
     again: int
 
 
-def simulated(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) -> Outcome:
-    """A run, shard by shard: a machine that dies takes with it what its cores were reading, and that is read again by
-    whoever is free. Lines are as many in each shard; what a shard takes varies by a tenth."""
+def simulate_failures(cost: Cost) -> list[dict[str, Any]]:
+    """A row per seed and how often machines die."""
+    rows = []
+    for often, lives in _LIVES.items():
+        for seed in range(_SEEDS):
+            run = simulate(cost, LINES, LINES // _SHARD_LINES, Cluster(MACHINES, CORES, lives, _AWAY), seed)
+            rows.append({"often": often, "hours": run.seconds / _HOUR, "deaths": run.deaths, "again": run.again})
+    return rows
+
+
+def simulate(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) -> Outcome:
+    """A run, shard by shard. The shards that a dying machine was reading are read again by whichever core is free.
+
+    Shards have equally many lines; the seconds of a shard vary by a tenth.
+    """
     import simpy
 
     chance, environment = random.Random(seed), simpy.Environment()
     waiting: Any = simpy.Store(environment)
     waiting.items.extend(range(shards))
-    a_shard = cost.overhead + cost.line * lines / shards
+    shard_seconds = cost.overhead + cost.line * lines / shards
     finished, over = set[int](), environment.event()
     counts = {"deaths": 0, "again": 0}
 
@@ -94,7 +115,7 @@ def simulated(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) 
                 taking.cancel()
                 return
             try:
-                yield environment.timeout(a_shard * chance.uniform(0.9, 1.1))
+                yield environment.timeout(shard_seconds * chance.uniform(0.9, 1.1))
             except simpy.Interrupt:
                 counts["again"] += 1
                 yield waiting.put(shard)

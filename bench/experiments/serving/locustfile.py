@@ -1,7 +1,7 @@
-"""Who asks a server during the long run (locust): good questions, bad ones, and people who leave.
+"""Users of a server during the soak test (locust): valid requests, invalid ones, and clients that disconnect.
 
-Answers to good questions are checked. Environment: LINES (folder, see `requests`), RATE (good requests a
-second), BAD (bad requests a second).
+Responses to valid requests are checked. Environment: SAMPLES (a folder, see `samples`), RATE and INVALID_RATE (requests
+per second of each kind).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from urllib.parse import urlsplit
 
 from locust import FastHttpUser, User, constant_throughput, task
 
-from bench.experiments.serving.requests import form, load
+from bench.experiments.serving.samples import form, load_samples
 
-_LINES = load(Path(os.environ["LINES"]))
-_BODIES: list[tuple[Any, str]] = [form([line]) for line in _LINES]
-ASKING, SPOILING, LEAVING = 32, 4, 2  # users
+_SAMPLES = load_samples(Path(os.environ["SAMPLES"]))
+_BODIES: list[tuple[Any, str]] = [form([sample]) for sample in _SAMPLES]
+_RATE, _INVALID_RATE = (float(os.environ[name]) for name in ("RATE", "INVALID_RATE"))
+VALID, INVALID, DISCONNECTING = 32, 4, 2  # users
 _JSON = {"Content-Type": "application/json"}
-# What is wrong, the status that it should get, and the request.
-_BAD: list[tuple[str, int, dict[str, Any]]] = [
+# What is wrong, the expected status, and the request.
+_REQUESTS: list[tuple[str, int, dict[str, Any]]] = [
     ("no JSON", 422, {"data": b"{", "headers": _JSON}),
     ("nothing", 415, {"data": b""}),
     ("no images", 422, {"data": b"{}", "headers": _JSON}),
@@ -34,51 +35,46 @@ _BAD: list[tuple[str, int, dict[str, Any]]] = [
     ("random bytes", 400, {"data": random.Random(0).randbytes(3000), "headers": {"Content-Type": _BODIES[0][1]}}),
     ("too large", 413, {"data": b"x" * 17_000_000, "headers": _JSON}),
 ]
-_WEIGHTS = [10] * (len(_BAD) - 1) + [1]
+_WEIGHTS = [10] * (len(_REQUESTS) - 1) + [1]
 
 
-class Asks(FastHttpUser):
-    fixed_count = ASKING
-    wait_time = constant_throughput(float(os.environ["RATE"]) / ASKING)
+class ValidUser(FastHttpUser):
+    fixed_count = VALID
+    wait_time = constant_throughput(_RATE / VALID)
 
     def on_start(self) -> None:
-        # Locust starts users together; without this they would also ask together, ever after.
-        time.sleep(random.uniform(0, ASKING / float(os.environ["RATE"])))
+        # Locust starts users together; without this, they would also send requests together ever after.
+        time.sleep(random.uniform(0, VALID / _RATE))
 
     @task
     def read(self) -> None:
-        number = random.randrange(len(_LINES))
-        body, kind = _BODIES[number]
-        with self.client.post(
-            "/v1/read",
-            body,
-            headers={"Content-Type": kind},
-            name="good",
-            catch_response=True,
-        ) as answer:
-            if answer.status_code != 200:
-                answer.failure(f"status {answer.status_code}")
-            elif [line["text"] for line in answer.json()["lines"]] != [_LINES[number].text]:
-                answer.failure("wrong answer")
+        index = random.randrange(len(_SAMPLES))
+        body, kind = _BODIES[index]
+        headers = {"Content-Type": kind}
+        with self.client.post("/v1/read", body, headers=headers, name="good", catch_response=True) as response:
+            if response.status_code != 200:
+                response.failure(f"status {response.status_code}")
+            elif [line["text"] for line in response.json()["lines"]] != [_SAMPLES[index].text]:
+                response.failure("wrong answer")
 
 
-class Spoils(FastHttpUser):
-    fixed_count = SPOILING
-    wait_time = constant_throughput(float(os.environ["BAD"]) / SPOILING)
+class InvalidUser(FastHttpUser):
+    fixed_count = INVALID
+    wait_time = constant_throughput(_INVALID_RATE / INVALID)
 
     @task
-    def spoil(self) -> None:
-        name, status, sent = random.choices(_BAD, _WEIGHTS)[0]
-        with self.client.post("/v1/read", **sent, name=f"bad: {name}", catch_response=True) as answer:
+    def send(self) -> None:
+        name, status, request = random.choices(_REQUESTS, _WEIGHTS)[0]
+        with self.client.post("/v1/read", **request, name=f"bad: {name}", catch_response=True) as response:
             # Where a request is refused before it was sent whole, some see only that the connection is closed.
-            if answer.status_code == status or (name == "too large" and answer.status_code == 0):
-                answer.success()
+            if response.status_code == status or (name == "too large" and response.status_code == 0):
+                response.success()
             else:
-                answer.failure(f"status {answer.status_code} in place of {status}")
+                response.failure(f"status {response.status_code} in place of {status}")
 
 
-class Leaves(User):
-    fixed_count = LEAVING
+class DisconnectingUser(User):
+    fixed_count = DISCONNECTING
     wait_time = constant_throughput(1)
 
     @task(3)

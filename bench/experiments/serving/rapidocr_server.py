@@ -1,7 +1,7 @@
-"""RapidOCR's recogniser behind FastAPI, an image a request.
+"""RapidOCR's recogniser behind FastAPI, an image per request.
 
-What its own server (rapidocr_api 0.2.0) would be: that one fails where detection is off, and finds no line in a line
-image where it is on.
+In place of its own server (rapidocr_api 0.2.0), which fails without detection, and with it finds no line in an image of
+one line.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
 from bench.experiments import load
-from bench.experiments.load import loadgen as driver
+from bench.experiments.load import reader
 from bench.report.build import write_report
+from bench.workloads import loadgen
 from tests.measured import measured
 from tests.synthetic import finished_run
 
@@ -37,31 +40,32 @@ QUIET = {"others": 0.0, "stolen": 0.0, "disturbed": False}
 
 
 def test_a_summary_is_read_as_loadgen_wrote_it() -> None:
-    found = driver.summary(SUMMARY)
+    found = loadgen.parse_summary(SUMMARY)
     assert found["valid"] is False
     assert found["Completed samples per second"] == 57.78
     assert found["50.00 percentile latency (ns)"] == 17566589
     assert found["Early stopping satisfied"] == "NO"
-    assert driver.summary(SUMMARY.replace("INVALID", "VALID"))["valid"] is True
+    assert loadgen.parse_summary(SUMMARY.replace("INVALID", "VALID"))["valid"] is True
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """In LoadGen's place, one that reads 2,500 lines a second (1,250 with `ar`) and keeps the bound up to a quarter of
-    that; what it was asked. Nothing else runs on it."""
-    asked: list[dict[str, Any]] = []
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of LoadGen's process, one that reads 2,500 lines a second (1,250 with `ar`) and keeps the bound up to a
+    quarter of that. Nothing else runs on it."""
 
-    def test(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
-        fast = 2500.0 if request["strategy"] != "ar" else 1250.0
+    def run(command: list[str], **_: Any) -> Any:
+        assert command[1:3] == ["-m", reader.__name__]
+        request = json.loads(command[3])
+        scenario, rate, fast = request["scenario"], request["rate"], 1250.0 if request["strategy"] == "ar" else 2500.0
         valid = {"SingleStream": True, "Offline": rate >= fast, "Server": rate <= fast / 4}[scenario]
-        value = {"SingleStream": 3.0, "Offline": fast, "Server": min(rate, fast)}[scenario]
-        asked.append({"runtime": request["runtime"], "head": request["strategy"], "scenario": scenario, "rate": rate})
-        return {**asked[-1], "bound_ms": 50, "valid": valid, "chosen": True, "value": value, "p99_ms": 40.0}
+        value = {"SingleStream": 3e6, "Offline": fast, "Server": min(rate, fast)}[scenario]
+        times = {f"{p}.00 percentile latency (ns)": 40e6 for p in (50, 90, 99)}
+        said = json.dumps({"valid": valid, **times, load.FIGURES[scenario]: value})
+        return subprocess.CompletedProcess(command, 0, f"warning\n{said}\n", "")
 
-    monkeypatch.setattr(load, "_test", test)
-    monkeypatch.setattr(load, "disturbance", lambda *_: QUIET)
+    monkeypatch.setattr(loadgen, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(loadgen, "disturbance", lambda *_: QUIET)
     monkeypatch.setattr(load, "find_spec", lambda name: True)
-    return asked
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def parts(bench: Bench, *names: str) -> list[Part]:
     return [part for part in EXPERIMENT.parts("full", bench) if part.name in names]
 
 
-def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: list[dict[str, Any]]) -> None:
+def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: None) -> None:
     assert EXPERIMENT.parts("default", bench) == []
     found = {part.name: part for part in EXPERIMENT.parts("full", bench)}
     assert [name for name in found if name.startswith("load-eager")] == [
@@ -87,7 +91,7 @@ def test_without_loadgen_there_is_no_part(bench: Bench, monkeypatch: pytest.Monk
     assert EXPERIMENT.parts("full", bench) == []
 
 
-def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: list[dict[str, Any]]) -> None:
+def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: None) -> None:
     assert EXPERIMENT.results(bench.store) is None
     for part in parts(bench, "load-eager-ar", "load-eager-ctc", "load-onnxruntime-ctc"):
         measured(EXPERIMENT, part, bench)
@@ -97,7 +101,7 @@ def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: l
     assert found.tests["valid"].all()
     for (runtime, strategy), bound in zip(found.readers, (1250 / 4, 625, 625), strict=True):
         by = found.of(runtime, strategy)
-        assert set(by) == set(load.SCENARIOS)
+        assert set(by) == set(load.FIGURES)
         assert bound / 1.06 < by["Server"]["rate"] <= bound  # six halvings of five octaves
     everything = bench.store.read("load-eager-ctc")
     too_slow = everything[(everything["scenario"] == "Offline") & (everything["rate"] < 2500)]
@@ -106,28 +110,26 @@ def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: l
 
 
 def test_a_disturbed_test_is_made_again_once_it_is_quiet(
-    bench: Bench, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, machine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = iter([True, False, True, True])
-    monkeypatch.setattr(load, "disturbance", lambda *_: {**QUIET, "disturbed": next(states, False)})
-    monkeypatch.setattr(load, "quiet_within", lambda seconds: True)
+    monkeypatch.setattr(loadgen, "disturbance", lambda *_: {**QUIET, "disturbed": next(states, False)})
+    monkeypatch.setattr(loadgen, "quiet_within", lambda seconds: True)
     measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
     rows = bench.store.read("load-eager-ctc")
     assert rows["attempts"].tolist() == [2, 2] + [1] * (len(rows) - 2)
     assert rows["disturbed"].tolist() == [False, True] + [False] * (len(rows) - 2)
     # A machine that stays busy is not waited for again and again.
-    monkeypatch.setattr(load, "disturbance", lambda *_: {**QUIET, "disturbed": True})
-    monkeypatch.setattr(load, "quiet_within", lambda seconds: False)
+    monkeypatch.setattr(loadgen, "disturbance", lambda *_: {**QUIET, "disturbed": True})
+    monkeypatch.setattr(loadgen, "quiet_within", lambda seconds: False)
     measured(EXPERIMENT, parts(bench, "load-eager-ar")[0], bench)
     assert set(bench.store.read("load-eager-ar")["attempts"]) == {1}
 
 
-def test_no_rate_that_keeps_the_bound_is_said(
-    bench: Bench, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test = load._test
+def test_no_rate_that_keeps_the_bound_is_said(bench: Bench, machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = load.run_test
     monkeypatch.setattr(
-        load, "_test", lambda request, scenario, rate: {**test(request, scenario, rate), "valid": scenario != "Server"}
+        load, "run_test", lambda module, asked: {**test(module, asked), "valid": asked["scenario"] != "Server"}
     )
     measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
     found = EXPERIMENT.results(bench.store)
@@ -141,7 +143,7 @@ def test_no_rate_that_keeps_the_bound_is_said(
 
 
 def test_the_report_shows_it_and_marks_what_was_disturbed(
-    tmp_path: Path, machine: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, machine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = finished_run(tmp_path)
     assert "Under load" not in write_report(store, tmp_path).with_name("deployment.md").read_text()
@@ -159,50 +161,57 @@ def test_the_report_shows_it_and_marks_what_was_disturbed(
     assert (tmp_path / "tables" / "load.csv").exists()
 
 
-def test_a_process_that_fails_is_told_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "no such thing")
-    monkeypatch.setattr(load.subprocess, "run", lambda *_, **__: failed)
-    request = {"seconds": 1, "bound": 0.1, "runtime": "eager", "strategy": "ctc"}
+    monkeypatch.setattr(loadgen, "subprocess", SimpleNamespace(run=lambda *_, **__: failed))
     with pytest.raises(RuntimeError, match="no such thing"):
-        load._test(request, "Offline", 100.0)
+        loadgen.run_test("some.module", {})
+
+
+def test_the_highest_rate_is_found_and_without_one_the_slowest_counts() -> None:
+    rows = loadgen.highest_rate(lambda rate: {"valid": rate < 100}, 10, 1000, 8)
+    (best,) = (row for row in rows if row["chosen"])
+    assert 98 < best["rate"] < 100
+    rows = loadgen.highest_rate(lambda rate: {"valid": False}, 10, 1000, 3)
+    assert [row["chosen"] for row in rows] == [False, False, True]
 
 
 DRIVE = """
-import json, sys, time
+import json, sys
 from pathlib import Path
-import torch
-from bench.experiments.load.loadgen import drive
-from seqocr.models.heads.base import Decoded
+from types import SimpleNamespace
+from bench.workloads.loadgen import complete, drive
+from seqocr.serving.queue import BatchingQueue
 
-def read(images):
-    time.sleep(0.001)  # 64 lines at most: Offline's 100,000 then last longer than the second it asks for
-    return Decoded(["1"] * len(images), torch.ones(len(images)), 1)
+queue = BatchingQueue(lambda items: items, 64, sys.maxsize)
 
-lines = torch.zeros(50, 28, 140, dtype=torch.uint8)
-print(json.dumps(drive(read, lines, sys.argv[1], Path(sys.argv[2]), seconds=1, rate=float(sys.argv[3]))))
+def issue(query, index):
+    queue.submit([index]).add_done_callback(lambda _: complete(query))
+
+print(json.dumps(drive(issue, 50, sys.argv[1], Path(sys.argv[2]), seconds=1, rate=float(sys.argv[3]))))
 """
 
 
-@pytest.mark.parametrize(("scenario", "rate"), [("SingleStream", 1e6), ("Server", 900), ("Offline", 1e5)])
+@pytest.mark.parametrize(("scenario", "rate"), [("SingleStream", 1e6), ("Server", 900), ("Offline", 1e6)])
 def test_loadgen_calls_a_fast_reader_valid(scenario: str, rate: float, tmp_path: Path) -> None:
     pytest.importorskip("mlperf_loadgen")
     command = [sys.executable, "-c", DRIVE, scenario, str(tmp_path), str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    found = driver.json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
     assert found["Scenario"] == scenario
     assert found["valid"], found
-    assert found[load._VALUES[scenario]] > 0
+    assert found[load.FIGURES[scenario]] > 0
 
 
-SERVE = """
+READ = """
 import json, sys
+from bench.experiments.load.reader import main
 from bench.workloads import held_out
-from bench.experiments.load.loadgen import served
 from seqocr.data.sources.datasets import embedded_digits
 
 held_out.held_out_digits = embedded_digits
-print(json.dumps(served(json.loads(sys.argv[1]))))
+print(json.dumps(main(json.loads(sys.argv[1]))))
 """
 
 
@@ -214,19 +223,14 @@ def test_loadgens_process_reads_the_tasks_strings(
     pytest.importorskip("mlperf_loadgen")
     (part,) = parts(bench, name)
     settings = replace(part.settings, seconds=0.2)
-    request = {
-        "weights": str(part.weights[0]),
-        "heads": list(strategies.heads_of(part.settings.strategy)),
-        "folder": str(tmp_path),
-        **vars(settings),
-    }
-    run = subprocess.run
+    heads = list(strategies.heads_of(settings.strategy))
+    request = {"weights": str(part.weights[0]), "heads": heads, "folder": str(tmp_path), **vars(settings)}
 
     def on_embedded_digits(command: list[str], **more: Any) -> Any:
-        assert command[1:3] == ["-m", driver.__name__]
-        return run([sys.executable, "-c", SERVE, command[3]], **more)
+        assert command[1:3] == ["-m", reader.__name__]
+        return subprocess.run([sys.executable, "-c", READ, command[3]], **more)
 
-    monkeypatch.setattr(load.subprocess, "run", on_embedded_digits)
-    row = load._test(request, "SingleStream", 1e4)
+    monkeypatch.setattr(loadgen, "subprocess", SimpleNamespace(run=on_embedded_digits))
+    row = load.test_row(request, "SingleStream", 1e4)
     assert (row["runtime"], row["head"], row["scenario"]) == (settings.runtime, "ctc", "SingleStream")
     assert 0 < row["p50_ms"] <= row["value"] <= row["p99_ms"]
