@@ -145,13 +145,6 @@ class Summary:
     def moved(self) -> float:
         return float(self.claims()["moved"].max())
 
-    def sentence(self) -> str:
-        load = " under a load that came and went" if self.about["disturb"] else ""
-        return (
-            f"In {self.about['times']} runs of preset `{self.about['preset']}`{load}, {self.flipped} of "
-            f"{len(self.rows)} verdicts that rest on times flipped; headline ratios moved by {self.moved:.0%} at most."
-        )
-
     def table(self) -> pd.DataFrame:
         """The claims whose numbers moved most."""
         most = self.claims().dropna(subset="moved").sort_values(["flipped", "moved"], ascending=False, kind="stable")
@@ -164,12 +157,6 @@ class Summary:
                 "moved at most": f"{row['moved']:.1%}",
             }
             for row in most.head(8).to_dict("records")
-        )
-
-    def words(self) -> str:
-        return (
-            f"{self.sentence()} The table has the ones that moved most; all are in `{_TABLE}`. Measured at commit "
-            f"{self.about['commit']}."
         )
 
 

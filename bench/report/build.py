@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.core.store import Store
 from bench.core.timer import effort
 from bench.experiments import experiments
 from bench.report import plotting
-from bench.report.first_screen import first_screen
+from bench.report.first_screen import PICTURE, answer_plot, first_screen, panels
 from bench.report.formatting import listed, markdown_table
 from bench.report.templating import prose, render
 from seqocr.errors import InputError
@@ -61,6 +62,7 @@ def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = 
         first_screen=first_screen(found),
         measured=measured(store, repeated),
         repeated=repeated,
+        repeated_words=prose("repeat", repeated=repeated) if repeated else "",
         run=store.folder.name,
         studied="dependence" in found,
     )
@@ -131,6 +133,8 @@ def _write_tables(found: dict[str, Any], folder: Path) -> None:
 
 def _draw(found: dict[str, Any], store: Store, folder: Path) -> None:
     _emptied(folder)
+    if shown := panels(found):
+        plotting.save(PICTURE, partial(answer_plot, shown), folder)
     for experiment in (each for each in experiments() if each.name in found):
         for name, picture in experiment.plots(found[experiment.name], found).items():
             plotting.save(name, picture, folder)

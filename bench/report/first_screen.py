@@ -1,24 +1,32 @@
-"""What a reader with one minute sees: a verdict, a table of heads, a table of accuracies, two pictures, one line on how
-it was measured. The same at the top of the report and in README."""
+"""What a reader with one minute sees: which head to use, a picture, a table. The same in the report and in README."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bench.core import strategies
-from bench.core.experiment import Claim
-from bench.experiments import experiments
 from bench.experiments.latency.estimates import fastest
-from bench.report.formatting import listed, markdown_table, ratio, share, time
-from bench.study.sections import headline
-from bench.workloads import accuracy_tables
+from bench.report import plotting
+from bench.report.formatting import markdown_table, ratio, share, time
+from bench.report.plotting import PlotStyle
+from bench.report.templating import prose
+from bench.study.decisions import FORM, SPECULATIVE, Decision, decisions
+from bench.study.estimates import AR, MARGIN, ONE_PASS
+from bench.study.sections import largest_lead, largest_loss
+from bench.workloads.accuracy_tables import SAME
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.models.heads.base import Strategy
+from seqocr.statistics import Value
 
-_PHASES = {"zero-shot": "real, as shipped", "fine-tuned": "real, adapted"}
+PICTURE = "answer"  # its name
+_HARDEST = "wild"  # the level in the picture and in the table
+_ADAPTED = "fine-tuned"  # the phase of real lines in the picture and in the table
 
 
 def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
@@ -27,90 +35,195 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     Args:
         plots: where the pictures are, seen from the page.
     """
-    blocks = [f"**{verdict(everything)}**"]
-    if "dependence" in everything:
-        blocks.append(f"**{headline(everything['dependence'])}**")
-    blocks.append(markdown_table(heads_table(everything)))
-    if "levels" in everything:
-        blocks.append(markdown_table(accuracy_table(everything)))
-        blocks.append(_accuracy_words(everything))
-    shown = ["latency", *(["lengths"] if "levels" in everything else [])]
-    blocks.append(" ".join(f'<img src="{plots}/{name}.png" width="49%" alt="{name}">' for name in shown))
+    timed = everything["latency"].main
+    generate, own = strategies.autoregressive()[:2]
+    head = fastest(timed)
+    blocks = [
+        prose(
+            "answer",
+            verdicts=_verdicts(everything),
+            real="real" in everything,
+            head=head,
+            own=own,
+            generate=generate,
+            one_pass=ONE_PASS,
+            speculative_name=SPECULATIVE,
+            faster={name: timed.speedup(head, name, TASK_LENGTH).estimate for name in (generate, own)},
+            model=timed.subject.label,
+            length=TASK_LENGTH,
+            speculative=_over_one_pass(everything),
+            study=_study(everything),
+        )
+    ]
+    if panels(everything):
+        blocks.append(f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">')
+        blocks.append(prose("answer_picture", left_out=_left_out(everything)))
+    blocks += [markdown_table(heads_table(everything)), prose("answer_table", length=TASK_LENGTH)]
     return "\n\n".join(blocks)
 
 
-def verdict(everything: Mapping[str, Any]) -> str:
-    """What answers the project's question, as far as these measurements say."""
-    accuracy, latency = everything["accuracy"], everything["latency"]
-    subject = latency.main
-    head, (generate, own) = fastest(subject), strategies.autoregressive()[:2]
-    faster = [
-        f"{subject.speedup(head, over, TASK_LENGTH).estimate:.1f} times as fast as `{over}`" for over in (generate, own)
-    ]
-    read = {"five clean digits": accuracy.verdict}
+def _verdicts(everything: Mapping[str, Any]) -> dict[str, str]:
+    """Where `ar` is shown to read better or worse than the best one-pass head."""
+    found = {"five clean digits": everything["accuracy"].verdict}
     if levels := everything.get("levels"):
-        read |= {f"`{level}`": found for level, found in levels.verdicts.items()}
-    different = [f"{found} at {name}" for name, found in read.items() if found != accuracy_tables.SAME]
-    said = f"`ar` reads {listed(different) if different else 'no better and no worse than one pass at any level'}"
-    long, short = max(subject.lengths), min(subject.lengths)
-    grown, own_grown = subject.flatness(head).estimate, subject.flatness(own).estimate
-    return (
-        f"{said}; a head that needs one pass (`{head}`) is {listed(faster)} from image to text "
-        f"({subject.subject.label}, n = {TASK_LENGTH}). Without the encoder, {long} symbols take `{head}` "
-        f"{grown:.1f} times as long as {short}, and `{own}` {own_grown:.0f} times as long."
-    )
+        found |= {f"`{level}`": verdict for level, verdict in levels.verdicts.items()}
+    if real := everything.get("real"):
+        found |= {f"real lines, {phase}": verdict for phase, verdict in real.verdicts.items()}
+    return {where: verdict for where, verdict in found.items() if verdict != SAME}
+
+
+def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
+    """What speculative decoding takes over the fastest one-pass head: least and most in eager mode, most in graphs."""
+    timed = everything["latency"].fixed
+    eager = [t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH).estimate for t in timed if SPECULATIVE in t.strategies]
+    runtimes = everything.get("runtimes")
+    graphs = [
+        t.over(name, SPECULATIVE, t.fastest(name)).estimate
+        for t in (runtimes.subjects.values() if runtimes else ())
+        for name in t.runtimes
+        if SPECULATIVE in t.strategies(name)
+    ]
+    return {"least": min(eager), "most": max(eager), "runtimes": max(graphs, default=0.0)} if eager else {}
+
+
+def _study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the study decides: strings where constrained decoding, and where learning, gains most over `parallel`."""
+    results = everything.get("dependence")
+    if results is None:
+        return None
+    found = decisions(results)
+
+    def most(name: str, among: list[Decision]) -> Decision | None:
+        return max(among, key=lambda decision: decision.exact[name] - decision.exact[ONE_PASS], default=None)
+
+    structured = [decision for decision in found if decision.laws and FORM in decision.exact]
+    return {
+        "constrained": most(FORM, [decision for decision in structured if FORM in decision.known]),
+        "at_least": all(decision.exact[FORM] >= decision.exact[AR] - MARGIN for decision in structured),
+        "learned": most(AR, [decision for decision in found if AR in decision.learned]),
+        "lead": largest_lead(results),
+        "loss": largest_loss(results),
+        "form": FORM,
+    }
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a head that people deploy: what it reads, what it takes, how it grows."""
-    accuracy, latency = everything["accuracy"], everything["latency"]
-    found, rows = strategies.by_name(), []
-    grown = latency.main
-    for strategy in strategies.deployed():
+    """One row a deployed strategy: what it reads, what it takes, how it grows."""
+    accuracy, timed, found = everything["accuracy"], everything["latency"].main, strategies.by_name()
+    levels, real, head = everything.get("levels"), everything.get("real"), fastest(timed)
+    read = strategies.heads()  # other strategies of a head read as it does
+    rows = []
+    for name in strategies.deployed():
+        exact = accuracy.exact(name)
         row = {
-            "head": f"`{strategy}`, {_passes(found[strategy])}",
-            f"exact match, {TASK_LENGTH} digits": share(read) if (read := accuracy.exact(strategy)) else "not trained",
+            "strategy": f"`{name}`",
+            "decoder passes": _passes(found[name]),
+            f"exact match, {TASK_LENGTH} digits": share(exact) if exact else "not trained",
         }
-        for t in latency.fixed:
-            row[f"{t.subject.label}, ms"] = time(t.total(strategy, TASK_LENGTH))
-        row[f"decoding n = {max(grown.lengths)} over n = {min(grown.lengths)}"] = ratio(grown.flatness(strategy))
+        if levels:
+            row[f"`{_HARDEST}`, any length"] = share(levels.exact(_HARDEST, name)) if name in read else "as `ar`"
+        if real:
+            row["real lines, adapted"] = share(real.exact(name, _ADAPTED)) if name in read else "as `ar`"
+        row[f"{timed.subject.label}, ms"] = time(timed.total(name, TASK_LENGTH))
+        row["over one pass"] = ratio(timed.speedup(head, name, TASK_LENGTH)) if name != head else "1"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _passes(strategy: Strategy) -> str:
     if strategy.is_speculative:
-        return "1 pass where the draft is right"
-    return "1 pass" if strategy.is_one_pass else "n + 1 passes"
+        return "1 if the draft is right"
+    return "1" if strategy.is_one_pass else "n + 1"
 
 
-def accuracy_table(everything: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a head: exact match at each level, and on real lines where there are any."""
-    levels, real = everything["levels"], everything.get("real")
-    rows = []
-    for head in levels.heads:
-        row = {"exact match": f"`{head}`"}
-        row |= {f"`{level}`": share(levels.exact(level, head)) for level in levels.levels}
-        if real is not None:
-            row |= {name: share(real.exact(head, phase)) for phase, name in _PHASES.items()}
-        rows.append(row)
-    return pd.DataFrame(rows)
+@dataclass(frozen=True)
+class Point:
+    """A reader with trained weights that were timed themselves."""
+
+    label: str
+    style: PlotStyle
+    ms: Value
+    exact: Value
+    hollow: bool = False
 
 
-def _accuracy_words(everything: Mapping[str, Any]) -> str:
-    said = (
-        "`grid`: digits side by side. `jitter`: sizes, slants and gaps vary. `wild`: as an amount on a cheque, in one "
-        "hand. Strings of 1 to 10 digits. Exact match is of trained weights. Times are of models with random weights "
-        "and say nothing of accuracy."
-    )
-    if "real" in everything:
-        said += (
-            " `real`: lines kept out of training, read by the shipped weights and by weights adapted to other lines of "
-            "the same folder."
-        )
-    return said
+def panels(everything: Mapping[str, Any]) -> dict[str, list[Point]]:
+    """By title, what the picture has: five clean digits, the hardest level, real lines; of these, what was timed."""
+    found: dict[str, list[Point]] = {}
+    others = iter(range(5, 100))  # styles apart from those of strategies
+    numbered: dict[str, PlotStyle] = {}
+
+    def style(name: str) -> PlotStyle:
+        if name in strategies.by_name():
+            return plotting.style_of(name)
+        if name not in numbered:
+            numbered[name] = replace(plotting.numbered_style(next(others)), marker="x", label=name)
+        return numbered[name]
+
+    if peers := everything.get("peers"):
+        found[f"{TASK_LENGTH} digits side by side"] = [
+            Point(name := reader.name.split(",")[0], style(name), reader.ms, reader.exact, "," in reader.name)
+            for reader in peers.trained
+        ]
+    drafts, levels = everything.get("drafts"), everything.get("levels")
+    if drafts and levels:
+        found[f"`{_HARDEST}`, {drafts.length} digits"] = [
+            Point(
+                name,
+                style(name),
+                drafts.milliseconds(_HARDEST, name),
+                levels.exact(_HARDEST, name, drafts.length),
+            )
+            for name in drafts.strategies
+        ]
+    if real := everything.get("real"):
+        found["real lines, adapted"] = [
+            Point(
+                row["reader"],
+                style(row["reader"]),
+                real.milliseconds(row["reader"], row["phase"]),
+                Value.of(row, "exact"),
+            )
+            for row in real.summary.to_dict("records")
+            if row["phase"] == _ADAPTED or row["reader"] not in strategies.by_name()
+        ]
+    return found
 
 
-def claims(everything: Mapping[str, Any]) -> list[Claim]:
-    """Everything the first screen says that could flip."""
-    return [claim for each in experiments() if each.name in everything for claim in each.claims(everything[each.name])]
+def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
+    """Exact match against latency, a panel a kind of lines; hollow markers are graphs in ONNX Runtime."""
+    figure, axes = plotting.panels(len(shown), 3.6, 3.4, columns=3)
+    times = [each.ms for points in shown.values() for each in points]
+    limits = min(ms.low for ms in times) / 1.3, max(ms.high for ms in times) * 1.3
+    for axis, (title, points) in zip(axes, shown.items(), strict=True):
+        for each in points:
+            more: dict[str, Any] = {"mfc": "white"} if each.hollow else {}
+            plotting.point(axis, each.ms, each.exact.times(100), each.style, **more)
+        axis.set(xscale="log", xlim=limits, ylim=(0, 104), xlabel="image to text, ms (batch 1)")
+        axis.set_title(title.replace("`", ""), fontsize=10)
+        plotting.plain_log_axis(axis, "x")
+    axes[0].set_ylabel("exact match, %")
+    handles = dict(_handles(shown))
+    figure.legend(handles=[*handles.values()], loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _handles(shown: Mapping[str, list[Point]]) -> Iterator[tuple[str, Line2D]]:
+    for each in (point for points in shown.values() for point in points):
+        style: dict[str, Any] = {"color": each.style.colour, "marker": each.style.marker, "ls": ""}
+        if each.hollow:
+            yield (
+                "onnxruntime",
+                Line2D([], [], **{**style, "color": "#555555", "marker": "s", "mfc": "white"}, label="in onnxruntime"),
+            )
+        else:
+            yield each.label, Line2D([], [], **style, label=each.style.label)
+
+
+def _left_out(everything: Mapping[str, Any]) -> list[str]:
+    """Models and runtimes that the picture lacks, since random weights were timed."""
+    models = {t.subject.preset for t in everything["latency"].fixed} - {"tiny"}
+    runtimes = everything.get("runtimes")
+    named = dict.fromkeys(name for t in runtimes.subjects.values() for name in t.runtimes) if runtimes else {}
+    unseen = [f"`{name}`" for name in named if name not in ("eager", "onnxruntime")]
+    return [*(f"models of size `{name}`" for name in sorted(models)), *unseen]

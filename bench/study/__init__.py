@@ -87,7 +87,7 @@ class Dependence(Experiment):
         timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}
         return {
             **timed,
-            "dependence": sections.table_of(results),
+            "dependence": results.by_cell(),
             "dependence_claims": results.family,
             "dependence_likelihoods": results.likelihoods(),
             "dependence_ablations": results.ablations(),

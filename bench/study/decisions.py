@@ -1,67 +1,114 @@
-"""Which head for which strings: one table, in words, from what was read."""
+"""Which strategy for which strings: the cheapest that reads within the margin of the best."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bench.report.formatting import listed, percent, points
-from bench.study.estimates import AR, MARGIN, ONE_PASS, Cell, Results
+from bench.core import strategies
+from bench.report.formatting import code, percent, points
+from bench.study.estimates import AR, JOINT, MARGIN, MARGINAL, ONE_PASS, Cell, Results
+from seqocr.statistics import Value
 
 FORM, CTC_FORM = f"{ONE_PASS} + form", "ctc + form"
-# Kinds of strings, as someone who has to choose a head would name them, and the laws that stand for each.
+SPECULATIVE = strategies.speculative()[0]
+_SHOWN = {
+    FORM: f"`{ONE_PASS}`, constrained",
+    CTC_FORM: "`ctc`, constrained",
+    MARGINAL: "oracle, marginal",
+    JOINT: "oracle, joint",
+}
+# Kinds of strings, as someone who has to choose a head would name them, and the label distributions of each.
 _KINDS = {
     "independent digits": ("uniform", "frequencies"),
     "with a check digit": ("luhn",),
     "dates": ("dates",),
-    "chains, where a digit tells of the next": ("markov-0.5", "markov-0.9"),
-    "of a short list": ("lexicon-20", "lexicon-100"),
+    "chains, where each digit depends on the one before": ("markov-0.5", "markov-0.9"),
+    "from a short list": ("lexicon-20", "lexicon-100"),
 }
-# What is advised, in the order of what it costs: of these, the first group that is within the margin of the best.
+# In the order of what it costs: of these, the first group that is within the margin of the best is advised.
 _ADVISED = ((ONE_PASS, "ctc"), (FORM, CTC_FORM), (AR,))
 
 
-def decisions(results: Results) -> pd.DataFrame:
-    """One row a kind of strings: what the heads read of damaged images, and what to use."""
+@dataclass(frozen=True)
+class Decision:
+    """What to use for a kind of strings.
+
+    Attributes:
+        laws: the label distributions of its cells.
+        exact: exact match by strategy, the mean over cells.
+        known: what to use where the label distribution is known as a constraint; learned: where only the data know it,
+            empty where what was learned does not hold.
+        leads: exact match of a strategy that is advised, minus that of `parallel`.
+        passes: of speculative decoding, the mean.
+    """
+
+    kind: str
+    laws: tuple[str, ...]
+    exact: dict[str, float]
+    known: list[str]
+    learned: list[str]
+    leads: dict[str, Value]
+    passes: float
+
+    @property
+    def name(self) -> str:
+        return self.kind.split(",")[0]
+
+    @property
+    def row(self) -> dict[str, str]:
+        laws = f" ({code(self.laws)})" if self.laws else ""
+        shown = {shown_as(name): percent(exact) for name, exact in self.exact.items() if name != CTC_FORM}
+        advised = {"constraint known": self.known, "only learned": self.learned}
+        use = {f"use, {when}": self._advice(names) for when, names in advised.items()}
+        return {"strings": f"{self.kind}{laws}", **shown, **use, f"`{SPECULATIVE}`, passes": f"{self.passes:.2f}"}
+
+    def _advice(self, names: list[str]) -> str:
+        said = " or ".join(shown_as(SPECULATIVE if name == AR else name) for name in names)
+        return said if not names or ONE_PASS in names else f"{said}: {points(self.leads[names[0]])}"
+
+
+def shown_as(strategy: str) -> str:
+    """A strategy or an oracle reader, as tables have it."""
+    return _SHOWN.get(strategy, f"`{strategy}`")
+
+
+def decisions(results: Results) -> list[Decision]:
+    """One a kind of strings in damaged images, one for clean images, and one where what was learned does not hold."""
     clean, damaged = results.size.damages[0], results.size.damages[1:]
-    rows = []
+    found = []
     for kind, laws in _KINDS.items():
-        there = [law for law in laws if law in results.size.seeds]
-        cells: list[Cell] = [(law, law, damage) for law in there for damage in damaged]
-        if cells:
-            rows.append(_decision(results, f"{kind}, damaged ({listed([f'`{law}`' for law in there])})", cells))
-    rows.append(_decision(results, "any of these, clean", [(law, law, clean) for law in results.laws]))
-    shifted = [cell for cell in results.shifted if cell[2] == results.size.shifted[0]]
-    if shifted:
-        what = f"independent digits, {results.size.shifted[0]}, by heads that learned another law"
-        rows.append(_decision(results, what, shifted, holds=False))
-    return pd.DataFrame(rows)
+        there = tuple(law for law in laws if law in results.size.seeds)
+        if cells := [(law, law, damage) for law in there for damage in damaged]:
+            found.append(_decision(results, f"{kind}, damaged", there, cells))
+    found.append(_decision(results, "any of these, clean", (), [(law, law, clean) for law in results.laws]))
+    if shifted := [cell for cell in results.shifted if cell[2] == results.size.shifted[0]]:
+        kind = f"independent digits, {results.size.shifted[0]}, by heads that learned another distribution"
+        found.append(_decision(results, kind, (), shifted, holds=False))
+    return found
 
 
-def _decision(results: Results, strings: str, cells: list[Cell], holds: bool = True) -> dict[str, str]:
-    names = [name for name in (ONE_PASS, "ctc", AR, FORM) if name in results.strategies]
-    row = {"strings": strings, **{f"`{name}`": percent(results.together(cells, name).mean()) for name in names}}
-    row["use"] = _advised(results, cells, known=holds)
-    row["or, where only the data know the form"] = _advised(results, cells, known=False) if holds else ""
-    if (own := verified(results)) != AR:
-        row[f"`{own}`, passes"] = f"{np.mean([results.mean(cell, 'passes', own) for cell in cells]):.2f}"
-    return row
+def decision_table(results: Results) -> pd.DataFrame:
+    return pd.DataFrame(decision.row for decision in decisions(results))
 
 
-def _advised(results: Results, cells: list[Cell], known: bool) -> str:
-    """The cheapest strategy that reads within the margin of the best one, and how far ahead of `parallel` it is."""
-    groups = [
-        [name for name in group if name in results.strategies]
-        for group in _ADVISED
-        if known or not set(group) & {FORM, CTC_FORM}
-    ]
-    exact = {name: float(results.together(cells, name).mean()) for group in groups for name in group}
+def _decision(
+    results: Results, kind: str, laws: tuple[str, ...], cells: Sequence[Cell], holds: bool = True
+) -> Decision:
+    there = [name for name in (ONE_PASS, "ctc", AR, FORM, CTC_FORM) if name in results.strategies]
+    exact = {name: float(results.together(cells, name).mean()) for name in there}
+    learned = _cheapest({name: value for name, value in exact.items() if name not in (FORM, CTC_FORM)})
+    known = _cheapest(exact) if holds else learned
+    leads = {name: results.ahead(cells, name, ONE_PASS) for name in {*known, *learned} - {ONE_PASS}}
+    speculative = SPECULATIVE if SPECULATIVE in results.strategies else AR
+    passes = float(np.mean([results.mean(cell, "passes", speculative) for cell in cells]))
+    return Decision(kind, laws, exact, known, learned if holds else [], leads, passes)
+
+
+def _cheapest(exact: dict[str, float]) -> list[str]:
     least = max(exact.values()) - MARGIN
-    chosen = next(near for group in groups if (near := [name for name in group if exact[name] >= least]))
-    names = " or ".join(f"`{verified(results) if name == AR else name}`" for name in chosen)
-    return names if ONE_PASS in chosen else f"{names}, {points(results.ahead(cells, chosen[0], ONE_PASS))}"
-
-
-def verified(results: Results) -> str:
-    """The strategy that reads what `ar` reads in the fewest passes."""
-    return "ar-speculative" if "ar-speculative" in results.strategies else AR
+    near = ([name for name in group if exact.get(name, 0) >= least] for group in _ADVISED)
+    return next(group for group in near if group)

@@ -208,6 +208,14 @@ class Results:
         """Decoder passes a string, over all cells of its own law."""
         return float(np.mean([self.mean(cell, "passes", strategy) for cell in self.own]))
 
+    def by_cell(self) -> pd.DataFrame:
+        """One row a cell and strategy: exact match over seeds, passes, C and G."""
+        columns = {"seeds": ("exact", "size"), "exact": ("exact", "mean"), "sd_over_seeds": ("exact", "std")}
+        columns |= {name: (name, "mean") for name in ("passes", "C", "G")}
+        found = self.main.groupby(level=[0, 1, 2, 3], sort=False).agg(**columns)
+        order = [(*cell, name) for cell in (*self.own, *self.shifted) for name in self.strategies]
+        return found.loc[[key for key in order if key in found.index]].reset_index()
+
     def likelihoods(self) -> pd.DataFrame:
         """One row a cell and strategy that takes symbols as independent: C, and the nats a string that it gives the
         truth less than `ar` does."""

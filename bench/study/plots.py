@@ -43,7 +43,7 @@ def dependence_plot(results: Results) -> Figure:
         axis.grid(visible=False)
         axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
     axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")
-    figure.supylabel("law of the strings (total correlation, nats)", fontsize=10)
+    figure.supylabel("label distribution (total correlation, nats)", fontsize=10)
     figure.colorbar(image, ax=list(axes), shrink=0.6, pad=0.01)
     return figure
 

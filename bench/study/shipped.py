@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.core import strategies
 from bench.study.cost import dearest
-from bench.study.decisions import FORM
+from bench.study.decisions import FORM, SPECULATIVE
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
@@ -19,7 +19,7 @@ from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
 
-_STRATEGIES = (AR, "ar-speculative", "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
+_STRATEGIES = (AR, SPECULATIVE, "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
 _PLACES = 6  # decimals: beyond them are a machine's own
 
 

@@ -99,7 +99,7 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
     bench.store.write_facts("run", {**facts, "finished": None})
     run("smoke", bench)
     path = write_report(bench.store, tmp_path)
-    assert "| `toy`, 1 pass |" in path.read_text()
+    assert "| `toy` | 1 |" in path.read_text()
     assert "`toy`" in path.with_name("deployment.md").read_text().split("## Work, memory and passes")[1]
     assert set(pd.read_csv(tmp_path / "tables" / "latency.csv")["strategy"]) >= {"toy", "ar", "encoder"}
     assert "toy" in (tmp_path / "plots" / "latency.svg").read_text()

@@ -15,10 +15,11 @@ from bench.core.store import Store
 from bench.report import plotting
 from bench.report.build import everything, write_report
 from bench.study import EXPERIMENT, cost, predictions, runner, size_of, training
+from bench.study.decisions import SPECULATIVE
 from bench.study.design import HEADS, LENGTH, SIZES, Size, Training
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
 from bench.study.label_distributions import Lexicon
-from bench.study.sections import headline
+from bench.study.sections import largest_lead, largest_loss
 from bench.study.shipped import study_of, write_study
 from seqocr.advice.recommend import Study, as_json
 from seqocr.errors import InputError
@@ -164,18 +165,26 @@ def test_the_page_says_what_was_planted(results: Results) -> None:
     assert decided is not None
     rows = {what.split(",")[0]: row for what, row in decided.set_index("strings").to_dict("index").items()}
     assert decided["strings"][0].startswith("independent digits, damaged")
-    assert decided["use"][0] == f"`{ONE_PASS}` or `ctc`"
-    listed = rows["of a short list"]
-    known, unknown = listed["use"], listed["or, where only the data know the form"]
-    assert known.startswith((f"`{ONE_PASS} + form`, +40", f"`{ONE_PASS} + form`, +39"))
-    assert unknown.startswith(("`ar-speculative`, +30", "`ar-speculative`, +29"))
+    known, learned = "use, constraint known", "use, only learned"
+    assert decided[known][0] == f"`{ONE_PASS}` or `ctc`"
+    listed = rows["from a short list"]
+    assert listed[known].startswith((f"`{ONE_PASS}`, constrained: +40", f"`{ONE_PASS}`, constrained: +39"))
+    assert listed[learned].startswith((f"`{SPECULATIVE}`: +30", f"`{SPECULATIVE}`: +29"))
     changed = decided.iloc[-1]
-    assert "learned another law" in changed["strings"]
-    assert changed["use"].startswith(("`ctc`, +10", "`ctc`, +9.9"))
-    assert changed["or, where only the data know the form"] == ""
-    first = headline(results)
-    assert "reads up to 30." in first or "reads up to 29." in first
-    assert "reads up to 60." in first or "reads up to 59." in first
+    assert "learned another distribution" in changed["strings"]
+    assert changed[known].startswith(("`ctc`: +10", "`ctc`: +9.9"))
+    assert changed[learned] == ""
+
+
+def test_the_largest_lead_and_the_largest_loss_are_those_planted(results: Results) -> None:
+    lead, loss = largest_lead(results), largest_loss(results)
+    assert lead is not None
+    assert (lead["law"], lead["damage"], lead["difference"]) == ("lexicon-20", HARD, pytest.approx(0.3, abs=0.01))
+    assert (lead["G"], lead["oracle"]) == (pytest.approx(0.2), pytest.approx(0.6, abs=0.01))
+    assert lead["beside_constrained"].estimate == pytest.approx(-0.1, abs=0.01)
+    assert (loss["strategy"], loss["law"], loss["damage"]) == (AR, "lexicon-20", CLEAN)
+    assert loss["price"].estimate == pytest.approx(-0.8, abs=0.01)
+    assert loss["other"].estimate == pytest.approx(-0.2, abs=0.01)
 
 
 def test_what_a_single_seed_would_have_shown(results: Results) -> None:
