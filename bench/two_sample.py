@@ -20,7 +20,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import load_digits
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import SyntheticLines, Texts
+from seqocr.data.synthetic.lines import SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
@@ -67,7 +67,9 @@ def synthetic_lines(names: Sequence[str], root: Path | None, length: tuple[int, 
             layout = level(name)
         except InputError:
             sources.append(
-                SyntheticLines(load_glyphs(name, "train", root), Texts(length), WriterStyle(), seed=i, count=count)
+                SyntheticLines(
+                    load_glyphs(name, "train", root), TextSampler(length), WriterStyle(), seed=i, count=count
+                )
             )
         else:
             digits = load_digits("train", root=root)

@@ -19,7 +19,7 @@ from bench.report.formatting import points, ratio, share, time
 from bench.report.templating import prose
 from bench.study.label_distributions import Luhn
 from bench.workloads.held_out import held_out_digits, rested
-from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import build_constraint
@@ -89,10 +89,10 @@ class Results:
         return ratio_of(*self.by((head, form), (head, NONE)))
 
 
-class Codes(Texts):
+class Codes(TextSampler):
     """Numbers that end in Luhn's check digit, as `seqocr.data.synthetic.lines.SyntheticLines` asks for texts."""
 
-    def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
+    def sample(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
         assert isinstance(self.length, int)
         seed = int(torch.randint(2**31, (), generator=generator))
         return list(torch.from_numpy(Luhn(self.length).sample(count, seed=seed)))

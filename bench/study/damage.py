@@ -50,23 +50,23 @@ class Damage:
         return self.name if self.name == "clean" else f"{self.name} {self.amount:.0%}"
 
 
-def erased(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def erase(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Each digit with a chance."""
     return cells * (numbers[:, :, 0] >= amount[:, None])[:, :, None, None]
 
 
-def erased_first(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def erase_first(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """The first share of the digits, rounded."""
     n = cells.shape[1]
     return cells * (torch.arange(n) >= (amount * n).round()[:, None])[:, :, None, None]
 
 
-def erased_last(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def erase_last(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """The last share of the digits, rounded."""
-    return erased_first(cells.flip(1), amount, numbers).flip(1)
+    return erase_first(cells.flip(1), amount, numbers).flip(1)
 
 
-def covered(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def cover(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """A blank square somewhere on each digit, `amount` of the cell wide and high."""
     side = (amount * CELL).round()[:, None]
     x, y = ((CELL - side) * numbers[:, :, i] for i in (1, 2))
@@ -76,13 +76,13 @@ def covered(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) ->
     return cells * ~(in_y[:, :, :, None] & in_x[:, :, None, :])
 
 
-def faded(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def fade(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Ink fades away, and a little noise stays."""
     amount = amount[:, None, None, None]
     return cells * (1 - amount) + (amount > 0) * _GRAIN * _grain(numbers)
 
 
-def blurred(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def blur(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """A Gaussian filter within each cell, wider the more."""
     found, steps = cells.clone(), (amount * _BLURS).round().long()
     for step in steps.unique().tolist():
@@ -97,24 +97,24 @@ def blurred(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) ->
     return found
 
 
-def noisy(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def add_noise(cells: torch.Tensor, amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Gaussian noise over each cell, louder the more."""
     return cells + _LOUDEST * amount[:, None, None, None] * _grain(numbers)
 
 
 KINDS = {
     "clean": lambda cells, amount, numbers: cells,
-    "erased": erased,
-    "erased first": erased_first,
-    "erased last": erased_last,
-    "covered": covered,
-    "faded": faded,
-    "blurred": blurred,
-    "noisy": noisy,
+    "erased": erase,
+    "erased first": erase_first,
+    "erased last": erase_last,
+    "covered": cover,
+    "faded": fade,
+    "blurred": blur,
+    "noisy": add_noise,
 }
 
 
-def damaged(cells: torch.Tensor, kinds: list[str], amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def apply_damage(cells: torch.Tensor, kinds: list[str], amount: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Lines, each with a damage of its own.
 
     Args:

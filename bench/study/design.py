@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.study.damage import Damage
-from bench.study.structured import Mixture
+from bench.study.structured import DamageMixture
 
 LENGTH = 5  # symbols in a string
 HEADS = ("ar", "ar-1layer", "parallel", "ctc", "refine")
 # What lines to learn from suffer, in equal shares, each by an amount up to the most: so a cell of the study is read by
 # weights that have seen its like, and needs no training of its own.
-MIXTURE = Mixture(
+MIXTURE = DamageMixture(
     (
         ("clean", 0.0),
         ("erased", 0.8),

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.study.damage import NUMBERS, Damage, damaged
+from bench.study.damage import NUMBERS, Damage, apply_damage
 from bench.study.label_distributions import LabelDistribution
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.sequences import mixed
+from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 
 
 @dataclass(frozen=True)
-class Mixture:
+class DamageMixture:
     """Kinds of damage in equal shares, each line's amount drawn uniformly up to a most.
 
     Attributes:
@@ -50,7 +50,7 @@ class StructuredLines:
         digits: Digits,
         law: LabelDistribution,
         count: int,
-        damage: Damage | Mixture,
+        damage: Damage | DamageMixture,
         *,
         seed: int = 0,
         epoch: int = 0,
@@ -62,11 +62,12 @@ class StructuredLines:
             raise InputError(f"a law of {law.k} symbols cannot be drawn from {digits.source}: give one of its symbols")
         self.digits, self.law, self.damage, self.augmentation = digits, law, damage, augmentation
         self._arguments = {"count": count, "seed": seed}
-        self._key = mixed(mixed(seed) ^ epoch)
+        self._key = hash_seed(hash_seed(seed) ^ epoch)
         self.strings = law.sample(count, seed=self._key)
         generator = np.random.default_rng([self._key, 1])  # apart from the one that drew the strings
-        self._members = _members(digits.labels.numpy(), self.strings, generator)
-        self._kinds, self._amounts = _damages(damage, count, generator)
+        flat, uniform = (torch.from_numpy(x).flatten() for x in (self.strings, generator.random(self.strings.shape)))
+        self._members = sample_of_class(digits.labels, flat, uniform).view(self.strings.shape)
+        self._kinds, self._amounts = _sample_damages(damage, count, generator)
 
     def at_epoch(self, epoch: int) -> StructuredLines:
         return StructuredLines(
@@ -86,32 +87,25 @@ class StructuredLines:
         chosen = list(indices)
         members = self._members[chosen]
         batch, n = members.shape
-        cells = self.digits.images[torch.from_numpy(members).flatten()].float() / 255
+        cells = self.digits.images[members.flatten()].float() / 255
         noise = self.augmentation.noise_size if self.augmentation else 0
         numbers = torch.stack([self._numbers(index, n, noise + NUMBERS) for index in chosen])
         if self.augmentation is not None:
             cells = self.augmentation(cells, numbers[:, :, NUMBERS:].flatten(0, 1))
         amounts = torch.from_numpy(self._amounts[chosen]).float()
         kinds = [self._kinds[index] for index in chosen]
-        cells = damaged(cells.view(batch, n, CELL, CELL), kinds, amounts, numbers[:, :, :NUMBERS])
+        cells = apply_damage(cells.view(batch, n, CELL, CELL), kinds, amounts, numbers[:, :, :NUMBERS])
         images = cells.mul(255).round().to(torch.uint8).transpose(1, 2).reshape(batch, CELL, n * CELL)
         return images, ["".join(map(self.digits.symbols.__getitem__, row)) for row in self.strings[chosen].tolist()]
 
     def _numbers(self, index: int, n: int, count: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(mixed(self._key ^ (index + 1)))
+        generator = torch.Generator().manual_seed(hash_seed(self._key ^ (index + 1)))
         return torch.rand(n, count, generator=generator)
 
 
-def _members(labels: np.ndarray, strings: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(count, n) int64: for each symbol, any image of its class."""
-    by_class, counts = labels.argsort(kind="stable"), np.bincount(labels)
-    first = counts.cumsum() - counts
-    picks = (generator.random(strings.shape) * counts[strings]).astype(np.int64)
-    found: np.ndarray = by_class[first[strings] + picks]
-    return found
-
-
-def _damages(damage: Damage | Mixture, count: int, generator: np.random.Generator) -> tuple[list[str], np.ndarray]:
+def _sample_damages(
+    damage: Damage | DamageMixture, count: int, generator: np.random.Generator
+) -> tuple[list[str], np.ndarray]:
     """Each line's kind and amount."""
     if isinstance(damage, Damage):
         return [damage.name] * count, np.full(count, damage.amount)

@@ -73,6 +73,6 @@ def _mixture(training: Training) -> DataMixture:
     law = LABEL_DISTRIBUTIONS[training.law](LENGTH)
     learned, held_out = load_digits("train"), load_digits("validation")
     learned = learned[: round(training.share * len(learned))]
-    augmentation = Augmentation().scaled(0.5)
+    augmentation = Augmentation().with_strength(0.5)
     train = StructuredLines(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
     return DataMixture([Part(train, StructuredLines(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])

@@ -47,13 +47,13 @@ class Augmentation:
     stroke: float = 0.5
     blur: float = 0.3
 
-    def scaled(self, strength: float) -> Augmentation:
+    def with_strength(self, strength: float) -> Augmentation:
         """Every change `strength` times as far, 0 for none at all.
 
         Raises:
             InputError: strength is negative.
         """
-        return _scaled(self, strength, but=("elastic_points",))
+        return _with_strength(self, strength, but=("elastic_points",))
 
     @property
     def noise_size(self) -> int:
@@ -79,8 +79,8 @@ class Augmentation:
         x = F.grid_sample(
             digits.unsqueeze(1), self._grid(signed), mode="bilinear", padding_mode="zeros", align_corners=False
         ).squeeze(1)
-        x = thickened(x, signed[:, 6] * self.stroke)
-        return torch.lerp(x, blurred(x), noise[:, 7].view(-1, 1, 1) * self.blur)
+        x = thicken(x, signed[:, 6] * self.stroke)
+        return torch.lerp(x, blur(x), noise[:, 7].view(-1, 1, 1) * self.blur)
 
     def _grid(self, signed: torch.Tensor) -> torch.Tensor:
         """Where each output pixel is sampled from, (N, 28, 28, 2) in grid_sample's coordinates of [-1, 1].
@@ -156,9 +156,9 @@ class LineAugmentation:
     noise_size = 16 + 2 * points[0] * points[1]  # uniform random numbers that a line takes
     _TALLEST = 64  # pixels: what is taller is made smaller first
 
-    def scaled(self, strength: float) -> LineAugmentation:
-        """As `Augmentation.scaled`."""
-        return _scaled(self, strength)
+    def with_strength(self, strength: float) -> LineAugmentation:
+        """As `Augmentation.with_strength`."""
+        return _with_strength(self, strength)
 
     def __call__(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Change one line.
@@ -179,8 +179,8 @@ class LineAugmentation:
         x = F.grid_sample(x, self._grid(signed, noise[16:], height, width), padding_mode="border", align_corners=False)[
             0
         ]
-        x = thickened(x, torch.tensor([signed[6] * self.stroke]))
-        x = torch.lerp(x, _blurred_inside(x), noise[7].item() * self.blur)[0]
+        x = thicken(x, torch.tensor([signed[6] * self.stroke]))
+        x = torch.lerp(x, _blur_inside(x), noise[7].item() * self.blur)[0]
         x = (x - x.mean()) * (1 + self.contrast * signed[8]) + x.mean() + self.brightness * signed[9]
         grain = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(noise[10] * 2**24)))
         x = x + self.noise * noise[11].item() * grain
@@ -207,19 +207,19 @@ class LineAugmentation:
 _Some = TypeVar("_Some", Augmentation, LineAugmentation)
 
 
-def _scaled(augmentation: _Some, strength: float, but: tuple[str, ...] = ()) -> _Some:
+def _with_strength(augmentation: _Some, strength: float, but: tuple[str, ...] = ()) -> _Some:
     if strength < 0:
         raise InputError(f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between")
     changes = {f.name: strength * getattr(augmentation, f.name) for f in fields(augmentation) if f.name not in but}
     return replace(augmentation, **changes)
 
 
-def _blurred_inside(x: torch.Tensor) -> torch.Tensor:
-    """`blurred` (N, H, W), but outside is as at the border."""
-    return blurred(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, 1:-1, 1:-1]
+def _blur_inside(x: torch.Tensor) -> torch.Tensor:
+    """`blur` (N, H, W), but outside is as at the border."""
+    return blur(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, 1:-1, 1:-1]
 
 
-def thickened(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+def thicken(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
     """Strokes (N, H, W) with a share |amount| (N,) of a 3x3 dilation mixed in; below 0, of an erosion."""
     amount = amount.view(-1, 1, 1)
     # With its sign turned, the maximum filter is a minimum filter: one call thickens some and thins the others.
@@ -241,7 +241,7 @@ def _max3(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def blurred(x: torch.Tensor) -> torch.Tensor:
+def blur(x: torch.Tensor) -> torch.Tensor:
     """3x3 binomial (1 2 1) filter of (N, H, W), one axis after the other; outside is black."""
     for axis in (1, 2):
         size = x.shape[axis]

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.images import open_line
-from seqocr.data.sequences import mixed
+from seqocr.data.sampling import hash_seed
 from seqocr.errors import InputError
 from seqocr.files import shown
 
@@ -155,7 +155,7 @@ class ShuffledLines:
 
     def __init__(self, folder: LineFolder, augmentation: LineAugmentation, seed: int = 0, epoch: int = 0) -> None:
         self.folder, self.augmentation, self.seed = folder, augmentation, seed
-        self._key = mixed(mixed(seed) ^ epoch)
+        self._key = hash_seed(hash_seed(seed) ^ epoch)
         self._order = torch.randperm(len(folder), generator=torch.Generator().manual_seed(self._key)).tolist()
 
     @property
@@ -175,7 +175,7 @@ class ShuffledLines:
         return [self._changed(image, index) for image, index in zip(images, indices, strict=True)], texts
 
     def _changed(self, image: Image.Image, index: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(mixed(self._key ^ (index + 1)))
+        generator = torch.Generator().manual_seed(hash_seed(self._key ^ (index + 1)))
         noise = torch.rand(self.augmentation.noise_size, generator=generator)
         return self.augmentation(torch.from_numpy(np.array(image)), noise)
 

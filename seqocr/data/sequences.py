@@ -8,26 +8,27 @@ import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import Layout
 from seqocr.errors import InputError
 
 
 class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
-    """Strings of digits drawn from a pool, as (image, text) pairs.
+    """Strings of digits sampled from a pool, as (image, text) pairs.
 
     A string of n digits is an image (28, 28·n) uint8, white on black, or with a layout (height, w). Every sample is
     a function of (seed, epoch, index) alone: it is the same whether asked for alone or in a batch, and in any order.
 
     Args:
         digits: the pool.
-        length: digits in a string, or (shortest, longest), both inclusive, drawn uniformly.
-        repeats: chance that a symbol is the one before it again, in another hand, as in 55000; such are drawn with
-            replacement.
-        replacement: draw with replacement. Without, which is the default, an epoch uses each digit at most once.
+        length: digits in a string, or (shortest, longest), both inclusive, sampled uniformly.
+        repeats: chance that a symbol is the one before it again, another image of it, as in 55000; these are sampled
+            with replacement.
+        replacement: sample with replacement. Without, which is the default, an epoch uses each digit at most once.
         count: number of strings. Without replacement it defaults to, and may not exceed, what the pool is enough for.
-        seed: seeds the draw and the augmentation.
-        epoch: another draw from the same pool; `at_epoch` gives the data set of a later epoch.
+        seed: seeds the sample and the augmentation.
+        epoch: another sample of the same pool; `at_epoch` gives the data set of a later epoch.
         augmentation: distorts each digit. Refused on the test and validation splits.
         layout: spaces digits, and puts them on paper; default: each in its cell, untouched.
 
@@ -72,7 +73,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             "count": count,
             "seed": seed,
         }
-        self._key = mixed(mixed(seed) ^ epoch)
+        self._key = hash_seed(hash_seed(seed) ^ epoch)
 
         generator = torch.Generator().manual_seed(self._key)
         pool = len(digits)
@@ -97,11 +98,11 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             else torch.randperm(pool, generator=generator)[:total]
         )
         if repeats:
-            order = _repeated(order, digits.labels, repeats, generator)
+            order = _repeat_symbols(order, digits.labels, repeats, generator)
         self._members = order.split(lengths.tolist())  # which digits of the pool make each string
 
     def at_epoch(self, epoch: int) -> SequenceMNIST:
-        """The same pool, lengths and augmentation drawn anew for another epoch."""
+        """The data set of another epoch: the same pool, sampled anew."""
         more: dict[str, Any] = {"augmentation": self.augmentation, "layout": self.layout, **self._arguments}
         return SequenceMNIST(self.digits, epoch=epoch, **more)
 
@@ -115,7 +116,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
 
     def members(self, index: int) -> torch.Tensor:
         """(n,) int64: which digits of the pool make a string."""
-        return self._members[self._checked(index)]
+        return self._members[self._check(index)]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
         """One string: image (28, 28·n) or, with a layout, (height, w), uint8, and its text.
@@ -138,7 +139,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
                 a layout a list of B (height, w_i) uint8.
             texts: B strings.
         """
-        indices = [self._checked(index) for index in indices]
+        indices = [self._check(index) for index in indices]
         members = [self._members[index] for index in indices]
         lengths = [len(member) for member in members]
         chosen = torch.cat(members)
@@ -157,7 +158,7 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             return _side_by_side(cells.view(len(indices), lengths[0], CELL, CELL)), texts
         return [_side_by_side(part[None])[0] for part in cells.split(lengths)], texts
 
-    def _checked(self, index: int) -> int:
+    def _check(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} of {len(self)} strings")
         return index % len(self)
@@ -166,43 +167,34 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         """Uniform noise in [0, 1), each string's from a generator keyed by its index.
 
         Returns:
-            for the augmentation (total digits, noise_size); for the layout (B, line_numbers) and (total digits,
-            digit_numbers). Of no columns where there is none.
+            for the augmentation (total digits, noise_size); for the layout (B, line_noise_size) and (total digits,
+            digit_noise_size). Of no columns where there is none.
         """
         augmentation = self.augmentation.noise_size if self.augmentation else 0
-        line, digit = (self.layout.line_numbers, self.layout.digit_numbers) if self.layout else (0, 0)
+        line, digit = (self.layout.line_noise_size, self.layout.digit_noise_size) if self.layout else (0, 0)
         generator, parts = torch.Generator(), []
         if not augmentation + line:
             return (torch.empty(sum(lengths), 0),) * 3
         for index, n in zip(indices, lengths, strict=True):
-            generator.manual_seed(mixed(self._key ^ (index + 1)))
+            generator.manual_seed(hash_seed(self._key ^ (index + 1)))
             parts.append([torch.rand(size, generator=generator) for size in ((n, augmentation), (1, line), (n, digit))])
         of_digits, of_lines, of_layout = (torch.cat(kind) for kind in zip(*parts, strict=True))
         return of_digits, of_lines, of_layout
 
 
-def _repeated(order: torch.Tensor, labels: torch.Tensor, chance: float, generator: torch.Generator) -> torch.Tensor:
-    """An order of digits in which some are replaced by any of the class of the one before."""
+def _repeat_symbols(
+    order: torch.Tensor, labels: torch.Tensor, chance: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Replace some digits of an order by any of the class of the one before."""
     again, pick = torch.rand(2, len(order), generator=generator)
     again = again < chance
     again[0] = False
-    # What a run repeats stands at the last place at or before that is not drawn again.
+    # What a run repeats stands at the last place at or before that is not replaced.
     first = torch.where(again, 0, torch.arange(len(order))).cummax(0).values
-    wanted = labels[order[first]]
-    by_class, counts = labels.argsort(stable=True), labels.bincount()
-    any_of_class = by_class[(counts.cumsum(0) - counts)[wanted] + (pick * counts[wanted]).long()]
-    return torch.where(again, any_of_class, order)
+    return torch.where(again, sample_of_class(labels, labels[order[first]], pick), order)
 
 
 def _side_by_side(cells: torch.Tensor) -> torch.Tensor:
     """(B, n, 28, 28) -> (B, 28, 28·n)."""
     batch, n = cells.shape[:2]
     return cells.transpose(1, 2).reshape(batch, CELL, n * CELL)
-
-
-def mixed(x: int) -> int:
-    """Scatter the bits of an integer over 63 bits (SplitMix64), so that neighbouring seeds give unrelated streams."""
-    x = (x + 0x9E3779B97F4A7C15) % 2**64
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
-    return (x ^ (x >> 31)) % 2**63

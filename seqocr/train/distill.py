@@ -21,7 +21,7 @@ from torch import nn
 
 from seqocr import environment
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.sequences import mixed
+from seqocr.data.sampling import hash_seed
 from seqocr.data.soft_labels import SoftLabels, SoftLabelText
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
@@ -159,10 +159,10 @@ def _label_copies(
     with progress("soft labels", -(-total // _LABEL_BATCH)) as reporter:
         for start in range(0, total, _LABEL_BATCH):
             batch = torch.arange(start, min(start + _LABEL_BATCH, total))
-            generator = torch.Generator().manual_seed(mixed(start))
+            generator = torch.Generator().manual_seed(hash_seed(start))
             cells, copy = digits.images[batch % len(digits)].float() / 255, batch // len(digits)
             for i, strength in enumerate(_STRENGTHS):
-                augmentation = Augmentation().scaled(strength)
+                augmentation = Augmentation().with_strength(strength)
                 some = copy % len(_STRENGTHS) == i
                 noise = torch.rand(len(batch), augmentation.noise_size, generator=generator)
                 cells[some] = augmentation(cells[some], noise[some])

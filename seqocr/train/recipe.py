@@ -25,7 +25,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import SyntheticLines, Texts
+from seqocr.data.synthetic.lines import SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.calibration import KEY, MIN_LINES
 from seqocr.errors import InputError
@@ -216,7 +216,7 @@ def initial_recognizer(
 def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[Stream, Lines]:
     """Lines of a folder to learn from, augmented, and held-out ones to choose the best checkpoint by."""
     learned, held_out = folder.split(validation_share, "validation")
-    return ShuffledLines(learned, LineAugmentation().scaled(config.augment), config.seed), held_out
+    return ShuffledLines(learned, LineAugmentation().with_strength(config.augment), config.seed), held_out
 
 
 def load_splits(
@@ -245,7 +245,7 @@ def build_mixture(
     """
     if soft_labels and digits:
         digits = soft_labels.copies, digits[1]
-    augmentation = Augmentation().scaled(0 if soft_labels else config.augment)  # copies are distorted already
+    augmentation = Augmentation().with_strength(0 if soft_labels else config.augment)  # copies are distorted already
     levels = mixture(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
     parts = [
         replace(part, train=SoftLabelLines(soft_labels, part.train))
@@ -269,7 +269,7 @@ def synthetic_parts(config: TrainConfig, names: Sequence[str], root: Path | None
         learned, held_out = (
             SyntheticLines(
                 load_glyphs(name, split, root),
-                Texts(config.length, repeats=config.repeats),
+                TextSampler(config.length, repeats=config.repeats),
                 WriterStyle(),
                 seed=config.seed + (2 * i + k + 1) * _PART_SEED,
             )

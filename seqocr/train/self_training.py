@@ -28,7 +28,7 @@ from seqocr.data.mixture import DataMixture, Lines, Part
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import shown, write_json
@@ -169,7 +169,8 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
         )
     length = (1, recognizer.max_length)
     styled, held_out = (
-        SyntheticLines(Glyphs.of(each), Texts(length), WriterStyle(), seed=seed + i) for i, each in enumerate(digits)
+        SyntheticLines(Glyphs.of(each), TextSampler(length), WriterStyle(), seed=seed + i)
+        for i, each in enumerate(digits)
     )
     plainer: dict[str, Any] = {"seed": seed + 2, "layout": level("jitter")}
     return [
@@ -224,7 +225,7 @@ def _train_round(
     """Learn from pseudo-labelled lines, which make up half of each batch, and from rehearsal lines."""
     if is_finished(out):
         return load_recognizer(out).to(recognizer.device)
-    lines = ShuffledLines(labelled, LineAugmentation().scaled(config.augment), config.seed + number)
+    lines = ShuffledLines(labelled, LineAugmentation().with_strength(config.augment), config.seed + number)
     weight = sum(part.weight for part in rehearsal)
     batch = max(1, min(config.batch_size, 2 * len(labelled)) // (2 * weight)) * 2 * weight
     config = replace(config, validate_every=config.steps, seed=config.seed + number, batch_size=batch)

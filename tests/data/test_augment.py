@@ -86,12 +86,12 @@ def test_full_blur_is_the_binomial_filter() -> None:
 
 
 def test_half_the_strength_is_half_of_every_change() -> None:
-    half = Augmentation().scaled(0.5)
+    half = Augmentation().with_strength(0.5)
     assert {name: getattr(half, name) * 2 for name in STRENGTHS} == {n: getattr(Augmentation(), n) for n in STRENGTHS}
-    assert Augmentation().scaled(1) == Augmentation()
-    assert Augmentation().scaled(0) == NOTHING
+    assert Augmentation().with_strength(1) == Augmentation()
+    assert Augmentation().with_strength(0) == NOTHING
     with pytest.raises(InputError, match=r"strength -0\.1"):
-        Augmentation().scaled(-0.1)
+        Augmentation().with_strength(-0.1)
 
 
 @pytest.mark.parametrize("size", [(10_000, 4), (10_000, 49), (4, 10_000), (4, 4), (300, 50)])

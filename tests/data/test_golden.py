@@ -76,6 +76,6 @@ def test_lines_of_a_level_are_those_measured(level: str, length: int, expected: 
 def test_lines_of_wild_are_stored_as_they_were() -> None:
     y, x = torch.meshgrid(torch.arange(40), torch.arange(160), indexing="ij")
     page = ((x * x + 7 * y * x) % 251).to(torch.uint8)
-    (stored,) = LEVELS["wild"].stored([page], torch.full((1, LEVELS["wild"].paper_numbers), 0.5))
+    (stored,) = LEVELS["wild"].compress([page], torch.full((1, LEVELS["wild"].paper_noise_size), 0.5))
     assert (stored != page).any()
     assert hashed(stored, "") == "8a7afd35140a8b4b"

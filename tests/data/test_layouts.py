@@ -14,11 +14,11 @@ from seqocr.data.augment import Augmentation
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits, embedded_digits
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.data.synthetic.layouts.jitter import Spaced
+from seqocr.data.synthetic.layouts.jitter import JitterLayout
 from seqocr.errors import InputError
 from tests.conftest import assert_same_alone_and_in_any_batch
 
-PLAIN: dict[str, Any] = {f.name: 0.0 for f in fields(Spaced)} | {
+PLAIN: dict[str, Any] = {f.name: 0.0 for f in fields(JitterLayout)} | {
     "height": 48,
     "margin": (6, 6),
     "gap": (4, 4),
@@ -27,7 +27,9 @@ PLAIN: dict[str, Any] = {f.name: 0.0 for f in fields(Spaced)} | {
 
 
 def draw(count: int = 40, length: int | tuple[int, int] = (1, 4), seed: int = 0, **changes: Any) -> list[torch.Tensor]:
-    strings = SequenceMNIST(embedded_digits(), length, count=count, seed=seed, layout=Spaced(**{**PLAIN, **changes}))
+    strings = SequenceMNIST(
+        embedded_digits(), length, count=count, seed=seed, layout=JitterLayout(**{**PLAIN, **changes})
+    )
     return [image.float() for image in strings.batch(range(count))[0]]
 
 
@@ -61,7 +63,7 @@ def test_lines_of_a_level_differ_and_fit(level: str) -> None:
 
 def test_the_plain_layout_shows_the_digits_themselves() -> None:
     digits = embedded_digits()
-    strings = SequenceMNIST(digits, 1, count=20, layout=Spaced(**PLAIN))
+    strings = SequenceMNIST(digits, 1, count=20, layout=JitterLayout(**PLAIN))
     plain = SequenceMNIST(digits, 1, count=20)
     for i in range(20):
         (image, text), (cell, same) = strings[i], plain[i]
@@ -75,7 +77,7 @@ def test_gaps_are_as_wide_as_asked_for() -> None:
     digits = embedded_digits()
     ones = digits[digits.labels == 0]  # a zero's ink has no gap of its own
     for gap in (2, 9):
-        layout = Spaced(**{**PLAIN, "gap": (gap, gap)})
+        layout = JitterLayout(**{**PLAIN, "gap": (gap, gap)})
         strings = SequenceMNIST(ones, 2, count=30, layout=layout)
         for image, _ in (strings[i] for i in range(30)):
             inked = ink_columns(image).int()
@@ -83,7 +85,7 @@ def test_gaps_are_as_wide_as_asked_for() -> None:
             assert len(edges) == 4
             assert int(edges[2] - edges[1]) == pytest.approx(gap, abs=2)
             assert int(edges[0]) + 1 == pytest.approx(6, abs=1)
-    touching = SequenceMNIST(ones, 2, count=30, layout=Spaced(**{**PLAIN, "gap": (-4, -4)}))
+    touching = SequenceMNIST(ones, 2, count=30, layout=JitterLayout(**{**PLAIN, "gap": (-4, -4)}))
     assert all(len(ink_columns(image).int().diff().nonzero()) == 2 for image, _ in (touching[i] for i in range(30)))
 
 
@@ -113,7 +115,9 @@ def test_every_parameter_changes_lines(changes: dict[str, Any]) -> None:
 
 
 def test_no_parameter_is_left_out() -> None:
-    assert {name for changes in CHANGES for name in changes} | {"height"} == {field.name for field in fields(Spaced)}
+    assert {name for changes in CHANGES for name in changes} | {"height"} == {
+        field.name for field in fields(JitterLayout)
+    }
 
 
 def test_a_line_may_be_very_long() -> None:
@@ -124,4 +128,4 @@ def test_a_line_may_be_very_long() -> None:
 
 def test_an_impossible_height_is_refused() -> None:
     with pytest.raises(InputError, match="height 12"):
-        replace(Spaced(), height=12)
+        replace(JitterLayout(), height=12)

@@ -10,8 +10,8 @@ import torch
 
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes, load_strokes
-from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, Texts
-from seqocr.data.synthetic.pen import posed_tracks
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
+from seqocr.data.synthetic.pen import transform_strokes
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from tests.conftest import barred, coded
@@ -33,7 +33,7 @@ kinds = pytest.mark.parametrize("kind", ["strokes", "bitmaps"])
 @kinds
 def test_a_line_is_the_same_alone_and_in_any_batch(strokes, kind):
     def lines() -> SyntheticLines:
-        return SyntheticLines(glyphs_of(kind, strokes), Texts((1, 6)), WriterStyle(), count=20, seed=5)
+        return SyntheticLines(glyphs_of(kind, strokes), TextSampler((1, 6)), WriterStyle(), count=20, seed=5)
 
     images, texts = lines().batch(range(20))
     again = lines()
@@ -47,7 +47,9 @@ def test_a_line_is_the_same_alone_and_in_any_batch(strokes, kind):
 
 @kinds
 def test_lines_are_grey_images_of_sizes_that_people_have(strokes, kind):
-    images, texts = SyntheticLines(glyphs_of(kind, strokes), Texts((1, 8)), WriterStyle(), count=60).batch(range(60))
+    images, texts = SyntheticLines(glyphs_of(kind, strokes), TextSampler((1, 8)), WriterStyle(), count=60).batch(
+        range(60)
+    )
     for image, text in zip(images, texts, strict=True):
         assert image.dtype == torch.uint8
         assert 8 <= image.shape[0] <= 160
@@ -58,23 +60,23 @@ def test_lines_are_grey_images_of_sizes_that_people_have(strokes, kind):
 
 def test_every_epoch_and_every_seed_is_another(strokes):
     glyphs = Glyphs.of(strokes)
-    lines = SyntheticLines(glyphs, Texts(5), WriterStyle(), count=8, seed=1)
+    lines = SyntheticLines(glyphs, TextSampler(5), WriterStyle(), count=8, seed=1)
     first = lines.batch(range(8))[1]
     assert lines.at_epoch(0).batch(range(8))[1] == first
     assert lines.at_epoch(1).batch(range(8))[1] != first
-    assert SyntheticLines(glyphs, Texts(5), WriterStyle(), count=8, seed=2).batch(range(8))[1] != first
+    assert SyntheticLines(glyphs, TextSampler(5), WriterStyle(), count=8, seed=2).batch(range(8))[1] != first
 
 
 def test_a_line_is_by_one_writer():
     """Writers who have all digits; of one who has not, others lend theirs."""
     pool = coded(600)
     writers = torch.arange(600) // 100
-    lines = SyntheticLines(Glyphs.of(pool, writers), Texts((2, 8)), WriterStyle(), count=200)
+    lines = SyntheticLines(Glyphs.of(pool, writers), TextSampler((2, 8)), WriterStyle(), count=200)
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert len(set(writers[members].tolist())) == 1
         assert pool.labels[members].tolist() == ids.tolist()
     few = torch.where(pool.labels == 3, 6, writers)  # all threes are by another
-    lines = SyntheticLines(Glyphs.of(pool, few), Texts((2, 8)), WriterStyle(), count=200)
+    lines = SyntheticLines(Glyphs.of(pool, few), TextSampler((2, 8)), WriterStyle(), count=200)
     mixed = 0
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert pool.labels[members].tolist() == ids.tolist()
@@ -84,9 +86,9 @@ def test_a_line_is_by_one_writer():
 
 def test_texts_repeat_and_end_in_zeros_as_often_as_asked():
     generator = torch.Generator().manual_seed(0)
-    plain = Texts(5, repeats=0, round=0).drawn(4000, 10, generator)
-    again = Texts(5, repeats=0.5, round=0).drawn(4000, 10, generator)
-    rounded = Texts(5, repeats=0, round=0.5).drawn(4000, 10, generator)
+    plain = TextSampler(5, repeats=0, round=0).sample(4000, 10, generator)
+    again = TextSampler(5, repeats=0.5, round=0).sample(4000, 10, generator)
+    rounded = TextSampler(5, repeats=0, round=0.5).sample(4000, 10, generator)
 
     def repeats(rows: list[torch.Tensor]) -> float:
         return float(torch.stack([(row[1:] == row[:-1]).float().mean() for row in rows]).mean())
@@ -101,13 +103,15 @@ def test_texts_repeat_and_end_in_zeros_as_often_as_asked():
     assert not any(len(row) > 1 and (row == 0).all() and row[0] for row in rounded)
 
 
-def drawn(strokes: Strokes, text: str, hand: WriterStyle, seed: int = 0) -> torch.Tensor:
+def drawn(strokes: Strokes, text: str, style: WriterStyle, seed: int = 0) -> torch.Tensor:
     labels = torch.tensor([int(symbol) for symbol in text])
     chosen = torch.stack([(strokes.labels == label).nonzero()[0, 0] for label in labels])
     generator = torch.Generator().manual_seed(seed)
-    lines = torch.rand(1, hand.line_numbers, generator=generator)
-    noise = torch.rand(len(text), hand.digit_numbers, generator=generator)
-    (image,) = hand.written(lambda pose: posed_tracks(strokes.tracks[chosen], pose), [text], lines, noise)
+    lines = torch.rand(1, style.line_noise_size, generator=generator)
+    noise = torch.rand(len(text), style.digit_noise_size, generator=generator)
+    (image,) = style.draw(
+        lambda transform: transform_strokes(strokes.trajectories[chosen], transform), [text], lines, noise
+    )
     return image
 
 
@@ -164,11 +168,11 @@ def test_digits_that_are_not_all_there_are_refused():
     keep = pool.labels != 4
     some = Digits(pool.images[keep], pool.labels[keep], "some", "train")
     with pytest.raises(InputError, match="some does not have all of '0123456789'"):
-        SyntheticLines(Glyphs.of(some), Texts(3), WriterStyle())
+        SyntheticLines(Glyphs.of(some), TextSampler(3), WriterStyle())
 
 
 def test_an_index_beyond_the_end_is_none(strokes):
-    lines = SyntheticLines(Glyphs.of(strokes), Texts(3), WriterStyle(), count=4)
+    lines = SyntheticLines(Glyphs.of(strokes), TextSampler(3), WriterStyle(), count=4)
     with pytest.raises(IndexError):
         lines.batch([4])
     assert (len(lines), lines.about["writers"]) == (4, len(strokes.writers.unique()))

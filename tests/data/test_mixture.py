@@ -14,12 +14,12 @@ from seqocr.data.mixture import DataMixture, Lines, Stream, mixture
 from seqocr.errors import InputError
 from tests.conftest import coded, own_lines
 
-PLAIN = Augmentation().scaled(0)
+PLAIN = Augmentation().with_strength(0)
 
 
 def own(folder: Path, count: int = 20) -> tuple[Stream, Lines]:
     train, held_out = LineFolder(own_lines(folder, count)).split(0.4, "validation")
-    return ShuffledLines(train, LineAugmentation().scaled(0)), held_out
+    return ShuffledLines(train, LineAugmentation().with_strength(0)), held_out
 
 
 def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> DataMixture:

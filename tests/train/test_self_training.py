@@ -74,7 +74,7 @@ def test_it_learns_and_says_what_it_watched(trained, lines, tmp_path):
         LineFolder.from_lines(folder.directory, each, "0123456789")
         for each in (folder.lines[160:300], folder.lines[300:])
     ]
-    beside = [Part(ShuffledLines(known[0], LineAugmentation().scaled(0)), known[1])]
+    beside = [Part(ShuffledLines(known[0], LineAugmentation().with_strength(0)), known[1])]
     before = exact(trained, lines)
     config = replace(QUICK, steps=60)
     adapted, rounds = self_train(trained, lines, beside, tmp_path / "run", rounds=2, min_confidence=0.1, config=config)

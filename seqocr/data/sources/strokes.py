@@ -37,8 +37,8 @@ class Strokes:
     """Labelled digits as trajectories, of writers who are known.
 
     Attributes:
-        tracks: (N, POINTS, 3) float32: x to the right, y down, and the pen's speed there, of a digit's usual. Points
-            are evenly spaced on what the pen wrote. The digit's middle is 0, its larger side is 1.
+        trajectories: (N, POINTS, 3) float32: x to the right, y down, and the pen's speed there, of a digit's usual.
+            Points are evenly spaced on what the pen wrote. The digit's middle is 0, its larger side is 1.
         labels: (N,) int64 from 0 up.
         writers: (N,) int64.
         source: where they came from, in words.
@@ -46,7 +46,7 @@ class Strokes:
         symbols: what the labels stand for, each its place.
     """
 
-    tracks: torch.Tensor
+    trajectories: torch.Tensor
     labels: torch.Tensor
     writers: torch.Tensor
     source: str
@@ -54,10 +54,10 @@ class Strokes:
     symbols: str = DIGITS
 
     def __len__(self) -> int:
-        return len(self.tracks)
+        return len(self.trajectories)
 
     def __getitem__(self, keep: slice | torch.Tensor) -> Strokes:
-        return replace(self, tracks=self.tracks[keep], labels=self.labels[keep], writers=self.writers[keep])
+        return replace(self, trajectories=self.trajectories[keep], labels=self.labels[keep], writers=self.writers[keep])
 
 
 def load_strokes(path: Path, split: str) -> Strokes:
@@ -76,10 +76,10 @@ def load_strokes(path: Path, split: str) -> Strokes:
         raise InputError(f"{shown(path)} has no writer in the split {split!r}: give digits of more writers")
     labels, names, strokes = zip(*found, strict=True)
     numbers = {name: i for i, name in enumerate(sorted(set(names)))}
-    tracks = torch.from_numpy(np.stack([track_of(each) for each in strokes]))
+    trajectories = torch.from_numpy(np.stack([resample(each) for each in strokes]))
     writers = torch.tensor([numbers[name] for name in names])
-    loaded = Strokes(tracks, torch.tensor(labels), writers, f"pen strokes of {shown(path.name)}", split)
-    log.info("%s: %s digits of %s, by %s writers", split, f"{len(tracks):,}", loaded.source, f"{len(numbers):,}")
+    loaded = Strokes(trajectories, torch.tensor(labels), writers, f"pen strokes of {shown(path.name)}", split)
+    log.info("%s: %s digits of %s, by %s writers", split, f"{len(trajectories):,}", loaded.source, f"{len(numbers):,}")
     return loaded
 
 
@@ -93,8 +93,8 @@ def split_of(writer: str) -> str:
     return "train"
 
 
-def track_of(strokes: Iterable[Points]) -> np.ndarray:
-    """Strokes as (POINTS, 3) float32 (see `Strokes.tracks`)."""
+def resample(strokes: Iterable[Points]) -> np.ndarray:
+    """Strokes as (POINTS, 3) float32 (see `Strokes.trajectories`)."""
     written = [_smooth(np.asarray(stroke, float)) for stroke in strokes]
     lengths = np.array([piece[-1, 3] for piece in written])
     shares = np.maximum(1, np.round(POINTS * lengths / max(lengths.sum(), 1e-9))).astype(int)

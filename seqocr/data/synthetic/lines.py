@@ -1,4 +1,4 @@
-"""Lines of digits as people write them: each by one writer, in one hand."""
+"""Synthetic lines of digits: each by one writer, in one style."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import Any
 
 import torch
 
-from seqocr.data.sequences import mixed
+from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes
-from seqocr.data.synthetic.pen import Pose, posed_bitmaps, posed_tracks
+from seqocr.data.synthetic.pen import (
+    Transform,
+    TransformedBitmaps,
+    TransformedStrokes,
+    transform_bitmaps,
+    transform_strokes,
+)
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Digits that lines can be written with, bitmaps or strokes, and who wrote each.
+    """Digits that lines are composed of, bitmaps or strokes, and who wrote each.
 
     Attributes:
-        pool: what is drawn.
+        pool: labelled digits.
         writers: (N,) int64.
     """
 
@@ -34,18 +40,19 @@ class Glyphs:
             writers = pool.writers if isinstance(pool, Strokes) else torch.zeros(len(pool), dtype=torch.long)
         return cls(pool, writers)
 
-    def posed(self, chosen: torch.Tensor, pose: Pose) -> Any:
+    def transform(self, chosen: torch.Tensor, transform: Transform) -> TransformedStrokes | TransformedBitmaps:
+        """Transform the digits of the pool that are chosen, (N,) int64."""
         if isinstance(self.pool, Strokes):
-            return posed_tracks(self.pool.tracks[chosen], pose)
-        return posed_bitmaps(self.pool.images[chosen].float() / 255, pose)
+            return transform_strokes(self.pool.trajectories[chosen], transform)
+        return transform_bitmaps(self.pool.images[chosen].float() / 255, transform)
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Which numbers are written.
+class TextSampler:
+    """Samples the numbers that lines show.
 
     Attributes:
-        length: digits, or (shortest, longest), drawn uniformly.
+        length: digits, or (shortest, longest), sampled uniformly.
         repeats: chance that a digit is the one before it again.
         round: chance that a number ends in zeros; each further zero before them has a chance of two thirds.
     """
@@ -54,7 +61,8 @@ class Texts:
     repeats: float = 0.15
     round: float = 0.15
 
-    def drawn(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
+    def sample(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """`count` strings of ids below `symbols`, (n_i,) int64."""
         shortest, longest = (self.length, self.length) if isinstance(self.length, int) else self.length
         lengths = torch.randint(shortest, longest + 1, (count,), generator=generator)
         ids = torch.randint(symbols, (count, longest), generator=generator)
@@ -73,33 +81,41 @@ class Texts:
 
 
 class SyntheticLines:
-    """Lines to learn from, or to be read: (image, text), each a function of (seed, epoch, index) alone.
+    """Lines for training or testing: (image, text), each a function of (seed, epoch, index) alone.
 
     A line is by one writer as far as that writer's digits go: a digit that is not among them is taken from another.
 
     Args:
-        glyphs: what lines are written with.
-        texts: which numbers; hand: how.
+        glyphs: what lines are composed of.
+        texts: which numbers.
+        style: how they are written.
         count: lines in an epoch.
     """
 
     def __init__(
-        self, glyphs: Glyphs, texts: Texts, hand: WriterStyle, *, count: int = 10_000, seed: int = 0, epoch: int = 0
+        self,
+        glyphs: Glyphs,
+        texts: TextSampler,
+        style: WriterStyle,
+        *,
+        count: int = 10_000,
+        seed: int = 0,
+        epoch: int = 0,
     ) -> None:
         if len(glyphs.pool.labels.unique()) < len(glyphs.pool.symbols):
             raise InputError(f"{glyphs.pool.source} does not have all of {glyphs.pool.symbols!r}: give others")
-        self.glyphs, self.texts, self.hand = glyphs, texts, hand
+        self.glyphs, self.texts, self.style = glyphs, texts, style
         self._again: dict[str, Any] = {"count": count, "seed": seed}
-        self._key = mixed(mixed(seed) ^ epoch)
+        self._key = hash_seed(hash_seed(seed) ^ epoch)
         generator = torch.Generator().manual_seed(self._key)
         labels, symbols = glyphs.pool.labels, len(glyphs.pool.symbols)
-        self._ids = texts.drawn(count, symbols, generator)
-        # A writer is as likely as the digits there are of him.
+        self._ids = texts.sample(count, symbols, generator)
+        # A writer is as likely as the pool has digits by that writer.
         by_line = glyphs.writers[torch.randint(len(labels), (count,), generator=generator)]
-        self._members = _chosen(glyphs.writers, labels, by_line, self._ids, generator)
+        self._members = _choose(glyphs.writers, labels, by_line, self._ids, generator)
 
     def at_epoch(self, epoch: int) -> SyntheticLines:
-        return SyntheticLines(self.glyphs, self.texts, self.hand, epoch=epoch, **self._again)
+        return SyntheticLines(self.glyphs, self.texts, self.style, epoch=epoch, **self._again)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -121,36 +137,27 @@ class SyntheticLines:
         chosen = torch.cat([self._members[index] for index in indices])
         generator, lines, digits = torch.Generator(), [], []
         for index in indices:
-            generator.manual_seed(mixed(self._key ^ (index + 1)))
-            lines.append(torch.rand(1, self.hand.line_numbers, generator=generator))
-            digits.append(torch.rand(len(self._ids[index]), self.hand.digit_numbers, generator=generator))
-        images = self.hand.written(
-            lambda pose: self.glyphs.posed(chosen, pose), texts, torch.cat(lines), torch.cat(digits)
+            generator.manual_seed(hash_seed(self._key ^ (index + 1)))
+            lines.append(torch.rand(1, self.style.line_noise_size, generator=generator))
+            digits.append(torch.rand(len(self._ids[index]), self.style.digit_noise_size, generator=generator))
+        images = self.style.draw(
+            lambda transform: self.glyphs.transform(chosen, transform), texts, torch.cat(lines), torch.cat(digits)
         )
         return images, texts
 
 
-def _chosen(
+def _choose(
     writers: torch.Tensor,
     labels: torch.Tensor,
     by_line: torch.Tensor,
     ids: list[torch.Tensor],
     generator: torch.Generator,
 ) -> list[torch.Tensor]:
-    """Which digits of the pool make each line: of its writer where there are some, else of anyone."""
+    """Choose the digits of the pool that make each line: its writer's where there are some, else anyone's."""
     classes = int(labels.max()) + 1
-    kinds = int(writers.max()) + 1
+    flat, lengths = torch.cat(ids), [len(row) for row in ids]
     key = writers * classes + labels
-    order = key.argsort(stable=True)
-    counts = key.bincount(minlength=kinds * classes)
-    starts = counts.cumsum(0) - counts
-    by_class = labels.argsort(stable=True)
-    of_class = labels.bincount(minlength=classes)
-    class_starts = of_class.cumsum(0) - of_class
-    flat = torch.cat(ids)
-    lengths = [len(row) for row in ids]
     wanted = torch.repeat_interleave(by_line, torch.tensor(lengths)) * classes + flat
     pick = torch.rand(len(flat), generator=generator, dtype=torch.float64)
-    own = order[(starts[wanted] + (pick * counts[wanted]).long()).clamp(max=len(order) - 1)]
-    anyone = by_class[class_starts[flat] + (pick * of_class[flat]).long()]
-    return list(torch.where(counts[wanted] > 0, own, anyone).split(lengths))
+    own, anyone = sample_of_class(key, wanted, pick), sample_of_class(labels, flat, pick)
+    return list(torch.where(key[own] == wanted, own, anyone).split(lengths))

@@ -1,6 +1,6 @@
-"""What a pen leaves on paper: tracks of points, and bitmaps, both posed as a line's writer has them.
+"""Glyphs as one writer's pen leaves them: pen strokes and bitmaps, transformed and drawn on a canvas.
 
-A glyph is posed first: sized, slanted, bent. It then knows how far it reaches and can be put onto a canvas.
+A glyph is transformed first: sized, slanted, bent. It then has bounds, and can be placed.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from functools import cache, cached_property
 import torch
 import torch.nn.functional as F
 
-from seqocr.data.augment import thickened
+from seqocr.data.augment import thicken
 
 BENDS = 3  # control points of a glyph's distortion, each way
-_SIDE = 64  # pixels: of the box that a bitmap is posed in
+_SIDE = 64  # pixels: of the box that a bitmap is transformed in
 _INKED = 0.3  # from this darkness on a bitmap's pixel is part of the glyph
 _THIN = 0.75  # pixels: half of a bitmap's stroke is not made thinner than that
 _HALF_STROKE = 0.062  # of the height of MNIST's digits: half of their stroke
 
 
 @dataclass(frozen=True)
-class Pose:
+class Transform:
     """How N glyphs are written; every field is (N,) float32.
 
     Attributes:
@@ -42,8 +42,8 @@ class Pose:
     angle: torch.Tensor
     bend: torch.Tensor
 
-    def to_paper(self) -> torch.Tensor:
-        """(N, 2, 2): what takes points, the larger side 1, to pixels."""
+    def matrix(self) -> torch.Tensor:
+        """(N, 2, 2): from points, the larger side 1, to pixels."""
         cos, sin = self.turn.cos(), self.turn.sin()
         across = torch.stack([cos * self.stretch, -self.slant - sin], 1)
         down = torch.stack([sin * self.stretch, cos], 1)
@@ -51,18 +51,19 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Tracks:
-    """Posed tracks. Places are relative to each one's origin, in pixels.
+class TransformedStrokes:
+    """Pen strokes in pixels, relative to each one's origin.
 
     Attributes:
-        points: (N, P, 2) float32, x and y; radius: (N, P), half the pen's width there.
+        points: (N, P, 2) float32, x and y.
+        radius: (N, P) float32, half the pen's width there.
     """
 
     points: torch.Tensor
     radius: torch.Tensor
 
     @cached_property
-    def reach(self) -> torch.Tensor:
+    def bounds(self) -> torch.Tensor:
         """(N, 4): left, top, right and bottom of the ink."""
         low, high = (self.points - self.radius[:, :, None]).amin(1), (self.points + self.radius[:, :, None]).amax(1)
         return torch.cat([low, high], 1)
@@ -77,38 +78,42 @@ class Tracks:
         """(N, 2): the highest point."""
         return self.points[torch.arange(len(self.points)), self.points[:, :, 1].argmin(1)]
 
-    def onto(self, canvas: torch.Tensor, of: torch.Tensor, at: torch.Tensor) -> None:
+    def draw(self, canvas: torch.Tensor, of: torch.Tensor, at: torch.Tensor) -> None:
         """Draw each on canvas (B, H, W) number `of` (N,), its origin at `at` (N, 2); what is outside is lost."""
         if len(self.points):
-            stamp(canvas, of, self.points + at[:, None], self.radius)
+            draw_discs(canvas, of, self.points + at[:, None], self.radius)
 
-    def __getitem__(self, keep: torch.Tensor) -> Tracks:
-        return Tracks(self.points[keep], self.radius[keep])
+    def __getitem__(self, keep: torch.Tensor) -> TransformedStrokes:
+        return TransformedStrokes(self.points[keep], self.radius[keep])
 
 
-def posed_tracks(tracks: torch.Tensor, pose: Pose) -> Tracks:
-    """Tracks (N, P, 3) (see `seqocr.data.sources.strokes.Strokes`) as they are written, each centred on its origin."""
-    points, speed = tracks[:, :, :2], tracks[:, :, 2]
-    moved = F.grid_sample(pose.bend, points[:, :, None] * 2, padding_mode="border", align_corners=True)
-    points = (points + moved[..., 0].transpose(1, 2)) @ pose.to_paper().transpose(1, 2)
+def transform_strokes(trajectories: torch.Tensor, transform: Transform) -> TransformedStrokes:
+    """Transform trajectories (N, P, 3) (see `seqocr.data.sources.strokes.Strokes`), each centred on its origin."""
+    points, speed = trajectories[:, :, :2], trajectories[:, :, 2]
+    moved = F.grid_sample(transform.bend, points[:, :, None] * 2, padding_mode="border", align_corners=True)
+    points = (points + moved[..., 0].transpose(1, 2)) @ transform.matrix().transpose(1, 2)
     low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
     points = points - (low + high) / 2
     ahead = torch.diff(points, dim=1)
     ahead = torch.cat([ahead, ahead[:, -1:]], 1)
     direction = torch.atan2(ahead[..., 1], ahead[..., 0])
-    radius = pose.radius[:, None] * (1 + pose.flow[:, None] * (1 - speed).clamp(-1, 0.5))
-    radius = radius * (1 + pose.nib[:, None] * torch.cos(2 * (direction - pose.angle[:, None])))
-    return Tracks(points, radius.clamp(min=0.45))
+    radius = transform.radius[:, None] * (1 + transform.flow[:, None] * (1 - speed).clamp(-1, 0.5))
+    radius = radius * (1 + transform.nib[:, None] * torch.cos(2 * (direction - transform.angle[:, None])))
+    return TransformedStrokes(points, radius.clamp(min=0.45))
 
 
 @dataclass(frozen=True)
-class Bitmaps:
-    """Posed bitmaps, (N, _SIDE, _SIDE), whose origin is the middle of the box. As `Tracks` otherwise."""
+class TransformedBitmaps:
+    """Bitmaps in pixels, as `TransformedStrokes`; the origin is the middle of the box.
+
+    Attributes:
+        boxes: (N, 64, 64) float32 in [0, 1].
+    """
 
     boxes: torch.Tensor
 
     @cached_property
-    def reach(self) -> torch.Tensor:
+    def bounds(self) -> torch.Tensor:
         inked = self.boxes > _INKED
         columns, rows = inked.any(1).int(), inked.any(2).int()
         low = [side.argmax(1) for side in (columns, rows)]
@@ -117,44 +122,48 @@ class Bitmaps:
 
     @property
     def ends(self) -> torch.Tensor:
-        left, _, right, _ = self.reach.unbind(1)
-        rows = torch.arange(_SIDE).float() + 0.5 - _SIDE / 2
+        left, _, right, _ = self.bounds.unbind(1)
         found = []
         for column in (left, right - 1):
             ink = self.boxes[torch.arange(len(self.boxes)), :, (column + _SIDE / 2).long()]
-            found.append(torch.stack([column + 0.5, (ink * rows).sum(1) / ink.sum(1).clamp(min=1e-6)], 1))
+            found.append(torch.stack([column + 0.5, _ink_centre(ink)], 1))
         return torch.stack(found, 1)
 
     @property
     def peak(self) -> torch.Tensor:
-        top = self.reach[:, 1]
+        top = self.bounds[:, 1]
         ink = self.boxes[torch.arange(len(self.boxes)), (top + _SIDE / 2).long()]
-        columns = torch.arange(_SIDE).float() + 0.5 - _SIDE / 2
-        return torch.stack([(ink * columns).sum(1) / ink.sum(1).clamp(min=1e-6), top + 1], 1)
+        return torch.stack([_ink_centre(ink), top + 1], 1)
 
-    def onto(self, canvas: torch.Tensor, of: torch.Tensor, at: torch.Tensor) -> None:
+    def draw(self, canvas: torch.Tensor, of: torch.Tensor, at: torch.Tensor) -> None:
         corner = at.round().long() - _SIDE // 2
         rows = corner[:, 1, None] + torch.arange(_SIDE)
         columns = corner[:, 0, None] + torch.arange(_SIDE)
         _darken(canvas, of, rows, columns, self.boxes)
 
-    def __getitem__(self, keep: torch.Tensor) -> Bitmaps:
-        return Bitmaps(self.boxes[keep])
+    def __getitem__(self, keep: torch.Tensor) -> TransformedBitmaps:
+        return TransformedBitmaps(self.boxes[keep])
 
 
-def posed_bitmaps(digits: torch.Tensor, pose: Pose) -> Bitmaps:
-    """Digits (N, 28, 28) float32 in [0, 1], 20 pixels high, as they are written."""
+def _ink_centre(ink: torch.Tensor) -> torch.Tensor:
+    """(N,): the mean place of the ink along a row or column (N, 64) of boxes, from their middle."""
+    centres = torch.arange(_SIDE).float() + 0.5 - _SIDE / 2
+    return (ink * centres).sum(1) / ink.sum(1).clamp(min=1e-6)
+
+
+def transform_bitmaps(digits: torch.Tensor, transform: Transform) -> TransformedBitmaps:
+    """Transform digits (N, 28, 28) float32 in [0, 1], which are 20 pixels high."""
     x, y = _box()
-    to_source = torch.linalg.inv(pose.to_paper().double()).float()[:, :, :, None, None]
+    to_source = torch.linalg.inv(transform.matrix().double()).float()[:, :, :, None, None]
     points = to_source[:, :, 0] * x + to_source[:, :, 1] * y  # (N, 2, side, side), of the larger side
     grid = points.permute(0, 2, 3, 1)
-    bend = F.grid_sample(pose.bend, grid * 2, padding_mode="border", align_corners=True).permute(0, 2, 3, 1)
+    bend = F.grid_sample(transform.bend, grid * 2, padding_mode="border", align_corners=True).permute(0, 2, 3, 1)
     grid = (grid - bend) * (20 / 14)  # of half of the cell, 14 pixels; the digit is 20
     ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-    natural = _HALF_STROKE * pose.height
-    change = (pose.radius - natural).clamp(min=-0.9, max=1.0)
-    ink = thickened(ink, torch.maximum(change, torch.minimum(_THIN - natural, torch.zeros(1))))
-    return Bitmaps(ink)
+    natural = _HALF_STROKE * transform.height
+    change = (transform.radius - natural).clamp(min=-0.9, max=1.0)
+    ink = thicken(ink, torch.maximum(change, torch.minimum(_THIN - natural, torch.zeros(1))))
+    return TransformedBitmaps(ink)
 
 
 @cache
@@ -165,18 +174,19 @@ def _box() -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def stamp(canvas: torch.Tensor, of: torch.Tensor, points: torch.Tensor, radius: torch.Tensor) -> None:
+def draw_discs(canvas: torch.Tensor, of: torch.Tensor, points: torch.Tensor, radius: torch.Tensor) -> None:
     """Draw discs with soft edges on canvases (B, H, W) in [0, 1], the darkest on top.
 
     Args:
-        of: (N,) int64, the canvas of each track.
-        points: (N, P, 2) float32, x and y in pixels; radius: (N, P).
+        of: (N,) int64, the canvas of each stroke.
+        points: (N, P, 2) float32, x and y in pixels.
+        radius: (N, P) float32, pixels.
     """
     # Points closer than their radius add nothing to see.
     spacing = torch.diff(points, dim=1).norm(dim=2).median(dim=1).values
     stride = (radius.amin(1) / spacing.clamp(min=1e-3)).long().clamp(1, 8)
     kept = torch.arange(points.shape[1]) % stride[:, None] == 0
-    track, points, radius = of[:, None].expand_as(kept)[kept], points[kept], radius[kept]
+    stroke, points, radius = of[:, None].expand_as(kept)[kept], points[kept], radius[kept]
     reach = int((radius.max() + 0.5).ceil())
     window = torch.arange(-reach, reach + 1)
     centre = points.floor()
@@ -185,13 +195,13 @@ def stamp(canvas: torch.Tensor, of: torch.Tensor, points: torch.Tensor, radius: 
     distance = (across.square()[:, None, :] + down.square()[:, :, None]).sqrt_()
     ink = (radius[:, None, None] + 0.5 - distance).clamp_(0, 1)
     cells = centre.long()
-    _darken(canvas, track, cells[:, 1, None] + window, cells[:, 0, None] + window, ink)
+    _darken(canvas, stroke, cells[:, 1, None] + window, cells[:, 0, None] + window, ink)
 
 
 def _darken(
     canvas: torch.Tensor, of: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, ink: torch.Tensor
 ) -> None:
-    """The canvas (B, H, W) takes the darkest of itself and of ink (N, h, w) at rows (N, h) and columns (N, w)."""
+    """Put ink (N, h, w) on canvases (B, H, W) at rows (N, h) and columns (N, w), where it is darker."""
     _, H, W = canvas.shape
     # What is off the canvas is written as no ink at its border: to leave it out would take longer.
     ink = ink * ((rows >= 0) & (rows < H))[:, :, None] * ((columns >= 0) & (columns < W))[:, None, :]

@@ -1,27 +1,27 @@
-"""How one writer puts an amount on paper: a pen, a slant and habits that hold for the whole line."""
+"""A writer's style: a pen, a slant and habits that hold for a whole line of digits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from seqocr.data.sampling import Range, signed, within
+from seqocr.data.synthetic.marks import sample_ending, sample_separator, scale_marks
 from seqocr.data.synthetic.paper import Paper
-from seqocr.data.synthetic.pen import BENDS, Pose, Tracks, posed_bitmaps
+from seqocr.data.synthetic.pen import BENDS, Transform, TransformedBitmaps, TransformedStrokes, transform_bitmaps
 
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like size
 _BEYOND = 4  # pixels around a line that no operation may see the end of
 _STEPS = 24  # points along a mark, a flag, a bar or a joining stroke
 _TALLEST = 46  # pixels: of a digit's larger side
-Posed = Any  # `Tracks` or `Bitmaps`
+Glyphs = TransformedStrokes | TransformedBitmaps
 
 
-class OfLine:
-    """Places among a line's random numbers."""
+class LineNoise:
+    """Which of a line's random numbers decides what."""
 
     size, stretch, slant, turn, pen, flow, nib, nib_angle, gap, rise, wander = range(11)
     zeros, ones, flags, flag_length, flag_lean, bars, joins, separator, group, ending, bend = range(11, 22)
@@ -29,8 +29,8 @@ class OfLine:
     count = 30  # four to spare; those of the paper follow
 
 
-class OfDigit:
-    """Places among the random numbers of a digit."""
+class DigitNoise:
+    """Which of a digit's random numbers decides what."""
 
     size, stretch, slant, turn, pen, gap, wander, mark, mark_shape, mark_gap, join, sag, flag, bar, kind = range(15)
     bend = slice(16, 16 + 2 * BENDS**2)
@@ -39,7 +39,9 @@ class OfDigit:
 
 @dataclass(frozen=True)
 class WriterStyle(Paper):
-    """How far hands, and a hand from digit to digit, may depart from print. "±" is a largest departure to either side.
+    """How far handwriting, and a writer from digit to digit, may depart from print.
+
+    "±" is a largest departure to either side.
 
     Attributes:
         size: of digits' larger side, pixels, a line; size_change: ± share of it, a digit.
@@ -87,178 +89,182 @@ class WriterStyle(Paper):
     headroom: Range = (-0.04, 0.6)
 
     @property
-    def line_numbers(self) -> int:
+    def line_noise_size(self) -> int:
         """Uniform random numbers that a line takes."""
-        return OfLine.count + self.paper_numbers
+        return LineNoise.count + self.paper_noise_size
 
-    digit_numbers = OfDigit.count  # and each of its digits
+    digit_noise_size = DigitNoise.count  # and each of its digits
 
     def __call__(
         self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
         """As `seqocr.data.synthetic.layouts.Layout`, of bitmaps."""
-        return self.written(lambda pose: posed_bitmaps(digits, pose), texts, lines, noise)
+        return self.draw(lambda transform: transform_bitmaps(digits, transform), texts, lines, noise)
 
-    def written(
-        self, pose: Callable[[Pose], Posed], texts: list[str], lines: torch.Tensor, noise: torch.Tensor
+    def draw(
+        self, transform: Callable[[Transform], Glyphs], texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
         """Draw lines.
 
         Args:
-            pose: gives the N posed glyphs of all lines in order.
+            transform: gives the N transformed glyphs of all lines in order.
             texts: what each of the B lines says, N symbols in all.
-            lines: (B, line_numbers) float32 uniform in [0, 1).
-            noise: (N, digit_numbers) likewise. The two are the only source of randomness.
+            lines: (B, line_noise_size) float32 uniform in [0, 1).
+            noise: (N, digit_noise_size) likewise. The two are the only source of randomness.
 
         Returns:
             B images (h_i, w_i) uint8.
         """
-        draw = _Draw(texts, lines, noise)
-        how = self._pose(draw)
-        glyphs = pose(how)
-        strokes = self._added(draw, how, glyphs)
-        places, sizes = self._placed(draw, how, glyphs, strokes)
-        joins = self._joins(draw, how, glyphs, places)
+        sample = _Sample(texts, lines, noise)
+        how = self._transform(sample)
+        glyphs = transform(how)
+        strokes = self._add_strokes(sample, how, glyphs)
+        places, sizes = self._place(sample, how, glyphs, strokes)
+        joins = self._join(sample, how, glyphs, places)
         images: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for few in sizes[:, 0].argsort().split(_TOGETHER):
             height, width = (int(sizes[few, axis].max()) + 2 * _BEYOND for axis in (1, 0))
             ink = torch.zeros(len(few), height, width)
             canvas_of = torch.full((len(texts),), -1)
             canvas_of[few] = torch.arange(len(few))
-            for posed, of, at in ((glyphs, draw.of, places), *((s.tracks, s.of, s.at(places)) for s in strokes), joins):
+            added = [(each.strokes, each.of, each.at(places)) for each in strokes]
+            for drawn, of, at in ((glyphs, sample.of, places), *added, joins):
                 canvas = canvas_of[of]
                 here = canvas >= 0
                 if here.any():
-                    posed[here].onto(ink, canvas[here], at[here] + _BEYOND)
-            pages = self.on_paper(ink, lines[few, OfLine.count :], sizes[few])
+                    drawn[here].draw(ink, canvas[here], at[here] + _BEYOND)
+            pages = self.render(ink, lines[few, LineNoise.count :], sizes[few])
             for i, page in zip(few.tolist(), pages, strict=True):
                 w, h = sizes[i].tolist()
                 images[i] = page[_BEYOND : _BEYOND + h, _BEYOND : _BEYOND + w]
-        return self.stored(images, lines[:, OfLine.count :])
+        return self.compress(images, lines[:, LineNoise.count :])
 
-    def _pose(self, draw: _Draw) -> Pose:
-        line, digit = draw.line, draw.digit
-        height = within(self.size, line[:, OfLine.size])
-        own = 1 + self.size_change * signed(digit[:, OfDigit.size])
+    def _transform(self, sample: _Sample) -> Transform:
+        line, digit = sample.line, sample.digit
+        height = within(self.size, line[:, LineNoise.size])
+        own = 1 + self.size_change * signed(digit[:, DigitNoise.size])
         # Half of the writers write zeros smaller, and half write ones taller, than the rest.
-        for symbol, place, most in (("0", OfLine.zeros, self.zeros), ("1", OfLine.ones, self.ones)):
+        for symbol, place, most in (("0", LineNoise.zeros, self.zeros), ("1", LineNoise.ones, self.ones)):
             habit = 1 + (most - 1) * (2 * line[:, place] - 1).clamp(min=0)
-            own = torch.where(draw.symbol == ord(symbol), own * habit, own)
+            own = torch.where(sample.symbol == ord(symbol), own * habit, own)
         tall = (height * own).clamp(max=_TALLEST)
-        stretch = within(self.stretch, line[:, OfLine.stretch])
-        stretch = stretch * (1 + self.stretch_change * signed(digit[:, OfDigit.stretch]))
-        slant = within(self.slant, line[:, OfLine.slant]) + self.slant_change * signed(digit[:, OfDigit.slant])
-        radius = within(self.pen, line[:, OfLine.pen]) * height
-        radius = (radius * (1 + self.pen_change * signed(digit[:, OfDigit.pen]))).clamp(0.7, 4)
-        bend = self.bend * line[:, OfLine.bend, None] * signed(digit[:, OfDigit.bend])
-        return Pose(
+        stretch = within(self.stretch, line[:, LineNoise.stretch])
+        stretch = stretch * (1 + self.stretch_change * signed(digit[:, DigitNoise.stretch]))
+        slant = within(self.slant, line[:, LineNoise.slant]) + self.slant_change * signed(digit[:, DigitNoise.slant])
+        radius = within(self.pen, line[:, LineNoise.pen]) * height
+        radius = (radius * (1 + self.pen_change * signed(digit[:, DigitNoise.pen]))).clamp(0.7, 4)
+        bend = self.bend * line[:, LineNoise.bend, None] * signed(digit[:, DigitNoise.bend])
+        return Transform(
             tall,
             stretch,
             slant,
-            math.radians(self.turn) * signed(digit[:, OfDigit.turn]),
+            math.radians(self.turn) * signed(digit[:, DigitNoise.turn]),
             radius,
-            self.flow * line[:, OfLine.flow],
-            self.nib * line[:, OfLine.nib],
-            math.pi * line[:, OfLine.nib_angle],
+            self.flow * line[:, LineNoise.flow],
+            self.nib * line[:, LineNoise.nib],
+            math.pi * line[:, LineNoise.nib_angle],
             bend.view(-1, 2, BENDS, BENDS),
         )
 
-    def _added(self, draw: _Draw, how: Pose, glyphs: Posed) -> list[_Added]:
+    def _add_strokes(self, sample: _Sample, how: Transform, glyphs: Glyphs) -> list[_AddedStrokes]:
         """Strokes that belong to a digit: upstrokes of ones, bars of sevens."""
-        line, digit, size = draw.line, draw.digit, how.height
-        reach, peak = glyphs.reach, glyphs.peak
+        line, digit, size = sample.line, sample.digit, how.height
+        bounds, peak = glyphs.bounds, glyphs.peak
         found = []
-        ones = (draw.symbol == ord("1")) & (line[:, OfLine.flags] < self.flagged)
-        length = size * (0.25 + 0.6 * line[:, OfLine.flag_length]) * (0.8 + 0.4 * digit[:, OfDigit.flag])
-        lean = 0.5 + 0.6 * line[:, OfLine.flag_lean]  # tangent: how far to the left on the way down
+        ones = (sample.symbol == ord("1")) & (line[:, LineNoise.flags] < self.flagged)
+        length = size * (0.25 + 0.6 * line[:, LineNoise.flag_length]) * (0.8 + 0.4 * digit[:, DigitNoise.flag])
+        lean = 0.5 + 0.6 * line[:, LineNoise.flag_lean]  # tangent: how far to the left on the way down
         away = torch.stack([-lean, torch.ones(len(lean))], 1)
         away = away / away.norm(dim=1, keepdim=True) * length[:, None]
-        found.append(
-            _Added(_curve(peak, peak + away, 0.1 * length, how.radius)[ones], draw.of[ones], ones.nonzero()[:, 0])
-        )
-        sevens = (draw.symbol == ord("7")) & (line[:, OfLine.bars] < self.barred)
-        middle = (reach[:, :2] + reach[:, 2:]) / 2
-        half = 0.28 * size * (0.7 + 0.6 * digit[:, OfDigit.bar])
+        flag = _make_curve(peak, peak + away, 0.1 * length, how.radius)
+        found.append(_AddedStrokes(flag[ones], sample.of[ones], ones.nonzero()[:, 0]))
+        sevens = (sample.symbol == ord("7")) & (line[:, LineNoise.bars] < self.barred)
+        middle = (bounds[:, :2] + bounds[:, 2:]) / 2
+        half = 0.28 * size * (0.7 + 0.6 * digit[:, DigitNoise.bar])
         across = torch.stack([half, -0.2 * half], 1)
-        bar = _curve(middle - across, middle + across, 0.1 * half, how.radius)
-        found.append(_Added(bar[sevens], draw.of[sevens], sevens.nonzero()[:, 0]))
+        bar = _make_curve(middle - across, middle + across, 0.1 * half, how.radius)
+        found.append(_AddedStrokes(bar[sevens], sample.of[sevens], sevens.nonzero()[:, 0]))
         return found
 
-    def _marks(self, draw: _Draw, how: Pose) -> tuple[torch.Tensor, torch.Tensor, Tracks]:
-        """What stands behind some digits and is none: which digits, how far it is from the baseline, and its track."""
-        line, digit = draw.line, draw.digit
-        thousands = (draw.left > 0) & (draw.left % 3 == 0) & (line[:, OfLine.group] < self.grouped)
-        other = (draw.left > 0) & (digit[:, OfDigit.mark] < self.separated)
-        ending = (draw.left == 0) & (line[:, OfLine.ending] < self.ended)
+    def _sample_marks(self, sample: _Sample, how: Transform) -> tuple[torch.Tensor, torch.Tensor, TransformedStrokes]:
+        """Marks behind digits: which digits, how far above the baseline each mark is, and its strokes."""
+        line, digit = sample.line, sample.digit
+        thousands = (sample.left > 0) & (sample.left % 3 == 0) & (line[:, LineNoise.group] < self.grouped)
+        other = (sample.left > 0) & (digit[:, DigitNoise.mark] < self.separated)
+        ending = (sample.left == 0) & (line[:, LineNoise.ending] < self.ended)
         there = (thousands | other | ending).nonzero()[:, 0]
-        size = within(self.size, line[there, OfLine.size])
-        shape = digit[there, OfDigit.mark_shape]
+        size = within(self.size, line[there, LineNoise.size])
+        shape = digit[there, DigitNoise.mark_shape]
         # A writer has one separator; ends are of many kinds, the first ones more often.
         kind = torch.where(
             ending[there],
-            (len(_MARKS) * digit[there, OfDigit.kind].square()).long(),
-            _kind_of_separator(line[there, OfLine.separator]),
+            sample_ending(digit[there, DigitNoise.kind]),
+            sample_separator(line[there, LineNoise.separator]),
         )
-        points, down = _marks_of(kind, shape, size)
+        points, down = scale_marks(kind, shape, size)
         radius = how.radius[there, None] * (1 + 0.4 * (kind == 0)[:, None] * shape[:, None])
-        return there, down, Tracks(points, radius.expand(-1, points.shape[1]).contiguous())
+        return there, down, TransformedStrokes(points, radius.expand(-1, points.shape[1]).contiguous())
 
-    def _placed(
-        self, draw: _Draw, how: Pose, glyphs: Posed, strokes: list[_Added]
+    def _place(
+        self, sample: _Sample, how: Transform, glyphs: Glyphs, strokes: list[_AddedStrokes]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Where glyphs' origins go on their canvases, (N, 2), and the width and height of each line, (B, 2) int64.
 
         Marks join the strokes on the way.
         """
-        reach = glyphs.reach.clone()
+        bounds = glyphs.bounds.clone()
         for stroke in strokes:
             if len(stroke.owner):
-                own = stroke.tracks.reach
-                reach[stroke.owner, 0] = torch.minimum(reach[stroke.owner, 0], own[:, 0])
-                reach[stroke.owner, 2] = torch.maximum(reach[stroke.owner, 2], own[:, 2])
-        owner, down, marks = self._marks(draw, how)
-        size = within(self.size, draw.line[:, OfLine.size])
-        gap = within(self.gap, draw.line[:, OfLine.gap]) + self.gap_change * signed(draw.digit[:, OfDigit.gap])
-        wide = reach[:, 2] - reach[:, 0]
+                own = stroke.strokes.bounds
+                bounds[stroke.owner, 0] = torch.minimum(bounds[stroke.owner, 0], own[:, 0])
+                bounds[stroke.owner, 2] = torch.maximum(bounds[stroke.owner, 2], own[:, 2])
+        owner, down, marks = self._sample_marks(sample, how)
+        size = within(self.size, sample.line[:, LineNoise.size])
+        gap = within(self.gap, sample.line[:, LineNoise.gap]) + self.gap_change * signed(
+            sample.digit[:, DigitNoise.gap]
+        )
+        wide = bounds[:, 2] - bounds[:, 0]
         step = torch.zeros(len(wide), 2)
         step[:, 0] = torch.maximum(wide + gap * size, 0.55 * wide)  # neighbours may overlap, but not pass each other
-        mark_reach = marks.reach
-        behind = (0.02 + 0.25 * draw.digit[owner, OfDigit.mark_gap]) * size[owner]
-        step[owner, 1] = mark_reach[:, 2] - mark_reach[:, 0] + behind
+        mark_bounds = marks.bounds
+        behind = (0.02 + 0.25 * sample.digit[owner, DigitNoise.mark_gap]) * size[owner]
+        step[owner, 1] = mark_bounds[:, 2] - mark_bounds[:, 0] + behind
         # Sums are exact in any batch: whole sixteenths of a pixel.
         step = (step * 16).round().long()
         ends = step.flatten().cumsum(0).view_as(step)
-        starts = torch.zeros(len(draw.lines), dtype=torch.long)
-        starts[1:] = ends[draw.left == 0, 1][:-1]
-        begins = (ends - step - starts[draw.of, None]).float() / 16
-        lengths = (ends[draw.left == 0, 1] - starts).float() / 16
-        of_line = within(self.size, draw.lines[:, OfLine.size])
-        margins = draw.lines[:, OfLine.margins]
+        starts = torch.zeros(len(sample.lines), dtype=torch.long)
+        starts[1:] = ends[sample.left == 0, 1][:-1]
+        begins = (ends - step - starts[sample.of, None]).float() / 16
+        lengths = (ends[sample.left == 0, 1] - starts).float() / 16
+        of_line = within(self.size, sample.lines[:, LineNoise.size])
+        margins = sample.lines[:, LineNoise.margins]
         beside = within(self.margin, margins[:, :2]) * of_line[:, None]
-        x = begins[:, 0] - reach[:, 0] + beside[draw.of, 0]
-        middle = lengths[draw.of] / 2
-        wander = self.wander * signed(draw.digit[:, OfDigit.wander]) * draw.line[:, OfLine.wander] * size
-        climb = self.rise * signed(draw.line[:, OfLine.rise])
+        x = begins[:, 0] - bounds[:, 0] + beside[sample.of, 0]
+        middle = lengths[sample.of] / 2
+        wander = self.wander * signed(sample.digit[:, DigitNoise.wander]) * sample.line[:, LineNoise.wander] * size
+        climb = self.rise * signed(sample.line[:, LineNoise.rise])
         base = climb * (begins[:, 0] - middle)
-        y = base + wander - reach[:, 3]
-        top, bottom = (y + reach[:, 1]).clone(), y + reach[:, 3]
+        y = base + wander - bounds[:, 3]
+        top, bottom = (y + bounds[:, 1]).clone(), y + bounds[:, 3]
         for stroke in strokes:  # an upstroke may begin higher than its one
             if len(stroke.owner):
-                own = stroke.tracks.reach + y[stroke.owner, None]
+                own = stroke.strokes.bounds + y[stroke.owner, None]
                 top[stroke.owner] = torch.minimum(top[stroke.owner], own[:, 1])
-        first = torch.full((len(draw.lines),), math.inf).scatter_reduce_(0, draw.of, top, "amin")
-        last = torch.full((len(draw.lines),), -math.inf).scatter_reduce_(0, draw.of, bottom, "amax")
+        first = torch.full((len(sample.lines),), math.inf).scatter_reduce_(0, sample.of, top, "amin")
+        last = torch.full((len(sample.lines),), -math.inf).scatter_reduce_(0, sample.of, bottom, "amax")
         room = within(self.headroom, margins[:, 2:].square()) * of_line[:, None]
-        y = y - first[draw.of] + room[draw.of, 0]
+        y = y - first[sample.of] + room[sample.of, 0]
         sizes = torch.stack([lengths + beside.sum(1), last - first + room.sum(1)], 1).round().long().clamp(min=8)
         places = torch.stack([x, y], 1)
-        mark_x = begins[owner, 1] + beside[draw.of[owner], 0] - mark_reach[:, 0] + behind / 2
-        mark_y = (base + room[draw.of, 0] - first[draw.of])[owner] - down
+        mark_x = begins[owner, 1] + beside[sample.of[owner], 0] - mark_bounds[:, 0] + behind / 2
+        mark_y = (base + room[sample.of, 0] - first[sample.of])[owner] - down
         relative = torch.stack([mark_x, mark_y], 1) - places[owner]
-        strokes.append(_Added(marks, draw.of[owner], owner, relative))
+        strokes.append(_AddedStrokes(marks, sample.of[owner], owner, relative))
         return places, sizes
 
-    def _joins(self, draw: _Draw, how: Pose, glyphs: Posed, places: torch.Tensor) -> tuple[Tracks, torch.Tensor, Any]:
+    def _join(
+        self, sample: _Sample, how: Transform, glyphs: Glyphs, places: torch.Tensor
+    ) -> tuple[TransformedStrokes, torch.Tensor, torch.Tensor]:
         """Strokes from a digit on into the next, where the pen stays down."""
         ends = glyphs.ends + places[:, None]
         here = torch.arange(len(ends) - 1) if len(ends) > 1 else torch.zeros(0, dtype=torch.long)
@@ -266,18 +272,18 @@ class WriterStyle(Paper):
         size = how.height[here]
         away = end - start
         near = (away[:, 0] > -0.3 * size) & (away[:, 0] < 1.5 * size) & (away[:, 1].abs() < 0.85 * size)
-        double = (draw.symbol[here] == ord("0")) & (draw.symbol[here + 1] == ord("0"))
-        chance = torch.where(double, 0.85, 0.4) * (draw.line[here, OfLine.joins] < self.joined)
-        keep = near & (draw.of[here] == draw.of[here + 1]) & (draw.digit[here, OfDigit.join] < chance)
-        sag = signed(draw.digit[here, OfDigit.sag]) * 0.3 * size
+        double = (sample.symbol[here] == ord("0")) & (sample.symbol[here + 1] == ord("0"))
+        chance = torch.where(double, 0.85, 0.4) * (sample.line[here, LineNoise.joins] < self.joined)
+        keep = near & (sample.of[here] == sample.of[here + 1]) & (sample.digit[here, DigitNoise.join] < chance)
+        sag = signed(sample.digit[here, DigitNoise.sag]) * 0.3 * size
         return (
-            _curve(start, end, sag, 0.8 * how.radius[here])[keep],
-            draw.of[here][keep],
+            _make_curve(start, end, sag, 0.8 * how.radius[here])[keep],
+            sample.of[here][keep],
             torch.zeros(int(keep.sum()), 2),
         )
 
 
-class _Draw:
+class _Sample:
     """The random numbers of lines, and of their digits.
 
     Attributes:
@@ -295,10 +301,10 @@ class _Draw:
 
 
 @dataclass(frozen=True)
-class _Added:
+class _AddedStrokes:
     """Strokes beside glyphs: of which lines, which glyph each belongs to, and where it is relative to that."""
 
-    tracks: Tracks
+    strokes: TransformedStrokes
     of: torch.Tensor
     owner: torch.Tensor
     relative: torch.Tensor | float = 0.0
@@ -307,65 +313,9 @@ class _Added:
         return places[self.owner] + self.relative
 
 
-def _curve(start: torch.Tensor, end: torch.Tensor, sag: torch.Tensor, radius: torch.Tensor) -> Tracks:
+def _make_curve(start: torch.Tensor, end: torch.Tensor, sag: torch.Tensor, radius: torch.Tensor) -> TransformedStrokes:
     """Strokes from start to end (N, 2) that hang by `sag` (N,) pixels in the middle."""
     t = torch.linspace(0, 1, _STEPS)[:, None]
     points = start[:, None] + (end - start)[:, None] * t
     points[:, :, 1] += sag[:, None] * 4 * t[:, 0] * (1 - t[:, 0])
-    return Tracks(points, radius[:, None].expand(-1, _STEPS).contiguous())
-
-
-# Marks as points (x, y up from the baseline), of the digits' size; pen lifts are left out, as overlapping points.
-def _line(*points: tuple[float, float]) -> torch.Tensor:
-    """A polyline through points, evenly sampled, (_MARK, 2)."""
-    corners = torch.tensor(points)
-    steps = (corners[1:] - corners[:-1]).norm(dim=1)
-    along = torch.cat([torch.zeros(1), steps.cumsum(0)])
-    at = torch.linspace(0, float(along[-1]), _MARK)
-    i = torch.searchsorted(along, at).clamp(1, len(along) - 1)
-    share = ((at - along[i - 1]) / steps[i - 1].clamp(min=1e-6))[:, None]
-    return torch.lerp(corners[i - 1], corners[i], share)
-
-
-def _pieces(*pieces: torch.Tensor) -> torch.Tensor:
-    """Several polylines as one mark, (_MARK, 2)."""
-    each = _MARK // len(pieces)
-    parts = [piece[torch.linspace(0, _MARK - 1, each).round().long()] for piece in pieces]
-    return torch.cat([*parts, parts[-1][-1:].expand(_MARK - each * len(pieces), 2)])
-
-
-_MARK = 64
-_CIRCLE = [(0.12 * math.cos(a / 8 * math.pi), 0.12 * math.sin(a / 8 * math.pi)) for a in range(17)]
-_STOP = _line((0.0, 0.0), (0.02, 0.0))
-_DASH = _line((0.0, 0.3), (0.45, 0.34))
-# What can end an amount. The first three, a full stop, a comma and a dash, also set digits apart.
-_MARKS = torch.stack(
-    [
-        _STOP,
-        _line((0.04, 0.05), (0.0, -0.18)),
-        _DASH,
-        _line((0.0, 0.3), (0.5, 0.36), (1.3, 0.3)),
-        _pieces(_line((0.0, 0.22), (0.5, 0.26)), _line((0.02, 0.42), (0.5, 0.46))),
-        _pieces(_STOP, _line((0.2, 0.1), (0.55, 0.14))),
-        _line((0.0, 0.3), (0.15, 0.42), (0.35, 0.24), (0.6, 0.4)),
-        _pieces(_line((0.0, 0.45), (0.7, 0.5)), _line((0.22, 0.15), (0.32, 0.8)), _line((0.42, 0.15), (0.52, 0.8))),
-        _line(*[(x, 0.7 + y) for x, y in _CIRCLE]),
-        _pieces(*(_line(*[(shift + x, 0.75 + y) for x, y in _CIRCLE]) for shift in (0.0, 0.3))),
-        _pieces(_line((0.05, 0.05), (0.0, -0.15)), _line((0.2, 0.15), (0.6, 0.2))),
-        _line((0.0, 0.05), (0.35, 0.0), (0.9, 0.1)),
-    ]
-)
-
-
-def _marks_of(kind: torch.Tensor, shape: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tracks of marks, (M, _MARK, 2) around their origins, and how far that is above the baseline, (M,). Pixels."""
-    points = _MARKS[kind] * (size * (0.7 + 0.6 * shape))[:, None, None]
-    points = torch.stack([points[..., 0], -points[..., 1]], 2)
-    low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
-    middle = (low + high) / 2
-    return points - middle, -middle[:, 0, 1]
-
-
-def _kind_of_separator(number: torch.Tensor) -> torch.Tensor:
-    """Most write a full stop, some a comma, few a dash."""
-    return (number > 0.75).long() + (number > 0.95).long()
+    return TransformedStrokes(points, radius[:, None].expand(-1, _STEPS).contiguous())

@@ -16,7 +16,7 @@ from bench.experiments import difficulty
 from bench.report.build import write_report
 from bench.workloads import accuracy_tables, held_out
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.data.synthetic.layouts.jitter import Spaced
+from seqocr.data.synthetic.layouts.jitter import JitterLayout
 from seqocr.models.checkpoint import save
 from tests.conftest import barred, lively, small_recognizer
 from tests.measured import measured
@@ -89,7 +89,7 @@ def test_several_workers_read_the_same(bench: Bench, tmp_path: Path) -> None:
 
 def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("toy", "toyer"):
-        monkeypatch.setitem(LEVELS, name, Spaced(height=32))
+        monkeypatch.setitem(LEVELS, name, JitterLayout(height=32))
     found = all_measured(bench)
     assert found.levels == list(LEVELS)
     assert {claim.name.split(":")[0] for claim in EXPERIMENT.claims(found)} >= {"`toy`", "`toyer`"}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.study.damage import KINDS, NUMBERS, Damage, damaged
+from bench.study.damage import KINDS, NUMBERS, Damage, apply_damage
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 
@@ -23,7 +23,7 @@ def numbers(lines: int, n: int = 5, seed: int = 0) -> torch.Tensor:
 
 
 def suffered(kind: str, amount: float, lines: int = 40) -> torch.Tensor:
-    return damaged(digits(lines), [kind] * lines, torch.full((lines,), amount), numbers(lines))
+    return apply_damage(digits(lines), [kind] * lines, torch.full((lines,), amount), numbers(lines))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -79,9 +79,9 @@ def test_a_line_is_damaged_the_same_in_any_batch(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(list(KINDS)), min_size=2, max_size=6))
     amounts = torch.tensor(data.draw(st.lists(st.floats(0, 1), min_size=len(kinds), max_size=len(kinds))))
     cells, drawn = digits(len(kinds)), numbers(len(kinds))
-    together = damaged(cells, kinds, amounts, drawn)
+    together = apply_damage(cells, kinds, amounts, drawn)
     for i, kind in enumerate(kinds):
-        alone = damaged(cells[i : i + 1], [kind], amounts[i : i + 1], drawn[i : i + 1])
+        alone = apply_damage(cells[i : i + 1], [kind], amounts[i : i + 1], drawn[i : i + 1])
         torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-5)
 
 

@@ -8,13 +8,13 @@ import torch
 
 from bench.study.damage import Damage
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS, Independent, Lexicon
-from bench.study.structured import Mixture, StructuredLines
+from bench.study.structured import DamageMixture, StructuredLines
 from seqocr.data.augment import Augmentation
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from tests.conftest import assert_same_alone_and_in_any_batch, coded
 
-MIXTURE = Mixture((("clean", 0.0), ("erased", 0.5), ("blurred", 1.0)))
+MIXTURE = DamageMixture((("clean", 0.0), ("erased", 0.5), ("blurred", 1.0)))
 
 
 def test_texts_are_strings_of_the_law_and_images_are_of_their_digits() -> None:

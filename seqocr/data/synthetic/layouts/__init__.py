@@ -16,14 +16,14 @@ class Layout(Protocol):
     """Makes lines of digits.
 
     Attributes:
-        line_numbers: uniform random numbers that a line takes; digit_numbers: and each of its digits.
+        line_noise_size: uniform random numbers that a line takes; digit_noise_size: and each of its digits.
     """
 
     @property
-    def line_numbers(self) -> int: ...
+    def line_noise_size(self) -> int: ...
 
     @property
-    def digit_numbers(self) -> int: ...
+    def digit_noise_size(self) -> int: ...
 
     def __call__(
         self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
@@ -33,8 +33,8 @@ class Layout(Protocol):
         Args:
             digits: (N, 28, 28) float32 in [0, 1], white on black, those of all lines in order.
             texts: what each of the B lines says, N symbols in all.
-            lines: (B, line_numbers) float32 uniform in [0, 1).
-            noise: (N, digit_numbers) likewise. The two are the only source of randomness.
+            lines: (B, line_noise_size) float32 uniform in [0, 1).
+            noise: (N, digit_noise_size) likewise. The two are the only source of randomness.
 
         Returns:
             B images (h_i, w_i) uint8.

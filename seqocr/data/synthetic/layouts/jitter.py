@@ -8,34 +8,34 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-from seqocr.data.augment import CELL, blurred, thickened
+from seqocr.data.augment import CELL, blur, thicken
 from seqocr.data.sampling import Range, signed, within
 from seqocr.errors import InputError
 
-BOX = 60  # pixels: the side of what a digit is drawn in before it is placed
+BOX = 60  # pixels: the side of the box that a digit is transformed in
 _INKED = 0.3  # from this darkness on a column is part of a digit
 _TALL = 20  # pixels: an MNIST digit's height
 _BEYOND = 8  # pixels drawn to the right of a line and cut off, so that no operation sees where the batch's canvas ends
 _TOGETHER = 8  # lines on one canvas: few enough for the processor's cache, and of like width
 
 
-class OfLine:
-    """Places among a line's random numbers. A test set is a function of these places."""
+class LineNoise:
+    """Which of a line's random numbers decides what. Test sets are a function of these places."""
 
     size, slant, thickness, gap, rise, blur = range(6)
     margins = slice(6, 8)
     count = 8
 
 
-class OfDigit:
-    """Places among a digit's random numbers."""
+class DigitNoise:
+    """Which of a digit's random numbers decides what."""
 
     size, slant, thickness, gap, wander = range(5)
     count = 5
 
 
 @dataclass(frozen=True)
-class Spaced:
+class JitterLayout:
     """How far a line may depart from digits side by side. "±" is a largest departure to either side.
 
     What a line looks like is a function of its own digits and random numbers alone: it is the same in any batch.
@@ -66,8 +66,8 @@ class Spaced:
     wander: float = 2
     blur: float = 0.3
 
-    line_numbers = OfLine.count
-    digit_numbers = OfDigit.count
+    line_noise_size = LineNoise.count
+    digit_noise_size = DigitNoise.count
 
     def __post_init__(self) -> None:
         if not CELL <= self.height <= 4 * BOX:
@@ -79,45 +79,45 @@ class Spaced:
         """As `Layout`: white on black, all of one height."""
         counts = torch.tensor(list(map(len, texts)))
         of = torch.repeat_interleave(torch.arange(len(texts)), counts)
-        boxes = self._drawn(digits, lines[of], noise)
-        x, y, widths = self._placed(boxes, of, counts, lines, noise)
-        # Lines of about the same width are drawn together, so that little of a canvas is drawn in vain.
+        boxes = self._transform(digits, lines[of], noise)
+        x, y, widths = self._place(boxes, of, counts, lines, noise)
+        # Lines of about the same width share a canvas, so that little of it is drawn in vain.
         images: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for few in widths.argsort().split(_TOGETHER):
             place = torch.full_like(widths, -1)
             place[few] = torch.arange(len(few))
             among = place[of] >= 0
             size = (len(few), self.height, int(widths[few].max()) + _BEYOND)
-            ink = _pasted(boxes[among], place[of[among]], x[among], y[among], size)
-            ink = torch.lerp(ink, blurred(ink), lines[few, OfLine.blur].view(-1, 1, 1) * self.blur)
+            ink = _paste(boxes[among], place[of[among]], x[among], y[among], size)
+            ink = torch.lerp(ink, blur(ink), lines[few, LineNoise.blur].view(-1, 1, 1) * self.blur)
             pages = ink.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
             for i, page in zip(few.tolist(), pages, strict=True):
                 images[i] = page[:, : widths[i]]
         return images
 
-    def _drawn(self, digits: torch.Tensor, line: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Digits (N, 28, 28) sized, slanted and thickened, (N, BOX, BOX).
+    def _transform(self, digits: torch.Tensor, line: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Size, slant and thicken digits (N, 28, 28), to (N, BOX, BOX).
 
         Args:
-            line: (N, line_numbers), of each digit's line.
+            line: (N, line_noise_size), of each digit's line.
         """
-        size = within(self.size, line[:, OfLine.size]) * (1 + self.size_change * signed(noise[:, OfDigit.size]))
+        size = within(self.size, line[:, LineNoise.size]) * (1 + self.size_change * signed(noise[:, DigitNoise.size]))
         size = size.clamp(max=0.8 * self.height / _TALL)
-        slant = self.slant * signed(line[:, OfLine.slant]) + self.slant_change * signed(noise[:, OfDigit.slant])
+        slant = self.slant * signed(line[:, LineNoise.slant]) + self.slant_change * signed(noise[:, DigitNoise.slant])
         x, y = _box()
         to_source = BOX / CELL / size[:, None, None]  # in grid_sample's coordinates the cell is [-1, 1] wide
         across = (x + slant[:, None, None] * y) * to_source
         grid = torch.stack([across, (y * to_source).expand(-1, -1, BOX)], dim=3)
         ink = F.grid_sample(digits[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-        change = self.thickness * signed(line[:, OfLine.thickness])
-        change = change + self.thickness_change * signed(noise[:, OfDigit.thickness])
+        change = self.thickness * signed(line[:, LineNoise.thickness])
+        change = change + self.thickness_change * signed(noise[:, DigitNoise.thickness])
         # The strokes of small digits are thin already, and would vanish.
-        return thickened(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
+        return thicken(ink, torch.where(change < 0, change * (size - 0.5).clamp(0, 1), change))
 
-    def _placed(
+    def _place(
         self, boxes: torch.Tensor, of: torch.Tensor, counts: torch.Tensor, lines: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Where boxes go, side by side.
+        """Place boxes side by side.
 
         Everything that adds up along a line is a whole number of pixels, so that sums are exact in any batch.
 
@@ -127,18 +127,18 @@ class Spaced:
         inked = boxes.amax(dim=1) > _INKED  # (boxes, columns)
         left = inked.int().argmax(1)
         wide = torch.where(inked.any(1), BOX - inked.flip(1).int().argmax(1) - left, 0)
-        gap = within(self.gap, lines[of, OfLine.gap]) + self.gap_change * signed(noise[:, OfDigit.gap])
+        gap = within(self.gap, lines[of, LineNoise.gap]) + self.gap_change * signed(noise[:, DigitNoise.gap])
         # Neighbours may overlap, but not pass each other.
         ends = torch.maximum(wide + gap.round().long(), (wide + 1) // 2)
         step, ends = ends, ends.cumsum(0)
         last = counts.cumsum(0) - 1
         starts = torch.zeros_like(counts)
         starts[1:] = ends[last][:-1]
-        margins = within(self.margin, lines[:, OfLine.margins]).round().long()
+        margins = within(self.margin, lines[:, LineNoise.margins]).round().long()
         x = ends - step - left + (margins[:, 0] - starts)[of]
         widths = ends[last] - starts + margins.sum(1) + 4  # ink is a little wider than what counts as inked
-        climb = self.rise / 100 * signed(lines[of, OfLine.rise]) * (x + BOX / 2 - widths[of] / 2)
-        wander = self.wander * signed(noise[:, OfDigit.wander])
+        climb = self.rise / 100 * signed(lines[of, LineNoise.rise]) * (x + BOX / 2 - widths[of] / 2)
+        wander = self.wander * signed(noise[:, DigitNoise.wander])
         y = ((self.height - BOX) / 2 + climb + wander).round().long()
         return x, y, widths
 
@@ -150,11 +150,12 @@ def _box() -> tuple[torch.Tensor, torch.Tensor]:
     return centres.view(1, 1, -1), centres.view(1, -1, 1)
 
 
-def _pasted(
+def _paste(
     boxes: torch.Tensor, of: torch.Tensor, x: torch.Tensor, y: torch.Tensor, size: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Boxes (n, BOX, BOX) on canvases (B, H, W): that of `of`, with the upper left corner at (x, y), the darkest on
-    top. What is off a canvas is lost.
+    """Paste boxes (n, BOX, BOX) on the canvases (B, H, W) of `of`, their upper left corners at (x, y).
+
+    The darkest is on top; what is off a canvas is lost.
     """
     B, H, W = size
     full_height, full_width = H + 2 * BOX, W + 2 * BOX  # with room for what is lost
@@ -166,4 +167,4 @@ def _pasted(
     return canvas.view(B, full_height, full_width)[:, BOX:-BOX, BOX:-BOX]
 
 
-LAYOUT = Spaced()
+LAYOUT = JitterLayout()

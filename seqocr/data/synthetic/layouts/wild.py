@@ -1,4 +1,4 @@
-"""Amounts as people write them on cheques: in one hand a line, slanted, touching, on printed paper."""
+"""Handwritten amounts as on cheques: one writer per line, slanted, touching, on printed paper."""
 
 from seqocr.data.synthetic.writer_style import WriterStyle
 
