@@ -28,7 +28,7 @@ WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser test-scale bench bench-check wheel study train train-strings ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study train train-strings ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -69,6 +69,9 @@ bench: $(VENV)/.setup $(SCALE) ## measure every head and write the report to OUT
 
 bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench/regression --benchmark-enable $(ARGS)
+
+verify: $(VENV)/.setup ## compare results with the code as it is: whether they are whole, and what has changed since
+	$(PY) -m bench verify --out $(OUT) $(ARGS)
 
 wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
 	.ci/wheel $(PY)

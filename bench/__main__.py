@@ -91,6 +91,24 @@ def report(
 
 
 @app.command()
+def verify(
+    out: Out = Path("results"),
+    record: Annotated[
+        bool, typer.Option(help="Note in the results what was found, with the commit it was found at.")
+    ] = False,
+) -> None:
+    """Compare results with the code as it is: what differs is printed; damaged rows and lost commits are errors."""
+    from bench.verify import verify as compare_with_code
+
+    found = compare_with_code(out, record)
+    for line in found.lines():
+        print(line)
+    print(f"{len(found.same)} parts as measured, {len(found.changed)} changed since")
+    if found.failures:
+        raise typer.Exit(2)
+
+
+@app.command()
 def repeat(
     times: Annotated[int, typer.Option(help="Runs.", min=2, max=1000)] = 10,
     disturb: Annotated[bool, typer.Option(help="With a load that comes and goes meanwhile.")] = False,

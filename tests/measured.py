@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.core.experiment import Bench, Experiment, Part
 
 
@@ -15,6 +17,6 @@ class Silent:
 
 def measured(experiment: Experiment, part: Part, bench: Bench) -> None:
     """Measure a part as the loop does."""
-    bench.store.begin(part.name, experiment.depends(part))
-    experiment.measure(part, bench, Silent())
+    unfinished = bench.store.begin(part.name, experiment.depends(part))
+    experiment.measure(part, replace(bench, store=unfinished), Silent())
     bench.store.finish(part.name)

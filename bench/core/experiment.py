@@ -157,6 +157,20 @@ class Experiment:
     def is_timed(self, part: Part) -> bool:
         return self.timed if part.timed is None else part.timed
 
+    def missing(self, part: Part) -> str:
+        """Why a part cannot be measured on this machine; empty if it can."""
+        return ""
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        """How the code behaves that a part runs, by strategy (`bench.workloads.fingerprints`), or the first losses of
+        its trainings; nothing where predictions are the evidence."""
+        return {}
+
+    def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame | None:
+        """Predictions of a sample of a part's rows, by the code as it is now: `prediction`, and the columns that name a
+        row. None of a part that holds none."""
+        return None
+
     def depends(self, part: Part) -> dict[str, Any]:
         """What a part depends on, as JSON."""
         weights: dict[str, Any] = {folder.name: fingerprint.of_weights(folder) for folder in part.weights}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.experiment import PRESETS, Bench, Experiment, Part
-from bench.core.store import Store, now
+from bench.core.store import Store, changes, now
 from bench.experiments import experiments
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
@@ -96,7 +97,13 @@ def _measure_missing(
     """
     store = bench.store
     parts = [(experiment, part) for experiment in chosen for part in experiment.parts(preset, bench)]
-    missing = [each for each in parts if not store.finished(each[1].name, each[0].depends(each[1]))]
+    store.finish_all()
+    changed = {part.name: changes_of(experiment, part, bench) for experiment, part in parts}
+    for experiment, part in parts:
+        if why := experiment.missing(part):
+            print(f"{part.name}: left out, {why}")
+    parts = [(experiment, part) for experiment, part in parts if not experiment.missing(part)]
+    missing = [each for each in parts if changed[each[1].name] or not store.facts(each[1].name).get("finished")]
     wanted = parts if again else missing
     untimed = [(experiment, part) for experiment, part in wanted if not experiment.is_timed(part)]
     timed = [(experiment, part) for experiment, part in wanted if experiment.is_timed(part)] if engine.times else []
@@ -106,12 +113,11 @@ def _measure_missing(
     with contextlib.ExitStack() as open_:
         if untimed:
             open_.enter_context(_workers(bench, engine))
-        # From here on, when nothing is left that could be refused, what is of other code is deleted.
         for experiment, part in (todo := untimed + timed):
             if not experiment.on_request:
                 store.add_facts("run", finished=None)
-            if changed := store.begin(part.name, experiment.depends(part), again):
-                print(f"{part.name}: measured again, because of changes in {', '.join(changed)}")
+            if changed[part.name]:
+                print(f"{part.name}: measured again, because of changes in {', '.join(changed[part.name])}")
         if todo:
             with progress(f"bench {preset}", sum(part.steps for _, part in todo)) as reporter:
                 for experiment, part in untimed:
@@ -124,9 +130,18 @@ def _measure_missing(
     return left, bool(todo)
 
 
+def changes_of(experiment: Experiment, part: Part, bench: Bench) -> list[str]:
+    """What is not as it was when a part was measured; nothing of one that was not."""
+    facts = bench.store.facts(part.name)
+    if not facts.get("finished"):
+        return []
+    return changes(facts, experiment.depends(part), experiment.fingerprint(part, bench))
+
+
 def _measure(experiment: Experiment, part: Part, bench: Bench, reporter: Reporter) -> None:
     before = reporter.done
-    experiment.measure(part, bench, reporter)
+    unfinished = bench.store.begin(part.name, experiment.depends(part), experiment.fingerprint(part, bench))
+    experiment.measure(part, replace(bench, store=unfinished), reporter)
     reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
     bench.store.finish(part.name)
 

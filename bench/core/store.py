@@ -1,12 +1,14 @@
 """Saved measurements: a folder a run, a part of it a few tables and a JSON of facts, every raw value kept.
 
 A run is what one machine measured with one preset and one set of weights, so that rows that cannot be compared never
-meet in one table. A part also notes what it depends on (settings and weights). One that was killed goes on where it
-was; one whose dependencies have changed is measured again, and no other.
+meet in one table. A part also notes what it depends on (settings and weights), how the code behaved (its fingerprint)
+and the commit. It is measured in a folder of its own, `unfinished/PART`, where an interrupted one goes on, and takes
+the place of an earlier one only when it is complete.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -16,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.core.fingerprint import differences, libraries
 from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
@@ -25,8 +28,7 @@ _IDENTITY = (
     *("cpu", "gpu", "cores", "threads", "vector_instructions"),
     *("python", "torch", "transformers", "onnxruntime", "openvino"),
 )
-# In parts that were measured before evidence was bound to behaviour.
-_DIGESTS_OF_SOURCE = {"code", "training", "reading"}
+_UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
 _COLUMNS = {"variant": "strategy", "way": "strategy"}
@@ -132,25 +134,41 @@ class Store:
                 rows[name] = rows[name].replace(_VALUES, regex=True)
         return rows.rename(columns=_COLUMNS)
 
-    def begin(self, part: str, depends: dict[str, Any], again: bool = False) -> list[str]:
-        """Make ready to measure a part: what it holds of other dependencies is deleted.
-
-        Returns:
-            the names of the dependencies that had changed.
-        """
-        facts = self.facts(part)
-        changed = changes(facts.get("depends", depends), depends)
-        if again or changed or "depends" not in facts:
-            self.delete(part)
-            self.write_facts(part, {"depends": depends, "commit": environment.commit(), "finished": None})
-        return changed
+    def begin(self, part: str, depends: dict[str, Any], fingerprint: dict[str, Any] | None = None) -> Store:
+        """Where to measure a part: what is there of other dependencies or another behaviour is deleted."""
+        unfinished = self.unfinished(part)
+        facts = unfinished.facts(part)
+        if not facts or changes(facts, depends, fingerprint):
+            shutil.rmtree(unfinished.folder, ignore_errors=True)
+            evidence = {"depends": depends, "fingerprint": fingerprint or {}, "libraries": libraries()}
+            unfinished.write_facts(part, {**evidence, "commit": environment.commit(), "finished": None})
+        return unfinished
 
     def finish(self, part: str) -> None:
-        self.add_facts(part, finished=now())
+        """Put a part that is complete in the place of an earlier one. Interrupted, `finish_all` goes on."""
+        unfinished = self.unfinished(part)
+        if not unfinished.facts(part)["finished"]:
+            unfinished.add_facts(part, finished=now())
+        self.file(part, ".json").unlink(missing_ok=True)  # the new ones come last: until then, the part does not count
+        for path in sorted(unfinished.folder.iterdir(), key=lambda path: path.name == f"{part}.json"):
+            path.replace(self.folder / path.name)
+        unfinished.folder.rmdir()
+        with contextlib.suppress(OSError):  # others are unfinished
+            unfinished.folder.parent.rmdir()
 
-    def finished(self, part: str, depends: dict[str, Any]) -> bool:
+    def finish_all(self) -> None:
+        """Finish the parts that were complete when they were interrupted."""
+        for folder in sorted((self.folder / _UNFINISHED).glob("*")):
+            if self.unfinished(folder.name).facts(folder.name).get("finished"):
+                self.finish(folder.name)
+
+    def unfinished(self, part: str) -> Store:
+        """Where a part is being measured."""
+        return Store(self.folder / _UNFINISHED / part)
+
+    def finished(self, part: str, depends: dict[str, Any], fingerprint: dict[str, Any] | None = None) -> bool:
         facts = self.facts(part)
-        return bool(facts.get("finished")) and not changes(facts.get("depends", {}), depends)
+        return bool(facts.get("finished")) and not changes(facts, depends, fingerprint)
 
     def delete(self, part: str) -> None:
         for path in self.folder.glob(f"{part}.*"):
@@ -161,10 +179,21 @@ class Store:
         return sorted(_renamed(path.stem) for path in self.folder.glob("*.json") if path.stem != "run")
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def changes(facts: dict[str, Any], depends: dict[str, Any], fingerprint: dict[str, Any] | None = None) -> list[str]:
+    """The names of what is not as a part's facts say: settings, weights, and the behaviour of strategies.
+
+    A fingerprint that was not recorded, or with other libraries, cannot be compared.
+    """
+    found = changed_dependencies(facts.get("depends", depends), depends)
+    if fingerprint and facts.get("fingerprint") and facts.get("libraries") == libraries():
+        found += differences(facts["fingerprint"], fingerprint)
+    return found
+
+
+def changed_dependencies(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The names of what is not as it was, one by one where dependencies are listed by name."""
     found = []
-    for name in sorted((before.keys() | after.keys()) - _DIGESTS_OF_SOURCE):
+    for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue

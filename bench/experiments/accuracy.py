@@ -20,7 +20,7 @@ from bench.report import plotting
 from bench.report.formatting import percent, share
 from bench.report.templating import prose
 from bench.workloads.accuracy_tables import verdicts
-from bench.workloads.held_out import held_out_digits, read_strings, task_strings
+from bench.workloads.held_out import held_out_digits, predict_again, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
@@ -30,6 +30,7 @@ from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference
 
 _AT_ONCE = 250  # strings of a piece
+_AGAIN = 100  # strings that are predicted again to verify what is stored
 _SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
 _MISTAKES = 12
 _CONFUSIONS = 6  # most frequent ones named in the text
@@ -98,6 +99,10 @@ class Accuracy(Experiment):
         about = {"source": source.source, "split": source.split, "strings": len(strings), "samples": chosen}
         about |= {"charset": recognizer.charset, "provenance": recognizer.provenance}
         bench.store.add_facts(part.name, about=about)
+
+    def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame:
+        strings = task_strings(part.settings.strings)
+        return predict_again(part.weights[0], strings, range(_AGAIN), tuple(rows["head"].unique()))
 
     def results(self, store: Store) -> Results | None:
         about = store.facts(self.name).get("about")

@@ -18,6 +18,7 @@ from bench.core.timer import ByRound, Rounds, clock, counted
 from bench.report.formatting import points, ratio, share, time
 from bench.report.templating import prose
 from bench.study.label_distributions import Luhn
+from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, rested
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
@@ -132,6 +133,9 @@ class Forms(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(heads, visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(part.heads))
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):

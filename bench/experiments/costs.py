@@ -15,6 +15,7 @@ from bench.experiments import latency
 from bench.experiments.latency.estimates import Timed
 from bench.report.formatting import percent, si
 from bench.report.templating import prose
+from bench.workloads import fingerprints
 from bench.workloads.counting import costs, machine_rates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel, bind
 from seqocr.progress import Reporter
@@ -61,6 +62,10 @@ class Costs(Experiment):
         bound = bind(settings.subject, settings.lengths, bench.device)
         rows = [row for n in settings.lengths for row in costs(bound[n], settings.memory)]
         bench.store.write(part.name, pd.DataFrame(rows).assign(subject=settings.subject.name))
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        settings = part.settings
+        return {} if isinstance(settings, Rates) else fingerprints.of_timed_model(settings.subject, settings.lengths)
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("costs-"): store.read(name) for name in stored(store, self.name)}

@@ -10,7 +10,7 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.fingerprint import of_call
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.report.formatting import ratio, share, time
@@ -157,11 +158,7 @@ class Depth(Experiment):
     def time(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A visit is one depth: its head writes every length, in random order, from the same features."""
         settings: Timing = part.settings
-        longest = max(settings.lengths)
-        bound = bind(settings.subject, (longest,), bench.device)[longest]
-        heads: dict[int, Any] = {n: with_layers(bound.recognizer, n, longest).heads[_HEAD] for n in settings.layers}
-        with torch.inference_mode():
-            features = bound.recognizer.encoder(bound.pixel_values(1))
+        heads, features = _timed(settings, bench.device)
 
         def visit(layers: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             every = settings.lengths * settings.repeats
@@ -171,6 +168,10 @@ class Depth(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(settings.layers, visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        settings = part.settings
+        return _of_depths(settings) if isinstance(settings, Timing) else {}
 
     def results(self, store: Store) -> Results | None:
         finished = stored(store, self.name)
@@ -237,6 +238,21 @@ def with_layers(recognizer: Recognizer, layers: int, max_length: int) -> Recogni
     settings.pop("max_position_embeddings", None)
     made = Recognizer(recognizer.encoder, recognizer.processor, {_HEAD: settings}, recognizer.charset, max_length)
     return made.to(recognizer.device).eval()
+
+
+def _timed(settings: Timing, device: torch.device) -> tuple[dict[int, Any], torch.Tensor]:
+    """The heads by their layers, and features to decode."""
+    longest = max(settings.lengths)
+    bound = bind(settings.subject, (longest,), device)[longest]
+    heads: dict[int, Any] = {n: with_layers(bound.recognizer, n, longest).heads[_HEAD] for n in settings.layers}
+    with torch.inference_mode():
+        return heads, bound.recognizer.encoder(bound.pixel_values(1))
+
+
+@cache
+def _of_depths(settings: Timing) -> dict[str, str]:
+    heads, features = _timed(settings, torch.device("cpu"))
+    return {f"{n} layers": of_call(partial(_passes, heads[n], features, TASK_LENGTH)) for n in heads}
 
 
 def _method(part: Part) -> str:

@@ -19,7 +19,7 @@ from bench.report import plotting
 from bench.report.formatting import digits, share
 from bench.report.templating import prose
 from bench.workloads import accuracy_tables
-from bench.workloads.held_out import held_out_digits, level_strings, read_strings
+from bench.workloads.held_out import held_out_digits, level_strings, predict_again, read_strings
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
@@ -29,6 +29,7 @@ from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
 
 LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 _AT_ONCE = 100  # strings of a piece
+_AGAIN = 2  # strings of every length that are predicted again to verify what is stored
 _SHEET = 18  # lines on a contact sheet
 _SHEET_SUFFIX = ".sheet.png"
 OWN_PHASES = {"zero-shot": "as shipped", "fine-tuned": "adapted"}  # of real lines, and what pages call them
@@ -132,6 +133,14 @@ class Levels(Experiment):
             contact_sheet(lines).save(temporary)
         about = {"source": digits.source, "split": digits.split, "each": settings.each, "reader": part.weights[0].name}
         bench.store.add_facts(part.name, about=about)
+
+    def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame:
+        heads, digits = tuple(rows["head"].unique()), held_out_digits()
+        tables = []
+        for length in sorted(rows["length"].unique()):
+            strings = level_strings(digits, part.settings.level, int(length), part.settings.each)
+            tables.append(predict_again(part.weights[0], strings, range(_AGAIN), heads, length=int(length)))
+        return pd.concat(tables, ignore_index=True)
 
     def results(self, store: Store) -> Results | None:
         parts = _parts(store)

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
@@ -23,6 +24,7 @@ from bench.peers.base import Peer
 from bench.report import plotting
 from bench.report.formatting import not_run, percent, share, time
 from bench.report.templating import prose
+from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import exact
 from bench.workloads.held_out import readings, rested, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
@@ -164,6 +166,11 @@ class Peers(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure([(name, batch) for name in made for batch in (1, settings.batch)], visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        if isinstance(part.settings, Readings):
+            return {}
+        return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, strategies.deployed())
 
     def results(self, store: Store) -> Results | None:
         if not {"peers-readings", "peers-timing"} <= set(stored(store, self.name)):

@@ -24,8 +24,9 @@ from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.report.formatting import not_run, percent, share, time
 from bench.report.templating import prose
-from bench.workloads import accuracy_tables
+from bench.workloads import accuracy_tables, fingerprints
 from bench.workloads.custom_data import HELD_OUT, digest
+from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.folder import Line
 from seqocr.data.images import open_line
 from seqocr.inference.predict import ReadOptions, predict
@@ -164,6 +165,9 @@ class Real(Experiment):
                         store.write(part.name, pd.DataFrame(rows))
                     reporter.advance(part.name)
         shutil.rmtree(out, ignore_errors=True)  # weights are no measurements
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, strategies.heads())
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):

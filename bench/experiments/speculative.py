@@ -20,6 +20,7 @@ from bench.experiments.difficulty import Results as Readings
 from bench.report import plotting
 from bench.report.formatting import percent, ratio, time
 from bench.report.templating import prose
+from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, level_strings, rested
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.synthetic.layouts import LEVELS
@@ -111,6 +112,9 @@ class Drafts(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(list(LEVELS), visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return fingerprints.of_recognizer(part.weights[0], part.settings.length, strategies.heads())
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):

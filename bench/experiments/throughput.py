@@ -18,6 +18,7 @@ from bench.core.timer import ByRound, Rounds, counted
 from bench.report import plotting
 from bench.report.formatting import time
 from bench.report.templating import prose
+from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
     SMALL_SQUARE,
@@ -85,6 +86,10 @@ class Throughput(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(settings.batches, visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        names = strategies.timed(deployed=True)
+        return fingerprints.of_timed_model(part.settings.subject, (TASK_LENGTH,), names, batch=2)
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("throughput-"): store.read(name) for name in stored(store, self.name)}

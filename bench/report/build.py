@@ -51,13 +51,17 @@ def write_report(store: Store, folder: Path) -> Path:
 
 def pages(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> dict[str, str]:
     """The text of each page, by name."""
-    return {REPORT: page(store, found, repeated), DEPLOYMENT: _rendered(DEPLOYMENT, found, measured=measured(store))}
+    return {
+        REPORT: page(store, found, repeated),
+        DEPLOYMENT: _rendered(DEPLOYMENT, store, found, measured=measured(store)),
+    }
 
 
 def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> str:
     """The report's text."""
     return _rendered(
         REPORT,
+        store,
         found,
         first_screen=first_screen(found),
         measured=measured(store, repeated),
@@ -68,8 +72,8 @@ def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = 
     )
 
 
-def _rendered(name: str, found: dict[str, Any], **said: Any) -> str:
-    return render(name, sections=list(_sections(name, found)), **said)
+def _rendered(name: str, store: Store, found: dict[str, Any], **said: Any) -> str:
+    return render(name, sections=list(_sections(name, store, found)), **said)
 
 
 def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
@@ -78,7 +82,7 @@ def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
     return prose(
         "measured",
         day=facts["finished"][:10],
-        commits=_commits(store),
+        **_commits(store),
         machine=facts["environment"],
         preset=facts["preset"],
         effort=timed_effort(store),
@@ -86,9 +90,19 @@ def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
     )
 
 
-def _commits(store: Store) -> list[str]:
-    found = [store.facts(part).get("commit") for part in sorted(_regular_parts(store))]
-    return [f"commit {commit}" for commit in dict.fromkeys(filter(None, found))] or ["an unknown commit"]
+def _commits(store: Store) -> dict[str, list[str]]:
+    """Commits that parts were measured at, or, of those that were verified since, that they were verified at."""
+    facts = [store.facts(part) for part in sorted(_regular_parts(store))]
+    measured = [each.get("commit") or "an unknown one" for each in facts if "verified" not in each]
+    verified = [each["verified"]["commit"] for each in facts if "verified" in each]
+    return {"commits": list(dict.fromkeys(measured)), "verified": list(dict.fromkeys(verified))}
+
+
+def _changed(store: Store, experiment: str) -> str:
+    """Whether the code behind an experiment has changed since, as `bench verify --record` noted."""
+    facts = [each for part in stored(store, experiment) if (each := store.facts(part)).get("changed")]
+    commits = dict.fromkeys(each.get("verified", each).get("commit") for each in facts)
+    return f"The code has changed since commit {listed([str(each) for each in commits])}." if commits else ""
 
 
 def _regular_parts(store: Store) -> list[str]:
@@ -106,20 +120,21 @@ def timed_effort(store: Store) -> dict[str, int]:
     return found
 
 
-def _sections(page: str, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for experiment in (each for each in experiments() if each.name in found and each.page == page):
         for section in experiment.sections(found[experiment.name], found):
             if section.table is not None and len(section.table) > LONGEST_TABLE:
                 raise ValueError(f"{section.title}: {len(section.table)} rows; the rest belongs in tables/ or details")
-            yield _shown(section)
+            yield _shown(section, _changed(store, experiment.name))
 
 
-def _shown(section: Section) -> dict[str, Any]:
+def _shown(section: Section, changed: str) -> dict[str, Any]:
     details = {
         name: markdown_table(what) if isinstance(what, pd.DataFrame) else what for name, what in section.details.items()
     }
     table = None if section.table is None else markdown_table(section.table)
-    return {**vars(section), "table": table, "details": details}
+    note = " ".join(filter(None, (section.note, changed)))
+    return {**vars(section), "table": table, "details": details, "note": note}
 
 
 def _write_tables(found: dict[str, Any], folder: Path) -> None:

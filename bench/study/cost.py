@@ -102,7 +102,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
     image a few times. Weights are random, and drafts right."""
     if study.finished(TABLE, depends(settings)):
         return
-    study.begin(TABLE, depends(settings))
+    unfinished = study.begin(TABLE, depends(settings))
     device = torch.device("cpu")
     torch.manual_seed(_SEED)
     height, width = settings.subject.image_size
@@ -126,8 +126,8 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
                 passes, sample = clock(lambda: works[strategy](recognizer.encoder(pixel_values)), device)
                 yield {"strategy": strategy, "passes": passes, **sample}
 
-    Rounds(study, TABLE, settings.rounds, settings.warmup).measure(list(works), visit, reporter, TABLE)
-    study.add_facts(TABLE, environment=environment.describe())
+    Rounds(unfinished, TABLE, settings.rounds, settings.warmup).measure(list(works), visit, reporter, TABLE)
+    unfinished.add_facts(TABLE, environment=environment.describe())
     study.finish(TABLE)
 
 

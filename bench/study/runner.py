@@ -17,7 +17,7 @@ import pandas as pd
 from bench.core import fingerprint
 from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
-from bench.core.store import Store, changes, now
+from bench.core.store import Store, changed_dependencies, now
 from bench.report.formatting import listed
 from bench.study import cost, predictions, training
 from bench.study.design import SIZES, Size, Training
@@ -104,7 +104,7 @@ def _claim(kept: Store, asked: dict[str, Any]) -> None:
     """Recognizers of one size and one start only lie in a folder."""
     facts = kept.facts("study")
     before = facts.get("depends", asked)
-    if changed := changes(before, asked):
+    if changed := changed_dependencies(before, asked):
         raise InputError(
             f"{kept.folder} holds recognizers of another study (other {listed(changed)}): give another --runs, or "
             "delete it"

@@ -10,10 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.backends import backends
+from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.experiments.backends import agreement, plots, sections, timing
 from bench.experiments.backends.estimates import Results, agreement_table, timed
+from bench.workloads import fingerprints
 from bench.workloads.timed_models import SMALL_NATIVE, TIMED_MODELS, TINY
 from seqocr.progress import Reporter
 
@@ -41,6 +43,14 @@ class Runtimes(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         how = timing if isinstance(part.settings, timing.Settings) else agreement
         how.measure(part, bench, reporter)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        settings = part.settings
+        if not isinstance(settings, timing.Settings):
+            return {}
+        names = (*strategies.autoregressive(), *strategies.heads())
+        eager = fingerprints.of_timed_model(settings.subject, settings.lengths, names)
+        return eager | fingerprints.of_graphs(settings.subject, strategies.exportable())
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("runtimes-"): store.read(name) for name in stored(store, self.name)}

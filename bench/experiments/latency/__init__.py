@@ -17,6 +17,7 @@ from bench.core.store import Store
 from bench.core.timer import Rounds
 from bench.experiments.latency import plots, sections
 from bench.experiments.latency.estimates import Results, tables, timed
+from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     LENGTHS,
     SMALL_NATIVE,
@@ -95,6 +96,10 @@ class Latency(Experiment):
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(list(visits), visit, reporter, part.name)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        names = strategies.timed(deployed=not part.settings.study)
+        return fingerprints.of_timed_model(part.settings.subject, part.settings.lengths, names)
 
     def results(self, store: Store) -> Results | None:
         parts = {name.removeprefix("latency-"): store.read(name) for name in stored(store, self.name)}

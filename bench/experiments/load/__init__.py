@@ -22,7 +22,9 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, 
 from bench.core.store import Store
 from bench.report.formatting import digits
 from bench.report.templating import prose
+from bench.workloads import fingerprints
 from bench.workloads.loadgen import MIN_QUERIES, highest_rate, percentiles, run_test
+from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 
@@ -75,10 +77,10 @@ class Load(Experiment):
     page, order = DEPLOYMENT, 75
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        """One per runtime and strategy that are available here."""
-        if preset != "full" or bench.device.type != "cpu" or not find_spec("mlperf_loadgen"):
+        """One per runtime and strategy."""
+        if preset != "full" or bench.device.type != "cpu":
             return []
-        found, held = backends(), load_recognizer(bench.task).decode_functions()
+        held = load_recognizer(bench.task).decode_functions()
         return [
             Part(
                 f"load-{runtime}-{strategy}",
@@ -86,10 +88,14 @@ class Load(Experiment):
                 weights=(bench.task,),
             )
             for runtime in _RUNTIMES
-            if not found[runtime].missing()
             for strategy in (strategies.deployed() if runtime == EAGER else strategies.exportable())
             if strategy in held
         ]
+
+    def missing(self, part: Part) -> str:
+        if not find_spec("mlperf_loadgen"):
+            return "mlcommons-loadgen is not installed"
+        return backends()[part.settings.runtime].missing()
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Every scenario, a row per LoadGen test; saved at the end."""
@@ -103,6 +109,9 @@ class Load(Experiment):
             }
             rows = list(_scenarios(request))
         bench.store.write(part.name, pd.DataFrame(rows))
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, (part.settings.strategy,))
 
     def results(self, store: Store) -> Results | None:
         there = stored(store, self.name)

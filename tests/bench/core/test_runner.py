@@ -81,7 +81,7 @@ def test_what_is_stored_is_not_measured_again_and_other_code_is(small, monkeypat
     monkeypatch.setattr("bench.core.fingerprint.of_weights", lambda folder: "other")
     run("smoke", small)
     assert again == ["accuracy"]
-    assert "accuracy: measured again, because of changes in tiny" in capsys.readouterr().out
+    assert "accuracy: measured again, because of changes in weights" in capsys.readouterr().out
 
 
 def test_two_benches_at_once_are_refused(small, monkeypatch, tmp_path):
@@ -146,16 +146,17 @@ def process(folder: Path, rounds: int) -> subprocess.Popen[str]:
 def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
     store, count = Store(tmp_path / "run"), 30
     first, name = process(store.folder, count), "latency-tiny-28x140"
+    unfinished = store.unfinished(name)
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and first.poll() is None:
-        if store.has(name) and store.read(name)["round"].max() >= 2:
+        if unfinished.has(name) and unfinished.read(name)["round"].max() >= 2:
             break
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    before = store.read(name)
+    before = unfinished.read(name)
     assert 3 <= before["round"].nunique() <= count, "the kill came too late to show anything"
-    assert not store.facts(name)["finished"]
+    assert store.facts(name) == {}
 
     again = process(store.folder, count)
     _output, errors = again.communicate(timeout=250)

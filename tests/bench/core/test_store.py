@@ -44,22 +44,72 @@ def test_names_of_earlier_versions_are_mapped_when_read(tmp_path):
         store.delete(f"load-eager-{old}")
 
 
-def test_a_part_with_other_weights_is_begun_again_and_says_what_changed(tmp_path):
-    store = Store(tmp_path)
-    depends = {"settings": {"rounds": 3}, "weights": {"tiny": "1", "strings": "2"}}
-    assert store.begin("part-one", depends) == []
-    store.write("part-one", pd.DataFrame({"x": [1]}))
-    store.write("part-two", pd.DataFrame({"x": [1]}))
-    assert store.begin("part-one", depends) == []  # goes on
-    assert store.has("part-one")
+DEPENDS = {"settings": {"rounds": 3}, "weights": {"tiny": "1", "strings": "2"}}
+
+
+def measure(store: Store, value: int, depends: dict = DEPENDS, fingerprint: dict | None = None) -> None:
+    unfinished = store.begin("part-one", depends, fingerprint)
+    unfinished.write("part-one", pd.DataFrame({"x": [value]}))
     store.finish("part-one")
-    assert store.finished("part-one", depends)
-    changed = {**depends, "weights": {"tiny": "1", "strings": "3"}}
-    assert not store.finished("part-one", changed)
-    assert store.begin("part-one", changed) == ["strings"]
+
+
+def test_a_part_goes_on_with_the_same_dependencies_and_is_begun_again_with_others(tmp_path):
+    store = Store(tmp_path)
+    store.begin("part-one", DEPENDS).write("part-one", pd.DataFrame({"x": [1]}))
+    assert store.begin("part-one", DEPENDS).has("part-one")  # goes on
     assert not store.has("part-one")
-    assert store.has("part-two")
-    assert changes(depends, {**depends, "settings": {"rounds": 4}}) == ["rounds"]
+    store.finish("part-one")
+    assert store.finished("part-one", DEPENDS)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+    other = {**DEPENDS, "weights": {"tiny": "1", "strings": "3"}}
+    assert changes(store.facts("part-one"), other) == ["strings"]
+    assert changes(store.facts("part-one"), {**DEPENDS, "settings": {"rounds": 4}}) == ["rounds"]
+    assert not store.finished("part-one", other)
+    store.begin("part-one", other).write("part-one", pd.DataFrame({"x": [2]}))
+    assert not store.begin("part-one", DEPENDS).has("part-one")
+
+
+def test_a_part_that_behaves_otherwise_is_not_finished_where_that_can_be_compared(tmp_path, monkeypatch):
+    store, fingerprint = Store(tmp_path), {"ar, n = 5": "a", "ctc, n = 5": "b", "losses": [1.0, 2.0]}
+    measure(store, 1, fingerprint=fingerprint)
+    assert store.finished("part-one", DEPENDS, fingerprint)
+    assert store.finished("part-one", DEPENDS, {**fingerprint, "losses": [1.0, 2.00001]})
+    assert changes(store.facts("part-one"), DEPENDS, {**fingerprint, "losses": [1.0, 2.001]}) == ["losses"]
+    assert changes(store.facts("part-one"), DEPENDS, {**fingerprint, "ar, n = 5": "c"}) == ["ar, n = 5"]
+    monkeypatch.setattr("bench.core.store.libraries", lambda: {"torch": "another"})
+    assert store.finished("part-one", DEPENDS, {**fingerprint, "ar, n = 5": "c"})
+
+
+@pytest.mark.parametrize("killed_at", range(5))
+def test_old_rows_go_only_when_new_ones_are_complete_whenever_it_is_killed(tmp_path, monkeypatch, killed_at):
+    store, other = Store(tmp_path), {**DEPENDS, "weights": {"tiny": "9"}}
+    measure(store, 1)
+    calls = iter(range(100))
+
+    def maybe_kill(do):
+        def wrapped(*args, **kwargs):
+            if next(calls) == killed_at:
+                raise KeyboardInterrupt
+            return do(*args, **kwargs)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:  # every step that changes a file
+        patch.setattr(Store, "write", maybe_kill(Store.write))
+        patch.setattr(Store, "write_facts", maybe_kill(Store.write_facts))
+        patch.setattr(Path, "replace", maybe_kill(Path.replace))
+        with pytest.raises(KeyboardInterrupt):
+            measure(store, 2, other)
+    assert store.facts("part-one") == {} or store.read("part-one")["x"].tolist() in ([1], [2])
+    complete = bool(store.unfinished("part-one").facts("part-one").get("finished"))
+    assert complete or (store.finished("part-one", DEPENDS) and store.read("part-one")["x"].tolist() == [1])
+    store.finish_all()
+    assert store.finished("part-one", other) == complete
+    if not complete:
+        measure(store, 2, other)
+    assert store.finished("part-one", other)
+    assert store.read("part-one")["x"].tolist() == [2]
+    assert not (tmp_path / "unfinished").exists()
 
 
 def test_a_corrupt_file_is_named_with_the_remedy(tmp_path):
