@@ -182,7 +182,7 @@ def _damages(store: Store) -> Iterator[str]:
             yield str(error)
             continue
         numbers = rows[[name for name in _NUMBERS if name in rows.columns]].apply(pd.to_numeric, errors="coerce")
-        for name in numbers:
+        for name in numbers.columns[~numbers.isna().all()]:  # rows from before a column was recorded leave it empty
             if numbers[name].isna().any():
                 yield f"{path} has a {name} that is no number: restore it from git, or measure again"
             elif (numbers[name] < 0).any():

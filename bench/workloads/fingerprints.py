@@ -45,7 +45,7 @@ def of_recognizer(folder: Path, length: int, strategies: Collection[str]) -> dic
 def _of_recognizer(folder: Path, length: int) -> dict[str, str]:
     recognizer = load_recognizer(folder).eval()
     for head in recognizer.heads.values():
-        head.write_first_symbol()
+        head.make_constant()
     pixel_values = torch.zeros(1, 3, *recognizer.encoder.image_size)
     return _of_strategies(recognizer.encoder, pixel_values, recognizer.decode_functions(), length)
 
