@@ -71,7 +71,7 @@ def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr(held_out, "_read", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, bench)
-    kept = bench.store.read(part.name)
+    kept = bench.store.unfinished(part.name).read(part.name)
     assert set(zip(kept["length"], kept["index"], strict=True)) == {(1, 0), (1, 1), (1, 2), (2, 0), (2, 1)}
     assert not bench.store.finished(part.name, EXPERIMENT.depends(part))
     measured(EXPERIMENT, part, bench)
