@@ -55,7 +55,8 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if name not in _IGNORED:
+        converts_nothing = name == "to" and (result.dtype, result.device) == (args[0].dtype, args[0].device)
+        if name not in _IGNORED and not converts_nothing:
             tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)]
             self.digest.update(f"{name} {' '.join(map(_described, tensors))}\n".encode())
         return result

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from bench.core.fingerprint import of_call
@@ -69,7 +68,7 @@ def _of_strategies(
     with torch.inference_mode():
         features = encoder(pixel_values)
 
-    def decode(name: str) -> np.ndarray:
+    def decode(name: str) -> object:
         output: DecoderOutput = decoders[name](features, length=length)
         return output.confidences
 
