@@ -80,4 +80,4 @@ def finished_run(folder: Path) -> Store:
 
 def _passes(name: str, length: int) -> int:
     found = strategies.by_name()
-    return 0 if name == "encoder" else 1 if found[name].one_pass or found[name].drafted else length + 1
+    return 0 if name == "encoder" else 1 if found[name].is_one_pass or found[name].is_speculative else length + 1

@@ -31,7 +31,7 @@ def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others_and_for
     for n in regression.LENGTHS:
         for name, strategy in strategies.by_name().items():
             if strategy.timed:
-                assert passes[f"{name}, n = {n}"] == (1 if strategy.one_pass or strategy.drafted else n + 1)
+                assert passes[f"{name}, n = {n}"] == (1 if strategy.is_one_pass or strategy.is_speculative else n + 1)
 
 
 def test_passes_and_flops_are_the_baselines(baseline):

@@ -42,7 +42,7 @@ def test_decode(benchmark, bound, features, name):
     decoded = benchmark(decode, features, length=TASK_LENGTH)
     assert len(decoded.texts) == 1
     strategy = strategies.by_name()[name]
-    assert decoded.passes == (1 if strategy.one_pass or strategy.drafted else TASK_LENGTH + 1)
+    assert decoded.passes == (1 if strategy.is_one_pass or strategy.is_speculative else TASK_LENGTH + 1)
 
 
 @pytest.mark.parametrize("augmentation", [None, Augmentation()], ids=["plain", "augmented"])
