@@ -22,6 +22,7 @@ import torch
 
 from bench.core.store import Store
 from seqocr.progress import Reporter
+from seqocr.statistics import Value, location, ratio
 
 # A visit is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...
 _SHARE = 0.05
@@ -193,11 +194,20 @@ class ByRound:
 
     def __call__(self, *keys: Any) -> tuple[np.ndarray, ...]:
         """The values of each key in the rounds that have them all, undisturbed if there are enough such rounds."""
-        found = self._all[list(keys)].dropna()
+        once = list(dict.fromkeys(keys))
+        found = self._all[once].dropna()
         if set(keys) <= set(self._quiet.columns):
-            quiet = self._quiet[list(keys)].dropna()
+            quiet = self._quiet[once].dropna()
             found = quiet if len(quiet) >= min(_LEAST_ROUNDS, len(found)) else found
         return tuple(found[key].to_numpy() for key in keys)
+
+    def milliseconds(self, key: Any, count: int = 1) -> Value:
+        """Of one of the `count` things that took the seconds together."""
+        return location(self(key)[0]).times(1e3 / count)
+
+    def over(self, key: Any, other: Any) -> Value:
+        """How many times as long one key takes as another."""
+        return ratio(*self(key, other))
 
 
 def effort(rows: pd.DataFrame) -> dict[str, int]:

@@ -15,7 +15,7 @@ from PIL import Image
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock, counted
-from bench.report.formatting import points, ratio, share, time
+from bench.report.formatting import estimates, points, ratio, share, time
 from bench.report.templating import prose
 from bench.study.label_distributions import Luhn
 from bench.workloads import fingerprints
@@ -29,8 +29,7 @@ from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, location, paired_difference, proportion
-from seqocr.statistics import ratio as ratio_of
+from seqocr.statistics import Paired, Value, paired_difference, proportion
 
 _ROUNDS = {"smoke": 1, "default": 6, "full": 24}
 NONE, PATTERN, BOTH = "any text", "8 digits", "8 digits, check digit"
@@ -83,11 +82,11 @@ class Results:
 
     def milliseconds(self, head: str, form: str) -> Value:
         """Of a code, image to text."""
-        return location(self.by((head, form))[0]).times(1e3 / self.settings["each"])
+        return self.by.milliseconds((head, form), self.settings["each"])
 
     def over(self, head: str, form: str) -> Value:
         """How many times as long as without a form."""
-        return ratio_of(*self.by((head, form), (head, NONE)))
+        return self.by.over((head, form), (head, NONE))
 
 
 class Codes(TextSampler):
@@ -151,10 +150,10 @@ class Forms(Experiment):
         rows = []
         for head, form in results.right:
             row = {"head": head, "form": form, "codes": len(results.right[head, form])}
-            row |= results.exact(head, form).columns("exact") | results.milliseconds(head, form).columns("ms")
+            row |= {"exact": results.exact(head, form), "ms": results.milliseconds(head, form)}
             row |= {"passes": results.passes[head, form]}
-            rows.append(row | (results.gain(head, form).difference.columns("gain") if form != NONE else {}))
-        return {"forms": pd.DataFrame(rows)}
+            rows.append(row | ({"gain": results.gain(head, form).difference} if form != NONE else {}))
+        return {"forms": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = [

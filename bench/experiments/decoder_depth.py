@@ -22,7 +22,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, 
 from bench.core.fingerprint import of_call
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
-from bench.report.formatting import ratio, share, time
+from bench.report.formatting import estimates, ratio, share, time
 from bench.report.templating import prose
 from bench.workloads.accuracy_tables import verdicts
 from bench.workloads.held_out import readings, task_strings
@@ -91,7 +91,7 @@ class Results:
 
     def decode(self, layers: int) -> Value:
         """Milliseconds from features to the task's string, confidence included."""
-        return location(self.by((layers, TASK_LENGTH))[0]).times(1e3)
+        return self.by.milliseconds((layers, TASK_LENGTH))
 
     def slope(self, layers: int) -> Value:
         """Milliseconds a symbol."""
@@ -102,12 +102,10 @@ class Results:
         return quotient(*self._slopes(layers, min(self.layers)))
 
     def _slopes(self, *which: int) -> list[np.ndarray]:
-        """Seconds a symbol by round, of the rounds that have all; a depth may come twice."""
-        keys = {layers: [(layers, n) for n in self.lengths] for layers in which}
-        seconds = np.array(self.by(*(key for each in keys.values() for key in each)))
-        found = zip(keys, seconds.reshape(len(keys), len(self.lengths), -1), strict=True)
-        by_depth = {layers: slopes(self.lengths, each.T) for layers, each in found}
-        return [by_depth[layers] for layers in which]
+        """Seconds a symbol by round, of the rounds that have all."""
+        seconds = np.array(self.by(*((layers, n) for layers in which for n in self.lengths)))
+        by_depth = seconds.reshape(len(which), len(self.lengths), -1)
+        return [slopes(self.lengths, each.T) for each in by_depth]
 
 
 class Depth(Experiment):
@@ -125,7 +123,7 @@ class Depth(Experiment):
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        getattr(self, _method(part))(part, bench, reporter)
+        (self.train if isinstance(part.settings, Training) else self.time)(part, bench, reporter)
 
     def train(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Readings of the task's strings with a head of each depth. A training that was killed goes on."""
@@ -192,13 +190,12 @@ class Depth(Experiment):
         for layers in results.layers:
             row: dict[str, Any] = {"layers": layers}
             if len(results.right):
-                exact = results.exact(layers)
-                row |= {"strings": exact.n, **exact.columns("exact")}
-            slope, decode = results.slope(layers), results.decode(layers)
-            over = results.over_shallowest(layers)
-            row |= {"rounds": slope.n, **slope.columns("ms_a_symbol"), **over.columns("over_shallowest")}
-            rows.append({**row, **decode.columns("decode_ms")})
-        return {"depth": pd.DataFrame(rows)}
+                row |= {"strings": (exact := results.exact(layers)).n, "exact": exact}
+            row |= {"rounds": (slope := results.slope(layers)).n, "ms_a_symbol": slope}
+            rows.append(
+                {**row, "over_shallowest": results.over_shallowest(layers), "decode_ms": results.decode(layers)}
+            )
+        return {"depth": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = [
@@ -253,10 +250,6 @@ def _timed(settings: Timing, device: torch.device) -> tuple[dict[int, Any], torc
 def _of_depths(settings: Timing) -> dict[str, str]:
     heads, features = _timed(settings, torch.device("cpu"))
     return {f"{n} layers": of_call(partial(_passes, heads[n], features, TASK_LENGTH)) for n in heads}
-
-
-def _method(part: Part) -> str:
-    return "train" if isinstance(part.settings, Training) else "time"
 
 
 def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
@@ -21,8 +20,7 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report import plotting
-from bench.report.formatting import not_run, percent, share, time
+from bench.report.formatting import estimates, not_run, percent, share, time
 from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import exact
@@ -31,7 +29,7 @@ from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, location
+from seqocr.statistics import Value
 
 _STRINGS = 2000
 _RUNTIME = ", onnxruntime"  # suffix of our readers that are graphs
@@ -182,7 +180,7 @@ class Peers(Experiment):
             texts = read[read["peer"] == name]
             if about["trained"] and not len(texts):
                 continue  # it came to this machine after the readings
-            ms, rate = location(by((name, 1))[0]).times(1e3), location(by((name, batch))[0]).map(lambda s: batch / s)
+            ms, rate = by.milliseconds((name, 1)), by.milliseconds((name, batch)).map(lambda ms: 1e3 * batch / ms)
             cer = metrics.character_error_rate(texts) if len(texts) else math.nan
             readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
         return Results(readers, read["index"].nunique(), batch, store.facts("peers-timing")["not_run"])
@@ -192,13 +190,10 @@ class Peers(Experiment):
         for reader in results.readers:
             row = {"peer": reader.name, "about": reader.about, "trained": reader.trained}
             if reader.trained:
-                row |= {"strings": reader.exact.n, **reader.exact.columns("exact"), "cer": reader.cer}
-            row |= {"rounds": reader.ms.n, **reader.ms.columns("ms")}
-            rows.append(row | {"batch": results.batch, **reader.rate.columns("lines_per_second")})
-        return {"peers": pd.DataFrame(rows)}
-
-    def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"peers": partial(peers_plot, results)}
+                row |= {"strings": reader.exact.n, "exact": reader.exact, "cer": reader.cer}
+            rows.append(row | {"rounds": reader.ms.n, "ms": reader.ms})
+            rows[-1] |= {"batch": results.batch, "lines_per_second": reader.rate}
+        return {"peers": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         ours, others = ([r for r in results.trained if r.own is own] for own in (True, False))
@@ -218,7 +213,7 @@ class Peers(Experiment):
             )
         if absent := not_run(results.not_run):
             details["Readers that are not here"] = absent
-        return [Section("Other readers", text, "peers", table.head(LONGEST_TABLE), details)]
+        return [Section("Other readers", text, None, table.head(LONGEST_TABLE), details)]
 
 
 EXPERIMENT = Peers()
@@ -237,21 +232,3 @@ def _row(reader: Reader, in_runtime: Reader | None, batch: int) -> dict[str, str
         "in onnxruntime": time(in_runtime.ms) if in_runtime else "",
         f"lines/s, batch {batch}": time(reader.rate),
     }
-
-
-def peers_plot(results: Results) -> Figure:
-    """Exact match against latency for everyone; readers without weights stand on a line of their own below."""
-    figure, (axis,) = plotting.panels(1, 8.4, 4.6)
-    floor = -12.0  # below 0 %: no accuracy at all
-    for place, reader in enumerate(results.readers):
-        at, more = (reader.exact.times(100), {}) if reader.trained else (floor, {"mfc": "white"})
-        plotting.point(axis, reader.ms, at, plotting.numbered_style(place), label=reader.name, **more)
-    axis.set_xscale("log")
-    plotting.plain_log_axis(axis, "x")
-    axis.set_ylim(floor - 5, 104)
-    axis.set_yticks([floor, *range(0, 101, 20)], ["no weights\nhere", *(str(y) for y in range(0, 101, 20))])
-    axis.set_xlabel(f"line in memory to text, ms (batch 1, {TASK_LENGTH} digits)")
-    axis.set_ylabel("exact match, %")
-    axis.set_title("Accuracy against latency, everyone (95 % CI)", fontsize=11)
-    figure.legend(loc="outside right center", frameon=False)
-    return figure

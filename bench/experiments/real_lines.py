@@ -22,7 +22,7 @@ from bench.core.timer import clock
 from bench.experiments.difficulty import OWN_PHASES
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report.formatting import not_run, percent, share, time
+from bench.report.formatting import estimates, not_run, percent, share, time
 from bench.report.templating import prose
 from bench.workloads import accuracy_tables, fingerprints
 from bench.workloads.custom_data import HELD_OUT, digest
@@ -176,8 +176,7 @@ class Real(Experiment):
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = results.summary.to_dict("records")
-        times = [results.milliseconds(row["reader"], row["phase"]).columns("ms") for row in rows]
-        return {"real": pd.DataFrame(row | ms for row, ms in zip(rows, times, strict=True))}
+        return {"real": estimates({**row, "ms": results.milliseconds(row["reader"], row["phase"])} for row in rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         readers = results.summary.groupby("reader", sort=False)

@@ -18,7 +18,7 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.experiments.difficulty import Results as Readings
 from bench.report import plotting
-from bench.report.formatting import percent, ratio, time
+from bench.report.formatting import estimates, percent, ratio, time
 from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, level_strings, rested
@@ -27,8 +27,7 @@ from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, location
-from seqocr.statistics import ratio as ratio_of
+from seqocr.statistics import Value
 
 _WRITER = "ar"
 _ROUNDS = {"smoke": 2, "default": 10, "full": 24}
@@ -70,13 +69,11 @@ class Results:
 
     def milliseconds(self, level: str, strategy: str) -> Value:
         """Of a string, image to text, confidence included."""
-        return location(self.by((level, strategy))[0]).times(1e3 / self.each)
+        return self.by.milliseconds((level, strategy), self.each)
 
     def over(self, level: str, strategy: str, other: str) -> Value:
         """How many times as long a strategy takes as another."""
-        keys = dict.fromkeys([(level, strategy), (level, other)])  # of a strategy over itself, one
-        seconds = self.by(*keys)
-        return ratio_of(seconds[0], seconds[-1])
+        return self.by.over((level, strategy), (level, other))
 
 
 class Drafts(Experiment):
@@ -130,13 +127,11 @@ class Drafts(Experiment):
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = []
         for (level, name), passes in results.passes.items():
-            row = {"level": level, "strategy": name, "passes": passes}
-            row |= results.milliseconds(level, name).columns("ms")
-            for other in (_WRITER, *_one_pass(results, level)):
-                if (level, other) in results.passes:
-                    row |= results.over(level, name, other).columns(f"over_{other}")
-            rows.append(row)
-        return {"drafts": pd.DataFrame(rows)}
+            others = [other for other in (_WRITER, *_one_pass(results, level)) if (level, other) in results.passes]
+            over = {f"over_{other}": results.over(level, name, other) for other in others}
+            row = {"level": level, "strategy": name, "passes": passes, "ms": results.milliseconds(level, name)}
+            rows.append({**row, **over})
+        return {"drafts": estimates(rows)}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         read = everything.get("levels")
@@ -144,30 +139,24 @@ class Drafts(Experiment):
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         read = everything.get("levels")
-        rows = []
-        for level in results.levels:
-            for name in strategies.speculative():
-                row = {
-                    "level": f"`{level}`",
-                    "passes": f"{results.passes[level, name]:.2f}",
-                    f"`{name}`, ms": time(results.milliseconds(level, name)),
-                    f"over `{_WRITER}`": ratio(results.over(level, name, _WRITER)),
-                    **{
-                        f"over `{other}`": ratio(results.over(level, name, other))
-                        for other in _one_pass(results, level)
-                    },
-                }
-                if read is not None:
-                    row |= {"same text as `ar`": _agreement(read, level, name)}
-                rows.append(row)
-        over = [
-            results.over(level, name, _fastest(results, level)).estimate
-            for level in results.levels
-            for name in strategies.speculative()
-        ]
+        shown = [(level, name) for level in results.levels for name in strategies.speculative()]
+        table = pd.DataFrame(
+            {
+                "level": f"`{level}`",
+                "passes": f"{results.passes[level, name]:.2f}",
+                f"`{name}`, ms": time(results.milliseconds(level, name)),
+                **{
+                    f"over `{other}`": ratio(results.over(level, name, other))
+                    for other in (_WRITER, *_one_pass(results, level))
+                },
+                **({"same text as `ar`": _agreement(read, level, name)} if read is not None else {}),
+            }
+            for level, name in shown
+        )
+        over = [results.over(level, name, _fastest(results, level)).estimate for level, name in shown]
         text = prose("drafts", length=results.length, writer=_WRITER, least=min(over), most=max(over))
-        shown = self.plots(results, everything)
-        return [Section("Speculative decoding", text, "drafts" if shown else None, pd.DataFrame(rows))]
+        plot = "drafts" if self.plots(results, everything) else None
+        return [Section("Speculative decoding", text, plot, table)]
 
     def claims(self, results: Results) -> list[Claim]:
         found = []

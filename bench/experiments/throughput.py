@@ -16,7 +16,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, 
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
 from bench.report import plotting
-from bench.report.formatting import time
+from bench.report.formatting import estimates, time
 from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
@@ -107,10 +107,10 @@ class Throughput(Experiment):
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = [
-            {"subject": s, "strategy": name, "batch": batch, "rounds": value.n, **value.columns("strings_per_second")}
+            {"subject": s, "strategy": name, "batch": batch, "rounds": value.n, "strings_per_second": value}
             for (s, name, batch), value in results.rates.items()
         ]
-        return {"throughput": pd.DataFrame(rows)}
+        return {"throughput": estimates(rows)}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         return {"throughput": partial(throughput_plot, results)}

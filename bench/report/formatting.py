@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from seqocr.statistics import Value
 
 UNSTEADY = 0.1  # half an interval, as a share of its estimate, from which a time is marked
+
+
+def estimates(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table for tables/*.csv: an estimate takes three columns, NAME, NAME_low and NAME_high."""
+    return pd.DataFrame(
+        {
+            column: number
+            for name, value in row.items()
+            for column, number in (value.columns(name) if isinstance(value, Value) else {name: value}).items()
+        }
+        for row in rows
+    )
 
 
 def markdown_table(rows: pd.DataFrame) -> str:

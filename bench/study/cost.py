@@ -15,6 +15,7 @@ import torch
 
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
+from bench.report.formatting import estimates
 from bench.study.design import HEADS, LENGTH
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.posterior import find_best, from_distribution
@@ -25,7 +26,7 @@ from seqocr.decoding.ctc_paths import collapse
 from seqocr.decoding.output import DecoderOutput
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, location, quotient
+from seqocr.statistics import Value, quotient
 
 TABLE = "cost"
 _SEED = 0
@@ -59,11 +60,10 @@ class Cost:
         return list(self.by.keys)
 
     def milliseconds(self, strategy: str) -> Value:
-        return location(self.by(strategy)[0]).times(1e3)
+        return self.by.milliseconds(strategy)
 
     def over(self, strategy: str, other: str) -> Value:
-        both = self.by(strategy) * 2 if strategy == other else self.by(strategy, other)
-        return quotient(*both)
+        return quotient(*self.by(strategy, other))
 
     def forms(self, head: str) -> list[str]:
         """The strategies that decode a one-pass head under a form."""
@@ -71,8 +71,8 @@ class Cost:
 
     def table(self, other: str) -> pd.DataFrame:
         """One row a strategy."""
-        return pd.DataFrame(
-            {"strategy": name, **self.milliseconds(name).columns("ms"), **self.over(name, other).columns("over")}
+        return estimates(
+            {"strategy": name, "ms": self.milliseconds(name), "over": self.over(name, other)}
             for name in self.strategies
         )
 

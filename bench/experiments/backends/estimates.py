@@ -13,8 +13,9 @@ from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.timer import ByRound, counted
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
+from bench.report.formatting import estimates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
-from seqocr.statistics import Value, location, paired_difference, proportion, quotient, ratio, slopes
+from seqocr.statistics import Value, location, paired_difference, proportion, quotient, slopes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Timed:
 
     def seconds(self, runtime: str, strategy: str, what: str = SINGLE) -> Value:
         """Of a string, or of a batch of them, at the task's length: image to text, confidence included."""
-        return location(self._rounds((runtime, what, strategy, TASK_LENGTH))[0])
+        return location(self.by((runtime, what, strategy, TASK_LENGTH))[0])
 
     def rate(self, runtime: str, strategy: str) -> Value:
         """Strings a second in batches."""
@@ -46,11 +47,11 @@ class Timed:
 
     def speedup(self, runtime: str, strategy: str, what: str = SINGLE) -> Value:
         """How many times as fast as in eager mode."""
-        return ratio(*self._rounds(*((name, what, strategy, TASK_LENGTH) for name in (EAGER, runtime))))
+        return self.by.over((EAGER, what, strategy, TASK_LENGTH), (runtime, what, strategy, TASK_LENGTH))
 
     def over(self, runtime: str, strategy: str, other: str) -> Value:
         """A string with one strategy over one with another, or over the encoder alone, in the same runtime."""
-        return ratio(*self._rounds(*((runtime, SINGLE, name, TASK_LENGTH) for name in (strategy, other))))
+        return self.by.over((runtime, SINGLE, strategy, TASK_LENGTH), (runtime, SINGLE, other, TASK_LENGTH))
 
     def fastest(self, runtime: str) -> str:
         """The one-pass head that takes the least time."""
@@ -67,15 +68,9 @@ class Timed:
 
     def _slopes(self, *which: tuple[str, str]) -> list[np.ndarray]:
         """Seconds a symbol of each (runtime, strategy), by round, of the rounds that have them all."""
-        found = self._rounds(*((name, LENGTHS, strategy, n) for name, strategy in which for n in self.lengths))
+        found = self.by(*((name, LENGTHS, strategy, n) for name, strategy in which for n in self.lengths))
         each = np.array(found).reshape(len(which), len(self.lengths), -1)
         return [slopes(self.lengths, seconds.T) for seconds in each]
-
-    def _rounds(self, *keys: tuple[str, str, str, int]) -> list[np.ndarray]:
-        """Seconds by round, of the rounds that have every key; a key may come twice."""
-        once = list(dict.fromkeys(keys))
-        found = dict(zip(once, self.by(*once), strict=True))
-        return [found[key] for key in keys]
 
 
 @dataclass(frozen=True)
@@ -97,38 +92,35 @@ class Results:
     def slopes(self) -> pd.DataFrame:
         """What a symbol costs every autoregressive head, alone and over eager `generate`."""
         rows = []
-        for t, runtime, strategy in self._each(LENGTHS):
-            found, over = t.slope(runtime, strategy), t.over_generate(runtime, strategy)
-            of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
-            rows.append({**of, **found.columns("ms_a_symbol"), **over.columns("over_generate")})
-        return pd.DataFrame(rows)
+        for t, of, args in self._each(LENGTHS):
+            found = t.slope(*args)
+            rows.append({**of, "rounds": found.n, "ms_a_symbol": found, "over_generate": t.over_generate(*args)})
+        return estimates(rows)
 
     def overhead(self) -> pd.DataFrame:
         """Image to text over the encoder alone in the same runtime, batch 1."""
         rows = []
-        for t, runtime, strategy in self._each(SINGLE):
-            if strategy != "encoder":
-                found = t.over(runtime, strategy, "encoder")
-                of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
-                rows.append({**of, **found.columns("over_encoder")})
-        return pd.DataFrame(rows)
+        for t, of, args in self._each(SINGLE):
+            if of["strategy"] != "encoder":
+                rows.append({**of, "rounds": (found := t.over(*args, "encoder")).n, "over_encoder": found})
+        return estimates(rows)
 
     def speed(self) -> pd.DataFrame:
         """Milliseconds a string and a batch, and how many times as fast as in eager mode."""
         rows = []
         for what in (SINGLE, BATCH):
-            for t, runtime, strategy in self._each(what):
-                found, faster = t.seconds(runtime, strategy, what).times(1e3), t.speedup(runtime, strategy, what)
-                of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy, "rounds": found.n}
-                batch = 1 if what == SINGLE else t.batch
-                rows.append({**of, "batch": batch, **found.columns("ms"), **faster.columns("times_as_fast")})
-        return pd.DataFrame(rows)
+            for t, of, args in self._each(what):
+                found = t.seconds(*args, what).times(1e3)
+                row = {**of, "rounds": found.n, "batch": 1 if what == SINGLE else t.batch, "ms": found}
+                rows.append({**row, "times_as_fast": t.speedup(*args, what)})
+        return estimates(rows)
 
-    def _each(self, what: str) -> Iterator[tuple[Timed, str, str]]:
+    def _each(self, what: str) -> Iterator[tuple[Timed, dict[str, Any], tuple[str, str]]]:
         for t in self.subjects.values():
             for runtime in t.runtimes:
                 for strategy in t.strategies(runtime, what):
-                    yield t, runtime, strategy
+                    of = {"subject": t.subject.name, "runtime": runtime, "strategy": strategy}
+                    yield t, of, (runtime, strategy)
 
 
 def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
@@ -154,6 +146,6 @@ def agreement_table(read: pd.DataFrame | None) -> pd.DataFrame:
         here, eager = wide[runtime, head], wide[EAGER, head]
         differ, change = int((here != eager).sum()), paired_difference(here == truth, eager == truth).difference
         row = {"runtime": runtime, "head": head, "strings": len(wide), "disagreements": differ}
-        row |= {**proportion(differ, len(wide)).columns("rate"), "exact": float((here == truth).mean())}
-        rows.append({**row, **change.columns("difference")})
-    return pd.DataFrame(rows)
+        rate, exact = proportion(differ, len(wide)), float((here == truth).mean())
+        rows.append({**row, "rate": rate, "exact": exact, "difference": change})
+    return estimates(rows)

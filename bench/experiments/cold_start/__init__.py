@@ -26,7 +26,7 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
-from bench.report.formatting import not_run, time
+from bench.report.formatting import estimates, not_run, time
 from bench.report.templating import prose
 from bench.workloads.held_out import held_out_digits, level_strings
 from seqocr.inference.manifest import file_sum
@@ -134,9 +134,8 @@ class Start(Experiment):
         rows = []
         for reader in results.readers:
             values = {name: measure(reader) for name, measure in _columns(results).items()}
-            named = (value.columns(name) for name, value in values.items() if value)
-            rows.append({"reader": reader} | {key: number for each in named for key, number in each.items()})
-        return {"start": pd.DataFrame(rows)}
+            rows.append({"reader": reader} | {name: value for name, value in values.items() if value})
+        return {"start": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from bench.core import strategies
 from bench.core.timer import ByRound
+from bench.report.formatting import estimates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of
@@ -39,10 +39,10 @@ class Timed:
 
     def decode(self, strategy: str, length: int) -> Value:
         """Milliseconds from features to text."""
-        return location(self.by((strategy, length, "decode"))[0]).times(1e3)
+        return self.by.milliseconds((strategy, length, "decode"))
 
     def encode(self, length: int) -> Value:
-        return location(self.by(("encoder", length, "encode"))[0]).times(1e3)
+        return self.by.milliseconds(("encoder", length, "encode"))
 
     def over_encoder(self, strategy: str, length: int) -> Value:
         """Image to text, confidence included, over the encoder alone: of the calls that decoding followed."""
@@ -51,12 +51,11 @@ class Timed:
 
     def flatness(self, strategy: str) -> Value:
         """Decoding the longest string over the shortest."""
-        long, short = self.more((strategy, max(self.lengths), "decode"), (strategy, min(self.lengths), "decode"))
-        return ratio_of(long, short)
+        return self.more.over((strategy, max(self.lengths), "decode"), (strategy, min(self.lengths), "decode"))
 
     def decodes(self, strategy: str, over: str, length: int) -> Value:
         """Decoding alone, over that of another strategy."""
-        return ratio_of(*self.by((strategy, length, "decode"), (over, length, "decode")))
+        return self.by.over((strategy, length, "decode"), (over, length, "decode"))
 
     def speedup(self, strategy: str, over: str, length: int) -> Value:
         """How many times faster a strategy is from image to text."""
@@ -105,36 +104,25 @@ def fastest(timed: Timed) -> str:
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
     """Latency, slopes, flatness and speedups, one row an estimate."""
-    latency: list[dict[str, Any]] = []
-    slope: list[dict[str, Any]] = []
-    flatness: list[dict[str, Any]] = []
-    speedup: list[dict[str, Any]] = []
+    latency, slope, flatness, speedup = [], [], [], []
     for name, t in results.subjects.items():
         for strategy in (*t.strategies, "encoder"):
+            of = {"subject": name, "strategy": strategy}
             for n in t.lengths:
                 total = t.total(strategy, n)
-                row = {
-                    "subject": name,
-                    "strategy": strategy,
-                    "length": n,
-                    "rounds": total.n,
-                    **total.columns("total_ms"),
-                }
+                row = {**of, "length": n, "rounds": total.n, "total_ms": total}
                 if strategy != "encoder":
-                    row |= t.decode(strategy, n).columns("decode_ms")
-                    row |= t.over_encoder(strategy, n).columns("over_encoder")
+                    row |= {"decode_ms": t.decode(strategy, n), "over_encoder": t.over_encoder(strategy, n)}
                 latency.append(row)
-            found = t.slope(strategy)
-            slope.append({"subject": name, "strategy": strategy, "rounds": found.n, **found.columns("ms_a_symbol")})
-        for strategy in t.strategies:
-            found = t.flatness(strategy)
-            ends = {"short": min(t.lengths), "long": max(t.lengths), "rounds": found.n}
-            flatness.append({"subject": name, "strategy": strategy, **ends, **found.columns("ratio")})
+            slope.append({**of, "rounds": (found := t.slope(strategy)).n, "ms_a_symbol": found})
+            if strategy == "encoder":
+                continue
+            ends = {"short": min(t.lengths), "long": max(t.lengths)}
+            flatness.append({**of, **ends, "rounds": (found := t.flatness(strategy)).n, "ratio": found})
             for over in strategies.autoregressive():
-                for n in t.lengths:
-                    if strategy != over:
-                        found = t.speedup(strategy, over, n)
-                        of = {"subject": name, "length": n, "strategy": strategy, "over": over, "rounds": found.n}
-                        speedup.append({**of, **found.columns("ratio")})
-    tables = {"latency": latency, "slopes": slope, "flatness": flatness, "speedups": speedup}
-    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+                for n in t.lengths if strategy != over else ():
+                    found = t.speedup(strategy, over, n)
+                    of_two = {"subject": name, "length": n, "strategy": strategy, "over": over}
+                    speedup.append({**of_two, "rounds": found.n, "ratio": found})
+    made = {"latency": latency, "slopes": slope, "flatness": flatness, "speedups": speedup}
+    return {name: estimates(rows) for name, rows in made.items()}
