@@ -16,6 +16,8 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.train import distill
 from tests.conftest import barred, small_recognizer
 
+DIGITS = 200
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -24,16 +26,18 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder) -> SoftLabels:
-    digits = barred(600)
-    teachers = distill.load_teachers(digits, folder, count=1, epochs=25)
+    digits = barred(DIGITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill, "_BATCH", 40)
+        teachers = distill.load_teachers(digits, folder, count=1, epochs=8)
     return distill.load_soft_labels(digits, folder, teachers=teachers, copies=2)
 
 
 def test_teachers_learn_and_their_soft_labels_are_saved(found, folder, monkeypatch):
-    digits = barred(600)
+    digits = barred(DIGITS)
     assert (found.copies.labels == digits.labels.repeat(2)).float().mean() > 0.5  # copies of neighbours look alike
     assert found.logits.exp().sum(1).sub(1).abs().max() < 0.01
-    assert (found.copies.images[:600] != found.copies.images[600:]).any()
+    assert (found.copies.images[:DIGITS] != found.copies.images[DIGITS:]).any()
     monkeypatch.setattr(distill, "_label_copies", lambda *_: pytest.fail("labelled again"))
     again = distill.load_soft_labels(digits, folder, copies=2)
     assert torch.equal(again.logits, found.logits)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from seqocr.train.loop import Trainer
 from seqocr.train.recipe import build_mixture
 from seqocr.train.state import STATE
 from tests.conftest import barred, coded, small_recognizer
+from tests.processes import Training, train_together
 
 CONFIG = TrainConfig(
     length=(1, 3),
@@ -363,34 +361,14 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / STATE).exists()
 
 
-SCRIPT = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-import tests.train.test_training as test_training
-from pathlib import Path
-if sys.argv[3] != "never":
-    clip, calls = test_training.loop.nn.utils.clip_grad_norm_, iter(range(1000))
-    def clip_and_die(*arguments):
-        if next(calls) == int(sys.argv[3]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return clip(*arguments)
-    test_training.loop.nn.utils.clip_grad_norm_ = clip_and_die
-test_training.train(Path(sys.argv[2]))
-"""
-
-
-def test_a_process_killed_for_real_goes_on_in_another(uninterrupted: Recognizer, tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # so that sums add up in one order
-
-    def run(dies_at: str) -> int:
-        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path), dies_at]
-        return subprocess.run(command, env=environment, timeout=200, capture_output=True).returncode
-
-    assert run("5") == -signal.SIGKILL
-    assert (tmp_path / STATE).exists()
-    assert run("never") == 0
-    assert same_weights(load_recognizer(tmp_path), uninterrupted)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+def test_a_process_killed_for_real_goes_on_in_another(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train_together(Training(), whole, 1) == [0]
+    assert train_together(Training(dies=(0, 4)), killed, 1) == [-signal.SIGKILL]
+    assert (killed / STATE).exists()
+    assert train_together(Training(), killed, 1) == [0]
+    assert same_weights(load_recognizer(killed), load_recognizer(whole))
+    assert {path.name for path in killed.iterdir()} == {"config.json", "model.safetensors"}
 
 
 # No longer a number.
