@@ -46,14 +46,14 @@ def serve(
     service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
     app = create_app(service, token=token)
     if with_page:
-        from seqocr.demo.page import mounted
+        from seqocr.demo.page import mount
         from seqocr.inference.load import load_reader
         from seqocr.models.recognizer import Recognizer
 
         recognizer = load_reader(weights, device=device, engine=engine)
         if not isinstance(recognizer, Recognizer):
             raise InputError("the page needs weights, and these are exported graphs: serve them with --no-page")
-        app = mounted(app, service, recognizer.eval(), token)
+        app = mount(app, service, recognizer.eval(), token)
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"{at}: the page, {at}/docs: the interface" if with_page else f"{at}/docs: the interface", flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LEFT_TO_ANSWER))

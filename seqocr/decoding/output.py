@@ -67,3 +67,6 @@ class DecoderOutput:
 
 
 DecodeFunction = Callable[..., DecoderOutput]  # (features or pixel_values, length=None) -> DecoderOutput
+# Called with symbols of one line as they become known, in order: their kind, and the symbols. "draft" is a guess at the
+# whole text; "accepted" is what turned out right of it, and "decoded" is all else.
+TraceFunction = Callable[[str, str], None]

@@ -1,4 +1,4 @@
-"""What n symbols cost each head here and now: the encoder's features of a line, decoded by heads built for n."""
+"""Decoding time against the number of symbols, measured here and now: heads built for n decode the same line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import torch
 from PIL import Image
 
+from seqocr.errors import InputError
 from seqocr.models.heads.registry import pairs_of
 from seqocr.models.recognizer import Recognizer
 
@@ -18,12 +20,11 @@ LENGTHS = (1, 2, 5, 10, 20, 35, 50)
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a head and a length.
+    """Of decoding n symbols.
 
     Attributes:
-        lane: name of the head or pair of heads.
-        n: symbols written.
-        milliseconds: of decoding, without the encoder; the median of the rounds.
+        lane: the strategy.
+        milliseconds: without the encoder; the median of the rounds.
         passes: of the decoder.
     """
 
@@ -37,29 +38,35 @@ class Cost:
 def costs(
     recognizer: Recognizer, image: Image.Image, lengths: Sequence[int] = LENGTHS, rounds: int = 5
 ) -> Iterator[list[Cost]]:
-    """The costs of each length, of all heads and pairs of heads, as they are measured, interleaved.
+    """The costs of one length after another, of every strategy; the strategies take turns.
 
-    Heads are as large as the recognizer's, but have weights that write n symbols whatever the line; drafts are right.
+    Heads are as large as the recognizer's, but decode n symbols whatever the line; drafts are right. A head that cannot
+    be built for n is left out.
     """
     features = recognizer.encode([image])
     for n in lengths:
-        heads = {
-            name: type(head)(
-                head.features, head.charset, n, **head.settings_for_length(n, recognizer.head_settings[name])
-            ).eval()
-            for name, head in recognizer.heads.items()
-        }
-        for head in heads.values():
-            head.make_constant()
-        decoders = {name: each.decode for name, each in {**heads, **pairs_of(heads)}.items()}
+        heads = _constant_heads(recognizer, n)
+        decoders = {**heads, **pairs_of(heads)}
         times: dict[str, list[float]] = {name: [] for name in decoders}
         passes = {}
-        for counted in range(-1, rounds):  # the first warms up
-            for name, decode in decoders.items():
+        for number in range(-1, rounds):  # the first warms up
+            for name, decoder in decoders.items():
                 start = time.perf_counter()
-                decoded = decode(features, length=n)
-                _ = decoded.confidences
-                if counted >= 0:
+                output = decoder.decode(features, length=n)
+                _ = output.confidences
+                if number >= 0:
                     times[name].append(time.perf_counter() - start)
-                passes[name] = decoded.passes
+                passes[name] = output.passes
         yield [Cost(name, n, 1e3 * median(each), passes[name]) for name, each in times.items()]
+
+
+def _constant_heads(recognizer: Recognizer, n: int) -> dict[str, Any]:
+    heads = {}
+    for name, head in recognizer.heads.items():
+        settings = head.settings_for_length(n, recognizer.head_settings[name])
+        try:
+            heads[name] = type(head)(head.features, head.charset, n, **settings).eval()
+        except InputError:  # too few frames, say
+            continue
+        heads[name].make_constant()
+    return heads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,28 +19,27 @@ from PIL import Image, ImageFilter
 from seqocr.data.images import open_line
 from seqocr.demo.lanes import CSS, race_html
 from seqocr.demo.length_cost import LENGTHS, costs
-from seqocr.demo.race import Lane, attention, race
+from seqocr.demo.race import Lane, lanes_of, race
 from seqocr.demo.review import many_tab
 from seqocr.errors import InputError
-from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.recognizer import Recognizer
 from seqocr.serving.service import Service
 
 HERE = Path(__file__).parent
-_SLOWER = 300.0
-_MARGIN = 12  # pixels around what was drawn
-_COLOURS = {"ar": "#0072b2", "ar-speculative": "#cc79a7", "parallel": "#d55e00", "ctc": "#009e73"}
-# What was drawn stays in the browser until it is asked for.
+_SLOWDOWN = 300.0
+_MARGIN = 12  # pixels around a drawing
+_COLOURS = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
+# The drawing stays in the browser until it is needed.
 _WITH_DRAWING = """(source, pad, ...others) => [source, document.querySelector("#pad canvas").toDataURL(), ...others]"""
-# What times something has the machine to itself.
+# What is timed runs alone.
 _CLOCK: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "clock", "api_visibility": "private"}
 
 
-def mounted(app: FastAPI, service: Service, recognizer: Recognizer, token: str | None = None) -> FastAPI:
-    """An interface with the page at its root. Nothing of the page comes from elsewhere.
+def mount(app: FastAPI, service: Service, recognizer: Recognizer, token: str | None = None) -> FastAPI:
+    """Add the page to an interface, at its root. Nothing of the page comes from elsewhere.
 
     Args:
-        service: reads many lines.
+        service: reads the lines of the third tab.
         recognizer: whose heads race.
         token: the password of the page's only user, "seqocr"; None: anyone may open it.
     """
@@ -77,7 +77,7 @@ def _theme() -> gr.themes.Base:
 
 
 def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
-    """The page by itself, as `mounted`."""
+    """The page by itself, as `mount` adds it."""
     with gr.Blocks(title="seqocr: heads race", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         gr.Markdown(
             "# Which head reads your number first?\n"
@@ -95,19 +95,22 @@ def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
 
 
 def _examples() -> list[tuple[str, str]]:
-    """What each shows, and its file, which is called level-digits.png."""
+    """Labels, and names of files, which are called level-digits.png."""
     names = sorted(path.name for path in (HERE / "examples").glob("*.png"))
     return [(name.removesuffix(".png").replace("-", ": "), name) for name in names]
 
 
 @dataclass(frozen=True)
-class _Raced:
-    """A race that was run, to be shown at any speed."""
+class _Race:
+    """A race that was run, to be shown at any speed: its lanes, and the line as the encoder has it."""
 
     lanes: list[Lane]
-    sure: dict[str, list[float]]
-    where: dict[str, np.ndarray]
-    seen: Image.Image
+    line: Image.Image
+
+    @classmethod
+    def run(cls, recognizer: Recognizer, line: Image.Image) -> _Race:
+        size = recognizer.processor.size_of(line.width, line.height)
+        return cls(race(recognizer, line), line.resize(size, Image.Resampling.BILINEAR))
 
 
 def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
@@ -126,13 +129,13 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
                         type="filepath", sources=["upload", "clipboard"], label="Drop or paste an image", height=200,
                         buttons=[], elem_id="image",
                     )  # fmt: skip
-                    # Gradio opens images itself, and tells visitors paths where it cannot: `_of_file` does it instead.
+                    # Gradio opens images itself, and tells visitors paths where it cannot: `_open` does it instead.
                     image.preprocess = lambda given: given and given.path  # type: ignore
                     examples = gr.Radio(
                         _examples(), value=None, label="Or one of these, of MNIST's test digits", elem_id="examples"
                     )
             go = gr.Button("Race", variant="primary", elem_id="go")
-            slower = gr.Slider(1, 1000, _SLOWER, step=1, label="How many times slower than it was", elem_id="slower")
+            slower = gr.Slider(1, 1000, _SLOWDOWN, step=1, label="How many times slower", elem_id="slower")
             again = gr.Button("Show it again", elem_id="again")
             with gr.Accordion("Damage", open=False):
                 blur = gr.Slider(0, 6, 0, step=0.25, label="Blur, pixels", elem_id="blur")
@@ -146,13 +149,13 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
 
     def run(
         source: str, drawn: str | None, image: str | None, slower: float, *damage: float
-    ) -> tuple[str, _Raced, Image.Image]:
+    ) -> tuple[str, _Race, Image.Image]:
         try:
-            grey = _damaged(_drawn(drawn) if source == "draw" else _of_file(image), *damage)
+            grey = _damage(_crop(drawn) if source == "draw" else _open(image), *damage)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        found = _raced(recognizer, grey)
-        return _shown(found, slower), found, grey
+        found = _Race.run(recognizer, grey)
+        return race_html(found.lanes, found.line, slower), found, grey
 
     racing: dict[str, Any] = {
         "inputs": [source, pad, image, slower, *damage],
@@ -167,41 +170,20 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
     chosen = examples.input(lambda name: str(HERE / "examples" / name), examples, image, api_visibility="private")
     chosen.then(run, **racing)
 
-    def show(found: _Raced | None, slower: float) -> Any:
-        return gr.skip() if found is None else _shown(found, slower)
+    def show(found: _Race | None, slower: float) -> Any:
+        return gr.skip() if found is None else race_html(found.lanes, found.line, slower)
 
     for event in (again.click, slower.change):
         event(show, [raced, slower], lanes, api_visibility="private", trigger_mode="always_last")
 
 
-def _raced(recognizer: Recognizer, line: Image.Image) -> _Raced:
-    lanes = race(recognizer, line)
-    given = {name: predict(recognizer, [line], ReadOptions(name, symbols=True))[0] for name in recognizer.heads}
-    sure: dict[str, list[float]] = {}
-    for lane in lanes:
-        answer = given[lane.head]
-        if answer.text == lane.text:
-            sure[lane.name] = [symbol.confidence for symbol in answer.symbols]
-    size = recognizer.processor.size_of(line.width, line.height)
-    share = size[0] / recognizer.processor.width
-    where = {}
-    for lane in lanes:
-        if lane.text and (found := attention(recognizer, line, lane.head, lane.text)) is not None:
-            where[lane.name] = _of_line(found, share)
-    return _Raced(lanes, sure, where, line.resize(size, Image.Resampling.BILINEAR))
-
-
-def _shown(found: _Raced, slower: float) -> str:
-    return race_html(found.lanes, found.sure, found.where, found.seen, slower)
-
-
-def _of_file(path: str | None) -> Image.Image:
+def _open(path: str | None) -> Image.Image:
     if path is None:
         raise InputError("No image yet: drop or paste one, or choose an example.")
     return open_line(Path(path), Path(path).name)
 
 
-def _drawn(url: str | None) -> Image.Image:
+def _crop(url: str | None) -> Image.Image:
     """The grey line of a drawing (a data URL): cut to what is there, with a margin."""
     _, _, data = (url or "").partition("base64,")
     grey = open_line(base64.b64decode(data), "the drawing", 1_000_000) if data else None
@@ -214,7 +196,7 @@ def _drawn(url: str | None) -> Image.Image:
     return line
 
 
-def _damaged(line: Image.Image, blur: float, cover: float, noise: float) -> Image.Image:
+def _damage(line: Image.Image, blur: float, cover: float, noise: float) -> Image.Image:
     if blur:
         line = line.filter(ImageFilter.GaussianBlur(blur))
     if cover:
@@ -228,11 +210,6 @@ def _damaged(line: Image.Image, blur: float, cover: float, noise: float) -> Imag
     return line
 
 
-def _of_line(looked: np.ndarray, share: float) -> np.ndarray:
-    """(n, columns) of the encoder's input, without the columns where the line has ended; `share` of it is line."""
-    return looked[:, : max(1, round(share * looked.shape[1]))]
-
-
 def _cost_tab(recognizer: Recognizer, line: gr.State) -> None:
     gr.Markdown(
         "What decoding n symbols takes on this machine, now. Heads are as large as those that race, and made to "
@@ -242,7 +219,8 @@ def _cost_tab(recognizer: Recognizer, line: gr.State) -> None:
     measure = gr.Button("Measure", variant="primary", elem_id="measure")
     plot = gr.LinePlot(
         x="n", y="milliseconds", color="lane", x_title="symbols, n", y_title="decoding, ms", label="Decoding time",
-        height=320, color_map=_COLOURS, elem_id="plot", visible=False,
+        height=320, color_map=dict(zip(lanes_of(recognizer), itertools.cycle(_COLOURS), strict=False)), elem_id="plot",
+        visible=False,
     )  # fmt: skip
     table = gr.Dataframe(label="Measured", interactive=False, elem_id="costs")
 

@@ -1,11 +1,9 @@
-"""What each head does with one line, and when: encoder first, then symbols as they are written. Times are measured."""
+"""A race: every head reads the same line, and each symbol has the time at which it was known. Times are measured."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,172 +12,133 @@ from PIL import Image
 
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.ctc_paths import align
-from seqocr.decoding.output import DecoderOutput
-from seqocr.models.heads.decoder_step import preallocated
-from seqocr.models.heads.speculative import SpeculativePair, StepVerifier, speculative_decode
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.recognizer import Recognizer
 
-_Trace = Callable[[torch.Tensor, "_Clock"], DecoderOutput]
+_PASSES = {"slots": "one pass", "ctc": "one pass", "tokens": "one decoder pass per symbol"}
+_SPECULATIVE = "drafted in one pass, then verified"
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that is known at a time.
+    """Symbols that become known.
 
     Attributes:
         seconds: since the lane began.
-        kind: "encoded", "draft" (all of `text` is guessed), "accepted" (so much of the draft is right), "written" (the
-            decoder's own), "read" (at once, by a one-pass head) or "end".
-        start: place of the first symbol in the line's text.
+        kind: see `seqocr.decoding.output.TraceFunction`.
+        start: index of the first symbol in the text.
         text: the symbols.
     """
 
     seconds: float
     kind: str
-    start: int = 0
-    text: str = ""
+    start: int
+    text: str
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A head's way from image to text.
+    """A decoding strategy's way from image to text.
 
     Attributes:
-        name: of the head, or of the pair of heads.
-        head: the head whose texts these are.
+        name: of the strategy.
+        description: of its passes, in a few words.
         text, confidence, passes: the prediction.
-        events: in order; the last is "end".
+        encoded, seconds: when the encoder was done, and all of it; since the lane began.
+        events: in order.
+        symbol_confidences: in [0, 1], one per symbol; empty where they are unknown.
+        attention: (n, columns) float32, where along the line each of n symbols is read, rows sum to 1; None: unknown.
     """
 
     name: str
-    head: str
+    description: str
     text: str
     confidence: float
     passes: int
+    encoded: float
+    seconds: float
     events: list[Event] = field(default_factory=list)
+    symbol_confidences: tuple[float, ...] = ()
+    attention: np.ndarray | None = None
 
-    @property
-    def seconds(self) -> float:
-        return self.events[-1].seconds
+
+def lanes_of(recognizer: Recognizer) -> dict[str, tuple[str, Any]]:
+    """By name of the strategy: the head whose texts these are, and what has `decode_traced`."""
+    lanes: dict[str, tuple[str, Any]] = {}
+    for name, head in recognizer.heads.items():
+        lanes[name] = name, head
+        lanes |= {pair.name: (name, pair) for pair in recognizer.pairs().values() if pair.head is head}
+    return lanes
 
 
 @torch.inference_mode()
 def race(recognizer: Recognizer, image: Image.Image, rounds: int = 5) -> list[Lane]:
-    """Each head and pair of heads reads the grey line by itself, encoder included, interleaved.
+    """Each strategy reads the grey line by itself, encoder included; the strategies take turns.
 
     Returns:
         of each one's rounds, the one of median time.
     """
-    traces = _traces(recognizer)
-    runs: dict[str, list[Lane]] = {name: [] for name in traces}
-    for counted in range(-1, rounds):  # the first warms up
-        for name, (head, trace) in traces.items():
-            lane = _run(recognizer, name, head, trace, image)
-            if counted >= 0:
+    lanes = lanes_of(recognizer)
+    runs: dict[str, list[Lane]] = {name: [] for name in lanes}
+    for number in range(-1, rounds):  # the first warms up
+        for name, (head, decoder) in lanes.items():
+            lane = _run(recognizer, name, head, decoder, image)
+            if number >= 0:
                 runs[name].append(lane)
-    return [_median(of) for of in runs.values()]
+    middle = (rounds - 1) // 2
+    medians = {name: sorted(of, key=lambda run: run.seconds)[middle] for name, of in runs.items()}
+    return [_explain(recognizer, medians[name], head, image) for name, (head, _) in lanes.items()]
 
 
-def _median(runs: list[Lane]) -> Lane:
-    return sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
+def _run(recognizer: Recognizer, name: str, head: str, decoder: Any, image: Image.Image) -> Lane:
+    events: list[Event] = []
+    known = 0
+    start = time.perf_counter()
 
+    def trace(kind: str, text: str) -> None:
+        nonlocal known
+        if text:
+            events.append(Event(time.perf_counter() - start, kind, 0 if kind == "draft" else known, text))
+            known += 0 if kind == "draft" else len(text)
 
-class _Clock:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._start = time.perf_counter()
-
-    def now(self) -> float:
-        return time.perf_counter() - self._start
-
-    def note(self, kind: str, start: int = 0, text: str = "", at: float | None = None) -> None:
-        self.events.append(Event(self.now() if at is None else at, kind, start, text))
-
-
-def _traces(recognizer: Recognizer) -> dict[str, tuple[str, _Trace]]:
-    """By lane, the head whose texts it has, and what decodes features with an eye on the clock."""
-    found: dict[str, tuple[str, _Trace]] = {}
-    for name, head in recognizer.heads.items():
-        found[name] = name, partial(_token_by_token if head.trocr_decoder is not None else _at_once, head)
-        found |= {
-            pair.name: (name, partial(_speculative, pair)) for pair in recognizer.pairs().values() if pair.head is head
-        }
-    return found
-
-
-def _run(recognizer: Recognizer, lane: str, head: str, trace: _Trace, image: Image.Image) -> Lane:
-    clock = _Clock()
     features = recognizer.encode([image])
-    clock.note("encoded")
-    decoded = trace(features, clock)
-    raw = decoded.confidences  # part of reading
-    clock.note("end")
-    (confidence,) = apply_calibration(recognizer.provenance, lane, raw).tolist()
-    return Lane(lane, head, decoded.texts[0], confidence, decoded.passes, clock.events)
+    encoded = time.perf_counter() - start
+    output = decoder.decode_traced(features, trace)
+    raw = output.confidences  # part of reading
+    seconds = time.perf_counter() - start
+    (confidence,) = apply_calibration(recognizer.provenance, name, raw).tolist()
+    description = _PASSES[recognizer.heads[head].output] if name == head else _SPECULATIVE
+    return Lane(name, description, output.texts[0], confidence, output.passes, encoded, seconds, events)
 
 
-def _at_once(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
-    decoded: DecoderOutput = head.decode(features)
-    clock.note("read", 0, decoded.texts[0])
-    return decoded
-
-
-def _token_by_token(head: Any, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
-    """`AutoregressiveHead.decode`; each token is known when the next one is asked for."""
-    step, times = head.step(), list[float]()
-    cross, append = step.cross(features), preallocated(step, 1, head.vocabulary.budget(None))
-
-    def logits(tokens: torch.Tensor) -> torch.Tensor:
-        times.append(clock.now())
-        found: torch.Tensor = step(tokens[:, -1], tokens.shape[1] - 1, cross, append)
-        return found
-
-    decoded: DecoderOutput = head.greedy(logits, 1)
-    times.append(clock.now())
-    for i, symbol in enumerate(decoded.texts[0]):
-        clock.note("written", i, symbol, at=times[i + 1])
-    return decoded
-
-
-def _speculative(pair: SpeculativePair, features: torch.Tensor, clock: _Clock) -> DecoderOutput:
-    """`SpeculativePair.decode`, with the draft and the accepted tokens of each pass."""
-    head = pair.head
-    drafts = pair.draft(features)
-    clock.note("draft", 0, head.text_of(drafts[0]))
-    verify, passes = StepVerifier(head.step(), features), list[tuple[float, int, int]]()
-
-    def traced(tokens: torch.Tensor, positions: torch.Tensor, known: Any, rows: Any) -> torch.Tensor:
-        passes.append((clock.now(), int(positions[0, 0]), tokens.shape[1] - 1))
-        return verify(tokens, positions, known, rows)
-
-    decoded = speculative_decode(head.vocabulary, traced, drafts, None, features.device)
-    text = decoded.texts[0]
-    ends = [*passes[1:], (clock.now(), len(text) + 1, 0)]
-    for (_, before, drafted), (at, after, _) in zip(passes, ends, strict=True):
-        # The last token of a pass is the decoder's own, be it a symbol or the end; those before it were drafted.
-        accepted = min(after - before - 1, drafted)
-        clock.note("accepted", before, text[before : before + accepted], at=at)
-        if own := text[before + accepted : after]:
-            clock.note("written", before + accepted, own, at=at)
-    return decoded
+def _explain(recognizer: Recognizer, lane: Lane, head: str, image: Image.Image) -> Lane:
+    """With confidences and attention of its symbols, which took no part in the race."""
+    (prediction,) = predict(recognizer, [image], ReadOptions(head, symbols=True))
+    confidences = tuple(each.confidence for each in prediction.symbols) if prediction.text == lane.text else ()
+    return replace(lane, symbol_confidences=confidences, attention=attention(recognizer, image, head, lane.text))
 
 
 @torch.inference_mode()
 def attention(recognizer: Recognizer, image: Image.Image, head: str, text: str) -> np.ndarray | None:
     """(n, columns) float32: where along the line a head reads each symbol of a text; rows sum to 1; None: unknown.
 
-    The head's own attention, or the frames of each symbol in CTC's alignment.
+    The head's own attention, or the frames of each symbol in CTC's alignment; without the columns past the line's end.
     """
     features, module = recognizer.encode([image]), recognizer.heads[head]
     ids = module.ids_of(text)
+    if not ids:
+        return None
     found = module.attention(features, ids)
     if found is not None:
         grid = found.cpu().numpy().astype(np.float32)
     elif module.output == "ctc":
         log_probs = module.log_probs(features)[0].double().cpu().numpy()
         grid = np.zeros((len(ids), len(log_probs)), np.float32)
-        for row, where in zip(grid, align(log_probs, ids), strict=True):
-            row[where.first : where.last + 1] = 1
+        for row, span in zip(grid, align(log_probs, ids), strict=True):
+            row[span.first : span.last + 1] = 1
     else:
         return None
+    processor = recognizer.processor
+    share = processor.size_of(image.width, image.height)[0] / processor.width
+    grid = grid[:, : max(1, round(share * grid.shape[1]))]
     return grid / np.maximum(grid.sum(axis=1, keepdims=True), 1e-9)

@@ -1,4 +1,4 @@
-"""The page's tab for many lines: a table with unsure ones first, mended by hand, and taken away to be learned from."""
+"""The page's tab for many lines: a table, least confident first, to correct and to download as a data folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Kept:
+class Uploads:
     """The images of one visitor.
 
     Attributes:
@@ -38,14 +38,14 @@ class Kept:
 
 
 def many_tab(service: Service) -> None:
-    """Adds the tab's parts to the page that is being built."""
+    """Add the tab's components to the page that is being built."""
     gr.Markdown(
-        "Images, or a zip of some. Unsure lines come first. Mend texts in the table, then take the corrections: "
-        "a folder that `seqocr train --data` learns from."
+        "Read images or a zip of images. The least confident lines come first. Correct the texts in the table, then "
+        "download the corrections: a folder for `seqocr train --data`."
     )
     with gr.Row():
         files = gr.UploadButton(
-            "Read images, or a zip of some", file_count="multiple", file_types=["image", ".zip"], variant="primary",
+            "Read images or a zip", file_count="multiple", file_types=["image", ".zip"], variant="primary",
             elem_id="files",
         )  # fmt: skip
         folder = gr.UploadButton("Read a folder", file_count="directory", elem_id="folder")
@@ -53,26 +53,26 @@ def many_tab(service: Service) -> None:
         headers=_HEADERS, datatype=["str", "str", "number", "str"], interactive=True, label="Lines", elem_id="table"
     )
     with gr.Row():
-        as_csv = gr.DownloadButton("Take the table, as CSV", interactive=False, elem_id="csv")
-        corrections = gr.DownloadButton("Take the corrections, as a zip", interactive=False, elem_id="corrections")
+        as_csv = gr.DownloadButton("Download the table (CSV)", interactive=False, elem_id="csv")
+        corrections = gr.DownloadButton("Download the corrections (zip)", interactive=False, elem_id="corrections")
     kept = gr.State(None, time_to_live=3600, delete_callback=_forget)
 
     def run(paths: list[str] | None) -> tuple[Any, ...]:
         try:
-            found = gathered([Path(path) for path in paths or []])
+            found = gather([Path(path) for path in paths or []])
             rows = read_all(service, found.images)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        return rows, found, *_taken(rows, found)
+        return rows, found, *_downloads(rows, found)
 
-    taking = [as_csv, corrections]
+    downloads = [as_csv, corrections]
     for button in (files, folder):
-        button.upload(run, button, [table, kept, *taking], api_visibility="private")
-    table.input(_taken, [table, kept], taking, api_visibility="private", show_progress="hidden")
+        button.upload(run, button, [table, kept, *downloads], api_visibility="private")
+    table.input(_downloads, [table, kept], downloads, api_visibility="private", show_progress="hidden")
 
 
-def _taken(rows: pd.DataFrame, kept: Kept | None) -> tuple[Any, Any]:
-    """Both downloads, made anew as the table changes: a click then fetches what it shows."""
+def _downloads(rows: pd.DataFrame, kept: Uploads | None) -> tuple[Any, Any]:
+    """Both downloads, written again whenever the table changes: a click then fetches what it shows."""
     if kept is None:
         return gr.update(), gr.update()
     return (
@@ -81,12 +81,12 @@ def _taken(rows: pd.DataFrame, kept: Kept | None) -> tuple[Any, Any]:
     )
 
 
-def _forget(kept: Kept | None) -> None:
+def _forget(kept: Uploads | None) -> None:
     if kept is not None:
         shutil.rmtree(kept.folder, ignore_errors=True)
 
 
-def gathered(paths: list[Path]) -> Kept:
+def gather(paths: list[Path]) -> Uploads:
     """Images of files and zips, copied into a folder of ours under numbers: no name of a visitor becomes a path.
 
     Raises:
@@ -105,18 +105,18 @@ def gathered(paths: list[Path]) -> Kept:
     try:
         for path in paths:
             if path.suffix.lower() == ".zip":
-                _unpacked(path, place)
+                _unpack(path, place)
             else:
                 shutil.copyfile(path, place(path.name, path.suffix.lower()))
         if not images:
-            raise InputError(f"no images in what was given: give some of {', '.join(sorted(suffixes()))}")
+            raise InputError(f"no images: give some of {', '.join(sorted(suffixes()))}")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Kept(folder, images)
+    return Uploads(folder, images)
 
 
-def _unpacked(path: Path, place: Any) -> None:
+def _unpack(path: Path, place: Any) -> None:
     left = MOST_MEGABYTES * 1_000_000
     try:
         with zipfile.ZipFile(path) as archive:
@@ -157,7 +157,7 @@ def write_csv(rows: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def write_corrections(rows: pd.DataFrame, kept: Kept) -> Path:
+def write_corrections(rows: pd.DataFrame, kept: Uploads) -> Path:
     """A zip of one folder that `--data` takes: images, and metadata.csv with the table's texts; empty ones are left
     out."""
     path = kept.folder / "corrections.zip"

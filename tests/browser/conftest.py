@@ -42,14 +42,14 @@ def address() -> Iterator[str]:
     """Of a server with the shipped weights, and with the page."""
     import uvicorn
 
-    from seqocr.demo.page import mounted
+    from seqocr.demo.page import mount
     from seqocr.inference.shipped import weights_path
     from seqocr.models.checkpoint import load_recognizer
     from seqocr.serving.app import create_app
     from seqocr.serving.service import Service
 
     service = Service()
-    app = mounted(create_app(service), service, load_recognizer(weights_path("strings")).eval())
+    app = mount(create_app(service), service, load_recognizer(weights_path("strings")).eval())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,11 +11,13 @@ from PIL import Image
 
 from seqocr.demo.lanes import race_html
 from seqocr.demo.length_cost import costs
-from seqocr.demo.race import Event, Lane, attention, race
+from seqocr.demo.race import Event, Lane, lanes_of, race
 from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.recognizer import Recognizer
+from tests.conftest import lively, small_recognizer
 from tests.serving.test_api import EXAMPLES
 
 LANES = ("ar", "ar-speculative", "parallel", "ctc")
@@ -40,42 +42,70 @@ def test_every_lane_ends_with_what_the_library_reads(recognizer: Recognizer, rac
         assert tuple(lane.name for lane in lanes) == LANES
         for lane in lanes:
             (wanted,) = predict(recognizer, [line], ReadOptions(lane.name))
-            assert lane.text == wanted.text
+            assert (lane.text, lane.passes) == (wanted.text, wanted.passes)
             assert lane.confidence == pytest.approx(wanted.confidence, abs=1e-5)
 
 
 def test_events_are_in_order_and_make_up_the_text(raced: list[list[Lane]]) -> None:
     drafts = 0
     for lane in (lane for lanes in raced for lane in lanes):
-        times = [event.seconds for event in lane.events]
+        times = [lane.encoded, *(event.seconds for event in lane.events), lane.seconds]
         assert times == sorted(times)
         assert times[0] > 0
-        assert [lane.events[0].kind, lane.events[-1].kind] == ["encoded", "end"]
-        symbols = [""] * len(lane.text)
-        for event in lane.events:
-            if event.kind in ("written", "accepted", "read"):
-                symbols[event.start : event.start + len(event.text)] = event.text
-        assert "".join(symbols) == lane.text
+        final = [event for event in lane.events if event.kind != "draft"]
+        assert {event.kind for event in final} <= {"accepted", "decoded"}
+        assert "".join(event.text for event in final) == lane.text
+        for event in final:
+            assert lane.text[event.start :].startswith(event.text)
         drafts += sum(event.kind == "draft" and event.text != lane.text for event in lane.events)
-    assert drafts > 0  # so that what was written again is seen as well
+    assert drafts > 0  # so that corrections are seen as well
 
 
-def test_passes_are_counted(raced: list[list[Lane]]) -> None:
+def test_each_pass_is_seen(raced: list[list[Lane]]) -> None:
     for ar, speculative, parallel, ctc in raced:
         assert ar.passes == len(ar.text) + 1  # and the end
-        assert sum(event.kind == "written" for event in ar.events) == len(ar.text)
-        assert sum(event.kind == "accepted" for event in speculative.events) == speculative.passes <= ar.passes
+        assert [event.text for event in ar.events] == list(ar.text)
+        assert (
+            1 <= len({event.seconds for event in speculative.events if event.kind == "accepted"}) <= speculative.passes
+        )
+        assert speculative.passes <= ar.passes
+        assert speculative.events[0].kind == "draft"
         assert parallel.passes == ctc.passes == 1
+        assert [event.kind for event in (*parallel.events, *ctc.events)] == ["decoded"] * 2
 
 
-def test_symbols_are_looked_for_from_left_to_right(recognizer: Recognizer) -> None:
+def test_symbols_have_confidences_and_are_read_from_left_to_right(recognizer: Recognizer) -> None:
     line = Image.open(next(path for path in EXAMPLES if "77253" in path.name)).convert("L")
-    for name in recognizer.heads:
-        found = attention(recognizer, line, name, "77253")
-        assert found is not None
-        assert found.sum(axis=1) == pytest.approx(1, abs=1e-4)
-        # `ar` looks back at the symbol before as well.
-        assert (np.diff(found.argmax(axis=1)) > 0).all()
+    for lane in race(recognizer, line, rounds=1):
+        assert lane.text == "77253"
+        assert len(lane.symbol_confidences) == 5
+        assert all(0.5 < p <= 1 for p in lane.symbol_confidences)
+        assert lane.attention is not None
+        assert lane.attention.sum(axis=1) == pytest.approx(1, abs=1e-4)
+        # `ar` attends to the symbol before as well.
+        assert (np.diff(lane.attention.argmax(axis=1)) > 0).all()
+
+
+def test_a_head_of_another_package_has_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It declares its output, and nothing else of it is known: no attention, no trace of its own."""
+    from seqocr.models.heads import registry
+
+    class Other(ParallelHead):
+        name = "other"
+
+        def attention(self, features: Any, ids: list[int]) -> None:
+            return None
+
+    monkeypatch.setitem(registry.HEADS, "other", Other)
+    made = small_recognizer(("other", "ctc"))
+    lively(made)
+    line = Image.linear_gradient("L").resize((84, 28))
+    assert list(lanes_of(made)) == ["other", "ctc"]
+    other, _ = race(made, line, rounds=1)
+    assert (other.text, other.description) == (made.decode([line], "other").texts[0], "one pass")
+    assert other.attention is None
+    assert f'<output data-lane="other">{other.text or "nothing"}</output>' in race_html([other], line, 100)
+    assert {cost.lane for cost in next(costs(made, line, (2,), rounds=1))} == {"other", "ctc"}
 
 
 def test_costs_are_of_n_symbols(recognizer: Recognizer) -> None:
@@ -86,39 +116,36 @@ def test_costs_are_of_n_symbols(recognizer: Recognizer) -> None:
     assert all(cost.milliseconds > 0 for cost in found.values())
 
 
-def shown(lane: Lane, slower: float = 100, sure: Any = ()) -> str:
-    looked = {lane.name: np.eye(len(lane.text), dtype=np.float32)}
-    return race_html([lane], {lane.name: sure}, looked, Image.new("L", (20, 10)), slower)
+def shown(events: list[Event], text: str, slowdown: float = 100, **more: Any) -> str:
+    lane = Lane("ar", "one decoder pass per symbol", text, 0.9, 3, 0.01, 0.04, events, **more)
+    return race_html([lane], Image.new("L", (20, 10)), slowdown)
 
 
 def test_animation_is_of_the_measured_times() -> None:
-    events = [
-        Event(0.01, "encoded"),
-        Event(0.02, "written", 0, "4"),
-        Event(0.03, "written", 1, "<"),
-        Event(0.04, "end"),
-    ]
-    text = shown(Lane("ar", "ar", "4<", 0.9, 3, events), 100, [0.25, 1.0])
+    events = [Event(0.02, "decoded", 0, "4"), Event(0.03, "decoded", 1, "<")]
+    text = shown(events, "4<", 100, symbol_confidences=(0.25, 1.0), attention=np.eye(2, dtype=np.float32))
     symbols = re.findall(r'<li class="(\w+)"[^>]*style="([^"]*)">(.*?)</li>', text)
-    assert [(kind, symbol) for kind, _, symbol in symbols] == [("written", "4"), ("written", "&lt;")]
+    assert [(kind, symbol) for kind, _, symbol in symbols] == [("decoded", "4"), ("decoded", "&lt;")]
     delays = [float(re.findall(r"animation-delay:([\d.]+)s", style)[0]) for _, style, _ in symbols]
     assert delays == [2.0, 3.0]
-    assert "0.56" in symbols[0][1]  # shaded: 0.75 of what is not sure
+    assert "0.56" in symbols[0][1]  # shaded: 0.75 of what is missing of full confidence
     assert "0.00" in symbols[1][1]
     assert "3 passes, 40.00 ms, of these 10.00 ms encoder" in text
+    assert "ar: one decoder pass per symbol" in text
+    assert "where ar reads each symbol of 4&lt;" in text
+    assert text.count("opacity:0.80") == 2
     assert "<script" not in text
 
 
-def test_drafts_are_told_from_what_was_accepted_and_written_again() -> None:
+def test_drafts_accepted_and_corrected_symbols_differ() -> None:
     events = [
-        Event(0.01, "encoded"), Event(0.02, "draft", 0, "123"), Event(0.03, "accepted", 0, "1"),
-        Event(0.03, "written", 1, "7"), Event(0.04, "accepted", 2, "3"), Event(0.05, "end"),
+        Event(0.02, "draft", 0, "123"), Event(0.03, "accepted", 0, "1"), Event(0.03, "decoded", 1, "7"),
+        Event(0.04, "accepted", 2, "3"),
     ]  # fmt: skip
-    text = shown(Lane("ar-speculative", "ar", "173", 0.9, 2, events))
-    assert re.findall(r'<li class="(\w+)"[^>]*>(\d)</li>', text) == [
-        ("draft", "1"), ("draft", "2"), ("draft", "3"), ("accepted", "1"), ("again", "7"), ("accepted", "3"),
+    assert re.findall(r'<li class="(\w+)"[^>]*>(\d)</li>', shown(events, "173")) == [
+        ("draft", "1"), ("draft", "2"), ("draft", "3"), ("accepted", "1"), ("corrected", "7"), ("accepted", "3"),
     ]  # fmt: skip
 
 
-def test_nothing_read_is_said() -> None:
-    assert ">nothing</output>" in shown(Lane("ctc", "ctc", "", 0.9, 1, [Event(0.01, "encoded"), Event(0.02, "end")]))
+def test_an_empty_text_is_said() -> None:
+    assert ">nothing</output>" in shown([], "")

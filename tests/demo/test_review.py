@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="the extra 'demo' is not installed")
 
 from seqocr.data.folder import LineFolder
 from seqocr.demo import review as many
-from seqocr.demo.review import Kept, gathered, read_all, write_corrections, write_csv
+from seqocr.demo.review import Uploads, gather, read_all, write_corrections, write_csv
 from seqocr.errors import InputError
 from seqocr.serving.service import Service
 from tests.serving.test_api import EXAMPLES
@@ -36,7 +36,7 @@ def test_images_of_zips_are_found_and_no_name_becomes_a_path(tmp_path: Path) -> 
     data = EXAMPLES[0].read_bytes()
     entries = {"a/1.png": data, "b/1.png": data, "../../evil.png": data, "/root.png": data, "note.txt": b"x"}
     entries |= {"__MACOSX/._1.png": b"x", "b\\2.PNG": data}
-    kept = gathered([zipped(tmp_path / "z.zip", entries), EXAMPLES[1]])
+    kept = gather([zipped(tmp_path / "z.zip", entries), EXAMPLES[1]])
     assert len(kept.images) == 6
     assert {path.parent for path in kept.images.values()} == {kept.folder}
     assert sorted(path.name for path in kept.folder.iterdir()) == [f"{i}.png" for i in range(6)]
@@ -47,7 +47,7 @@ def test_images_of_one_name_are_all_kept(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     again = tmp_path / "other" / EXAMPLES[0].name
     again.write_bytes(EXAMPLES[1].read_bytes())
-    kept = gathered([EXAMPLES[0], again])
+    kept = gather([EXAMPLES[0], again])
     assert [path.read_bytes() for path in kept.images.values()] == [p.read_bytes() for p in (EXAMPLES[0], again)]
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_used_is_one_error_and_leaves_nothing(tmp_path: Path, mon
         ([zipped(tmp_path / "large.zip", {"a.png": data, "b.png": data})], "large.zip holds more than"),
     ):
         with pytest.raises(InputError, match=said):
-            gathered(given)
+            gather(given)
         assert not (tmp_path / "kept").exists()
 
 
@@ -77,7 +77,7 @@ def made(path: Path) -> Path:
 def test_unsure_lines_come_first_and_broken_ones_say_why(service: Service, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(EXAMPLES[0].read_bytes()[:300])
-    kept = gathered([*EXAMPLES, broken])
+    kept = gather([*EXAMPLES, broken])
     rows = read_all(service, kept.images)
     assert list(rows["confidence"]) == sorted(rows["confidence"])
     assert rows["file_name"][0] == "broken.png"
@@ -88,7 +88,7 @@ def test_unsure_lines_come_first_and_broken_ones_say_why(service: Service, tmp_p
 
 
 def test_corrections_are_a_folder_that_training_takes(service: Service, tmp_path: Path) -> None:
-    kept = gathered(EXAMPLES)
+    kept = gather(EXAMPLES)
     rows = read_all(service, kept.images)
     wanted = {path.name: path.stem.split("-")[1] for path in EXAMPLES}
     rows["text"] = [wanted[name] for name in rows["file_name"]]
@@ -101,8 +101,8 @@ def test_corrections_are_a_folder_that_training_takes(service: Service, tmp_path
 
 
 def test_names_that_a_visitor_makes_up_are_left_out(service: Service) -> None:
-    kept = gathered(EXAMPLES[:1])
+    kept = gather(EXAMPLES[:1])
     rows = read_all(service, kept.images)
     rows.loc[0, "file_name"] = "/etc/passwd"
-    with zipfile.ZipFile(write_corrections(rows, Kept(kept.folder, kept.images))) as archive:
+    with zipfile.ZipFile(write_corrections(rows, Uploads(kept.folder, kept.images))) as archive:
         assert archive.namelist() == ["corrections/metadata.csv"]

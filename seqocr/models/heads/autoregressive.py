@@ -12,7 +12,7 @@ from torch import nn
 from transformers import GenerationConfig, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderModel, ViTConfig, ViTModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from seqocr.decoding.output import DecoderOutput
+from seqocr.decoding.output import DecoderOutput, TraceFunction
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.models.graph import Graph
@@ -98,11 +98,23 @@ class AutoregressiveHead(Head):
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Greedy, one pass a token, keys and values of both attentions cached (`DecoderStep`)."""
+        return self.greedy(self._cached_step(features, length), len(features), length)
+
+    @torch.inference_mode()
+    def decode_traced(self, features: torch.Tensor, trace: TraceFunction) -> DecoderOutput:
+        logits_of = self._cached_step(features, None)
+
+        def traced(tokens: torch.Tensor) -> torch.Tensor:
+            trace("decoded", self.text_of(tokens[0, -1:].tolist()))  # known since the last pass; at first, no symbol
+            return logits_of(tokens)
+
+        return self.greedy(traced, 1)
+
+    def _cached_step(self, features: torch.Tensor, length: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+        """As `greedy` takes it."""
         step = self.step()
         cross, append = step.cross(features), preallocated(step, len(features), self.vocabulary.budget(length))
-        return self.greedy(
-            lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append), len(features), length
-        )
+        return lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append)
 
     @torch.inference_mode()
     def decode_without_cache(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:

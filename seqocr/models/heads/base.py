@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from seqocr.data.soft_labels import SoftLabelText
-from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.output import DecodeFunction, DecoderOutput, TraceFunction
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph
@@ -171,6 +171,12 @@ class Head(nn.Module):
                 be measured against length. Heads whose work does not depend on the text ignore it.
         """
         raise NotImplementedError
+
+    def decode_traced(self, features: torch.Tensor, trace: TraceFunction) -> DecoderOutput:
+        """`decode` of one line, features (1, T, D), that calls `trace` as symbols become known; default: at the end."""
+        output = self.decode(features)
+        trace("decoded", output.texts[0])
+        return output
 
     def decode_functions(self) -> dict[str, DecodeFunction]:
         """By name of the strategy; the head's own name is `decode`."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.output import DecodeFunction, DecoderOutput, TraceFunction
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.models.graph import Graph, OfPixels
 from seqocr.models.heads.autoregressive import AutoregressiveHead
@@ -79,6 +79,29 @@ class SpeculativePair:
         return speculative_decode(
             self.head.vocabulary, StepVerifier(self.head.step(), features), drafts, length, features.device
         )
+
+    @torch.inference_mode()
+    def decode_traced(self, features: torch.Tensor, trace: TraceFunction) -> DecoderOutput:
+        """As `Head.decode_traced`."""
+        head, drafts, verify = self.head, self.draft(features), StepVerifier(self.head.step(), features)
+        trace("draft", head.text_of(drafts[0]))
+        start, drafted = 0, list[int]()  # of the last pass: its first position, and the drafted tokens
+
+        def traced(
+            tokens: torch.Tensor, positions: torch.Tensor, known: torch.Tensor | None, rows: list[int] | None
+        ) -> torch.Tensor:
+            nonlocal start, drafted
+            if (count := int(positions[0, 0])) > 0:  # a pass adds one token of the decoder's own
+                trace("accepted", head.text_of(drafted[: count - start - 1]))
+                trace("decoded", head.text_of([int(tokens[0, 0])]))
+            start, drafted = count, tokens[0, 1:].tolist()
+            return verify(tokens, positions, known, rows)
+
+        output = speculative_decode(head.vocabulary, traced, drafts, device=features.device)
+        rest = output.texts[0][start:]
+        trace("accepted", rest[: len(drafted)])
+        trace("decoded", rest[len(drafted) :])
+        return output
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         """Two: encoder, draft, and cross-attention's keys and values, run once; and a pass over several tokens."""
