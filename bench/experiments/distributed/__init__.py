@@ -93,6 +93,9 @@ class Distributed(Experiment):
         bench.store.add_facts(self.name, runs=runs, weights=weights)
         shutil.rmtree(work)
 
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return {"first losses": process.first_losses(3)}
+
     def results(self, store: Store) -> Results | None:
         facts = store.facts(self.name)
         if not facts.get("finished"):

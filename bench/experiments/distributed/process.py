@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,12 +36,27 @@ def losses_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.losses")
 
 
-def main(out: Path, precision: str) -> None:
-    """Train, or go on with it.
-
-    Args:
-        precision: float32, or float64, which tells whether rounding alone makes a difference.
+def trainer(out: Path, precision: str = "float32", on_step: Callable[[int, float], None] | None = None) -> Trainer:
+    """Args:
+    precision: float32, or float64, which tells whether rounding alone makes a difference.
     """
+    recognizer = initial_recognizer(Start(), None, HEADS, DIGITS, CONFIG.longest, CONFIG.seed)
+    if precision == "float64":
+        recognizer.double()
+        recognizer.encoder.register_forward_pre_hook(lambda _, pixels: (pixels[0].to(torch.float64), *pixels[1:]))
+    mixture = build_mixture(CONFIG, load_splits())
+    return Trainer(recognizer, mixture, CONFIG, out, sharding=DistributedConfig(SHARDS), on_step=on_step)
+
+
+def first_losses(count: int) -> list[float]:
+    """Losses of so many steps, by this process alone. Nothing is written."""
+    training = trainer(Path("unused"))
+    batches = iter(training.batches())
+    return [training.train_step(next(batches)) for _ in range(count)]
+
+
+def main(out: Path, precision: str) -> None:
+    """Train, or go on with it."""
 
     def write_loss(step: int, loss: float) -> None:
         if distributed.is_main():
@@ -48,12 +64,7 @@ def main(out: Path, precision: str) -> None:
                 file.write(json.dumps([step, loss]) + "\n")
 
     with distributed.process_group("cpu"):
-        recognizer = initial_recognizer(Start(), None, HEADS, DIGITS, CONFIG.longest, CONFIG.seed)
-        if precision == "float64":
-            recognizer.double()
-            recognizer.encoder.register_forward_pre_hook(lambda _, pixels: (pixels[0].to(torch.float64), *pixels[1:]))
-        mixture = build_mixture(CONFIG, load_splits())
-        Trainer(recognizer, mixture, CONFIG, out, sharding=DistributedConfig(SHARDS), on_step=write_loss).fit()
+        trainer(out, precision, write_loss).fit()
 
 
 if __name__ == "__main__":

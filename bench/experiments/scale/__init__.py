@@ -56,7 +56,7 @@ class Scale(Experiment):
                 weights=(READER, SHIPPED),
                 timed=name not in ("memory", "killed", "store"),
             )
-            for name in ("memory", "killed", "store", "workers", "model", "simulation", "loading")
+            for name in ("memory", "killed", "store", "workers", "model", "loading")
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -79,9 +79,9 @@ class Scale(Experiment):
                 return rounds.measure((1, 2), run, reporter, part.name)
             case "model":
                 rows, facts = batch_inference.measure_costs(archives, work)
+                simulation = simulate_failures(fit_cost(pd.DataFrame(rows)))
+                store.write(f"{part.name}.simulation", pd.DataFrame(simulation))
                 store.add_facts(part.name, **facts)
-            case "simulation":
-                rows = simulate_failures(fit_cost(store.read("scale-model")))
             case _:
                 with TemporaryDirectory() as folder:
                     trainers = data_loading.trainers(Path(folder))
@@ -94,6 +94,8 @@ class Scale(Experiment):
         if not names:
             return None
         tables = {name.removeprefix("scale-"): store.read(name) for name in names}
+        if "model" in tables:
+            tables["simulation"] = store.read("scale-model.simulation")
         return Results(tables, store.facts("scale-model"), store.environment(names[0]))
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:

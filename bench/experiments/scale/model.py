@@ -56,46 +56,29 @@ def fit_cost(runs: pd.DataFrame) -> Cost:
     return Cost(*map(float, found))
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Machines that die.
-
-    Attributes:
-        cores: of each.
-        lives: mean seconds until one dies (exponential); away: seconds until it, or another in its place, is back.
-    """
-
-    machines: int
-    cores: int
-    lives: float
-    away: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Attributes:
-    seconds: of the whole run; deaths: of machines; again: shards that were begun once more.
-    """
-
-    seconds: float
-    deaths: int
-    again: int
-
-
 def simulate_failures(cost: Cost) -> list[dict[str, Any]]:
     """A row per seed and how often machines die."""
-    rows = []
-    for often, lives in _LIVES.items():
-        for seed in range(_SEEDS):
-            run = simulate(cost, LINES, LINES // _SHARD_LINES, Cluster(MACHINES, CORES, lives, _AWAY), seed)
-            rows.append({"often": often, "hours": run.seconds / _HOUR, "deaths": run.deaths, "again": run.again})
-    return rows
+    shards = LINES // _SHARD_LINES
+    return [
+        {"often": often, **simulate(cost, LINES, shards, MACHINES, CORES, lives, seed)}
+        for often, lives in _LIVES.items()
+        for seed in range(_SEEDS)
+    ]
 
 
-def simulate(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) -> Outcome:
+def simulate(
+    cost: Cost, lines: int, shards: int, machines: int, cores: int, lives: float, seed: int
+) -> dict[str, float]:
     """A run, shard by shard. The shards that a dying machine was reading are read again by whichever core is free.
 
     Shards have equally many lines; the seconds of a shard vary by a tenth.
+
+    Args:
+        cores: of each machine.
+        lives: mean seconds until a machine dies (exponential). Two minutes later, it or another in its place is back.
+
+    Returns:
+        hours of the run, deaths of machines, and shards that were begun again.
     """
     import simpy
 
@@ -127,15 +110,15 @@ def simulate(cost: Cost, lines: int, shards: int, cluster: Cluster, seed: int) -
     def machine() -> Generator[Any, Any, None]:
         while True:
             yield environment.timeout(cost.start)
-            cores = [environment.process(core()) for _ in range(cluster.cores)]
-            yield environment.timeout(chance.expovariate(1 / cluster.lives))
+            running = [environment.process(core()) for _ in range(cores)]
+            yield environment.timeout(chance.expovariate(1 / lives))
             counts["deaths"] += 1
-            for each in cores:
+            for each in running:
                 if each.is_alive:
                     each.interrupt()
-            yield environment.timeout(cluster.away)
+            yield environment.timeout(_AWAY)
 
-    for _ in range(cluster.machines):
+    for _ in range(machines):
         environment.process(machine())
     environment.run(over)
-    return Outcome(environment.now, counts["deaths"], counts["again"])
+    return {"hours": environment.now / _HOUR, **counts}

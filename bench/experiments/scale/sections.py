@@ -54,7 +54,7 @@ def sections(results: Results) -> list[Section]:
             speedup = median_range(two / one, 2)
         text = prose("batch_inference", results=results, measured=there, speedup=speedup)
         found.append(Section("Batch inference", text, None, pd.DataFrame(inference)))
-    if {"model", "simulation"} <= there:
+    if "model" in there:
         cost, new = fit_cost(results.tables["model"]), results.tables["model"].query("~fitted").iloc[0]
         predicted = cost.seconds(new["lines"], new["shards"], new["workers"])
         text = prose("batch_inference_cost", results=results, cost=cost, new=new, predicted=predicted)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pandas as pd
 import psutil
 
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.server import serving
 from bench.core.store import Store
 from bench.experiments.serving.samples import make_samples, save_samples
@@ -27,7 +27,7 @@ from bench.report.templating import prose
 from bench.workloads.loadgen import MIN_QUERIES, highest_rate, run_test
 from seqocr.progress import Reporter
 
-RATES, SOAK = "serving-rates", "serving-soak"
+_SOAK = "serving.soak"  # table of the soak test
 _SETTLES = 60  # seconds until memory is what it stays
 _USERS = 38  # of the locustfile, all kinds together
 
@@ -73,24 +73,17 @@ SUBJECTS = {
 
 
 @dataclass(frozen=True)
-class Rates:
+class Settings:
     """Attributes:
-    bound: seconds that 99 % of requests may take. seconds: shortest duration of a test.
-    """
-
-    bound: float = 0.1
-    seconds: float = 5.0
-
-
-@dataclass(frozen=True)
-class Soak:
-    """Attributes:
-    share: of the server's highest rate. invalid: invalid requests per second.
+    minutes: of the soak test. share: of the server's highest rate there. invalid: invalid requests per second there.
+    bound: seconds that 99 % of requests may take. seconds: shortest duration of a LoadGen test.
     """
 
     minutes: float
     share: float = 0.9
     invalid: float = 10_000 / 600
+    bound: float = 0.1
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,6 @@ class Results:
     """Attributes:
     rates: one row per subject, of the test at its highest rate, or at the slowest where none was valid.
     requests: one row per kind of request of the soak test. soak: minutes, lines per second, memory.
-    environment: of the measurement.
     """
 
     bound: float
@@ -119,53 +111,41 @@ class Serving(Experiment):
     }
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        soak = Soak(0.2 if preset == "smoke" else 10.0)
-        return [Part(RATES, Rates(), len(SUBJECTS)), Part(SOAK, soak)]
+        return [Part(self.name, Settings(minutes=0.2 if preset == "smoke" else 10.0), len(SUBJECTS) + 1)]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            save_samples(make_samples("parallel"), folder)
-            if part.name == RATES:
-                bench.store.write(RATES, pd.DataFrame(_rates(part.settings, folder, reporter)))
-            else:
-                rates = _chosen(bench.store.read(RATES)).set_index("what")["lines_a_second"]
-                requests, facts = _soak(part.settings, folder, part.settings.share * rates[SERVER])
-                bench.store.write(SOAK, requests)
-                bench.store.add_facts(SOAK, **facts)
+        store, settings = bench.store, part.settings
+        with TemporaryDirectory() as folder:
+            save_samples(make_samples("parallel"), Path(folder))
+            if not store.has(part.name):
+                store.write(part.name, pd.DataFrame(_rates(settings, folder, reporter)))
+            rates = _chosen(store.read(part.name)).set_index("what")["lines_a_second"]
+            requests, soak = _soak(settings, folder, settings.share * rates[SERVER])
+        store.write(_SOAK, requests)
+        store.add_facts(part.name, soak=soak)
 
     def results(self, store: Store) -> Results | None:
-        facts, soak = store.facts(RATES), store.facts(SOAK)
-        if not (facts.get("finished") and soak.get("finished")):
+        if self.name not in stored(store, self.name):
             return None
-        bound = facts["depends"]["settings"]["bound"]
-        return Results(bound, _chosen(store.read(RATES)), store.read(SOAK), soak, store.environment(RATES))
+        facts, rates = store.facts(self.name), _chosen(store.read(self.name))
+        bound, environment = facts["depends"]["settings"]["bound"], store.environment(self.name)
+        return Results(bound, rates, store.read(_SOAK), facts["soak"], environment)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return {"serving": results.rates, "serving_requests": results.requests}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rates = pd.DataFrame(
-            {
-                "what": row["what"],
-                "lines a second": f"{row['lines_a_second']:,.0f}",
-                **{f"p{p}, ms": f"{row[f'p{p}_ms']:.1f}" for p in (50, 99)},
-                "wrong answers": row["wrong"],
-                "no answer": row["failed"],
-            }
-            for row in results.rates.to_dict("records")
+        names = {"what": "what", "lines_a_second": "lines a second", "requests": "requests", "failed": "failed"}
+        names |= {"wrong": "wrong answers", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
+        rates, requests = (
+            pd.DataFrame({label: rows[name] for name, label in names.items() if name in rows})
+            for rows in (
+                results.rates.assign(lines_a_second=results.rates["lines_a_second"].map("{:,.0f}".format)).round(1),
+                results.requests.round(0).astype({"p50_ms": int, "p99_ms": int}),
+            )
         )
-        requests = pd.DataFrame(
-            {
-                "what": row["what"],
-                "requests": f"{row['requests']:,}",
-                "not answered as they should be": row["failed"],
-                **{f"p{p}, ms": f"{row[f'p{p}_ms']:.0f}" for p in (50, 99)},
-            }
-            for row in results.requests.to_dict("records")
-        )
-        text = prose("serving", **asdict(results))
-        return [Section("The server under load", text, None, rates, {"Requests of the soak test": requests})]
+        details = {"Requests of the soak test": requests}
+        return [Section("The server under load", prose("serving", **asdict(results)), None, rates, details)]
 
 
 EXPERIMENT = Serving()
@@ -175,32 +155,26 @@ def _chosen(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[rates["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
-def _rates(settings: Rates, folder: Path, reporter: Reporter) -> Iterator[dict[str, Any]]:
+def _rates(settings: Settings, samples: str, reporter: Reporter) -> Iterator[dict[str, Any]]:
     """A row per LoadGen test of every subject that is installed."""
     for what, subject in SUBJECTS.items():
         if find_spec(subject.package):
-            with _running(subject) as server:
-                request = {"samples": str(folder), "server": server, **asdict(settings)}
+            with subject.serving() if subject.module else nullcontext(None) as server:
+                client = server and {"port": server[0], "path": subject.path}
 
-                def test(rate: float, request: dict[str, Any] = request) -> dict[str, Any]:
-                    seconds = max(settings.seconds, MIN_QUERIES / rate)
-                    return run_test("bench.experiments.serving.client", {**request, "rate": rate, "seconds": seconds})
+                def test(rate: float, client: dict[str, Any] | None = client) -> dict[str, Any]:
+                    timing = {"rate": rate, "seconds": max(settings.seconds, MIN_QUERIES / rate)}
+                    request = {"samples": samples, "server": client, "bound": settings.bound, **timing}
+                    return run_test("bench.experiments.serving.client", request)
 
                 for row in highest_rate(test, subject.low, subject.high, subject.tests):
                     yield {"what": what, "lines_a_second": row["valid"] * row["requests_a_second"], **row}
         reporter.advance(what)
 
 
-@contextmanager
-def _running(subject: Subject) -> Iterator[dict[str, Any] | None]:
-    """What the client needs to know of a server; None for the library."""
-    with subject.serving() if subject.module else nullcontext(None) as server:
-        yield server and {"port": server[0], "path": subject.path}
-
-
-def _soak(settings: Soak, folder: Path, rate: float) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Run locust against the server: requests by kind; and lines per second, memory, failures."""
-    variables = {"SAMPLES": str(folder), "RATE": str(rate), "INVALID_RATE": str(settings.invalid)}
+def _soak(settings: Settings, samples: str, rate: float) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Run locust against the server: requests by kind; and lines per second, memory in MB, failures."""
+    variables = {"SAMPLES": samples, "RATE": str(rate), "INVALID_RATE": str(settings.invalid)}
     seconds, memory = 60 * settings.minutes, list[tuple[float, float]]()
     with SUBJECTS[SERVER].serving() as (port, process), TemporaryDirectory() as logs:
         url = f"http://127.0.0.1:{port}"
@@ -210,7 +184,7 @@ def _soak(settings: Soak, folder: Path, rate: float) -> tuple[pd.DataFrame, dict
         start, silent = time.monotonic(), subprocess.DEVNULL
         with subprocess.Popen(command, env={**os.environ, **variables}, stdout=silent, stderr=silent) as locust:
             while locust.poll() is None:
-                memory.append((time.monotonic() - start, _megabytes(process)))
+                memory.append((time.monotonic() - start, process.memory_info().rss / 1e6))
                 time.sleep(2)
         rows, failures = (_read_csv(Path(f"{logs}/soak_{name}.csv")) for name in ("stats", "failures"))
         alive = urlopen(f"{url}/healthz", timeout=10).status == 200
@@ -238,7 +212,3 @@ def _soak(settings: Soak, folder: Path, rate: float) -> tuple[pd.DataFrame, dict
 def _read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def _megabytes(process: psutil.Process) -> float:
-    return float(process.memory_info().rss / 1e6)

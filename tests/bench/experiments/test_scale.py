@@ -17,7 +17,7 @@ from bench.core import experiment
 from bench.core.store import Store
 from bench.experiments.scale import EXPERIMENT, archives, data_loading, object_store
 from bench.experiments.scale.batch_inference import RowDifferences, compare_rows
-from bench.experiments.scale.model import Cluster, Cost, Run, fit_cost, simulate
+from bench.experiments.scale.model import Cost, Run, fit_cost, simulate
 from seqocr.train.config import Start, TrainConfig
 from tests.batch.test_batch import EXAMPLES
 from tests.conftest import barred, small_recognizer
@@ -72,20 +72,23 @@ def test_costs_are_found_again() -> None:
     assert found.line == pytest.approx(COST.line)
 
 
-def test_a_cluster_that_never_dies_takes_what_the_formula_says() -> None:
+def run(lives: float) -> dict[str, float]:
+    """100,000 lines in 500 shards, on two machines of two cores."""
     pytest.importorskip("simpy", reason="the extra 'scale' is not installed")
-    found = simulate(COST, 100_000, 500, Cluster(machines=2, cores=2, lives=1e12, away=60.0), seed=0)
-    assert found.seconds == pytest.approx(COST.seconds(100_000, 500, 4), rel=0.02)
-    assert (found.deaths, found.again) == (0, 0)
+    return simulate(COST, 100_000, 500, machines=2, cores=2, lives=lives, seed=0)
+
+
+def test_a_cluster_that_never_dies_takes_what_the_formula_says() -> None:
+    found = run(lives=1e12)
+    assert found["hours"] * 3600 == pytest.approx(COST.seconds(100_000, 500, 4), rel=0.02)
+    assert (found["deaths"], found["again"]) == (0, 0)
 
 
 def test_machines_that_die_cost_time_and_shards_and_end_nothing() -> None:
-    pytest.importorskip("simpy", reason="the extra 'scale' is not installed")
-    without = simulate(COST, 100_000, 500, Cluster(2, 2, 1e12, 60.0), seed=0)
-    found = simulate(COST, 100_000, 500, Cluster(2, 2, 50.0, 60.0), seed=0)
-    assert found.deaths > 0
-    assert 0 < found.again <= 2 * found.deaths
-    assert found.seconds > without.seconds
+    found = run(lives=50.0)
+    assert found["deaths"] > 0
+    assert 0 < found["again"] <= 2 * found["deaths"]
+    assert found["hours"] > run(lives=1e12)["hours"]
 
 
 # Lines.

@@ -82,12 +82,11 @@ def test_rates_are_searched_and_the_server_soaked_at_nine_tenths(
     monkeypatch.setattr(serving.time, "sleep", lambda seconds: None)
     bench = Bench(Store(tmp_path))
     bench.store.write_facts("run", {"environment": {"cpu": "a cpu", "threads": 2}})
-    rates, soak = EXPERIMENT.parts("smoke", bench)
-    measured(EXPERIMENT, rates, bench)
-    rows = bench.store.read(rates.name)
-    assert rows.groupby("what", sort=False)["chosen"].sum().to_dict() == {"library": 1, "seqocr serve": 1}
+    (part,) = EXPERIMENT.parts("smoke", bench)
     monkeypatch.setattr(serving, "subprocess", SimpleNamespace(Popen=Locust, DEVNULL=None))
-    measured(EXPERIMENT, replace(soak, settings=serving.Soak(minutes=0.0)), bench)
+    measured(EXPERIMENT, replace(part, settings=replace(part.settings, minutes=0.0)), bench)
+    rows = bench.store.read(part.name)
+    assert rows.groupby("what", sort=False)["chosen"].sum().to_dict() == {"library": 1, "seqocr serve": 1}
     found = EXPERIMENT.results(bench.store)
     assert found is not None
     highest = found.rates.set_index("what")["lines_a_second"]["seqocr serve"]
