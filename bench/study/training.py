@@ -10,7 +10,7 @@ from bench.study.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.structured import StructuredLines
 from seqocr.data.augment import Augmentation
-from seqocr.data.mixture import DataMixture, Part
+from seqocr.data.mixture import DataMixture, MixtureSource
 from seqocr.data.sources.datasets import load_digits
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer
@@ -75,4 +75,4 @@ def _mixture(training: Training) -> DataMixture:
     learned = learned[: round(training.share * len(learned))]
     augmentation = Augmentation().with_strength(0.5)
     train = StructuredLines(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
-    return DataMixture([Part(train, StructuredLines(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])
+    return DataMixture([MixtureSource(train, StructuredLines(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])

@@ -13,8 +13,8 @@ from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import level
 from seqocr.errors import InputError
 
-OWN = "data"  # in a list of levels: lines of one's own
-_APART = 7919  # between the seeds of parts
+CUSTOM_DATA = "data"  # in a list of levels: your data
+_SEED_STEP = 7919  # between the seeds of sources
 
 Batch = tuple[list[Any], list[str]]
 
@@ -27,53 +27,59 @@ class Lines(Protocol):
     def batch(self, indices: range) -> tuple[Any, list[str]]: ...
 
 
-class Stream(Lines, Protocol):
-    """Lines to learn from, in another order, and changed otherwise, every epoch."""
+class TrainingLines(Lines, Protocol):
+    """Lines to learn from, in another order, and augmented anew, every epoch."""
 
-    def at_epoch(self, epoch: int) -> Stream: ...
+    def at_epoch(self, epoch: int) -> TrainingLines: ...
 
     @property
     def about(self) -> dict[str, Any]:
         """What they are, for the provenance of weights."""
 
 
-Chunk = tuple[Stream, range]  # of a stream in its epoch: the indices of some lines
+Chunk = tuple[TrainingLines, range]  # of a stream in its epoch: the indices of some lines
 
 
 @dataclass(frozen=True)
-class Part:
-    """Lines to learn from, perhaps some to choose the best checkpoint by, and how many parts of a mixture they make."""
+class MixtureSource:
+    """One source of a mixture.
 
-    train: Stream
+    Attributes:
+        train: lines to learn from.
+        held_out: lines to choose the best checkpoint by; None: other sources choose.
+        weight: share of the mixture, of the sum of all weights.
+    """
+
+    train: TrainingLines
     held_out: Lines | None
     weight: int = 1
 
 
 class DataMixture:
-    """A mixture of parts, in fixed proportions in every batch."""
+    """Sources, mixed in fixed proportions in every batch."""
 
-    def __init__(self, parts: list[Part]) -> None:
-        self.parts, self.weight = parts, sum(part.weight for part in parts)
+    def __init__(self, sources: list[MixtureSource]) -> None:
+        self.sources, self.weight = sources, sum(source.weight for source in sources)
 
     @property
     def about(self) -> list[dict[str, Any]]:
-        return [{**part.train.about, "weight": part.weight} for part in self.parts]
+        return [{**source.train.about, "weight": source.weight} for source in self.sources]
 
     def schedule(self, size: int, step: int = 0) -> Iterator[Sequence[Chunk]]:
-        """Which lines make up each batch, from that of `step` on, without end: a chunk of each part.
+        """Which lines make up each batch, from that of `step` on, without end: a chunk of each source.
 
         Raises:
-            InputError: a batch of this size cannot be mixed, or a part has too few lines for one.
+            InputError: a batch of this size cannot be mixed, or a source has too few lines for one.
         """
         if size % self.weight:
             raise InputError(f"batch_size {size}: give a multiple of {self.weight}, the number of levels")
-        shares = [size // self.weight * part.weight for part in self.parts]
-        for part, share in zip(self.parts, shares, strict=True):
-            if len(part.train) < share:
+        shares = [size // self.weight * source.weight for source in self.sources]
+        for source, share in zip(self.sources, shares, strict=True):
+            if len(source.train) < share:
                 raise InputError(
-                    f"{len(part.train):,} lines to learn from are fewer than the {share} of a batch: lower batch_size"
+                    f"{len(source.train):,} lines to learn from are fewer than the {share} of a batch: lower batch_size"
                 )
-        chunks = [_chunks(part.train, share, step) for part, share in zip(self.parts, shares, strict=True)]
+        chunks = [_chunks(source.train, share, step) for source, share in zip(self.sources, shares, strict=True)]
         return zip(*chunks, strict=True)
 
     def batches(self, size: int, step: int = 0) -> Iterator[Batch]:
@@ -81,76 +87,75 @@ class DataMixture:
         return map(read_chunks, self.schedule(size, step))
 
     def held_out(self, count: int) -> Lines:
-        """About `count` held-out lines, as mixed as those to learn from, or as many as there are."""
-        chosen_by = [(part.held_out, part.weight) for part in self.parts if part.held_out is not None]
-        parts = sum(weight for _, weight in chosen_by)
-        wanted = [(lines, min(-(-count * weight // parts), len(lines))) for lines, weight in chosen_by]
-        return _InTurn(wanted)
+        """About `count` held-out lines, mixed as those to learn from are, or as many as there are."""
+        lines_of = [(source.held_out, source.weight) for source in self.sources if source.held_out is not None]
+        total = sum(weight for _, weight in lines_of)
+        return _FirstLines([(lines, min(-(-count * weight // total), len(lines))) for lines, weight in lines_of])
 
 
-class _InTurn:
-    """The first lines of several, one after another. None is kept in memory: lines of one's own can be large."""
+class _FirstLines:
+    """The first lines of several sources, one after another. None is kept in memory: images can be large."""
 
-    def __init__(self, parts: list[tuple[Lines, int]]) -> None:
-        self.parts = parts
+    def __init__(self, counts: list[tuple[Lines, int]]) -> None:
+        self.counts = counts
 
     def __len__(self) -> int:
-        return sum(count for _, count in self.parts)
+        return sum(count for _, count in self.counts)
 
     def batch(self, indices: range) -> Batch:
         found, start = [], 0
-        for lines, count in self.parts:
+        for lines, count in self.counts:
             here = range(max(0, indices.start - start), min(count, indices.stop - start))
             found += [lines.batch(here)] if here else []
             start += count
-        return _joined(found)
+        return _join(found)
 
 
-def mixture(
+def mix_levels(
     levels: str,
     length: int | tuple[int, int],
     seed: int,
     augmentation: Augmentation,
     digits: tuple[Digits, Digits] | None = None,
-    own: tuple[Stream, Lines] | None = None,
+    custom: tuple[TrainingLines, Lines] | None = None,
     repeats: float = 0.0,
 ) -> DataMixture:
-    """The material that a list of levels names, each of which makes one part ("grid,wild,wild": a third, two thirds).
+    """Mix the levels of a list by how often each is named ("grid,wild,wild": a third, two thirds).
 
-    Where lines of one's own are among it, checkpoints are chosen by those alone.
+    Where your data is among them, checkpoints are chosen by that alone.
 
     Args:
-        levels: of `seqocr.data.synthetic.layouts.LEVELS`, or `OWN`, separated by commas.
+        levels: of `seqocr.data.synthetic.layouts.LEVELS`, or `CUSTOM_DATA`, separated by commas.
         length, seed, augmentation, repeats: of strings of digits (see `SequenceMNIST`); held-out ones do not repeat.
         digits: to learn from, and to choose the best checkpoint by.
-        own: the like for lines of one's own.
+        custom: your data, likewise.
 
     Raises:
         InputError: there is no such level, or nothing for it.
     """
-    parts = []
+    sources = []
     for i, (name, weight) in enumerate(Counter(levels.split(",")).items()):
-        if name == OWN:
-            if own is None:
-                raise InputError(f"level {OWN!r} is lines of your own: give a folder of them")
-            parts.append(Part(*own, weight))
+        if name == CUSTOM_DATA:
+            if custom is None:
+                raise InputError(f"level {CUSTOM_DATA!r} is your data: give a folder of lines")
+            sources.append(MixtureSource(*custom, weight))
             continue
-        layout, apart = level(name), seed + i * _APART
+        layout = level(name)
         if digits is None:
-            raise InputError(f"level {name!r} is drawn from digits: give some")
-        more: dict[str, Any] = {"seed": apart, "layout": layout}
+            raise InputError(f"level {name!r} is made of digits: give some")
+        more: dict[str, Any] = {"seed": seed + i * _SEED_STEP, "layout": layout}
         train = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
-        held_out = None if OWN in levels.split(",") else SequenceMNIST(digits[1], length, **more)
-        parts.append(Part(train, held_out, weight))
-    return DataMixture(parts)
+        held_out = None if CUSTOM_DATA in levels.split(",") else SequenceMNIST(digits[1], length, **more)
+        sources.append(MixtureSource(train, held_out, weight))
+    return DataMixture(sources)
 
 
 def read_chunks(chunks: Iterable[Chunk]) -> Batch:
     """The lines of chunks, one after another."""
-    return _joined(lines.batch(indices) for lines, indices in chunks)
+    return _join(lines.batch(indices) for lines, indices in chunks)
 
 
-def _chunks(lines: Stream, size: int, step: int) -> Iterator[Chunk]:
+def _chunks(lines: TrainingLines, size: int, step: int) -> Iterator[Chunk]:
     """From `step` on, `size` lines per step, epoch after epoch."""
     epoch = 0
     while True:
@@ -161,7 +166,7 @@ def _chunks(lines: Stream, size: int, step: int) -> Iterator[Chunk]:
         step, epoch = max(0, step - in_epoch), epoch + 1
 
 
-def _joined(batches: Any) -> Batch:
+def _join(batches: Any) -> Batch:
     images: list[Any] = []
     texts: list[str] = []
     for more_images, more_texts in batches:

@@ -18,7 +18,7 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import OWN, DataMixture, Lines, Part, Stream, mixture
+from seqocr.data.mixture import CUSTOM_DATA, DataMixture, Lines, MixtureSource, TrainingLines, mix_levels
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
 from seqocr.data.sources import datasets as sources
@@ -75,9 +75,9 @@ def train(
             f"--protocol frozen on preset {start.encoder!r} would freeze random weights: give --init or a checkpoint"
         )
     before = None if start.init is None else load_recognizer(weights_path(start.init))
-    if OWN in config.level.split(",") and source.data is None:
-        raise InputError(f"level {OWN!r} is your data: give a folder with --data")
-    levels = [name for name in config.level.split(",") if name != OWN]
+    if CUSTOM_DATA in config.level.split(",") and source.data is None:
+        raise InputError(f"level {CUSTOM_DATA!r} is your data: give a folder with --data")
+    levels = [name for name in config.level.split(",") if name != CUSTOM_DATA]
     for name in levels:
         level(name)
     if source.teachers and not levels:
@@ -111,7 +111,7 @@ def train(
         shards = sharding.shards or distributed.world_size()
         config = reduce_batch(config, len(own[0]) if own else 0, len(source.digits or ()), shards)
     with distributed.first(distributed.is_local_main()):  # it may have to download
-        synthetic = synthetic_parts(config, source.digits or (), source.root)
+        synthetic = synthetic_sources(config, source.digits or (), source.root)
         digits = load_splits(source.dataset, source.root, charset) if levels else None
     soft_labels = None
     if digits and source.teachers:
@@ -159,7 +159,7 @@ def fine_tune(
     adapted = recognizer.adapted(list(heads or recognizer.heads), max_length=max(recognizer.max_length, folder.longest))
     own = split_folder(folder, config, validation_share)
     config = replace(reduce_batch(config, len(own[0])), length=(1, folder.longest))  # of synthetic lines
-    data = build_mixture(config, None if config.level == OWN else load_splits(), own)
+    data = build_mixture(config, None if config.level == CUSTOM_DATA else load_splits(), own)
     tuned = Trainer(adapted, data, config, out, recognizer.device, command=command, start_counts=True).fit()
     return calibrate(tuned, own[1], out)
 
@@ -167,7 +167,7 @@ def fine_tune(
 def fine_tuning(charset: str | None) -> dict[str, Any]:
     """Settings that adapt trained weights to your data. Where its charset is digits, a third of the training data
     is synthetic, so that a small folder is not memorised."""
-    return FINE_TUNING if charset == sources.DIGITS else {**FINE_TUNING, "level": OWN}
+    return FINE_TUNING if charset == sources.DIGITS else {**FINE_TUNING, "level": CUSTOM_DATA}
 
 
 def train_on_digits(
@@ -213,7 +213,7 @@ def initial_recognizer(
     )
 
 
-def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[Stream, Lines]:
+def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[TrainingLines, Lines]:
     """Lines of a folder to learn from, augmented, and held-out ones to choose the best checkpoint by."""
     learned, held_out = folder.split(validation_share, "validation")
     return ShuffledLines(learned, LineAugmentation().with_strength(config.augment), config.seed), held_out
@@ -234,8 +234,8 @@ def load_splits(
 def build_mixture(
     config: TrainConfig,
     digits: tuple[Digits, Digits] | None = None,
-    own: tuple[Stream, Lines] | None = None,
-    synthetic: Sequence[Part] = (),
+    own: tuple[TrainingLines, Lines] | None = None,
+    synthetic: Sequence[MixtureSource] = (),
     soft_labels: SoftLabels | None = None,
 ) -> DataMixture:
     """The data of the configuration's levels, and parts of synthetic lines beside.
@@ -246,17 +246,17 @@ def build_mixture(
     if soft_labels and digits:
         digits = soft_labels.copies, digits[1]
     augmentation = Augmentation().with_strength(0 if soft_labels else config.augment)  # copies are distorted already
-    levels = mixture(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
+    levels = mix_levels(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
     parts = [
         replace(part, train=SoftLabelLines(soft_labels, part.train))
         if soft_labels and isinstance(part.train, SequenceMNIST)
         else part
-        for part in levels.parts
+        for part in levels.sources
     ]
     return DataMixture([*parts, *synthetic])
 
 
-def synthetic_parts(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[Part]:
+def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[MixtureSource]:
     """Lines in one writer's style each, from sources of glyphs (`seqocr.data.sources.glyphs`).
 
     A source that is named twice counts twice. Held-out lines are by other writers.
@@ -275,7 +275,7 @@ def synthetic_parts(config: TrainConfig, names: Sequence[str], root: Path | None
             )
             for k, split in enumerate(("train", "validation"))
         )
-        parts.append(Part(learned, None if OWN in config.level.split(",") else held_out, weight))
+        parts.append(MixtureSource(learned, None if CUSTOM_DATA in config.level.split(",") else held_out, weight))
     return parts
 
 
@@ -301,6 +301,6 @@ def reduce_batch(config: TrainConfig, own: int, sources: int = 0, shards: int = 
         shards: that divide each part.
     """
     levels = config.level.split(",")
-    parts, of_own = len(levels) + sources, levels.count(OWN)
+    parts, of_own = len(levels) + sources, levels.count(CUSTOM_DATA)
     most = min(config.batch_size, own * parts // of_own) if of_own else config.batch_size
     return replace(config, batch_size=max(1, most // (parts * shards)) * parts * shards)

@@ -24,7 +24,7 @@ from PIL import Image
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.images import open_line
-from seqocr.data.mixture import DataMixture, Lines, Part
+from seqocr.data.mixture import DataMixture, Lines, MixtureSource
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import level
@@ -76,7 +76,7 @@ class Round:
 def self_train(
     recognizer: Recognizer,
     directory: Path,
-    rehearsal: Sequence[Part],
+    rehearsal: Sequence[MixtureSource],
     out: Path,
     *,
     rounds: int = ROUNDS,
@@ -152,7 +152,7 @@ def readable_images(paths: Sequence[Path]) -> list[Path]:
     return readable
 
 
-def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int = 0) -> list[Part]:
+def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int = 0) -> list[MixtureSource]:
     """Synthetic lines to learn beside unlabelled ones, so that nothing is forgotten: two thirds in one writer's style
     each, a third plainer.
 
@@ -174,8 +174,8 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
     )
     plainer: dict[str, Any] = {"seed": seed + 2, "layout": level("jitter")}
     return [
-        Part(styled, held_out, 2),
-        Part(SequenceMNIST(digits[0], length, **plainer), SequenceMNIST(digits[1], length, **plainer)),
+        MixtureSource(styled, held_out, 2),
+        MixtureSource(SequenceMNIST(digits[0], length, **plainer), SequenceMNIST(digits[1], length, **plainer)),
     ]
 
 
@@ -217,7 +217,7 @@ def _train_round(
     number: int,
     recognizer: Recognizer,
     labelled: LineFolder,
-    rehearsal: Sequence[Part],
+    rehearsal: Sequence[MixtureSource],
     out: Path,
     config: TrainConfig,
     command: str | None,
@@ -229,7 +229,7 @@ def _train_round(
     weight = sum(part.weight for part in rehearsal)
     batch = max(1, min(config.batch_size, 2 * len(labelled)) // (2 * weight)) * 2 * weight
     config = replace(config, validate_every=config.steps, seed=config.seed + number, batch_size=batch)
-    data = DataMixture([Part(lines, None, weight), *rehearsal])
+    data = DataMixture([MixtureSource(lines, None, weight), *rehearsal])
     return Trainer(copy.deepcopy(recognizer), data, config, out, recognizer.device, command=command).fit()
 
 

@@ -13,7 +13,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.models.checkpoint import save
 from seqocr.train.config import TrainConfig
-from seqocr.train.recipe import synthetic_parts
+from seqocr.train.recipe import synthetic_sources
 from tests.cli.test_cli import is_one_clear_error
 from tests.conftest import barred, own_lines, small_recognizer
 from tests.data.test_strokes import written
@@ -38,7 +38,7 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sources_are_parts_and_no_writer_is_learned_from_and_held_out(strokes):
     config = TrainConfig(length=(1, 3))
-    (part,) = synthetic_parts(config, [str(strokes), str(strokes)])
+    (part,) = synthetic_sources(config, [str(strokes), str(strokes)])
     assert part.weight == 2
     assert part.train.about["split"] == "train"
     assert part.held_out.about["split"] == "validation"

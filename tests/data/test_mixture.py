@@ -10,32 +10,32 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import DataMixture, Lines, Stream, mixture
+from seqocr.data.mixture import DataMixture, Lines, TrainingLines, mix_levels
 from seqocr.errors import InputError
 from tests.conftest import coded, own_lines
 
 PLAIN = Augmentation().with_strength(0)
 
 
-def own(folder: Path, count: int = 20) -> tuple[Stream, Lines]:
+def own(folder: Path, count: int = 20) -> tuple[TrainingLines, Lines]:
     train, held_out = LineFolder(own_lines(folder, count)).split(0.4, "validation")
     return ShuffledLines(train, LineAugmentation().with_strength(0)), held_out
 
 
 def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> DataMixture:
     digits = coded(60), coded(40, "validation")
-    return mixture(levels, length, 0, PLAIN, digits, own(folder) if folder else None)
+    return mix_levels(levels, length, 0, PLAIN, digits, own(folder) if folder else None)
 
 
 def test_every_batch_is_mixed_as_asked_for(tmp_path: Path) -> None:
-    material = made("grid,data,grid,jitter", tmp_path)
-    for images, texts in islice(material.batches(8), 5):
+    mixture = made("grid,data,grid,jitter", tmp_path)
+    for images, texts in islice(mixture.batches(8), 5):
         # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40.
         assert [len(image) for image in images] == [28] * 4 + [20] * 2 + [40] * 2
         assert len(texts) == 8
-    assert {image.height for image in material.held_out(8).batch(range(8))[0]} == {20}  # lines of one's own alone
+    assert {image.height for image in mixture.held_out(8).batch(range(8))[0]} == {20}  # your data alone
     assert [len(image) for image in made("grid,jitter,grid").held_out(9).batch(range(9))[0]] == [28] * 6 + [40] * 3
-    assert [part["weight"] for part in material.about] == [2, 1, 1]
+    assert [part["weight"] for part in mixture.about] == [2, 1, 1]
 
 
 def test_held_out_lines_can_be_had_a_few_at_a_time() -> None:
@@ -55,10 +55,10 @@ def test_levels_have_strings_of_their_own() -> None:
 
 def test_batches_go_on_from_any_step(tmp_path: Path) -> None:
     """Through several epochs, whose lengths in batches are not the same where strings' lengths are mixed."""
-    material = made("grid,data", tmp_path, length=(1, 3))
-    whole = list(islice(material.batches(6), 30))
+    mixture = made("grid,data", tmp_path, length=(1, 3))
+    whole = list(islice(mixture.batches(6), 30))
     for step in (0, 1, 7, 29):
-        images, texts = next(material.batches(6, step))
+        images, texts = next(mixture.batches(6, step))
         assert texts == whole[step][1]
         assert all(torch.equal(a, b) for a, b in zip(images, whole[step][0], strict=True))
 
@@ -76,7 +76,7 @@ def test_an_epoch_has_every_line_once_and_the_next_another_order(tmp_path: Path)
         ("grid,wild,wild", 4, "multiple of 3"),
         ("grid", 31, "30 lines to learn from are fewer than the 31"),
         ("misty", 4, "unknown level 'misty'"),
-        ("data", 4, "lines of your own"),
+        ("data", 4, "is your data: give a folder"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused(levels: str, size: int, words: str) -> None:

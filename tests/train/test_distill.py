@@ -99,7 +99,7 @@ def test_heads_learn_the_confidence_of_soft_labels(head):
         optimizer.step()
     output = recognizer.heads[head].eval().decode(features)
     assert output.texts == ["12"]
-    assert float(output.confidences) == pytest.approx(0.6 * 0.9, abs=0.05)
+    assert output.confidences.item() == pytest.approx(0.6 * 0.9, abs=0.05)
 
 
 def test_heads_without_a_place_per_symbol_learn_the_text():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from seqocr.data.folder import LineFolder
-from seqocr.data.mixture import OWN
+from seqocr.data.mixture import CUSTOM_DATA
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
@@ -64,7 +64,7 @@ def test_a_third_is_drawn_where_digits_are_read_and_own_lines_alone_choose_the_c
     assert tuned.provenance["held_out"] == len(folder.split(0.1, "validation")[1])
     assert set(json.loads((tmp_path / "out/config.json").read_text())["provenance"]["calibration"]) == set(tuned.heads)
     assert recipe.fine_tuning("0123456789") == FINE_TUNING
-    assert recipe.fine_tuning("abc") == recipe.fine_tuning(None) == {**FINE_TUNING, "level": OWN}
+    assert recipe.fine_tuning("abc") == recipe.fine_tuning(None) == {**FINE_TUNING, "level": CUSTOM_DATA}
 
 
 def test_fine_tuning_takes_the_heads_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from seqocr.data.augment import LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import Part
+from seqocr.data.mixture import MixtureSource
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
@@ -42,9 +42,9 @@ def trained(lines, tmp_path_factory) -> Recognizer:
     return fine_tune(start, LineFolder(lines), tmp_path_factory.mktemp("run") / "run", config=config)
 
 
-def rehearsal() -> list[Part]:
+def rehearsal() -> list[MixtureSource]:
     some = (SequenceMNIST(barred(300, split), 2, seed=1) for split in ("train", "validation"))
-    return [Part(*some)]
+    return [MixtureSource(*some)]
 
 
 def exact(recognizer: Recognizer, folder: Path) -> float:
@@ -74,7 +74,7 @@ def test_it_learns_and_says_what_it_watched(trained, lines, tmp_path):
         LineFolder.from_lines(folder.directory, each, "0123456789")
         for each in (folder.lines[160:300], folder.lines[300:])
     ]
-    beside = [Part(ShuffledLines(known[0], LineAugmentation().with_strength(0)), known[1])]
+    beside = [MixtureSource(ShuffledLines(known[0], LineAugmentation().with_strength(0)), known[1])]
     before = exact(trained, lines)
     config = replace(QUICK, steps=60)
     adapted, rounds = self_train(trained, lines, beside, tmp_path / "run", rounds=2, min_confidence=0.1, config=config)
