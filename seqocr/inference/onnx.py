@@ -26,7 +26,7 @@ from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.manifest import check_config, check_graphs
-from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session
+from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session, session_class
 
 _AGAIN = "write it again with `seqocr export`"
 _DECODERS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
@@ -85,6 +85,7 @@ class OnnxRecognizer:
     """
 
     def __init__(self, directory: Path, engine: str = "onnxruntime", threads: int | None = None) -> None:
+        session_class(engine)  # what is wrong with it is said first
         self.directory, self.engine = directory, engine
         self.batch_threads = BatchThreads(threads or core_count(), engine)
         config = read_json(directory / "config.json", "exported graphs' config", _AGAIN)

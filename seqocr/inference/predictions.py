@@ -19,7 +19,7 @@ from seqocr.inference.predict import BEAM_WIDTH, Reader, ReadOptions, predict
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 
-BATCH = 100
+_BATCH = 100
 _TARGETS = (0.99, 0.999)  # precisions of `describe_operating_points`
 _COLUMNS = ["index", "head", "text", "prediction", "confidence", "passes"]
 
@@ -73,8 +73,8 @@ def predict_lines(
             yield name, decoded.texts, confidences, decoded.line_passes
 
     with nullcontext() if quiet else progress("read", len(lines)) as reporter:
-        for start in range(0, len(lines), BATCH)[part[0] :: part[1]]:
-            indices = range(start, min(start + BATCH, len(lines)))
+        for start in range(0, len(lines), _BATCH)[part[0] :: part[1]]:
+            indices = range(start, min(start + _BATCH, len(lines)))
             images, truth = lines.batch(indices)
             for name, texts, confidences, passes in decode(images):
                 columns = zip(indices, truth, texts, confidences.tolist(), passes, strict=True)

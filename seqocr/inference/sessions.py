@@ -87,7 +87,7 @@ def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> S
     Raises:
         InputError: the engine is not installed, or the file is missing or cannot be used.
     """
-    make = _session_class(engine)
+    make = session_class(engine)
     if not path.is_file():
         raise InputError(f"{shown(path)} is missing: write it again with `seqocr export`")
     try:
@@ -98,7 +98,11 @@ def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> S
     return session
 
 
-def _session_class(engine: str) -> Any:
+def session_class(engine: str) -> Any:
+    """
+    Raises:
+        InputError: the engine is unknown or not installed.
+    """
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
     try:

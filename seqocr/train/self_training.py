@@ -189,7 +189,7 @@ def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list
         with torch.inference_mode():
             features = recognizer.encode(images[start : start + _BATCH])
             outputs = [head.decode(features) for head in recognizer.heads.values()]
-        confidences = torch.stack([each.confidences.cpu().float() for each in outputs]).amin(0).tolist()
+        confidences = np.stack([each.confidences for each in outputs]).min(axis=0).tolist()
         for texts, p in zip(zip(*(each.texts for each in outputs), strict=True), confidences, strict=True):
             agree = len(set(texts)) == 1 and texts[0] and math.isfinite(p)
             labels.append((texts[0], p) if agree else None)

@@ -56,7 +56,7 @@ def directory(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def engines() -> list[str]:
-    return ["onnxruntime", pytest.param("openvino", marks=pytest.mark.skipif(not _has_openvino(), reason="optional"))]
+    return ["onnxruntime", pytest.param("openvino", marks=pytest.mark.skipif(not _has_openvino(), reason="optional"))]  # type: ignore[list-item]
 
 
 def _has_openvino() -> bool:

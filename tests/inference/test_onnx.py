@@ -72,11 +72,12 @@ def test_neither_torch_nor_anything_else_that_is_slow_is_imported(directory, tmp
     program = f"""
 import sys
 from pathlib import Path
-from seqocr.inference.onnx import OnnxRecognizer, holds_head
-from seqocr.inference.image_files import image_files, read_files
-reader = OnnxRecognizer(Path({str(directory)!r}))
+import seqocr
+from seqocr.inference.image_files import image_files
+reader = seqocr.load(Path({str(directory)!r}))
 for head in ("ar", "parallel", "ctc"):
-    assert [r.problem for r in read_files(reader, image_files([{str(tmp_path)!r}]), head)] == [""]
+    for options in (seqocr.ReadOptions(head), seqocr.ReadOptions(head, top=2, positions=True)):
+        assert [r.problem for r in seqocr.predict_files(reader, image_files([{str(tmp_path)!r}]), options)] == [""]
 slow = ("torch", "torchvision", "transformers", "pandas", "scipy", "matplotlib", "safetensors", "onnx")
 print([name for name in slow if name in sys.modules])
 """

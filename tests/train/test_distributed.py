@@ -21,11 +21,12 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-from seqocr import cli, metrics
+from seqocr import cli
 from seqocr.data.mixture import DataMixture
 from seqocr.data.processor import Processor
 from seqocr.data.soft_labels import SoftLabelText
 from seqocr.errors import InputError, RankError
+from seqocr.inference.predictions import predict_lines
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.heads import registry
 from seqocr.models.heads.ctc import CTCHead
@@ -229,10 +230,10 @@ def test_a_worker_that_is_killed_is_named() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_processes_read_together_what_one_would(count: int) -> None:
     recognizer, lines = small_recognizer(("ctc",)), Training().mixture().held_out(250)
-    parts = [metrics.predict(recognizer, lines, quiet=True, part=(i, count)) for i in range(count)]
+    parts = [predict_lines(recognizer, lines, quiet=True, part=(i, count)) for i in range(count)]
     assert [set(part["index"] // 100) for part in parts] == [set(range(3)[i::count]) for i in range(count)]
     together = pd.concat(parts).sort_values("index", ignore_index=True)
-    pd.testing.assert_frame_equal(together, metrics.predict(recognizer, lines, quiet=True), check_dtype=False)
+    pd.testing.assert_frame_equal(together, predict_lines(recognizer, lines, quiet=True), check_dtype=False)
 
 
 # Cut short.

@@ -259,11 +259,6 @@ class Head(nn.Module):
         return "".join([self._texts[i] for i in ids])
 
 
-def full_precision(x: torch.Tensor) -> torch.Tensor:
-    """float32, or float64 where it is that already: what losses are computed in."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def load_matching(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Load weights of the same name and shape, and position embeddings as far as both go.
 
@@ -276,3 +271,8 @@ def load_matching(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
             elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
                 rows = min(len(own), len(weights[name]))
                 own[:rows] = weights[name][:rows]
+
+
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """float32, or float64 where it is that already: what losses are computed in."""
+    return x if x.dtype == torch.float64 else x.float()
