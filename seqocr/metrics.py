@@ -17,7 +17,7 @@ NOTHING = "∅"  # in the confusion matrix: no symbol, where one was missed or i
 
 
 def summary(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a head: strings, exact match with its 95 % Wilson interval, digit accuracy, CER, ECE.
+    """One row per head: strings, exact match with its 95 % Wilson interval, digit accuracy, CER, ECE.
 
     Digit accuracy counts a digit as right when it stands at its own place; CER is the edit distance over all strings
     divided by the digits in them; ECE is `expected_calibration_error` of the whole string's confidence.
@@ -46,7 +46,7 @@ def character_error_rate(predictions: pd.DataFrame) -> float:
 
 
 def positions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a head and place in the string: digits there, how many were read right, accuracy and its interval."""
+    """One row per head and place in the string: digits there, how many were read right, accuracy and its interval."""
     rows = []
     for head, table in predictions.groupby("head", sort=False):
         for place in range(table["text"].str.len().max()):
@@ -86,7 +86,7 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins:
 
 
 def comparisons(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair of heads that read the same strings.
+    """One row per pair of heads that read the same strings.
 
     `difference` is exact match of the first minus the second, with Tango's score interval for paired proportions;
     `p_value` is McNemar's exact test on the strings that only one of them reads right.

@@ -122,7 +122,7 @@ class Summary:
     about: dict
 
     def claims(self) -> pd.DataFrame:
-        """One row a claim: its usual verdict, how often it was another, its number's median and how far that moved."""
+        """One row per claim: usual verdict, how often it was another, median of its number, how far it moved."""
         found = []
         for claim, part in self.rows.groupby("claim", sort=False):
             usual, middle = part["verdict"].mode()[0], part["estimate"].median()

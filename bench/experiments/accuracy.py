@@ -47,7 +47,7 @@ PRESETS = {"smoke": Settings(200), "default": Settings(2000), "full": Settings(2
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    about: what was read, and by which weights.
+    about: the predictions, and by which weights.
     gap: exact match of the autoregressive head minus that of the best head that needs one pass.
     best: that head.
     """

@@ -58,7 +58,7 @@ class Settings:
 class Results:
     """Attributes:
     about: lines there were to learn from.
-    read: one row a line held out, head and number of lines learned from (`learned`; 0: all, without texts).
+    read: one row per line held out, head and number of lines learned from (`learned`; 0: all, without texts).
     """
 
     about: dict[str, Any]

@@ -52,7 +52,7 @@ class Settings:
 class Results:
     """Attributes:
     about: source and split of the digits, strings of every length, name of the weights.
-    read: one row a level, length, index and head: text, prediction, confidence.
+    read: one row per level, length, index and head: text, prediction, confidence.
     """
 
     about: dict[str, Any]

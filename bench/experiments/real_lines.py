@@ -73,7 +73,7 @@ class RealReader:
 class Results:
     """Attributes:
     about: the folder, how many lines were learned from and held out, how long that took, what others are.
-    lines: one row a line, reader and phase: text, prediction, confidence, seconds.
+    lines: one row per line, reader and phase: text, prediction, confidence, seconds.
     """
 
     about: dict[str, Any]
@@ -81,7 +81,7 @@ class Results:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row a reader and phase, the best first."""
+        """One row per reader and phase, the best first."""
         found = accuracy_tables.summary(self.lines, ["phase", "reader"])
         return found.sort_values("exact", ascending=False, kind="stable", ignore_index=True)
 

@@ -178,5 +178,5 @@ def with_numbers(text: str, found: dict[str, Any], line: str, path: Path) -> str
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on lines of their own")
+        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on custom data")
     return f"{before}{_BEGIN}\n{first_screen(found, 'results/plots')}\n\n{line}\n{_END}{after}"

@@ -108,7 +108,7 @@ def _study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a deployed strategy: what it reads, what it takes, how it grows."""
+    """One row per deployed strategy: what it reads, what it takes, how it grows."""
     accuracy, timed, found = everything["accuracy"], everything["latency"].main, strategies.by_name()
     levels, real, head = everything.get("levels"), everything.get("real"), fastest(timed)
     read = strategies.heads()  # other strategies of a head read as it does

@@ -70,7 +70,7 @@ class Cost:
         return [name for name in self.strategies if name.startswith(f"{head} + ")]
 
     def table(self, other: str) -> pd.DataFrame:
-        """One row a strategy."""
+        """One row per strategy."""
         return estimates(
             {"strategy": name, "ms": self.milliseconds(name), "over": self.over(name, other)}
             for name in self.strategies

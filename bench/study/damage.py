@@ -17,7 +17,7 @@ from seqocr.data.augment import CELL
 from seqocr.errors import InputError
 
 NUMBERS = 3  # uniform random numbers that a digit comes with
-_BLURS = 8  # amounts of blur that are told apart: lines of one amount are blurred together
+_BLURS = 8  # amounts of blur that are distinguished: lines of one amount are blurred together
 _WIDEST = 9.0  # pixels: standard deviation of the widest blur
 _LOUDEST = 2.5  # standard deviation of the loudest noise, of a brightness of 1
 _GRAIN = 0.1  # of the noise that fading strokes drown in

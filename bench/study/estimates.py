@@ -138,7 +138,7 @@ class Results:
 
     @cached_property
     def family(self) -> pd.DataFrame:
-        """The claims: `ar` minus each of `OTHERS` in every cell of the laws that have the most seeds. One row a claim,
+        """The claims: `ar` minus each of `OTHERS` in every cell of the laws with the most seeds. One row per claim,
         with Holm's adjusted p-value, the verdict, and the smallest difference that the claim could have seen."""
         most = max(self.size.seeds.values())
         cells = [cell for cell in (*self.own, *self.shifted) if self.size.seeds[cell[0]] == most]
@@ -174,7 +174,7 @@ class Results:
         return "" if found.empty else str(found["verdict"].iloc[0])
 
     def captured(self, strategy: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
-        """Share of the joint reader's lead over another ideal reader that a strategy makes: 0 is that one's exact
+        """Share of the joint reader's lead over another oracle reader that a strategy makes: 0 is that one's exact
         match, 1 the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
 
         Args:
@@ -192,7 +192,7 @@ class Results:
 
     def worthwhile(self, floor: str = MARGINAL) -> list[Cell]:
         """The cells where the joint reader is expected to lead by `SEEN` at least, the largest lead first. What is
-        expected is computed from the law and the images, not from what was read."""
+        expected is computed from the law and the images, not from the predictions."""
         column = {MARGINAL: "G", LOCAL: "worth"}[floor]
         leads = {cell: self.mean(cell, column) for cell in self.own}
         return sorted((cell for cell in self.own if leads[cell] >= SEEN), key=lambda cell: -leads[cell])
@@ -209,7 +209,7 @@ class Results:
         return float(np.mean([self.mean(cell, "passes", strategy) for cell in self.own]))
 
     def by_cell(self) -> pd.DataFrame:
-        """One row a cell and strategy: exact match over seeds, passes, C and G."""
+        """One row per cell and strategy: exact match over seeds, passes, C and G."""
         columns = {"seeds": ("exact", "size"), "exact": ("exact", "mean"), "sd_over_seeds": ("exact", "std")}
         columns |= {name: (name, "mean") for name in ("passes", "C", "G")}
         found = self.main.groupby(level=[0, 1, 2, 3], sort=False).agg(**columns)
@@ -217,7 +217,7 @@ class Results:
         return found.loc[[key for key in order if key in found.index]].reset_index()
 
     def likelihoods(self) -> pd.DataFrame:
-        """One row a cell and strategy that takes symbols as independent: C, and the nats a string that it gives the
+        """One row per cell and strategy that takes symbols as independent: C, and the nats a string that it gives the
         truth less than `ar` does."""
         rows = []
         for other in self.others:
@@ -228,7 +228,7 @@ class Results:
         return pd.DataFrame(rows)
 
     def ablations(self) -> pd.DataFrame:
-        """One row a kind of training, damage and head: exact match of the ablated law's strings."""
+        """One row per kind of training, damage and head: exact match of the ablated law's strings."""
         law = self.size.ablated
         if law is None:
             return pd.DataFrame()

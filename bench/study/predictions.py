@@ -1,4 +1,4 @@
-"""Reading the study's cells: every strategy, ideal readers, and the two axes, on the same strings."""
+"""Reading the study's cells: every strategy, oracle readers, and the two axes, on the same strings."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def _digits() -> Digits:
 
 @torch.inference_mode()
 def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
-    """One row a cell and strategy.
+    """One row per cell and strategy.
 
     Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `strategy`, `strings`, `exact` share read
     right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at their
     place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where it gives one). Of
-    the cell, where ideal readers read it: mean `C` and `G` (see `bench.study.oracle`), and `worth`, the joint reader's
+    the cell, where oracle readers read it: mean `C` and `G` (see `bench.study.oracle`), and `worth`, the joint reader's
     expected exact match minus the local one's.
     """
     own = load_recognizer(folder / training.name).eval()
@@ -150,7 +150,7 @@ def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
 
 
 def _ideal(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
-    """Mean C, G and worth, and what the three ideal readers read.
+    """Mean C, G and worth, and what the three oracle readers read.
 
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
     probabilities are in proportion to likelihoods, since every symbol was equally likely.

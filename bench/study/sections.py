@@ -102,7 +102,7 @@ def gains(results: Results) -> Section:
 
 
 def shift(results: Results) -> Section:
-    """What a learned label distribution costs where it does not hold: one row a distribution, its costliest damage."""
+    """What a learned label distribution costs where it does not hold: one row each, its costliest damage."""
     rows = []
     for law in (law for law in results.laws if law != BASE_LAW):
         damage = min(results.size.shifted, key=lambda damage: results.price(law, AR, damage).estimate)
@@ -177,7 +177,7 @@ def _axis(results: Results) -> list[dict[str, Any]]:
 
 
 def _shares(results: Results) -> pd.DataFrame:
-    """One row a strategy: share of the oracle gain, lead over the marginal oracle, exact match, passes, time."""
+    """One row per strategy: share of the oracle gain, lead over the marginal oracle, exact match, passes, time."""
     cells, worth = results.worthwhile(), results.worthwhile(LOCAL)
     if not cells:
         return pd.DataFrame()

@@ -21,7 +21,7 @@ def exact(read: pd.DataFrame) -> Value:
 
 
 def summary(read: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row a group: strings, exact match with its interval, CER, and edits of each kind."""
+    """One row per group: strings, exact match with its interval, CER, and edits of each kind."""
     rows: list[dict[str, Any]] = []
     for key, table in read.groupby(keys, sort=False):
         row = dict(zip(keys, key, strict=True)) | {"strings": len(table)} | exact(table).columns("exact")

@@ -32,7 +32,7 @@ class Cell:
         law, damage: by name.
         total_correlation: of the law, nats a string; C: the same given the images; G: what the joint reader gains.
         symbols: share of single symbols that their own images tell.
-        exact: exact match of every way to decode, over seeds; passes: of the decoder, a string.
+        exact: exact match of every decoding strategy, over seeds; passes: of the decoder, a string.
         gap: of `ar` minus `parallel`.
     """
 
@@ -80,7 +80,7 @@ class Study:
 @dataclass(frozen=True)
 class Advice:
     """Attributes:
-    head: the way to decode to use; None: there is not enough data to say.
+    head: the decoding strategy to use; None: there is not enough data to say.
     because: a sentence.
     cell: of the study, the nearest one.
     structures: of every length that has strings enough.

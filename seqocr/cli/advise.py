@@ -56,7 +56,7 @@ def advise(
 
 
 def _labels(found: Advice, folder: str) -> Table:
-    """One row a length."""
+    """One row per length."""
     table = Table(title=Text(f"Labels of {folder}"))
     for column in ("symbols", "labels", "different", "entropy, nats", "dependence, nats", "p", "form", "alphabets"):
         table.add_column(column, justify="left" if column in ("form", "alphabets") else "right")
@@ -80,8 +80,8 @@ def _heads(found: Advice, study: Study) -> Table:
 
     assert found.cell is not None
     table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))
-    for column in ("way to decode", "exact match", "passes", "time over parallel"):
-        table.add_column(column, justify="left" if column == "way to decode" else "right")
+    for column in ("decoding strategy", "exact match", "passes", "time over parallel"):
+        table.add_column(column, justify="left" if column == "decoding strategy" else "right")
     for way in shown_ways(found):
         cost = study.cost.get(way)
         table.add_row(

@@ -1,4 +1,4 @@
-"""From digits, or lines of one's own, to what becomes a batch."""
+"""From digits, or custom data, to what becomes a batch."""
 
 from seqocr._torchvision import watch
 

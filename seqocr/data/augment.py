@@ -1,4 +1,4 @@
-"""Augmentation of digit images, and of whole lines of one's own, for training only.
+"""Augmentation of digit images, and of whole custom data, for training only.
 
 The geometric changes (rotation, scale, shear, shift, elastic distortion) are composed into one sampling grid, so each
 pixel is interpolated once. Digits are changed a batch at a time.

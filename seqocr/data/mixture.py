@@ -1,4 +1,4 @@
-"""What a training run learns from: levels of digit strings, lines of your own, or a mixture of both."""
+"""What a training run learns from: levels of digit strings, custom data, or a mixture of both."""
 
 from __future__ import annotations
 

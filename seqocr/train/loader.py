@@ -1,4 +1,4 @@
-"""Batches in shards: each process reads only its own lines of each batch, perhaps in workers ahead of the step.
+"""Batches in shards: each process reads only its custom data of each batch, perhaps in workers ahead of the step.
 
 A shard holds the same lines whoever reads it: they are a function of (seed, step, shard).
 """

@@ -215,7 +215,7 @@ def test_training_on_lines_of_your_own_says_what_it_gained(
     run_cli: Run, digits: None, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, level: list[str], shares
 ) -> None:
     if level:
-        monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("own lines need no digits"))
+        monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("custom data need no digits"))
     monkeypatch.setattr("seqocr.train.recipe.MIN_LINES", 1)
     out, folder = tmp_path / "out", own_lines(tmp_path / "lines", 30)
     more = ["--data", folder, "--validation-share", 0.3, "--batch-size", 6, *level]

@@ -62,7 +62,7 @@ def evaluated(command: Command, weights: Path, folder: Path, skip: bool) -> None
         assert all(len(row) == len(header) for row in rows), path
 
 
-@pytest.mark.kind("lists of one's own lines")
+@pytest.mark.kind("lists of one's custom data")
 @examples(120)
 @given(
     write=st.sampled_from([("metadata.csv", as_metadata), ("labels.json", as_labels), ("gt.txt", as_gt)]),
@@ -76,7 +76,7 @@ def test_lists(command: Command, weights: Path, tmp_path: Path, write: tuple, pa
     evaluated(command, weights, folder, skip)
 
 
-@pytest.mark.kind("lists of one's own lines, of any bytes")
+@pytest.mark.kind("lists of one's custom data, of any bytes")
 @examples(60)
 @given(name=st.sampled_from(["metadata.csv", "labels.json", "gt.txt"]), begin=st.integers(0, 60), noise=NOISE)
 def test_bytes(command: Command, weights: Path, tmp_path: Path, name: str, begin: int, noise: bytes) -> None:

@@ -46,7 +46,7 @@ def damaged(whole: bytes, how: str, place: float, other: bytes) -> bytes:
 
 
 def read_one_by_one(command: Command, folder: Path, weights: Path, cases: int) -> dict[str, str]:
-    """Read a folder with some good images in it; every file is either read or complained of. Returns what was read."""
+    """Read a folder with some good images in it; each file is read or complained of. Returns the predictions."""
     files = sorted(path.name for path in folder.iterdir())
     ended = command("read", folder, "--weights", weights, "--format", "json", cases=cases, lines_of_error=None)
     rows = {Path(row["file_name"]).name: row["text"] for row in strict_json(ended.out)}

@@ -76,7 +76,7 @@ class Timed:
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    agreement: one row a runtime and head: strings that it reads otherwise than in eager mode, and what that changes.
+    agreement: one row per runtime and head: strings that it reads otherwise than in eager mode, and what that changes.
     not_run: why, by runtime.
     """
 

@@ -45,7 +45,7 @@ def _agreement(agreement: pd.DataFrame) -> dict[str, Any]:
 
 
 def _table(t: Timed) -> pd.DataFrame:
-    """One row a runtime for the autoregressive head, after one for `generate` in eager mode."""
+    """One row per runtime for the autoregressive head, after one for `generate` in eager mode."""
     generate, own = strategies.autoregressive()[:2]
     rows = []
     for runtime, strategy in [(EAGER, generate), *((name, own) for name in t.runtimes if own in t.strategies(name))]:

@@ -13,7 +13,7 @@ from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
 from seqocr.statistics import Value
 
 _DRAFTED = 20  # symbols of the drafts that the text speaks of
-FLAT = 2.0  # decoding the longest string over the shortest: a head that pays a pass a symbol is far beyond it
+FLAT = 2.0  # decoding the longest string over the shortest: a head that pays one pass per symbol is far beyond it
 
 
 def claims(results: Results) -> list[Claim]:

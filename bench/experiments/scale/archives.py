@@ -19,7 +19,7 @@ from seqocr.files import replacing
 from seqocr.progress import progress
 
 TAR_LINES = 1000  # in a tar file
-DISTINCT = 40  # tar files of lines of their own; more hold the same lines under other names
+DISTINCT = 40  # tar files of custom data; more hold the same lines under other names
 TRUNCATED_EVERY = 497  # one image of so many in a tar file ends early
 _BATCH = 250
 

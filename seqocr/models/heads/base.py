@@ -24,7 +24,7 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to decode a head.
+    """One decoding strategy a head.
 
     Attributes:
         name: as in tables and on the command line.

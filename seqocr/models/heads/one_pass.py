@@ -91,7 +91,7 @@ class OnePassHead(Head):
     def ctc_nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: int) -> torch.Tensor:
         """Minus the log probability of texts, as ids, summed over their paths (Graves et al. 2006, section 4.1)."""
         targets = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=log_probs.device)
-        # What torch.nn.functional.ctc_loss calls after its checks. Lengths as tensors would cost a line a third more.
+        # What torch.nn.functional.ctc_loss calls after its checks. Lengths as tensors would cost a third more per line.
         frames, lengths = [log_probs.shape[1]] * len(texts), [len(ids) for ids in texts]
         return torch.ctc_loss(log_probs.transpose(0, 1), targets, frames, lengths, self.blank, reduction)
 

@@ -378,7 +378,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     save(recognizer, tmp_path / "weights")
     part = Part("runtimes-agreement", agreement.Settings((*chosen, "openvino"), 20), weights=(tmp_path / "weights",))
     EXPERIMENT.measure(replace(part, settings=agreement.Settings(chosen[:1], 20)), bench_, Silent())  # type: ignore[arg-type]
-    with monkeypatch.context() as killed:  # what was read before a kill is not read again
+    with monkeypatch.context() as killed:  # the predictions before a kill is not read again
         prepared: list[str] = []
 
         def noted(name: str, given: Recognizer, folder: Path) -> BackendModel:
