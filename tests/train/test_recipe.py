@@ -53,7 +53,7 @@ def test_fine_tuning_is_what_the_command_line_does(tmp_path: Path) -> None:
     assert ours.provenance["validation"][0]["step"] == 0  # what it started from counts
 
 
-def test_a_third_is_drawn_where_digits_are_read_and_own_lines_alone_choose_the_checkpoint(
+def test_a_third_is_synthetic_where_digits_are_read_and_your_data_alone_chooses_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "MIN_LINES", 1)

@@ -161,7 +161,7 @@ def test_what_cannot_be_learned_from_says_so(trained, lines, tmp_path):
         rehearsal_lines(letters, (barred(300), barred(300, "validation")))
 
 
-def test_what_is_drawn_beside_is_of_the_lengths_that_can_be_read():
+def test_rehearsal_lines_are_of_the_lengths_that_can_be_read():
     parts = rehearsal_lines(small_recognizer(max_length=4), (barred(3000), barred(3000, "validation")))
     assert [part.weight for part in parts] == [2, 1]
     for part in parts:

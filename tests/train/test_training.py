@@ -1,4 +1,4 @@
-"""Training: every protocol, and every way in which a run can be cut short."""
+"""Training: every protocol, and every interruption of a run."""
 
 from __future__ import annotations
 
