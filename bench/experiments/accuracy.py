@@ -19,7 +19,7 @@ from bench.core.store import Store
 from bench.report import plotting
 from bench.report.formatting import percent, share
 from bench.report.templating import prose
-from bench.workloads.accuracy_tables import verdicts
+from bench.workloads.accuracy_tables import Comparison, beside_one_pass, right
 from bench.workloads.held_out import held_out_digits, predict_again, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
@@ -27,7 +27,7 @@ from seqocr.files import replacing
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import HEADS
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, paired_difference
+from seqocr.statistics import Value
 
 _AT_ONCE = 250  # strings of a piece
 _AGAIN = 100  # strings that are predicted again to verify what is stored
@@ -47,9 +47,7 @@ PRESETS = {"smoke": Settings(200), "default": Settings(2000), "full": Settings(2
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    about: the predictions, and by which weights.
-    gap: exact match of the autoregressive head minus that of the best head that needs one pass.
-    best: that head.
+    about: source and number of the strings, and the weights.
     """
 
     about: dict[str, Any]
@@ -60,18 +58,12 @@ class Results:
     confusion: pd.DataFrame
     samples: np.ndarray
     shown: list[int]
-    best: str
-    gap: Paired
+    comparison: Comparison
 
     def exact(self, strategy: str) -> Value | None:
         """None of a head that the weights do not hold."""
         found = self.summary[self.summary["head"] == strategy].to_dict("records")
         return Value.of(found[0], "exact", found[0]["strings"]) if found else None
-
-    @property
-    def verdict(self) -> str:
-        """How `ar` reads, beside the best one-pass head."""
-        return verdicts([self.gap])[0]
 
 
 class Accuracy(Experiment):
@@ -109,24 +101,16 @@ class Accuracy(Experiment):
         if about is None:
             return None
         predictions = store.read(self.name)
-        summary = metrics.summary(predictions)
-        exact = summary.set_index("head")["exact"]
-        best = max((head for head in strategies.one_pass() if head in exact), key=lambda head: exact[head])
-        right = (
-            (predictions["prediction"] == predictions["text"]).to_frame("right").join(predictions[["index", "head"]])
-        )
-        wide = right.pivot(index="index", columns="head", values="right")
         return Results(
             about,
             predictions,
-            summary,
+            metrics.summary(predictions),
             metrics.comparisons(predictions),
             metrics.positions(predictions),
             metrics.confusion(predictions, about["charset"]),
             np.array(Image.open(store.file(self.name, ".samples.png"))),
             about["samples"],
-            best,
-            paired_difference(wide["ar"], wide[best]),
+            beside_one_pass({self.name: right(predictions)})[self.name],
         )
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
@@ -134,11 +118,7 @@ class Accuracy(Experiment):
         return {"accuracy": results.summary, **{name: getattr(results, name) for name in names}}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        drawn: dict[str, Callable[[], Figure]] = {"accuracy": partial(accuracy_plot, results)}
-        for name, mistakes in (("samples", False), ("mistakes", True)):
-            if chosen := _chosen(results, mistakes):
-                drawn[name] = partial(strings_plot, results, chosen)
-        return drawn
+        return {"accuracy": partial(accuracy_plot, results), "samples": partial(strings_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         shown = pd.DataFrame(
@@ -151,17 +131,16 @@ class Accuracy(Experiment):
             }
             for row in results.summary.to_dict("records")
         )
-        mistakes = bool(_chosen(results, mistakes=True))
-        text = prose("accuracy", results=results, length=TASK_LENGTH)
         details = {
-            "First strings" + " and most confident mistakes" * mistakes: "![First strings](plots/samples.png)"
-            + " ![Most confident mistakes](plots/mistakes.png)" * mistakes,
+            "First strings, and mistakes": "![First strings, and mistakes](plots/samples.png)",
             "Most frequent confusions": prose("confusions", confusions=_confusions(results.confusion)),
         }
+        text = prose("accuracy", results=results, length=TASK_LENGTH)
         return [Section("Accuracy on five digits", text, "accuracy", shown, details)]
 
     def claims(self, results: Results) -> list[Claim]:
-        return [Claim("autoregression, accuracy on the task", results.verdict, results.gap.difference, ratio=False)]
+        found = results.comparison
+        return [Claim("autoregression, accuracy on the task", found.verdict, found.gap.difference, ratio=False)]
 
 
 EXPERIMENT = Accuracy()
@@ -211,41 +190,25 @@ def accuracy_plot(results: Results) -> Figure:
     return figure
 
 
-def _chosen(results: Results, mistakes: bool) -> list[int]:
-    """Indices of the strings that a sheet shows: the first ones, or those that a head read wrong."""
-    first = [i for place, i in enumerate(results.shown) if i == place]
-    if not mistakes:
-        return first
-    read = results.predictions
-    wrong = set(read[(read["prediction"] != read["text"]) & read["head"].isin(strategies.heads())]["index"])
-    return [i for i in results.shown if i not in first] + [i for i in first if i in wrong]
-
-
-def strings_plot(results: Results, chosen: list[int]) -> Figure:
-    """Line images with each head's reading beside them; wrong ones crossed and in red."""
-    sheet, places = results.samples, {index: place for place, index in enumerate(results.shown)}
+def strings_plot(results: Results) -> Figure:
+    """Line images with each head's prediction beside them; wrong ones crossed and in red."""
     wide = results.predictions.pivot(index="index", columns="head", values="prediction")
     truth = results.predictions.drop_duplicates("index").set_index("index")["text"]
     heads = [name for name in strategies.heads() if name in wide.columns]
-    cell = sheet.shape[0] // len(places)
-    figure = Figure(figsize=(7.2, 0.42 * len(chosen) + 0.75), layout="constrained")
+    lines = np.split(results.samples, len(results.shown))
+    aspect = lines[0].shape[1] / lines[0].shape[0]
+    at = {"truth": aspect + 0.5} | {name: aspect + 3.1 + 2.6 * i for i, name in enumerate(heads)}
+    figure = Figure(figsize=(7.2, 0.42 * len(lines) + 0.75), layout="constrained")
     axis = figure.add_subplot()
-    axis.axis("off")
-    aspect = sheet.shape[1] / cell
-    at = {name: aspect + 3.1 + 2.6 * i for i, name in enumerate(heads)}
-    for row, index in enumerate(chosen):
-        line = sheet[places[index] * cell : (places[index] + 1) * cell]
+    for row, (index, line) in enumerate(zip(results.shown, lines, strict=True)):
         axis.imshow(255 - line, cmap="gray", vmin=0, vmax=255, extent=(0, aspect, row + 0.94, row + 0.06))
-        plain: dict[str, Any] = {"va": "center", "family": "monospace", "fontsize": 11}
-        axis.text(aspect + 0.5, row + 0.5, truth[index], **plain)
         for name, x in at.items():
-            right = wide.loc[index, name] == truth[index]
-            style: dict[str, Any] = {"color": "#222222"} if right else {"color": "#C1121F", "weight": "bold"}
-            axis.text(x, row + 0.5, str(wide.loc[index, name]) + ("" if right else " ✗"), **plain, **style)
-    axis.text(aspect / 2, -0.3, "image", ha="center", va="center", weight="bold")
-    for title, x in {"truth": aspect + 0.5, **at}.items():
-        axis.text(x, -0.3, title, ha="left", va="center", weight="bold")
-    axis.set_xlim(0, aspect + 3.1 + len(heads) * 2.6)
-    axis.set_ylim(len(chosen), -0.7)
-    axis.set_aspect("auto")
+            text = str(truth[index] if name == "truth" else wide.loc[index, name])
+            wrong: dict[str, Any] = {"color": "#C1121F", "weight": "bold"} if text != truth[index] else {}
+            said = text + " ✗" * bool(wrong)
+            axis.text(x, row + 0.5, said, va="center", family="monospace", fontsize=11, **wrong)
+    for title, x in {"image": aspect / 2 - 0.8, **at}.items():
+        axis.text(x, -0.3, title, va="center", weight="bold")
+    axis.set(xlim=(0, max(at.values()) + 2.6), ylim=(len(lines), -0.7), aspect="auto")
+    axis.axis("off")
     return figure

@@ -24,7 +24,7 @@ from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
 from bench.report.formatting import estimates, ratio, share, time
 from bench.report.templating import prose
-from bench.workloads.accuracy_tables import verdicts
+from bench.workloads.accuracy_tables import right, verdict
 from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sources.datasets import load_digits
@@ -85,8 +85,10 @@ class Results:
         return proportion(int(self.right[layers].sum()), len(self.right))
 
     @property
-    def gained(self) -> Paired:
-        """Exact match of the deepest decoder minus that of the shallowest."""
+    def gained(self) -> Paired | None:
+        """Exact match of the deepest decoder minus that of the shallowest; None where nothing could be trained."""
+        if self.right.empty:
+            return None
         return paired_difference(self.right[max(self.layers)], self.right[min(self.layers)])
 
     def decode(self, layers: int) -> Value:
@@ -177,13 +179,10 @@ class Depth(Experiment):
             return None
         rows = store.read("depth-timing")
         layers, lengths = (tuple(sorted(int(n) for n in rows[name].unique())) for name in ("layers", "length"))
-        right = pd.DataFrame()
-        if "depth-accuracy" in finished:
-            read = store.read("depth-accuracy")
-            read = read.assign(right=read["prediction"] == read["text"])
-            right = read.pivot(index="index", columns="layers", values="right")
+        read = store.read("depth-accuracy") if "depth-accuracy" in finished else pd.DataFrame()
+        by_depth = right(read, readers="layers") if len(read) else read
         not_trained = store.facts("depth-accuracy").get("not_trained", "")
-        return Results(layers, lengths, ByRound(rows, ["layers", "length"]), right, not_trained)
+        return Results(layers, lengths, ByRound(rows, ["layers", "length"]), by_depth, not_trained)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = []
@@ -214,7 +213,7 @@ class Depth(Experiment):
             few=min(results.layers),
             many=max(results.layers),
             model=_SUBJECT.label,
-            verdict=verdicts([results.gained])[0] if len(results.right) else "",
+            verdict=verdict(gained, gained.p_value) if (gained := results.gained) else "",
         )
         return [Section("Decoder depth", text, None, pd.DataFrame(rows))]
 

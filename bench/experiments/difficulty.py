@@ -19,13 +19,14 @@ from bench.report import plotting
 from bench.report.formatting import digits, share
 from bench.report.templating import prose
 from bench.workloads import accuracy_tables
+from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.held_out import held_out_digits, level_strings, predict_again, read_strings
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
+from seqocr.statistics import Value, proportion
 
 LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 _AT_ONCE = 100  # strings of a piece
@@ -73,33 +74,17 @@ class Results:
     @cached_property
     def right(self) -> pd.DataFrame:
         """Whether each head (columns) reads each string (level, length, index) right."""
-        keys = ["level", "length", "index"]
-        right = self.read.assign(right=self.read["prediction"] == self.read["text"])
-        return right.pivot(index=keys, columns="head", values="right").sort_index()
+        return accuracy_tables.right(self.read, ["level", "length", "index"])
 
     def exact(self, level: str, head: str, length: int | None = None) -> Value:
         """Exact match at a level, of one length or of all."""
         right = self.right.loc[level if length is None else (level, length), head]
         return proportion(int(right.sum()), len(right))
 
-    def gap(self, level: str, head: str, other: str) -> Paired:
-        """Exact match of one head minus that of another, on the same strings."""
-        return paired_difference(self.right.loc[level, head], self.right.loc[level, other])
-
-    def best(self, level: str) -> str:
-        """The one-pass head that reads a level best."""
-        present = [head for head in strategies.one_pass() if head in self.heads]
-        return max(present, key=lambda head: self.exact(level, head).estimate)
-
     @cached_property
-    def gaps(self) -> dict[str, Paired]:
-        """By level: `ar` and the one-pass head that reads it best."""
-        return {level: self.gap(level, "ar", self.best(level)) for level in self.levels}
-
-    @cached_property
-    def verdicts(self) -> dict[str, str]:
-        """By level: how `ar` reads it, beside the best one-pass head. The levels are one family."""
-        return dict(zip(self.gaps, accuracy_tables.verdicts([*self.gaps.values()]), strict=True))
+    def comparisons(self) -> dict[str, Comparison]:
+        """By level: `ar` beside the one-pass head that reads it best. The levels are one family."""
+        return accuracy_tables.beside_one_pass({level: self.right.loc[level] for level in self.levels})
 
 
 class Levels(Experiment):
@@ -167,15 +152,14 @@ class Levels(Experiment):
         return {level: store.file(part, _SHEET_SUFFIX) for level, part in _parts(store).items()}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        p_values = holm([gap.p_value for gap in results.gaps.values()])
         table = pd.DataFrame(
             {
                 "exact match": f"`{level}`",
                 **{f"`{head}`": share(results.exact(level, head)) for head in results.heads},
-                "`ar` minus one pass, points": f"{gap.difference.estimate * 100:+.2f} (`{results.best(level)}`)",
-                "p (Holm)": digits(p_value, 2),
+                "`ar` minus one pass, points": f"{found.gap.difference.estimate * 100:+.2f} (`{found.best}`)",
+                "p (Holm)": digits(found.p_value, 2),
             }
-            for (level, gap), p_value in zip(results.gaps.items(), p_values, strict=True)
+            for level, found in results.comparisons.items()
         )
         hardest, ends = results.levels[-1], (results.lengths[0], results.lengths[-1])
         fall = [results.exact(hardest, "ar", length).estimate for length in ends]
@@ -186,10 +170,8 @@ class Levels(Experiment):
 
     def claims(self, results: Results) -> list[Claim]:
         return [
-            Claim(
-                f"`{level}`: `ar` beside the best one-pass head", results.verdicts[level], gap.difference, ratio=False
-            )
-            for level, gap in results.gaps.items()
+            Claim(f"`{level}`: `ar` beside the best one-pass head", found.verdict, found.gap.difference, ratio=False)
+            for level, found in results.comparisons.items()
         ]
 
 

@@ -25,6 +25,7 @@ from bench.peers.base import Peer
 from bench.report.formatting import estimates, not_run, percent, share, time
 from bench.report.templating import prose
 from bench.workloads import accuracy_tables, fingerprints
+from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.custom_data import HELD_OUT, digest
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.folder import Line
@@ -33,7 +34,7 @@ from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, median, paired_difference
+from seqocr.statistics import Value, median
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import fine_tune, fine_tuning
 
@@ -88,8 +89,7 @@ class Results:
     @cached_property
     def right(self) -> pd.DataFrame:
         """Whether each reader in each phase (columns) reads each line right."""
-        right = self.lines.assign(right=self.lines["prediction"] == self.lines["text"])
-        return right.pivot(index="index", columns=["phase", "reader"], values="right")
+        return accuracy_tables.right(self.lines, readers=["phase", "reader"])
 
     def _of(self, reader: str, phase: str) -> pd.DataFrame:
         return self.lines[(self.lines["reader"] == reader) & (self.lines["phase"] == phase)]
@@ -102,24 +102,10 @@ class Results:
         """From the file to the text: the median."""
         return median(self._of(reader, phase)["seconds"]).times(1e3)
 
-    def gap(self, phase: str, head: str, other: str) -> Paired:
-        """Exact match of one head minus that of another, on the same lines."""
-        return paired_difference(self.right[phase, head], self.right[phase, other])
-
-    def best(self, phase: str) -> str:
-        """The one-pass head that reads best in a phase."""
-        present = [head for head in strategies.one_pass() if (phase, head) in self.right]
-        return max(present, key=lambda head: self.exact(head, phase).estimate)
-
     @cached_property
-    def gaps(self) -> dict[str, Paired]:
-        """`ar` and the best one-pass head, by phase as pages call it."""
-        return {name: self.gap(phase, "ar", self.best(phase)) for phase, name in OWN_PHASES.items()}
-
-    @cached_property
-    def verdicts(self) -> dict[str, str]:
-        """How `ar` reads beside the best one-pass head, by phase. The phases are one family."""
-        return dict(zip(self.gaps, accuracy_tables.verdicts([*self.gaps.values()]), strict=True))
+    def comparisons(self) -> dict[str, Comparison]:
+        """By phase as pages call it: `ar` beside the one-pass head that reads best. The phases are one family."""
+        return accuracy_tables.beside_one_pass({name: self.right[phase] for phase, name in OWN_PHASES.items()})
 
 
 class Real(Experiment):
@@ -181,7 +167,7 @@ class Real(Experiment):
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         readers = results.summary.groupby("reader", sort=False)
         table = pd.DataFrame(_row(results, reader, rows) for reader, rows in readers)
-        text = prose("real", about=results.about, verdicts=results.verdicts)
+        text = prose("real", about=results.about, comparisons=results.comparisons)
         details: dict[str, Any] = {"Every reader": table} if len(table) > LONGEST_TABLE else {}
         if others := results.about["others"]:
             details["Other readers"] = "; ".join(f"{name}: {what}" for name, what in others.items()) + "."
@@ -193,11 +179,11 @@ class Real(Experiment):
         return [
             Claim(
                 f"real lines, {name}: `ar` beside the best one-pass head",
-                results.verdicts[name],
-                gap.difference,
+                found.verdict,
+                found.gap.difference,
                 ratio=False,
             )
-            for name, gap in results.gaps.items()
+            for name, found in results.comparisons.items()
         ]
 
 

@@ -64,12 +64,12 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
 
 def _verdicts(everything: Mapping[str, Any]) -> dict[str, str]:
     """Where `ar` is shown to read better or worse than the best one-pass head."""
-    found = {"five clean digits": everything["accuracy"].verdict}
+    found = {"five clean digits": everything["accuracy"].comparison}
     if levels := everything.get("levels"):
-        found |= {f"`{level}`": verdict for level, verdict in levels.verdicts.items()}
+        found |= {f"`{level}`": each for level, each in levels.comparisons.items()}
     if real := everything.get("real"):
-        found |= {f"real lines, {phase}": verdict for phase, verdict in real.verdicts.items()}
-    return {where: verdict for where, verdict in found.items() if verdict != SAME}
+        found |= {f"real lines, {phase}": each for phase, each in real.comparisons.items()}
+    return {where: each.verdict for where, each in found.items() if each.verdict != SAME}
 
 
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
+from bench.core import strategies
 from seqocr import metrics
-from seqocr.statistics import Paired, Value, holm, proportion
+from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
 SAME = "no measurable difference"
@@ -37,10 +39,44 @@ def edit_rates(read: pd.DataFrame) -> dict[str, float]:
     return {name: edits.count(tag) / symbols for name, tag in _EDITS.items()}
 
 
-def verdicts(gaps: Sequence[Paired]) -> list[str]:
-    """How the first of two readers does beside the second, in each comparison of a family: exact McNemar tests at 5 %,
-    after Holm's correction."""
-    return [
-        SAME if p_value >= 0.05 else "better" if gap.difference.estimate > 0 else "worse"
-        for gap, p_value in zip(gaps, holm([gap.p_value for gap in gaps]), strict=True)
-    ]
+def right(read: pd.DataFrame, keys: str | list[str] = "index", readers: str | list[str] = "head") -> pd.DataFrame:
+    """Whether each reader (columns) reads each string (rows) right."""
+    found = read.assign(right=read["prediction"] == read["text"])
+    return found.pivot(index=keys, columns=readers, values="right").sort_index()
+
+
+def verdict(gap: Paired, p_value: float) -> str:
+    """How the first of two readers does beside the second, at 5 %."""
+    if p_value >= 0.05:
+        return SAME
+    return "better" if gap.difference.estimate > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`ar` and the one-pass head that reads the same strings best.
+
+    Attributes:
+        best: that head.
+        gap: exact match of `ar` minus that head's.
+        p_value: of the exact McNemar test, after Holm's correction over the family.
+    """
+
+    best: str
+    gap: Paired
+    p_value: float
+
+    @property
+    def verdict(self) -> str:
+        """How `ar` does."""
+        return verdict(self.gap, self.p_value)
+
+
+def beside_one_pass(rights: Mapping[str, pd.DataFrame]) -> dict[str, Comparison]:
+    """One family of comparisons, by name: of each, what `right` gives."""
+    found = {}
+    for name, table in rights.items():
+        best = max((head for head in strategies.one_pass() if head in table), key=lambda head: table[head].mean())
+        found[name] = best, paired_difference(table["ar"], table[best])
+    p_values = holm([gap.p_value for _, gap in found.values()])
+    return {name: Comparison(*pair, float(p)) for (name, pair), p in zip(found.items(), p_values, strict=True)}

@@ -174,8 +174,6 @@ def test_times_are_of_a_line_and_rates_of_a_batch(tmp_path: Path) -> None:
     assert table["trained"].tolist() == [True, True, False]
     assert table.loc["theirs", "exact"] == 38 / 40
     assert pd.isna(table.loc["bare", "exact"])
-    figure = EXPERIMENT.plots(found, {})["peers"]()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "theirs", "bare"]
 
 
 def test_a_peer_that_came_after_the_readings_is_left_out(tmp_path: Path) -> None:
@@ -206,7 +204,6 @@ def test_the_section_says_what_has_no_weights_and_what_was_not_run(tmp_path: Pat
     listed = pd.read_csv(tmp_path / "tables" / "peers.csv").set_index("peer")
     assert listed.loc["theirs", "about"] == "about theirs"
     assert not listed.loc["bare", "trained"]
-    assert (tmp_path / "plots" / "peers.png").exists()
 
 
 def test_what_was_not_run_is_grouped_by_reason() -> None:

@@ -54,7 +54,7 @@ def test_report_is_made_from_saved_rows_alone_and_twice_the_same(store, tmp_path
     tables = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
     assert write_report(Store.latest(tmp_path), tmp_path).read_text() == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()} == tables
-    for name in ("latency", "breakdown", "accuracy", "samples", "mistakes"):
+    for name in ("latency", "breakdown", "accuracy", "samples"):
         assert Image.open(tmp_path / "plots" / f"{name}.png").size[0] > 500
         assert f"plots/{name}.png" in first
     assert {"latency.csv", "slopes.csv", "flatness.csv", "speedups.csv", "accuracy.csv"} <= tables.keys()
@@ -101,7 +101,7 @@ def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
 def test_what_was_repeated_is_said(store):
     line = measured(store)
     assert "commit abc" in line
-    assert f"6 of {9 * 6 + 6} timed visits were disturbed and repeated." in line
+    assert f"6 of {9 * 6 + 6} timed samples were disturbed and repeated." in line
 
 
 def test_a_long_table_is_refused(store, monkeypatch):
