@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -296,13 +297,12 @@ def test_bfloat16_reads_nearly_what_single_precision_reads(tmp_path: Path) -> No
     for name in HEADS:
         read, expected = bfloat16[name](pixel_values), float32[name](pixel_values)
         assert sum(a != b for a, b in zip(read.texts, expected.texts, strict=True)) <= 2
-        assert not torch.equal(read.confidences.float(), expected.confidences)  # and not just the same again
+        assert not np.array_equal(read.confidences, expected.confidences)  # and not just the same again
 
 
 def test_a_head_that_says_no_graphs_is_left_out_of_what_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(exportable(small_recognizer()).heads) == list(HEADS)
     monkeypatch.setattr(CTCHead, "graphs", Head.graphs)
-    monkeypatch.setattr(CTCHead, "exported", Head.exported)
     assert list(exportable(small_recognizer()).heads) == [name for name in HEADS if name != "ctc"]
 
 
