@@ -86,7 +86,7 @@ class Section:
     note: str = ""
 
 
-LONGEST_TABLE = 12
+LONGEST_TABLE = 8
 
 
 @dataclass(frozen=True)

@@ -150,15 +150,12 @@ class Point:
 def panels(everything: Mapping[str, Any]) -> dict[str, list[Point]]:
     """By title, what the picture has: five clean digits, the hardest level, real lines; of these, what was timed."""
     found: dict[str, list[Point]] = {}
-    others = iter(range(5, 100))  # styles apart from those of strategies
-    numbered: dict[str, PlotStyle] = {}
+    numbered: dict[str, PlotStyle] = {}  # of readers that are not ours
 
     def style(name: str) -> PlotStyle:
         if name in strategies.by_name():
             return plotting.style_of(name)
-        if name not in numbered:
-            numbered[name] = replace(plotting.numbered_style(next(others)), marker="x", label=name)
-        return numbered[name]
+        return numbered.setdefault(name, replace(plotting.numbered_style(5 + len(numbered)), marker="x", label=name))
 
     if peers := everything.get("peers"):
         found[f"{TASK_LENGTH} digits side by side"] = [

@@ -11,6 +11,7 @@ import pytest
 
 from bench.core import repeat
 from bench.core.store import Store
+from bench.experiments import experiments
 from bench.report.build import _write_tables, everything, measured, pages, with_numbers
 from bench.study.shipped import study_of
 from bench.verify import verify
@@ -62,6 +63,17 @@ def test_the_shipped_study_is_the_committed_one(published):
 def test_the_committed_pages_are_what_the_committed_rows_say(store, found):
     for name, text in pages(store, found, repeat.summary(RESULTS)).items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == text, "run `make report`"
+
+
+def test_paragraphs_are_short(store, found):
+    """A claim a sentence, and no paragraph that nobody reads."""
+    for name, text in pages(store, found, repeat.summary(RESULTS)).items():
+        blocks = [block for block in text.split("\n\n") if not block.startswith(("|", "#", "<", "!"))]
+        assert [block for block in blocks if len(block.split()) > 80] == [], name
+    sections = [
+        section for each in experiments() if each.name in found for section in each.sections(found[each.name], found)
+    ]
+    assert [section.title for section in sections if section.text.count("\n\n") > 1] == []
 
 
 def test_the_committed_tables_are_what_the_committed_rows_say(found, tmp_path):

@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -42,6 +42,17 @@ _ALONE = 60  # lines read one by one
 _SLOWER = 10  # of many lines, the share that other readers read: they take longer for each
 
 
+# What is measured of a reader: the column of its rows, a factor, and what the report calls it. From the start of a
+# process to its first text; its most memory; a line, from the file to its text, in a process that runs; of a folder,
+# without the process's start.
+_COLUMNS = {
+    "first": ("first", 1.0, "first text after, s"),
+    "mb": ("megabytes", 1.0, "memory, MB"),
+    "ms": ("alone", 1e3, "ms per line"),
+    "rate": ("rate", 1.0, "lines per second"),
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Attributes:
@@ -68,28 +79,18 @@ class Results:
     def readers(self) -> list[str]:
         return list(dict.fromkeys(self.rows["reader"]))
 
-    def first(self, reader: str) -> Value | None:
-        """Seconds from the start of the process to the first text."""
-        return self._of(reader, "first")
-
-    def megabytes(self, reader: str) -> Value | None:
-        """Most memory of a process that reads one line."""
-        return self._of(reader, "megabytes")
-
-    def milliseconds(self, reader: str) -> Value | None:
-        """From the file to the text, one line after another, in a process that runs."""
-        found = self._of(reader, "alone")
-        return found and found.times(1e3)
-
-    def lines_a_second(self, reader: str) -> Value | None:
-        """Of a folder, without the process's start."""
-        return self._of(reader, "rate")
-
-    def _of(self, reader: str, column: str) -> Value | None:
-        """None where it was not measured."""
+    def value(self, reader: str, name: str) -> Value | None:
+        """One of `_COLUMNS`; None where it was not measured."""
+        column, factor, _ = _COLUMNS[name]
         rows = counted(self.rows)
         rows = rows[rows[column].notna()]
-        return location(ByRound(rows, ["reader"], column)(reader)[0]) if reader in set(rows["reader"]) else None
+        if reader not in set(rows["reader"]):
+            return None
+        return location(ByRound(rows, ["reader"], column)(reader)[0]).times(factor)
+
+    def values(self, reader: str) -> dict[str, Value]:
+        found = {name: self.value(reader, name) for name in _COLUMNS}
+        return {name: value for name, value in found.items() if value}
 
 
 class Start(Experiment):
@@ -131,29 +132,22 @@ class Start(Experiment):
         return Results(store.read(self.name), store.facts(self.name)["missing"])
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        rows = []
-        for reader in results.readers:
-            values = {name: measure(reader) for name, measure in _columns(results).items()}
-            rows.append({"reader": reader} | {name: value for name, value in values.items() if value})
-        return {"start": estimates(rows)}
+        return {"start": estimates({"reader": reader, **results.values(reader)} for reader in results.readers)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rows = []
-        for reader in results.readers:
-            values = {_COLUMNS[name]: measure(reader) for name, measure in _columns(results).items()}
-            shown = {column: time(value) if value else "" for column, value in values.items()}
-            rows.append({"reader": reader, **shown})
+        shown = {reader: results.values(reader) for reader in results.readers}
+        table = pd.DataFrame(
+            {
+                "reader": reader,
+                **{said: time(values[name]) if name in values else "" for name, (_, _, said) in _COLUMNS.items()},
+            }
+            for reader, values in shown.items()
+        )
         details = {"Readers that are not here": absent} if (absent := not_run(results.missing)) else {}
-        return [Section("Cold start", prose("start"), None, pd.DataFrame(rows), details)]
+        return [Section("Cold start", prose("start"), None, table, details)]
 
 
 EXPERIMENT = Start()
-_COLUMNS = {"first": "first text after, s", "mb": "memory, MB", "ms": "ms per line", "rate": "lines per second"}
-
-
-def _columns(results: Results) -> dict[str, Callable[[str], Value | None]]:
-    measures = (results.first, results.megabytes, results.milliseconds, results.lines_a_second)
-    return dict(zip(_COLUMNS, measures, strict=True))
 
 
 def _write_lines(folders: Mapping[int, Path]) -> None:

@@ -33,9 +33,11 @@ def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytes
     assert set(found.readers) == {*cold_start._GRAPHS, cold_start.WEIGHTS}
     assert found.missing == {"RapidOCR": "not here"}
     for reader in cold_start._GRAPHS:
-        assert 0 < found.first(reader).estimate < found.first(cold_start.WEIGHTS).estimate  # which loads torch
-        assert found.megabytes(reader).estimate < found.megabytes(cold_start.WEIGHTS).estimate
-        assert found.milliseconds(reader).estimate > 0
+        assert (
+            0 < found.value(reader, "first").estimate < found.value(cold_start.WEIGHTS, "first").estimate
+        )  # which loads torch
+        assert found.value(reader, "mb").estimate < found.value(cold_start.WEIGHTS, "mb").estimate
+        assert found.value(reader, "ms").estimate > 0
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table["reader"].tolist() == list(found.readers)
     assert "RapidOCR (not here)" in section.details["Readers that are not here"]
@@ -58,5 +60,5 @@ def test_what_was_measured_in_the_warm_up_alone_is_left_empty() -> None:
     facts = {"reader": "graphs", "counts": True, "disturbed": False, "first": 0.3}
     rows = [{**facts, "round": 0, "warmup": True, "rate": 900.0}, {**facts, "round": 1, "warmup": False, "rate": None}]
     found = cold_start.Results(pd.DataFrame(rows), {})
-    assert found.lines_a_second("graphs") is None
-    assert found.first("graphs").estimate == 0.3
+    assert found.value("graphs", "rate") is None
+    assert found.value("graphs", "first").estimate == 0.3
