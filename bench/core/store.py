@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +32,13 @@ _IDENTITY = (
 _UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
-_COLUMNS = {"variant": "strategy", "way": "strategy"}
-_VALUES = {"ar-verified": "ar-speculative"}
+_COLUMNS = {"variant": "strategy", "way": "strategy", "form": "constraint"}
+_VALUES = {
+    "ar-verified": "ar-speculative",
+    "parallel + form": "parallel + constraint",
+    "ctc + form": "ctc + constraint",
+}
+_VALUES |= {f"ideal {name}": f"oracle {name}" for name in ("local", "marginal", "joint")}
 
 
 class Store:
@@ -131,7 +137,7 @@ class Store:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
         for name in rows.columns.difference(_TEXTS):
             if pd.api.types.is_string_dtype(rows[name]):
-                rows[name] = rows[name].replace(_VALUES, regex=True)
+                rows[name] = rows[name].replace({re.escape(old): new for old, new in _VALUES.items()}, regex=True)
         return rows.rename(columns=_COLUMNS)
 
     def begin(self, part: str, depends: dict[str, Any], fingerprint: dict[str, Any] | None = None) -> Store:

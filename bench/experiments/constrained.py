@@ -33,7 +33,7 @@ from seqocr.statistics import Paired, Value, paired_difference, proportion
 
 _ROUNDS = {"smoke": 1, "default": 6, "full": 24}
 NONE, PATTERN, BOTH = "any text", "8 digits", "8 digits, check digit"
-FORMS: dict[str, dict[str, str]] = {
+CONSTRAINTS: dict[str, dict[str, str]] = {
     NONE: {},
     PATTERN: {"pattern": r"\d{8}"},
     BOTH: {"pattern": r"\d{8}", "check": "luhn"},
@@ -59,8 +59,8 @@ class Settings:
 class Results:
     """Attributes:
     settings: as measured.
-    right: for each head and form, whether each code was read right, in the same order for all.
-    by: seconds of a visit, by round, of (head, form); passes: mean a code.
+    right: for each head and constraint, whether each code was read right, in the same order for all.
+    by: seconds of a visit, by round, of (head, constraint); passes: mean a code.
     """
 
     settings: dict[str, Any]
@@ -72,21 +72,21 @@ class Results:
     def heads(self) -> list[str]:
         return list(dict.fromkeys(head for head, _ in self.right))
 
-    def exact(self, head: str, form: str) -> Value:
-        right = self.right[head, form]
+    def exact(self, head: str, constraint: str) -> Value:
+        right = self.right[head, constraint]
         return proportion(sum(right), len(right))
 
-    def gain(self, head: str, form: str) -> Paired:
-        """Exact match under a form, less that without one, of the same codes."""
-        return paired_difference(pd.Series(self.right[head, form]), pd.Series(self.right[head, NONE]))
+    def gain(self, head: str, constraint: str) -> Paired:
+        """Exact match under a constraint, less that without one, of the same codes."""
+        return paired_difference(pd.Series(self.right[head, constraint]), pd.Series(self.right[head, NONE]))
 
-    def milliseconds(self, head: str, form: str) -> Value:
+    def milliseconds(self, head: str, constraint: str) -> Value:
         """Of a code, image to text."""
-        return self.by.milliseconds((head, form), self.settings["each"])
+        return self.by.milliseconds((head, constraint), self.settings["each"])
 
-    def over(self, head: str, form: str) -> Value:
-        """How many times as long as without a form."""
-        return self.by.over((head, form), (head, NONE))
+    def over(self, head: str, constraint: str) -> Value:
+        """How many times as long as without a constraint."""
+        return self.by.over((head, constraint), (head, NONE))
 
 
 class Codes(TextSampler):
@@ -98,7 +98,7 @@ class Codes(TextSampler):
         return list(torch.from_numpy(Luhn(self.length).sample(count, seed=seed)))
 
 
-class Forms(Experiment):
+class Constrained(Experiment):
     name = "forms"
     order = 65
 
@@ -108,12 +108,12 @@ class Forms(Experiment):
         return [Part("forms", settings, steps, heads=tuple(HEADS), weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is a head. There every form is asked for of the same codes, one by one, in random order."""
+        """A visit is a head. There the same codes are read under every constraint, one by one, in random order."""
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
         lines = SyntheticLines(Glyphs.of(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
-        forms = {name: build_constraint(recognizer.charset, **given) for name, given in FORMS.items()}
+        constraints = {name: build_constraint(recognizer.charset, **given) for name, given in CONSTRAINTS.items()}
         heads = [head for head in HEADS if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 
@@ -122,13 +122,20 @@ class Forms(Experiment):
             turns[head] += 1
             images, texts = lines.batch(range(start, start + settings.each))
             pictures = [Image.fromarray(image.numpy()) for image in images]
-            for name in shuffle.sample(list(forms), len(forms)):
-                work = partial(_read, recognizer, head, forms[name], settings.width)
+            for name in shuffle.sample(list(constraints), len(constraints)):
+                work = partial(_read, recognizer, head, constraints[name], settings.width)
                 rested(partial(work, pictures[:1]))
                 read, sample = clock(partial(work, pictures), bench.device)
                 right = "".join(str(int(a.text == text)) for a, text in zip(read, texts, strict=True))
                 passes = sum(a.passes for a in read)
-                yield {"head": head, "form": name, "first": start, "right": "=" + right, "passes": passes, **sample}
+                yield {
+                    "head": head,
+                    "constraint": name,
+                    "first": start,
+                    "right": "=" + right,
+                    "passes": passes,
+                    **sample,
+                }
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(heads, visit, reporter, part.name)
@@ -140,20 +147,20 @@ class Forms(Experiment):
         if self.name not in stored(store, self.name):
             return None
         rows, settings = store.read(self.name), store.facts(self.name)["depends"]["settings"]
-        of_kind = counted(rows).sort_values("first").groupby(["head", "form"], sort=False)
+        of_kind = counted(rows).sort_values("first").groupby(["head", "constraint"], sort=False)
         found = {key: [c == "1" for text in table["right"] for c in text[1:]] for key, table in of_kind}
-        ordered = [(head, form) for head in HEADS for form in FORMS if (head, form) in found]
+        ordered = [(head, constraint) for head in HEADS for constraint in CONSTRAINTS if (head, constraint) in found]
         passes = {key: float(table["passes"].sum()) / len(found[key]) for key, table in of_kind}
-        return Results(settings, {key: found[key] for key in ordered}, ByRound(rows, ["head", "form"]), passes)
+        return Results(settings, {key: found[key] for key in ordered}, ByRound(rows, ["head", "constraint"]), passes)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = []
-        for head, form in results.right:
-            row = {"head": head, "form": form, "codes": len(results.right[head, form])}
-            row |= {"exact": results.exact(head, form), "ms": results.milliseconds(head, form)}
-            row |= {"passes": results.passes[head, form]}
-            rows.append(row | ({"gain": results.gain(head, form).difference} if form != NONE else {}))
-        return {"forms": estimates(rows)}
+        for head, constraint in results.right:
+            row = {"head": head, "constraint": constraint, "codes": len(results.right[head, constraint])}
+            row |= {"exact": results.exact(head, constraint), "ms": results.milliseconds(head, constraint)}
+            row |= {"passes": results.passes[head, constraint]}
+            rows.append(row | ({"gain": results.gain(head, constraint).difference} if constraint != NONE else {}))
+        return {"constrained": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         rows = [
@@ -171,16 +178,16 @@ class Forms(Experiment):
         ]
         gains = [results.gain(head, BOTH).difference.estimate * 100 for head in results.heads]
         count = len(next(iter(results.right.values())))
-        text = prose("forms", settings=results.settings, count=count, least=min(gains), most=max(gains))
+        text = prose("constrained", settings=results.settings, count=count, least=min(gains), most=max(gains))
         return [Section("Constrained decoding", text, None, pd.DataFrame(rows))]
 
 
-EXPERIMENT = Forms()
+EXPERIMENT = Constrained()
 
 
 def _read(
-    recognizer: Recognizer, head: str, form: Automaton | None, width: int, pictures: list[Image.Image]
+    recognizer: Recognizer, head: str, constraint: Automaton | None, width: int, pictures: list[Image.Image]
 ) -> list[Prediction]:
     """Codes one by one."""
-    options = ReadOptions(head, form, beam_width=width, symbols=True)  # by search, also without a constraint
+    options = ReadOptions(head, constraint, beam_width=width, symbols=True)  # by search, also without a constraint
     return [predict(recognizer, [picture], options)[0] for picture in pictures]

@@ -16,7 +16,7 @@ from bench.report import plotting
 from bench.report.formatting import markdown_table, ratio, share, time
 from bench.report.plotting import PlotStyle
 from bench.report.templating import prose
-from bench.study.decisions import FORM, SPECULATIVE, Decision, decisions
+from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, MARGIN, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
 from bench.workloads.accuracy_tables import SAME
@@ -96,14 +96,14 @@ def _study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     def most(name: str, among: list[Decision]) -> Decision | None:
         return max(among, key=lambda decision: decision.exact[name] - decision.exact[ONE_PASS], default=None)
 
-    structured = [decision for decision in found if decision.laws and FORM in decision.exact]
+    structured = [decision for decision in found if decision.laws and CONSTRAINED in decision.exact]
     return {
-        "constrained": most(FORM, [decision for decision in structured if FORM in decision.known]),
-        "at_least": all(decision.exact[FORM] >= decision.exact[AR] - MARGIN for decision in structured),
+        "constrained": most(CONSTRAINED, [decision for decision in structured if CONSTRAINED in decision.known]),
+        "at_least": all(decision.exact[CONSTRAINED] >= decision.exact[AR] - MARGIN for decision in structured),
         "learned": most(AR, [decision for decision in found if AR in decision.learned]),
         "lead": largest_lead(results),
         "loss": largest_loss(results),
-        "form": FORM,
+        "form": CONSTRAINED,
     }
 
 

@@ -30,7 +30,7 @@ from seqocr.statistics import Value, quotient
 
 TABLE = "cost"
 _SEED = 0
-_ONE_PASS = ("parallel", "ctc")  # whose slots, or frames, are decoded under a form
+_ONE_PASS = ("parallel", "ctc")  # whose slots, or frames, are decoded under a constraint
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Cost:
     def over(self, strategy: str, other: str) -> Value:
         return quotient(*self.by(strategy, other))
 
-    def forms(self, head: str) -> list[str]:
-        """The strategies that decode a one-pass head under a form."""
+    def constrained(self, head: str) -> list[str]:
+        """The strategies that decode a one-pass head under a constraint."""
         return [name for name in self.strategies if name.startswith(f"{head} + ")]
 
     def table(self, other: str) -> pd.DataFrame:
@@ -78,8 +78,8 @@ class Cost:
 
 
 def dearest(cost: Cost, head: str, other: str) -> Value:
-    """A one-pass head with exact decoding, over another strategy: of the forms that were timed, the longest."""
-    return max((cost.over(name, other) for name in cost.forms(head)), key=lambda value: value.estimate)
+    """A one-pass head with constrained decoding, over another strategy: of the constraints timed, the longest."""
+    return max((cost.over(name, other) for name in cost.constrained(head)), key=lambda value: value.estimate)
 
 
 def under(law: str, head: str) -> str:
@@ -118,7 +118,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
         automaton = from_distribution(LABEL_DISTRIBUTIONS[law](LENGTH))
         for name in _ONE_PASS:
             allowed = automaton.support.ctc_topology if name == "ctc" else automaton  # as the study decodes them
-            works[under(law, name)] = partial(_under_form, recognizer.heads[name], allowed)
+            works[under(law, name)] = partial(_under_constraint, recognizer.heads[name], allowed)
 
     def visit(strategy: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
         with torch.inference_mode():
@@ -137,7 +137,7 @@ def _decoded(decode: Callable[..., DecoderOutput], features: torch.Tensor) -> in
     return found.passes
 
 
-def _under_form(head: Any, automaton: Automaton, features: torch.Tensor) -> int:
+def _under_constraint(head: Any, automaton: Automaton, features: torch.Tensor) -> int:
     found: np.ndarray = head.log_probs(features).double().cpu().numpy()
     evidence = found if head.name == "ctc" else found[:, :LENGTH, : automaton.k]
     ids, _ = find_best(automaton, evidence)

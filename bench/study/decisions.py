@@ -10,17 +10,11 @@ import pandas as pd
 
 from bench.core import strategies
 from bench.report.formatting import code, percent, points
-from bench.study.estimates import AR, JOINT, MARGIN, MARGINAL, ONE_PASS, Cell, Results
+from bench.study.estimates import AR, MARGIN, ONE_PASS, Cell, Results
 from seqocr.statistics import Value
 
-FORM, CTC_FORM = f"{ONE_PASS} + form", "ctc + form"
+CONSTRAINED, CTC_CONSTRAINED = f"{ONE_PASS} + constraint", "ctc + constraint"
 SPECULATIVE = strategies.speculative()[0]
-_SHOWN = {
-    FORM: f"`{ONE_PASS}`, constrained",
-    CTC_FORM: "`ctc`, constrained",
-    MARGINAL: "oracle, marginal",
-    JOINT: "oracle, joint",
-}
 # Kinds of strings, as someone who has to choose a head would name them, and the label distributions of each.
 _KINDS = {
     "independent digits": ("uniform", "frequencies"),
@@ -30,7 +24,7 @@ _KINDS = {
     "from a short list": ("lexicon-20", "lexicon-100"),
 }
 # In the order of what it costs: of these, the first group that is within the margin of the best is advised.
-_ADVISED = ((ONE_PASS, "ctc"), (FORM, CTC_FORM), (AR,))
+_ADVISED = ((ONE_PASS, "ctc"), (CONSTRAINED, CTC_CONSTRAINED), (AR,))
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Decision:
     @property
     def row(self) -> dict[str, str]:
         laws = f" ({code(self.laws)})" if self.laws else ""
-        shown = {shown_as(name): percent(exact) for name, exact in self.exact.items() if name != CTC_FORM}
+        shown = {shown_as(name): percent(exact) for name, exact in self.exact.items() if name != CTC_CONSTRAINED}
         advised = {"constraint known": self.known, "only learned": self.learned}
         use = {f"use, {when}": self._advice(names) for when, names in advised.items()}
         return {"strings": f"{self.kind}{laws}", **shown, **use, f"`{SPECULATIVE}`, passes": f"{self.passes:.2f}"}
@@ -73,7 +67,7 @@ class Decision:
 
 def shown_as(strategy: str) -> str:
     """A strategy or an oracle reader, as tables have it."""
-    return _SHOWN.get(strategy, f"`{strategy}`")
+    return strategy if strategy.startswith("oracle") else f"`{strategy}`"
 
 
 def decisions(results: Results) -> list[Decision]:
@@ -98,9 +92,9 @@ def decision_table(results: Results) -> pd.DataFrame:
 def _decision(
     results: Results, kind: str, laws: tuple[str, ...], cells: Sequence[Cell], holds: bool = True
 ) -> Decision:
-    there = [name for name in (ONE_PASS, "ctc", AR, FORM, CTC_FORM) if name in results.strategies]
+    there = [name for name in (ONE_PASS, "ctc", AR, CONSTRAINED, CTC_CONSTRAINED) if name in results.strategies]
     exact = {name: float(results.together(cells, name).mean()) for name in there}
-    learned = _cheapest({name: value for name, value in exact.items() if name not in (FORM, CTC_FORM)})
+    learned = _cheapest({name: value for name, value in exact.items() if name not in (CONSTRAINED, CTC_CONSTRAINED)})
     known = _cheapest(exact) if holds else learned
     leads = {name: results.ahead(cells, name, ONE_PASS) for name in {*known, *learned} - {ONE_PASS}}
     speculative = SPECULATIVE if SPECULATIVE in results.strategies else AR

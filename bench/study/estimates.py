@@ -22,7 +22,7 @@ AR, ONE_PASS = "ar", "parallel"
 # What `ar` is compared with: the one-pass head that people deploy, and one with a decoder as deep as its own, so that
 # what is claimed of autoregression is not owed to layers.
 OTHERS = (ONE_PASS, SLOTS)
-LOCAL, MARGINAL, JOINT = "ideal local", "ideal marginal", "ideal joint"
+LOCAL, MARGINAL, JOINT = "oracle local", "oracle marginal", "oracle joint"
 SEEN = 0.02  # of exact match: where the joint reader is ahead by less, shares of it say nothing
 Cell = tuple[str, str, str]  # law learned, law read, damage
 

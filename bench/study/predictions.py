@@ -98,8 +98,8 @@ def _cell(
             frames.append(own.heads["ctc"].log_probs(features).double().numpy())
     axes: dict[str, float] = {}
     if reference is not None:
-        axes, ideals = _ideal(strings.law, np.concatenate(evidence))
-        for name, read in (*ideals, *_structured(learned, np.concatenate(slots), np.concatenate(frames))):
+        axes, oracles = _oracles(strings.law, np.concatenate(evidence))
+        for name, read in (*oracles, *_structured(learned, np.concatenate(slots), np.concatenate(frames))):
             found.add(name, read, [1] * len(read))
     for name, (read, passes) in found.by_name.items():
         right = np.array([a == b for a, b in zip(read, truth, strict=True)])
@@ -149,7 +149,7 @@ def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
     return found
 
 
-def _ideal(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
+def _oracles(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
     """Mean C, G and worth, and what the three oracle readers read.
 
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
@@ -159,7 +159,7 @@ def _ideal(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, floa
     worth = found.joint.probability - found.local.probability
     axes = {"C": found.total_correlation, "G": found.gap, "worth": worth}
     readers = {"local": found.local, "marginal": found.marginal, "joint": found.joint}
-    read = [(f"ideal {name}", _texts(reading.ids)) for name, reading in readers.items()]
+    read = [(f"oracle {name}", _texts(reading.ids)) for name, reading in readers.items()]
     return {name: float(values.mean()) for name, values in axes.items()}, read
 
 
@@ -173,9 +173,9 @@ def _structured(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarra
     with np.errstate(divide="ignore"):
         frequent = np.log(learned.marginals)
     evidence = np.where(np.isfinite(frequent), slots - np.where(np.isfinite(frequent), frequent, 0), -np.inf)
-    yield "parallel + form", _texts(find_best(automaton, evidence)[0])
+    yield "parallel + constraint", _texts(find_best(automaton, evidence)[0])
     paths = find_best(automaton.support.ctc_topology, frames)[0]
-    yield "ctc + form", ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()]
+    yield "ctc + constraint", ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()]
 
 
 def _texts(ids: np.ndarray) -> list[str]:

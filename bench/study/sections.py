@@ -13,7 +13,7 @@ from bench.core.experiment import LONGEST_TABLE, Section
 from bench.report.formatting import percent, points, ratio, share
 from bench.report.templating import prose
 from bench.study.cost import Cost, dearest
-from bench.study.decisions import CTC_FORM, FORM, SPECULATIVE, decision_table, shown_as
+from bench.study.decisions import CONSTRAINED, CTC_CONSTRAINED, SPECULATIVE, decision_table, shown_as
 from bench.study.design import BASE_LAW, LENGTH
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SEEN, Cell, Results
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
@@ -28,13 +28,13 @@ _SHARED = (
     ONE_PASS,
     SLOTS,
     "refine-2",
-    FORM,
+    CONSTRAINED,
     MARGINAL,
     JOINT,
     "ar-1layer",
     "ctc",
     "refine",
-    CTC_FORM,
+    CTC_CONSTRAINED,
 )
 
 
@@ -45,7 +45,7 @@ def answer(results: Results, everything: Mapping[str, Any]) -> Section:
         equal=results.gap((BASE_LAW, BASE_LAW, results.size.damages[0])),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
-        constrained=shown_as(FORM),
+        constrained=shown_as(CONSTRAINED),
     )
     details = {
         "How the study was made": _setting(results),
@@ -67,7 +67,9 @@ def largest_lead(results: Results) -> dict[str, Any] | None:
     return {
         **row,
         "oracle": results.mean(cell, "exact", MARGINAL),
-        "beside_constrained": results.gap(cell, AR, FORM).difference if FORM in results.strategies else None,
+        "beside_constrained": results.gap(cell, AR, CONSTRAINED).difference
+        if CONSTRAINED in results.strategies
+        else None,
     }
 
 
@@ -198,8 +200,8 @@ def _shares(results: Results) -> pd.DataFrame:
 
 def _cost(cost: Cost, name: str) -> str:
     """Of constrained decoding, the dearest of the constraints that were timed."""
-    if name in (FORM, CTC_FORM):
-        return ratio(dearest(cost, name.removesuffix(" + form"), ONE_PASS))
+    if name in (CONSTRAINED, CTC_CONSTRAINED):
+        return ratio(dearest(cost, name.removesuffix(" + constraint"), ONE_PASS))
     return ratio(cost.over(name, ONE_PASS)) if name in cost.strategies else ""
 
 
@@ -208,7 +210,7 @@ def _by_end(results: Results) -> dict[str, pd.DataFrame]:
     rows = []
     for damage in (name for name in results.size.damages if name.startswith(("erased first", "erased last"))):
         if cells := [cell for cell in results.worthwhile(LOCAL) if cell[2] == damage]:
-            names: Sequence[str] = [name for name in (AR, "refine-2", FORM) if name in results.strategies]
+            names: Sequence[str] = [name for name in (AR, "refine-2", CONSTRAINED) if name in results.strategies]
             shares = {shown_as(name): share(results.captured(name, LOCAL, cells), 0) for name in names}
             rows.append({"share of the oracle gain": damage, **shares})
     return {"By which end is damaged": pd.DataFrame(rows)} if rows else {}

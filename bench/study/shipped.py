@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.core import strategies
 from bench.study.cost import dearest
-from bench.study.decisions import FORM, SPECULATIVE
+from bench.study.decisions import CONSTRAINED, SPECULATIVE
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
@@ -19,7 +19,7 @@ from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value, mean
 
-_STRATEGIES = (AR, SPECULATIVE, "ar-1layer", ONE_PASS, "ctc", "refine", FORM)
+_STRATEGIES = (AR, SPECULATIVE, "ar-1layer", ONE_PASS, "ctc", "refine", CONSTRAINED)
 _PLACES = 6  # decimals: beyond them are a machine's own
 
 
@@ -50,7 +50,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
         if name in timed.strategies and name in strategies.heads() and name != ONE_PASS
     }
     if results.cost is not None:  # of an encoder that takes less time: so at most as much of a larger one's
-        cost |= {FORM: _rounded(dearest(results.cost, ONE_PASS, ONE_PASS))}
+        cost |= {CONSTRAINED: _rounded(dearest(results.cost, ONE_PASS, ONE_PASS))}
     return Study(tuple(cells), cost)
 
 

@@ -19,8 +19,8 @@ from seqocr.statistics import Value
 SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
 _PLAIN = ("law", "damage", "total_correlation", "C", "G", "symbols", "passes")  # fields of a cell that JSON has, too
-_FORM = "parallel + form"
-_WAYS = ("ar", "ar-speculative", "parallel", _FORM)  # that are advised, and compared in the table
+_CONSTRAINED = "parallel + constraint"
+_WAYS = ("ar", "ar-speculative", "parallel", _CONSTRAINED)  # that are advised, and compared in the table
 _MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
 
 
@@ -150,14 +150,14 @@ def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
             f"The symbols tell nothing of each other, as far as {structure.strings:,} labels show. {at} `ar` is "
             f"{_points(gap)} points of exact match ahead: it does not pay for its passes."
         )
-    if structure.is_known and _FORM in cell.exact:
+    if structure.is_known and _CONSTRAINED in cell.exact:
         what = " and ".join(structure.forms) or f"a list of {structure.distinct:,} strings"
-        ahead = cell.exact[_FORM].estimate - cell.exact["parallel"].estimate
+        ahead = cell.exact[_CONSTRAINED].estimate - cell.exact["parallel"].estimate
         said = (
-            f"The labels are of a known form ({what}). {at} a one-pass head whose readings are decoded under the form "
+            f"The labels satisfy a known constraint ({what}). {at} a one-pass head with constrained decoding "
             f"(`seqocr.decoding`) is {ahead * 100:+.1f} points ahead of the head alone, in one pass"
         )
-        return (_FORM, f"{said}.") if ahead >= _MARGIN else ("parallel", f"{said}: the images say enough.")
+        return (_CONSTRAINED, f"{said}.") if ahead >= _MARGIN else ("parallel", f"{said}: the images say enough.")
     if gap.low > 0:
         return (
             "ar-speculative",
@@ -175,11 +175,11 @@ def _points(value: Value) -> str:
 
 
 def shown_ways(found: Advice) -> tuple[str, ...]:
-    """The ways to compare: exact decoding only where there is a form to decode under."""
+    """The strategies to compare: constrained decoding only where there is a constraint."""
     if found.cell is None:
         return ()
     known = found.structures[0].is_known
-    return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _FORM))
+    return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _CONSTRAINED))
 
 
 def as_json(study: Study) -> dict[str, Any]:

@@ -21,12 +21,12 @@ def value(estimate: float, half: float = 0.01) -> Value:
 
 
 def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
-    passes = {"ar": 6.0, "ar-speculative": 1.5, "parallel": 1.0, "parallel + form": 1.0}
+    passes = {"ar": 6.0, "ar-speculative": 1.5, "parallel": 1.0, "parallel + constraint": 1.0}
     exact = {
         "ar": value(0.5 + ar),
         "ar-speculative": value(0.5 + ar),
         "parallel": value(0.5),
-        "parallel + form": value(0.7),
+        "parallel + constraint": value(0.7),
     }
     return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, exact, passes, value(ar))
 
@@ -78,15 +78,15 @@ def test_a_known_form_is_decoded_under(
     study: Study, law: LabelDistribution, count: int, nearest: str, says: str
 ) -> None:
     found = given(law, count, study)
-    assert found.head == "parallel + form"
+    assert found.head == "parallel + constraint"
     assert found.cell is not None
     assert found.cell.law == nearest
     assert says in found.because
-    assert "parallel + form" in shown_ways(found)
+    assert "parallel + constraint" in shown_ways(found)
 
 
 def test_a_form_that_gains_nothing_is_not_decoded_under(study: Study) -> None:
-    cells = tuple(replace(each, exact={**each.exact, "parallel + form": value(0.505)}) for each in study.cells)
+    cells = tuple(replace(each, exact={**each.exact, "parallel + constraint": value(0.505)}) for each in study.cells)
     found = given(Luhn(8), 400, replace(study, cells=cells))
     assert found.head == "parallel"
     assert "the images say enough" in found.because

@@ -45,13 +45,13 @@ SIZE = Size(
 # Exact match by (law, read, damage) and strategy: where nothing is said, 0.9.
 PLANTED = {
     ("lexicon-20", "lexicon-20", HARD): {
-        **{AR: 0.7, "ar-speculative": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + form": 0.8},
+        **{AR: 0.7, "ar-speculative": 0.7, ONE_PASS: 0.4, "ctc": 0.4, SLOTS: 0.6, f"{ONE_PASS} + constraint": 0.8},
         **{LOCAL: 0.1, MARGINAL: 0.6, JOINT: 0.8},
     },
     ("lexicon-20", "uniform", CLEAN): {AR: 0.1, ONE_PASS: 0.7, SLOTS: 0.6},
-    ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5, "ctc": 0.5, f"{ONE_PASS} + form": 0.5},
+    ("uniform", "uniform", HARD): {AR: 0.5, ONE_PASS: 0.5, SLOTS: 0.5, "ctc": 0.5, f"{ONE_PASS} + constraint": 0.5},
 }
-STRATEGIES = (*HEADS, SLOTS, "ar-speculative", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + form")
+STRATEGIES = (*HEADS, SLOTS, "ar-speculative", LOCAL, MARGINAL, JOINT, f"{ONE_PASS} + constraint")
 SCATTER = 0.002  # of exact match, between seeds
 
 
@@ -168,7 +168,7 @@ def test_the_page_says_what_was_planted(results: Results) -> None:
     known, learned = "use, constraint known", "use, only learned"
     assert decided[known][0] == f"`{ONE_PASS}` or `ctc`"
     listed = rows["from a short list"]
-    assert listed[known].startswith((f"`{ONE_PASS}`, constrained: +40", f"`{ONE_PASS}`, constrained: +39"))
+    assert listed[known].startswith((f"`{ONE_PASS} + constraint`: +40", f"`{ONE_PASS} + constraint`: +39"))
     assert listed[learned].startswith((f"`{SPECULATIVE}`: +30", f"`{SPECULATIVE}`: +29"))
     changed = decided.iloc[-1]
     assert "learned another distribution" in changed["strings"]
@@ -214,7 +214,7 @@ def test_every_way_is_timed_once_and_again_only_if_its_code_changed(tmp_path: Pa
         pd.testing.assert_frame_equal(rows, kept.read(cost.TABLE))  # not measured again
     timed = cost.of(kept)
     assert timed is not None
-    assert timed.forms(ONE_PASS) == [f"{ONE_PASS} + luhn"]
+    assert timed.constrained(ONE_PASS) == [f"{ONE_PASS} + luhn"]
     assert timed.over(ONE_PASS, ONE_PASS).estimate == 1
     assert set(timed.table(ONE_PASS)["strategy"]) == set(passes)
     shown = Results(rows_of(), SIZE, {}, cost=timed, timed_on="a CPU of 1999")
@@ -316,8 +316,8 @@ def test_one_pass_heads_are_decoded_under_the_law_that_they_learned() -> None:
         frequent = np.log(law.marginals)
     frames = np.full((1, 7, 11), np.log(1 / 11))
     read = dict(predictions._structured(law, frequent[None], frames))
-    assert read["parallel + form"] == ["022"]
-    assert read["ctc + form"][0] in {"011", "022", "121"}
+    assert read["parallel + constraint"] == ["022"]
+    assert read["ctc + constraint"][0] in {"011", "022", "121"}
 
 
 def test_nats_of_slots_are_those_of_their_first_pass() -> None:
