@@ -41,7 +41,7 @@ class ToyHead(OnePassHead):
     """Slot i reads the i-th stretch of the line: all that a new head's file holds."""
 
     name = "toy"
-    one_pass = True
+    output = "slots"
 
     def __init__(self, features, charset, max_length):
         super().__init__(features, charset, max_length)

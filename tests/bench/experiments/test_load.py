@@ -86,7 +86,7 @@ def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: None) -> None:
     assert {f"load-onnxruntime-{head}" for head in strategies.heads()} <= found.keys()
 
 
-def test_without_loadgen_parts_are_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_loadgen_parts_are_left_out(bench: Bench, machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
     (part,) = parts(bench, "load-eager-ar")
     assert EXPERIMENT.missing(part) == ""
     monkeypatch.setattr(load, "find_spec", lambda name: None)
