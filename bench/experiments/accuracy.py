@@ -197,8 +197,8 @@ def strings_plot(results: Results) -> Figure:
     heads = [name for name in strategies.heads() if name in wide.columns]
     lines = np.split(results.samples, len(results.shown))
     aspect = lines[0].shape[1] / lines[0].shape[0]
-    at = {"truth": aspect + 0.5} | {name: aspect + 3.1 + 2.6 * i for i, name in enumerate(heads)}
-    figure = Figure(figsize=(7.2, 0.42 * len(lines) + 0.75), layout="constrained")
+    at = {"truth": aspect + 0.5} | {name: aspect + 3.1 + 3.2 * i for i, name in enumerate(heads)}
+    figure = Figure(figsize=(8.2, 0.42 * len(lines) + 0.75), layout="constrained")
     axis = figure.add_subplot()
     for row, (index, line) in enumerate(zip(results.shown, lines, strict=True)):
         axis.imshow(255 - line, cmap="gray", vmin=0, vmax=255, extent=(0, aspect, row + 0.94, row + 0.06))
@@ -209,6 +209,6 @@ def strings_plot(results: Results) -> Figure:
             axis.text(x, row + 0.5, said, va="center", family="monospace", fontsize=11, **wrong)
     for title, x in {"image": aspect / 2 - 0.8, **at}.items():
         axis.text(x, -0.3, title, va="center", weight="bold")
-    axis.set(xlim=(0, max(at.values()) + 2.6), ylim=(len(lines), -0.7), aspect="auto")
+    axis.set(xlim=(0, max(at.values()) + 3.2), ylim=(len(lines), -0.7), aspect="auto")
     axis.axis("off")
     return figure

@@ -1,4 +1,4 @@
-"""From nothing to a text: processes that are timed, and known results."""
+"""Cold start: processes that are timed, and known results."""
 
 from __future__ import annotations
 
