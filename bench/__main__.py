@@ -135,7 +135,7 @@ def study(
     """When does autoregression pay? Train and read every law of labels under every damage. Killed, the same command
     goes on where it was."""
     from bench.core.engines import Engine
-    from bench.study.runner import run
+    from bench.study.pipeline import run
 
     folder = runs or Path("runs") / f"study-{preset}"
     print(f"study: {run(preset, out, folder, Engine(engine, address))}")

@@ -21,8 +21,7 @@ from bench.core.fingerprint import libraries
 from bench.core.store import Store, changes
 from bench.experiments import experiments
 from bench.report.build import everything, measured, pages, with_numbers
-from bench.study import cost
-from bench.study import runner as study
+from bench.study import cost, pipeline
 from seqocr import environment
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
@@ -84,7 +83,7 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
                 _note(store, part.name, changed, fingerprint, findings, commit if record else None)
     if kept.facts("study"):
         _note(kept, "study", _changed_study(kept), {}, findings, commit if record else None)
-        timing = cost.depends(study.COST[study.SHOWN])
+        timing = cost.depends(pipeline.COST[pipeline.SHOWN])
         _note(kept, cost.TABLE, changes(kept.facts(cost.TABLE), timing), {}, findings, commit if record else None)
     _check_commits([store, kept], root, findings)
     _check_first_screen(store, results, root, findings)
@@ -127,8 +126,8 @@ def _mispredicted(experiment: Experiment, part: Part, bench: Bench, findings: Fi
 
 
 def _changed_study(kept: Store) -> list[str]:
-    before, size = kept.facts("study")["depends"], study.SIZES[study.SHOWN]
-    return [name for name, value in study.depends(size).items() if before.get(name) != value]
+    before, size = kept.facts("study")["depends"], pipeline.SIZES[pipeline.SHOWN]
+    return [name for name, value in pipeline.depends(size).items() if before.get(name) != value]
 
 
 def _note(

@@ -1,6 +1,6 @@
 """When does autoregression pay? One encoder, laws of labels that are known exactly, damage by known amounts.
 
-`make study` makes the study, in an hour and more (see `runner`); its table is in results/study. The bench shows it,
+`make study` makes the study, in an hour and more (see `pipeline`); its table is in results/study. The bench shows it,
 and measures one cell again, in small.
 """
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.study import cost, plots, runner, sections
+from bench.study import cost, pipeline, plots, sections
 from bench.study.design import Size
 from bench.study.estimates import ONE_PASS, Again, Results
 from seqocr.progress import Reporter
@@ -28,7 +28,7 @@ _COMMITTED = Path(__file__).parents[2] / "results" / "study"
 
 @dataclass(frozen=True)
 class Settings:
-    """The cell that is measured again (see `runner.cell`).
+    """The cell that is measured again (see `pipeline.cell`).
 
     Attributes:
         steps, batch: of the training.
@@ -65,7 +65,7 @@ class Dependence(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings: Settings = part.settings
         with TemporaryDirectory() as folder:
-            rows = runner.cell(
+            rows = pipeline.cell(
                 settings.law, settings.damage, settings.steps, settings.batch, settings.strings, Path(folder)
             )
         bench.store.write(part.name, rows)
@@ -81,7 +81,7 @@ class Dependence(Experiment):
             again = Again(about["law"], about["damage"], about["steps"], rows)
         facts = found.facts("study")
         timed_on = found.facts(cost.TABLE).get("environment", {}).get("cpu", "")
-        return Results(found.read(runner.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
+        return Results(found.read(pipeline.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}

@@ -12,7 +12,7 @@ from bench.study.decisions import CONSTRAINED, SPECULATIVE
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
-from bench.study.runner import SHOWN
+from bench.study.pipeline import SHOWN
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.advice.recommend import SHIPPED_STUDY, Cell, Study, as_json
 from seqocr.errors import InputError

@@ -22,7 +22,7 @@ from bench.core.engines import LOCAL, Engine
 from bench.core.experiment import Bench, Experiment, Part
 from bench.core.runner import run
 from bench.core.store import Store
-from bench.study import cost, runner
+from bench.study import cost, pipeline
 from seqocr.cli import run as run_command
 from seqocr.errors import InputError
 from tests.cells import SMALL, assert_runs_cells, squared
@@ -57,16 +57,16 @@ def nowhere() -> str:
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
     """The table of a small study by an engine. Nothing is trained or read; times are measured in one round."""
-    monkeypatch.setitem(runner.SIZES, "small", SMALL)
-    monkeypatch.setitem(runner.COST, "small", cost.Settings(rounds=1, laws=("luhn",), repeats=1, warmup=0))
-    monkeypatch.setattr(runner, "alone", loop.contextlib.nullcontext)
-    monkeypatch.setattr(runner.training, "base", lambda *_: None)
-    monkeypatch.setattr(runner, "_train", cells.train)
-    monkeypatch.setattr(runner, "_read", cells.read)
+    monkeypatch.setitem(pipeline.SIZES, "small", SMALL)
+    monkeypatch.setitem(pipeline.COST, "small", cost.Settings(rounds=1, laws=("luhn",), repeats=1, warmup=0))
+    monkeypatch.setattr(pipeline, "alone", loop.contextlib.nullcontext)
+    monkeypatch.setattr(pipeline.training, "base", lambda *_: None)
+    monkeypatch.setattr(pipeline, "_train", cells.train)
+    monkeypatch.setattr(pipeline, "_read", cells.read)
 
     def of(engine: Engine, name: str) -> bytes:
-        folder = runner.run("small", tmp_path / name, tmp_path / name / "runs", engine)
-        return gzip.decompress(Store(folder).file(runner.READINGS, ".csv.gz").read_bytes())
+        folder = pipeline.run("small", tmp_path / name, tmp_path / name / "runs", engine)
+        return gzip.decompress(Store(folder).file(pipeline.READINGS, ".csv.gz").read_bytes())
 
     return of
 
@@ -184,7 +184,7 @@ def test_the_study_by_both_is_the_same_and_only_one_times_it(
     assert not Store(tmp_path / "ray" / "study-small").facts(cost.TABLE)
     # Ray after local, and local after Ray: nothing is made again, and what is missing is added.
     for name in ("_train", "_read"):
-        monkeypatch.setattr(runner, name, lambda *_: pytest.fail("made again"))
+        monkeypatch.setattr(pipeline, name, lambda *_: pytest.fail("made again"))
     assert kept(RAY, "local") == table
     assert "left to time" not in capsys.readouterr().out
     assert kept(LOCAL, "ray") == table
@@ -196,7 +196,7 @@ def test_the_studys_times_wait_until_no_ray_runs(kept: Any, monkeypatch: pytest.
     with pytest.raises(InputError, match=r"Ray runs on this machine \(process 7\)"):
         kept(LOCAL, "local")
     made = Store(tmp_path / "local" / "study-small")
-    assert made.has(runner.READINGS)
+    assert made.has(pipeline.READINGS)
     assert not made.facts(cost.TABLE)
 
 
@@ -293,10 +293,10 @@ def test_a_dead_address_loses_nothing(fake: Fake, two: Bench, kept: Any, tmp_pat
     assert two.store.has("read")
     assert two.store.facts("run")["finished"]
     runs = Store(tmp_path / "runs")
-    runs.add_facts("study", depends={**runner.depends(SMALL), "reading": "of other code"})
+    runs.add_facts("study", depends={**pipeline.depends(SMALL), "reading": "of other code"})
     runs.write("readings-a", pd.DataFrame({"a": [1]}))
     with pytest.raises(InputError, match="no Ray cluster answers"):
-        runner.run("small", tmp_path, runs.folder, dead)
+        pipeline.run("small", tmp_path, runs.folder, dead)
     assert runs.has("readings-a")
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from bench.core.engines import LOCAL, Engine
 from bench.core.store import Store
-from bench.study import runner
+from bench.study import pipeline
 from seqocr.errors import InputError
 from seqocr.train.state import STATE, is_finished
 from tests.cells import SMALL, assert_runs_cells, dies_once
@@ -34,22 +34,22 @@ def _a_ray_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))  # workers find the tests' cells
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)  # workers, also where tests have a thread each
-    monkeypatch.setitem(runner.SIZES, "small", SMALL)
-    monkeypatch.setattr(runner, "_measure_cost", lambda *_: None)
+    monkeypatch.setitem(pipeline.SIZES, "small", SMALL)
+    monkeypatch.setattr(pipeline, "_measure_cost", lambda *_: None)
 
 
 def table(folder: Path) -> bytes:
-    return gzip.decompress(Store(folder).file(runner.READINGS, ".csv.gz").read_bytes())
+    return gzip.decompress(Store(folder).file(pipeline.READINGS, ".csv.gz").read_bytes())
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The table of a run without Ray."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(runner.SIZES, "small", SMALL)
-        patch.setattr(runner, "_measure_cost", lambda *_: None)
+        patch.setitem(pipeline.SIZES, "small", SMALL)
+        patch.setattr(pipeline, "_measure_cost", lambda *_: None)
         out = tmp_path_factory.mktemp("local")
-        return table(runner.run("small", out, out / "runs", LOCAL))
+        return table(pipeline.run("small", out, out / "runs", LOCAL))
 
 
 def working() -> list[psutil.Process]:
@@ -78,7 +78,7 @@ def test_the_cells_of_killed_workers_are_run_again(expected: bytes, tmp_path: Pa
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    runner.run("small", tmp_path, runs, RAY)
+    pipeline.run("small", tmp_path, runs, RAY)
     killer.join(1)
     assert killed
     assert table(tmp_path / "study-small") == expected
@@ -90,10 +90,10 @@ import sys
 from pathlib import Path
 from tests.cells import SMALL
 from bench.core.engines import Engine
-from bench.study import runner
+from bench.study import pipeline
 from seqocr.cli import run
-runner.SIZES["small"] = SMALL
-run(lambda: runner.run("small", Path(sys.argv[1]), Path(sys.argv[1]) / "runs", Engine("ray")))
+pipeline.SIZES["small"] = SMALL
+run(lambda: pipeline.run("small", Path(sys.argv[1]), Path(sys.argv[1]) / "runs", Engine("ray")))
 """
 
 
@@ -110,10 +110,10 @@ def test_after_ctrl_c_what_is_finished_stays_and_the_rest_is_made(expected: byte
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=100)
     assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted"), said
-    assert not Store(tmp_path / "study-small").has(runner.READINGS), "the interrupt came too late to show anything"
+    assert not Store(tmp_path / "study-small").has(pipeline.READINGS), "the interrupt came too late to show anything"
     (done,) = [path for path in trained if is_finished(path)][:1]
     before = (done / "model.safetensors").stat().st_mtime_ns
-    runner.run("small", tmp_path, tmp_path / "runs", LOCAL)
+    pipeline.run("small", tmp_path, tmp_path / "runs", LOCAL)
     assert table(tmp_path / "study-small") == expected
     assert (done / "model.safetensors").stat().st_mtime_ns == before
 

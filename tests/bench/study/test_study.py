@@ -14,7 +14,7 @@ from bench.core.experiment import LONGEST_TABLE
 from bench.core.store import Store
 from bench.report import plotting
 from bench.report.build import everything, write_report
-from bench.study import EXPERIMENT, cost, predictions, runner, size_of, training
+from bench.study import EXPERIMENT, cost, pipeline, predictions, size_of, training
 from bench.study.decisions import SPECULATIVE
 from bench.study.design import HEADS, LENGTH, SIZES, Size, Training
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SLOTS, Results
@@ -234,8 +234,8 @@ def test_plots_are_drawn(results: Results, tmp_path: Path) -> None:
 
 def finished_study(folder: Path, size: Size = SIZE) -> Store:
     store = Store(folder)
-    store.write(runner.READINGS, rows_of(size))
-    depends = runner.depends(size)
+    store.write(pipeline.READINGS, rows_of(size))
+    depends = pipeline.depends(size)
     facts = {"preset": "full", "size": depends["size"], "depends": depends, "seconds": 7200.0, "commit": "abc"}
     store.write_facts("study", {**facts, "finished": "2026-01-01"})
     return store
@@ -268,30 +268,30 @@ def test_what_the_package_carries_is_read_back(tmp_path: Path) -> None:
 
 def test_a_size_is_read_as_it_was_written() -> None:
     for size in SIZES.values():
-        assert size_of({"size": runner.depends(size)["size"]}) == size
+        assert size_of({"size": pipeline.depends(size)["size"]}) == size
 
 
 def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path) -> None:
     kept = Store(tmp_path)
-    asked = runner.depends(SIZE)
-    runner._claim(kept, asked)
+    asked = pipeline.depends(SIZE)
+    pipeline._claim(kept, asked)
     kept.write("readings-a", pd.DataFrame({"a": [1]}))
-    runner._claim(kept, asked)
+    pipeline._claim(kept, asked)
     assert kept.has("readings-a")
-    for other, named in ((runner.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
+    for other, named in ((pipeline.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
         with pytest.raises(InputError, match=f"recognizers of another study \\(other {named}"):
-            runner._claim(kept, other)
+            pipeline._claim(kept, other)
     with pytest.raises(InputError, match="unknown study preset 'huge'"):
-        runner.run("huge", tmp_path, tmp_path)
+        pipeline.run("huge", tmp_path, tmp_path)
 
 
 def test_a_cell_in_small_is_trained_and_read(tmp_path: Path) -> None:
-    rows = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
+    rows = pipeline.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)
     assert {AR, ONE_PASS, "ar-speculative"} <= set(rows["strategy"])
     assert (rows["strings"] == 30).all()
     assert is_finished(tmp_path / Training("lexicon-20", 0, ("ar", "parallel")).name)
     before = (tmp_path / training.BASE / "model.safetensors").read_bytes()
-    again = runner.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)  # nothing is trained again
+    again = pipeline.cell("lexicon-20", HARD, steps=2, batch=8, strings=30, folder=tmp_path)  # nothing is trained again
     pd.testing.assert_frame_equal(rows, again)
     assert (tmp_path / training.BASE / "model.safetensors").read_bytes() == before
 
@@ -304,7 +304,7 @@ def test_test_digits_are_read_and_never_learned_from(monkeypatch: pytest.MonkeyP
         predictions, "load_digits_or_validation", lambda split: asked.append(("read", split)) or held_out(split)
     )
     predictions._digits.cache_clear()
-    runner.cell("luhn", HARD, steps=1, batch=8, strings=10, folder=tmp_path)
+    pipeline.cell("luhn", HARD, steps=1, batch=8, strings=10, folder=tmp_path)
     predictions._digits.cache_clear()
     assert set(asked) == {("learn", "train"), ("learn", "validation"), ("read", "test")}
 
