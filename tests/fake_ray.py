@@ -117,8 +117,8 @@ def _module(name: str, **contents: Any) -> ModuleType:
 
 def forget() -> None:
     """What was imported with a Ray that is no longer there."""
-    import bench
+    import bench.core
 
     sys.modules.pop("bench.core.ray_engine", None)
-    if hasattr(bench, "on_ray"):
+    if hasattr(bench.core, "ray_engine"):
         del bench.core.ray_engine

@@ -18,7 +18,7 @@ from seqocr.errors import InputError
 from seqocr.processes import pool
 
 _AHEAD = 3  # shards per worker that wait in its queue
-_KILLS = 3  # one after another, without a shard between them
+_KILLS = 3  # in a row, without a finished shard between them
 _RETRIES = 10  # of a shard on Ray whose workers or machines die; Ray would go on for ever
 
 
@@ -96,8 +96,8 @@ def on_ray(
                 yield Outcome(**row)
         except ray.exceptions.RayError as error:
             raise InputError(
-                f"the Ray cluster failed ({last_line(error)}): see that its machines run, and have memory for a reader "
-                "a core. What was finished stays: the same command goes on from there"
+                f"the Ray cluster failed ({last_line(error)}): check that its machines run, with memory for one "
+                "reader per core. What was finished stays: the same command goes on from there"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster: one that runs, or one of this machine alone that ends with the work."""
+"""Connections to a Ray cluster: a running one, or a new one of this machine alone that ends with the work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from seqocr.errors import InputError
 from seqocr.files import shown
 
-OWN = "local"  # what Ray calls a cluster of one machine that is made for one process
-_ANSWERS = 10.0  # seconds that a cluster has for it
+OWN = "local"  # Ray's name for a cluster of this machine, made for one process
+_TIMEOUT = 10.0  # seconds that a cluster has to answer
 _MEMORY = 200 * 2**20  # bytes for what tasks return; Ray would take a third of the machine
 
 
@@ -23,8 +23,8 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
     """Within the block, Ray is connected. Quietly: no dashboard, no usage statistics, no log of every worker.
 
     Args:
-        address: of a cluster, such as auto or HOST:6379; None: $RAY_ADDRESS, or else a Ray of its own on this machine.
-        cores: of a Ray of its own.
+        address: of a cluster, such as auto or HOST:6379; None: $RAY_ADDRESS, or else a new cluster on this machine.
+        cores: of a new cluster.
 
     Yields:
         the module `ray`.
@@ -37,7 +37,7 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise InputError("ray is not installed, which this takes: pip install 'seqocr[scale]'") from error
+        raise InputError("ray is not installed, which this needs: pip install 'seqocr[scale]'") from error
     from ray.exceptions import RayError
 
     address = address or os.environ.get("RAY_ADDRESS") or OWN
@@ -71,16 +71,16 @@ def _answers(address: str) -> None:
     if not host or not port.isdecimal():
         raise InputError(f"{address!r} is no address of a Ray cluster: give HOST:PORT or ray://HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise InputError(_unanswered(address, str(error))) from error
     if os.environ.get("RAY_USE_TLS", "0") == "1":
-        return  # it answers nobody without a certificate, which Ray looks after
+        return  # only Ray has the certificate that it takes
     import grpc
 
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            grpc.channel_ready_future(channel).result(_ANSWERS)
+            grpc.channel_ready_future(channel).result(_TIMEOUT)
         except grpc.FutureTimeoutError as error:
             raise InputError(_unanswered(address, "something else listens there")) from error
 
@@ -90,6 +90,6 @@ def _unanswered(address: str, reason: str) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Of what an exception says: Ray's begin with a traceback of the worker."""
+    """The last line of an exception's message: Ray's begin with a traceback of the worker."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return shown(lines[-1]) if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""One shard, read line by line into one Parquet file. Whoever runs it, and however often, the file is the same."""
+"""A job: one shard, read line by line into one Parquet file. The file is the same wherever it runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import Prediction
 from seqocr.inference.symbols import Symbol
 
-_ROWS = 5000  # of a row group
+_ROWS = 5000  # per row group
 
 
 class LineReader:
     """Exported graphs that read one line at a time, on one thread.
 
-    Graphs of int8 round by all that they are given at once; so a line's prediction does not depend on others.
+    An int8 graph rounds by all that it is given at once; read alone, a line's prediction depends on nothing else.
 
     Raises:
         InputError: the weights are not exported graphs, or not of this head.
@@ -61,17 +61,17 @@ class LineReader:
 
 
 def versions(reader: LineReader) -> dict[str, str]:
-    """What must be the same wherever a source is read."""
+    """What must be the same on all machines."""
     return {"weights": reader.digest, "seqocr": __version__, "onnxruntime": version("onnxruntime")}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shard.
+    """The outcome of a shard.
 
     Attributes:
-        lines: rows that were written; problems: those of images that could not be read.
-        error: why nothing was written; empty if it was.
+        lines: rows written; problems: those of images that could not be read.
+        error: why nothing was written; empty otherwise.
     """
 
     number: int
@@ -83,11 +83,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """How shards are read, and where to: all that a worker must know.
+    """Reads shards; a worker needs nothing else.
 
     Attributes:
         out: the folder of Parquet files, as fsspec takes it.
-        versions: of whoever gives the work (see `versions`).
+        versions: of the process that hands out shards (see `versions`).
     """
 
     source: str
@@ -97,12 +97,12 @@ class Job:
     versions: dict[str, str]
 
     def __call__(self, shard: Shard) -> Outcome:
-        """Read a shard. What cannot be used is said in the outcome, so that no engine wraps it in its own words."""
+        """Read a shard. An error is part of the outcome, so that no engine wraps it in its own words."""
         start = time.monotonic()
         try:
             reader = _reader(self.weights, self.head)
             if (own := versions(reader)) != self.versions:
-                raise InputError(f"a worker has {own}, and {self.versions} is wanted: install the same everywhere")
+                raise InputError(f"a worker has {own}, not {self.versions}: install the same everywhere")
             rows = [_row(name, line, reader) for name, line in Source(self.source).lines(shard)]
             write_file(self.out, part_name(shard.number), _parquet(rows))
         except (InputError, OSError) as error:
@@ -113,7 +113,7 @@ class Job:
 
 @cache
 def _reader(weights: str | None, head: str) -> LineReader:
-    """One a process."""
+    """One per process."""
     return LineReader(weights, head)
 
 
@@ -125,15 +125,14 @@ def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, An
     """`file_name`, `text`, `confidence`, `symbol_confidences`; or, in place of the last three, `problem`."""
     if isinstance(line, str):
         return {"file_name": name, "problem": line}
-    read = reader.read(line)
-    if not math.isfinite(read.confidence):
-        return {"file_name": name, "problem": f"{name} gives {read.confidence} with these weights: take others"}
-    symbols = [symbol.confidence for symbol in read.symbols]
+    prediction = reader.read(line)
+    if not math.isfinite(prediction.confidence):
+        return {"file_name": name, "problem": f"{name} gives {prediction.confidence} with these weights: take others"}
     return {
         "file_name": name,
-        "text": read.text,
-        "confidence": read.confidence,
-        "symbol_confidences": symbols,
+        "text": prediction.text,
+        "confidence": prediction.confidence,
+        "symbol_confidences": [symbol.confidence for symbol in prediction.symbols],
         "problem": None,
     }
 

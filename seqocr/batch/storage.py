@@ -18,7 +18,7 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise InputError("fsspec is not installed, which this takes: pip install 'seqocr[scale]'") from error
+        raise InputError("fsspec is not installed, which this needs: pip install 'seqocr[scale]'") from error
     try:
         fs, path = fsspec.core.url_to_fs(url)
         return fs, str(path)

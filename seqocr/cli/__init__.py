@@ -1,4 +1,4 @@
-"""The command line. One file a command; `app` lists them."""
+"""The command line. One file per command; `app` lists them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqocr.errors import InputError, RankError
 from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
-# What is not needed to read exported graphs, and the extra that it comes with.
+# Packages that reading exported graphs does not need, and the extras that they come with.
 _EXTRAS = dict.fromkeys(
     ("torch", "torchvision", "transformers", "safetensors", "pandas", "scipy", "statsmodels", "rapidfuzz", "psutil"),
     "train",
@@ -24,18 +24,18 @@ _EXTRAS = dict.fromkeys(
 _EXTRAS |= dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn", "starlette"), "serve")
 _EXTRAS |= dict.fromkeys(("fsspec", "grpc", "pyarrow", "ray", "simpy"), "scale")
 _EXTRAS["gradio"] = "demo"
-_SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+_MESSAGES = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 
 def run(command: Callable[[], Any]) -> NoReturn:
-    """Run a command line and exit. The one place where what ends it becomes one line, or none.
+    """Run a command line and exit. The one place where an error, interruption or closed pipe becomes at most one line.
 
     2 after bad input or wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads what is printed.
     """
-    with _one_a_machine():
+    with _one_voice():
         code = _code_of(command)
-        if code in _SAID:
-            print(_SAID[code], file=sys.stderr)
+        if code in _MESSAGES:
+            print(_MESSAGES[code], file=sys.stderr)
     sys.exit(code)
 
 
@@ -53,8 +53,8 @@ def _code_of(command: Callable[[], Any]) -> int:
 
 
 @contextmanager
-def _one_a_machine() -> Iterator[None]:
-    """Of processes that torchrun started, the first on a machine prints. What an exception shows stays visible."""
+def _one_voice() -> Iterator[None]:
+    """Of torchrun's processes only the first on each machine prints. Tracebacks of all stay visible."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         yield
         return
@@ -64,15 +64,15 @@ def _one_a_machine() -> Iterator[None]:
 
 def _exit_code(command: Callable[[], Any]) -> int:
     if sys.stdout is None:
-        print("error: standard output is closed: send it somewhere, such as to /dev/null", file=sys.stderr)
+        print("error: standard output is closed: redirect it, such as to /dev/null", file=sys.stderr)
         return 2
     try:
         try:
             command()
         finally:
-            sys.stdout.flush()  # here, where what goes wrong can still be said
+            sys.stdout.flush()  # here, where an error can still be reported
     except SystemExit as stop:
-        # 1 is what typer and rich make of an output that nobody reads.
+        # typer and rich exit with 1 where nobody reads their output.
         return _discarding(CLOSED) if stop.code == 1 else int(stop.code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -83,10 +83,10 @@ def _exit_code(command: Callable[[], Any]) -> int:
         if name not in _EXTRAS:
             raise
         take = f"pip install 'seqocr[{_EXTRAS[name]}]'" + (", or add --no-page" if name == "gradio" else "")
-        print(f"error: {name} is not installed, which this takes: {take}", file=sys.stderr)
+        print(f"error: {name} is not installed, which this command needs: {take}", file=sys.stderr)
         return 2
     except InputError as error:
-        # Of several processes any may have met it, also one that else is silent.
+        # Of several processes any may report it, also one that is silent otherwise.
         if not isinstance(error, RankError) or error.speaks:
             to = sys.__stderr__ if isinstance(error, RankError) else sys.stderr
             print("error:", "\n".join(map(shown, str(error).split("\n"))), file=to)
@@ -98,7 +98,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
 
 
 def _discarding(code: int) -> int:
-    """The exit code, with nowhere to go for what is still to be printed: Python would try, and complain."""
+    """The exit code, after discarding output that is still buffered: Python would try to write it, and complain."""
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     return code

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seqocr.statistics import Value
 
 _PREFERRED = ("ctc", "slots", "tokens")  # outputs of the head that reads a sample
-_MOST = 1000  # lines whose images are read, about: more say no more
+_MOST = 1000  # lines of the sample, about: more would not change the advice
 
 
 def advise(
@@ -27,8 +27,8 @@ def advise(
     engine: Engine = "onnxruntime",
     skip: Skip = False,
 ) -> None:
-    """Say which head your labels ask for: what their symbols tell of each other, how hard the images are to read, and
-    what the study of when autoregression pays found for such strings."""
+    """Recommend a head for your data: how much symbols depend on each other, how hard the images are to read, and what
+    the study of decoding strategies found for such strings."""
     from seqocr import metrics
     from seqocr.advice import recommend as advice
     from seqocr.data.folder import LineFolder
@@ -47,7 +47,7 @@ def advise(
     console.print(_labels(found, shown(data)))
     right = (read["text"] == read["prediction"]).mean()
     console.print(
-        f"Images: of {len(read):,} lines {right:.1%} are read right with these weights, {symbols:.1%} of the symbols; "
+        f"Images: of {len(read):,} lines {right:.1%} are read correctly, {symbols:.1%} of the symbols; "
         f"mean confidence {read['confidence'].mean():.2f}."
     )
     if found.cell is not None:
@@ -82,10 +82,13 @@ def _heads(found: Advice, study: Study) -> Table:
     table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))
     for column in ("decoding strategy", "exact match", "passes", "time over parallel"):
         table.add_column(column, justify="left" if column == "decoding strategy" else "right")
-    for way in shown_ways(found):
-        cost = study.cost.get(way)
+    for strategy in shown_ways(found):
+        cost = study.cost.get(strategy)
         table.add_row(
-            way, _share(found.cell.exact[way]), f"{found.cell.passes[way]:.2f}", "" if cost is None else _times(cost)
+            strategy,
+            _share(found.cell.exact[strategy]),
+            f"{found.cell.passes[strategy]:.2f}",
+            "" if cost is None else _times(cost),
         )
     return table
 

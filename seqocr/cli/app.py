@@ -1,4 +1,4 @@
-"""The commands there are. To add one: a file beside this one, and its function in this list."""
+"""The list of commands. To add one: a file beside this one, and its function in this list."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "advise": advise,
 }
-# What had another name once: that still works, with a line of advice. Taken out a release later.
+# Earlier names, by which commands and options are still found, with a line of advice.
 _RENAMED_COMMANDS = {"read-many": "predict-batch"}
 _RENAMED_OPTIONS = {"--accept": "--target-precision", "--width": "--beam-width", "--unlabelled": "--pseudo-label"}
 _RENAMED_STRATEGIES = {"ar-verified": "ar-speculative"}
@@ -45,7 +45,7 @@ def _advise(old: str, new: str) -> str:
 
 
 class _Command(TyperCommand):
-    """A command that takes an option's earlier name."""
+    """A command that also takes earlier names of its options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {name for parameter in self.params for name in parameter.opts}
@@ -62,7 +62,7 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
-    """The commands; one is also found by its earlier name."""
+    """All commands, also by their earlier names."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and (new := _RENAMED_COMMANDS.get(args[0])):

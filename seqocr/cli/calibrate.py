@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import DataRoot, Device, Engine, OwnLines, Skip, parsed_length
+from seqocr.cli.options import DataRoot, Device, Engine, Skip, YourData, parse_length
 from seqocr.errors import InputError
 
 
 def calibrate(
     weights: Annotated[str, typer.Option(help="Directory written by `seqocr train` or `seqocr export`.")],
-    data: OwnLines = None,
+    data: YourData = None,
     level: Annotated[
         str, typer.Option(help="Without --data: layouts of validation digits, separated by commas.")
     ] = "jitter",
@@ -46,7 +46,7 @@ def calibrate(
     else:
         digits = load_digits("validation", root=root)
         parts = [
-            SequenceMNIST(digits, parsed_length(length), count=count, replacement=True, layout=layout_of(name))
+            SequenceMNIST(digits, parse_length(length), count=count, replacement=True, layout=layout_of(name))
             for name in level.split(",")
         ]
     config, found = read_json(path), fit_calibrations(reader, parts)

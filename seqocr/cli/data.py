@@ -17,7 +17,7 @@ def data(
     picture: Annotated[Path | None, typer.Option(help="Also draw sample training strings to this PNG.")] = None,
     level: Level = "grid",
 ) -> None:
-    """Fetch and verify digits, and say what there is."""
+    """Fetch and verify digits, and list them."""
     from seqocr.data.augment import Augmentation
     from seqocr.data.images import suffixes
     from seqocr.data.sequences import SequenceMNIST

@@ -19,13 +19,13 @@ from seqocr.cli.options import (
     Level,
     Lexicon,
     Out,
-    OwnLines,
     Pattern,
     Skip,
     Weights,
+    YourData,
     output_folder,
-    parsed_heads,
-    parsed_length,
+    parse_heads,
+    parse_length,
 )
 from seqocr.errors import check_bounds
 from seqocr.train.config import LARGEST_SEED
@@ -46,7 +46,7 @@ def evaluate(
     root: DataRoot = None,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
-    data: OwnLines = None,
+    data: YourData = None,
     skip: Skip = False,
     pattern: Pattern = None,
     check: Check = None,
@@ -58,7 +58,7 @@ def evaluate(
     Also prints operating points: from which confidence on 99 % and 99.9 % of the accepted lines are right. With
     --pattern, --check or --lexicon, decoding is constrained to texts that satisfy them.
     """
-    directory, names, lengths = output_folder(out), parsed_heads(heads) if heads else None, parsed_length(length)
+    directory, names, lengths = output_folder(out), parse_heads(heads) if heads else None, parse_length(length)
     check_bounds("seed", seed, 0, LARGEST_SEED)
 
     from seqocr import metrics

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import Out, output_folder, parsed_heads
+from seqocr.cli.options import Out, output_folder, parse_heads
 from seqocr.errors import InputError
 
 
@@ -25,7 +25,7 @@ def export(
     precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
 ) -> None:
     """Export for deployment without PyTorch; `read` and `eval` take ONNX graphs as --weights."""
-    directory, names = output_folder(out), parsed_heads(heads) if heads else None
+    directory, names = output_folder(out), parse_heads(heads) if heads else None
     if runtime not in ("onnx", "transformers"):
         raise InputError(f"--runtime {runtime}: choose onnx or transformers")
     if runtime == "transformers" and precision != "float32":

@@ -27,7 +27,7 @@ def option(f: Field[Any], group: str | None = None) -> Any:
 _SOURCE = {f.name: option(f) for f in fields(Source)}
 DataRoot = Annotated[Path | None, _SOURCE["root"]]
 DataSet = Annotated[str, _SOURCE["dataset"]]
-OwnLines = Annotated[Path | None, _SOURCE["data"]]
+YourData = Annotated[Path | None, _SOURCE["data"]]
 Skip = Annotated[bool, _SOURCE["skip"]]
 Out = Annotated[str, typer.Option(help="Directory to write to.")]
 Level = Annotated[str, typer.Option(help="Layout of the digits: a level such as grid, jitter, wild.")]
@@ -50,8 +50,8 @@ Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this fi
 BeamWidth = Annotated[int, typer.Option(help="Hypotheses kept by the beam search of autoregressive heads.")]
 
 
-def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command that takes the fields of dataclasses of settings as options, beside its own.
+def with_options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command: the fields of dataclasses of settings become options, beside its own.
 
     Each of `kinds` names a parameter of the command, which gets the fields that were given, as keyword arguments for
     the dataclass.
@@ -64,7 +64,7 @@ def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., N
         def called(**values: Any) -> None:
             for name, kind in kinds.items():
                 given = {f.name: values.pop(f.name) for f in fields(kind)}
-                values[name] = {key: _parsed(key, value) for key, value in given.items() if value is not None}
+                values[name] = {key: _parse(key, value) for key, value in given.items() if value is not None}
             command(**values)
 
         update_wrapper(called, command)
@@ -76,7 +76,7 @@ def options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 def _options(kind: type) -> list[inspect.Parameter]:
-    """An option a field, as its metadata has it; None where it is not given."""
+    """One option per field, as its metadata has it; None where it is not given."""
     hints, made = get_type_hints(kind), []
     for f in fields(kind):
         typed = str if f.name in _PARSERS else _plain(hints[f.name])
@@ -101,8 +101,8 @@ def output_folder(text: str) -> Path:
     return Path(text)
 
 
-def parsed_length(text: str) -> int | tuple[int, int]:
-    """N, or (SHORTEST, LONGEST)."""
+def parse_length(text: str) -> int | tuple[int, int]:
+    """A number N, or (SHORTEST, LONGEST)."""
     try:
         shortest, *longest = (int(part) for part in text.split("-"))
         if len(longest) <= 1:
@@ -112,7 +112,7 @@ def parsed_length(text: str) -> int | tuple[int, int]:
     raise InputError(f"--length {text}: give a number, or SHORTEST-LONGEST such as 1-5")
 
 
-def parsed_size(text: str, option: str) -> tuple[int, int]:
+def parse_size(text: str, option: str) -> tuple[int, int]:
     """(height, width)."""
     try:
         height, width = (int(part) for part in text.lower().split("x"))
@@ -121,7 +121,7 @@ def parsed_size(text: str, option: str) -> tuple[int, int]:
     return height, width
 
 
-def parsed_heads(text: str) -> tuple[str, ...]:
+def parse_heads(text: str) -> tuple[str, ...]:
     """Names, separated by commas, each once."""
     names = tuple(text.split(","))
     if len(set(names)) < len(names):
@@ -129,7 +129,7 @@ def parsed_heads(text: str) -> tuple[str, ...]:
     return names
 
 
-def parsed_sources(text: str) -> tuple[str, ...]:
+def parse_sources(text: str) -> tuple[str, ...]:
     """Names, separated by commas; one may come several times."""
     if not text:
         raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
@@ -137,13 +137,13 @@ def parsed_sources(text: str) -> tuple[str, ...]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "length": parsed_length,
-    "heads": parsed_heads,
-    "digits": parsed_sources,
-    "image_size": lambda text: parsed_size(text, "--image-size"),
-    "patch": lambda text: parsed_size(text, "--patch"),
+    "length": parse_length,
+    "heads": parse_heads,
+    "digits": parse_sources,
+    "image_size": lambda text: parse_size(text, "--image-size"),
+    "patch": lambda text: parse_size(text, "--patch"),
 }
 
 
-def _parsed(name: str, value: Any) -> Any:
+def _parse(name: str, value: Any) -> Any:
     return _PARSERS[name](value) if name in _PARSERS else value

@@ -22,19 +22,19 @@ def predict_batch(
     ],
     out: Annotated[str, typer.Option(help="Folder for Parquet files, local or as fsspec takes it.")],
     weights: Weights = None,
-    head: Annotated[str, typer.Option(help="Which head reads: parallel, ctc or ar.")] = "parallel",
-    shard: Annotated[int, typer.Option(help="Images a file of results; of archives each makes one.")] = 2000,
-    engine: Annotated[str, typer.Option(help="local, processes of this machine, or ray, a cluster.")] = "local",
+    head: Annotated[str, typer.Option(help="Head, such as parallel, ctc or ar; with exported graphs.")] = "parallel",
+    shard: Annotated[int, typer.Option(help="Images per file of results; an archive makes one file.")] = 2000,
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray: a cluster.")] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="Of a Ray cluster, such as auto or HOST:6379.", show_default="a Ray of its own, here"),
+        typer.Option(help="Address of a Ray cluster, such as auto or HOST:6379.", show_default="a new one, here"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read.", show_default="one a core")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core")] = None,
 ) -> None:
-    """Read more images than fit into one process: to Parquet, one row an image, in the order of names.
+    """Read very many images with many processes, to Parquet: one row per image, in the order of names.
 
     Rows have file_name, text, confidence and symbol_confidences; an image that cannot be read has `problem` instead.
-    Killed or interrupted, the same command goes on where it was. Needs pip install 'seqocr[scale]'.
+    After an interruption, the same command goes on where it was. Needs pip install 'seqocr[scale]'.
     """
     check_bounds("--shard", shard, 1, 1_000_000)
     if workers is not None:
@@ -42,7 +42,7 @@ def predict_batch(
     if engine not in ("local", "ray"):
         raise InputError(f"--engine {engine}: choose local or ray")
     if address is not None and engine != "ray":
-        raise InputError("--address is of a Ray cluster: give --engine ray")
+        raise InputError("--address is for a Ray cluster: give --engine ray")
 
     from seqocr.batch import engines
     from seqocr.batch.runner import predict_batch as predict
@@ -52,5 +52,5 @@ def predict_batch(
         reading = partial(engines.on_ray, workers=workers, address=address)
     summary = predict(source, out, reading, weights, head, shard)
     rate = f", {summary.lines / summary.seconds:,.0f} lines/s" if summary.lines else ""
-    bad = f", {summary.problems:,} of them with a problem in place of a text" if summary.problems else ""
+    bad = f", {summary.problems:,} of them with a problem" if summary.problems else ""
     print(f"read: {summary.lines:,} lines{bad}{rate}; {shown(out)} holds {summary.shards:,} files")

@@ -12,37 +12,39 @@ import typer
 from seqocr.cli.options import Device, Engine, Weights
 from seqocr.errors import InputError, check_bounds
 
-_LEFT_TO_ANSWER = 30  # seconds, after being asked to stop
+_GRACE = 30  # seconds to answer what was accepted, after being told to stop
 
 
 def serve(
     weights: Weights = None,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
-    with_page: Annotated[bool, typer.Option("--page/--no-page", help="Also the page, which takes PyTorch.")] = True,
+    with_page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Also serve the demo page (needs PyTorch).")
+    ] = True,
     token: Annotated[
-        str | None, typer.Option(help="That requests must carry.", envvar="SEQOCR_TOKEN", show_envvar=True)
+        str | None, typer.Option(help="Token that requests must carry.", envvar="SEQOCR_TOKEN", show_envvar=True)
     ] = None,
-    max_waiting: Annotated[int, typer.Option(help="Lines that may wait; beyond, requests are answered 429.")] = 512,
-    max_batch: Annotated[int, typer.Option(help="Lines read at once.")] = 64,
+    max_waiting: Annotated[int, typer.Option(help="Lines that may wait; requests for more are answered 429.")] = 512,
+    max_batch: Annotated[int, typer.Option(help="Lines per batch.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    """Serve a page where heads race, and POST /v1/read. Stop it with Ctrl-C: what was accepted is answered first."""
+    """Serve POST /v1/read and a demo page where heads race. Ctrl-C stops it after answering what was accepted."""
     check_bounds("--port", port, 1, 65535)
     check_bounds("--max-waiting", max_waiting, 1, 1_000_000)
     check_bounds("--max-batch", max_batch, 1, 4096)
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is told to anyone
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anyone
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form is said to who sent it
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told
 
     import uvicorn
 
     from seqocr.serving.app import create_app
     from seqocr.serving.service import Service
 
-    listening = _listening(host, port)  # first: whether it can be had is known at once
+    listening = _listening(host, port)  # first: a taken port is reported at once
     service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
     app = create_app(service, token=token)
     if with_page:
@@ -56,7 +58,7 @@ def serve(
         app = mount(app, service, recognizer.eval(), token)
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"{at}: the page, {at}/docs: the interface" if with_page else f"{at}/docs: the interface", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LEFT_TO_ANSWER))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE))
     server.run(sockets=[listening])
 
 

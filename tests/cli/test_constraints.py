@@ -133,7 +133,7 @@ def test_eval_reads_under_a_form_and_says_what_to_accept(run_cli: Run, weights: 
     predictions = pd.read_csv(out / "predictions.csv", dtype={"text": str, "prediction": str})
     assert len(predictions) == 60
     assert predictions["prediction"].str.fullmatch("[0-4]{2}").all()
-    assert len([line for line in said.splitlines() if "accepted" in line]) == 6
+    assert len([line for line in said.splitlines() if "accepted" in line or "% precision" in line]) == 6
 
 
 def test_calibrated_weights_give_other_confidences_and_thresholds(

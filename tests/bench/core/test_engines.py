@@ -1,5 +1,5 @@
 """What runs cells, without Ray: processes of this machine, and what is ours of running them on a cluster. A stand-in of
-Ray runs them here; `test_engines_ray.py` has the real one."""
+Ray runs them here; `test_ray_engine.py` has the real one."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_where_ray_is_not_installed_the_command_says_what_to_install(
     with pytest.raises(SystemExit) as stop:
         run_command(lambda: RAY.workers().__enter__())
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: ray is not installed, which this takes: pip install 'seqocr[scale]'\n"
+    assert capsys.readouterr().err == "error: ray is not installed, which this needs: pip install 'seqocr[scale]'\n"
 
 
 @pytest.mark.parametrize("kind", ["", "ray://"])
