@@ -1,4 +1,4 @@
-"""What a result was made on: machine and versions. Recorded with every result."""
+"""The environment of a result: machine, versions and commit. Recorded with every result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def device_name(device: torch.device) -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for products of bfloat16; without them they are emulated."""
+    """Whether the processor multiplies bfloat16 in hardware; otherwise that is emulated."""
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in known)
 

@@ -1,4 +1,4 @@
-"""The one exception for input that cannot be used."""
+"""The exception for input that cannot be used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RankError(InputError):
 def check_bounds(name: str, number: float, least: float, most: float) -> None:
     """
     Raises:
-        InputError: a number is none (NaN), or out of bounds.
+        InputError: the number is NaN or out of bounds.
     """
     if not least <= number <= most:  # so, because NaN compares as neither
         raise InputError(f"{name} {number}: give a number from {least:,} to {most:,}")

@@ -1,7 +1,7 @@
-"""Files that people give and get.
+"""Reading and writing files of users.
 
-What is written is whole or not there at all: a kill at any moment leaves either the old content or the new. What
-cannot be written, and JSON that cannot be read, is an `InputError`.
+A file is written whole or not at all: a kill at any moment leaves either the old content or the new. A file that cannot
+be written, and JSON that cannot be read, is an `InputError`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from seqocr.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_JSON = 100_000_000  # bytes of a JSON file that is read; a large tokenizer's has a tenth of that
+MOST_JSON = 100_000_000  # bytes of a JSON file that is read; that of a large tokenizer has a tenth
 
-# Control characters, line separators, and lone surrogates: Python has those for the bytes of a name that is no UTF-8.
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Control characters, line separators, and lone surrogates, which stand for bytes of a name that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(name: object) -> str:
-    r"""A file's name, or other text, as it is printed: on one line, and whatever its bytes are.
+    r"""A file's name, or other text, in printable form, on one line.
 
-    Control characters are written as in Python (`\n`, `\t`, `\x1b`), and bytes that are no UTF-8 as `\xff`.
+    Control characters are written as in Python (`\n`, `\t`, `\x1b`), and bytes that are not UTF-8 as `\xff`.
     """
-    return _UNSHOWN.sub(lambda found: _escaped(found[0]), str(name))
+    return _UNPRINTABLE.sub(lambda found: _escaped(found[0]), str(name))
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode makes these of bytes that are no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode makes these of bytes that are not UTF-8
         code -= 0xDC00
     return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
 @contextmanager
-def _answered(path: Path) -> Iterator[None]:
-    """Turn what the system says against writing to `path` into an `InputError`."""
+def _input_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors on writing to `path` into an `InputError`."""
     try:
         yield
     except OSError as error:
@@ -54,8 +54,8 @@ def _answered(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _made(folder: Path, keep: bool = True) -> Iterator[None]:
-    """Make a folder and those above it. Those that were missing go again after an exception, or without `keep`."""
+def _parents(folder: Path, keep: bool = True) -> Iterator[None]:
+    """Create a folder and those above it. New ones are removed again after an exception, or without `keep`."""
     missing: list[Path] = []
     kept = False
     try:
@@ -79,26 +79,28 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: it cannot be written.
     """
     if not path.name:
-        raise InputError(f"{str(path)!r} is no name of a file: give one")
+        raise InputError(f"{str(path)!r} is not a file name: give one")
     temporary = _temporary(path, os.getpid())
-    with _answered(path), _made(path.parent):
+    with _input_errors(path), _parents(path.parent):
         try:
             yield temporary
             temporary.replace(path)
         finally:
-            with suppress(OSError):  # of a name too long: then it was never there
+            with suppress(OSError):  # a name that is too long: then it was never there
                 temporary.unlink(missing_ok=True)
 
 
 def sweep(pattern: Path) -> None:
-    """Remove what processes that were killed had begun to write, by `replacing`, to files of a pattern such as
-    folder/part-*.csv. Only where nobody writes them any more."""
+    """Remove temporary files that killed processes left of `replacing`, for a pattern such as folder/part-*.csv.
+
+    Only where no process writes there any more.
+    """
     for left in pattern.parent.glob(_temporary(pattern, "*").name):
         left.unlink(missing_ok=True)
 
 
 def _temporary(path: Path, process: object) -> Path:
-    # The suffix stays last: pandas and matplotlib choose the format by it.
+    # The suffix comes last: pandas and matplotlib choose the format by it.
     return path.with_name(f".{path.stem}.{process}.tmp{path.suffix}")
 
 
@@ -106,14 +108,14 @@ def _temporary(path: Path, process: object) -> Path:
 def replacing_all(folder: Path) -> Iterator[Path]:
     """Give a temporary folder; move its files to `folder` when the block ends without an exception.
 
-    `config.json` goes last: it tells what a folder holds.
+    `config.json` goes last: a folder without it is not complete.
 
     Raises:
         InputError: they cannot be written.
     """
     with (
-        _answered(folder),
-        _made(folder),
+        _input_errors(folder),
+        _parents(folder),
         tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp", ignore_cleanup_errors=True) as temporary,
     ):
         yield Path(temporary)
@@ -122,25 +124,25 @@ def replacing_all(folder: Path) -> Iterator[Path]:
 
 
 def writable(folder: Path) -> None:
-    """Make sure that files can be written to a folder, before what takes long begins. Leaves nothing behind.
+    """Check that files can be written to a folder, before long work begins. Leaves nothing behind.
 
     Raises:
-        InputError: they cannot, or its name is no UTF-8, which safetensors and tokenizers could not open again.
+        InputError: they cannot, or its name is not UTF-8, which safetensors and tokenizers could not open again.
     """
     if any(0xD800 <= ord(character) < 0xE000 for character in str(folder)):
-        raise InputError(f"{shown(folder)} cannot be written (its name is no UTF-8): give another")
-    with _answered(folder), _made(folder, keep=False), tempfile.TemporaryFile(dir=folder) as probe:
+        raise InputError(f"{shown(folder)} cannot be written (its name is not UTF-8): give another")
+    with _input_errors(folder), _parents(folder, keep=False), tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(b"0")
 
 
 def read_json(path: Path, what: str = "JSON that can be read", remedy: str = "write or copy it again") -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Args:
-        what: the file is meant to be, and what to do where it is not: for the message.
+        what: for error messages: what the file should be; remedy: what to do if it is not.
 
     Raises:
-        InputError: it is missing, no file (a pipe), larger than `MOST_JSON`, no JSON, or nested too deep.
+        InputError: it is missing, not a file (a pipe), larger than `MOST_JSON`, not JSON, or nested too deep.
     """
     if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
         raise InputError(f"{shown(path)} is missing: {remedy}")

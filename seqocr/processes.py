@@ -1,4 +1,4 @@
-"""Pools of processes of this machine."""
+"""Pools of processes on this machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 
 def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
-    """Processes that end with this one, however that ends.
+    """Processes that end when this one does, even if it is killed.
 
     Args:
-        begin: what each does first.
+        begin: called first in each.
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(begin,))
@@ -26,7 +26,7 @@ def _begin(begin: Callable[[], object] | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """Else a worker would wait for more work for ever."""
+    """Otherwise a worker would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

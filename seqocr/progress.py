@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with time left on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: on a terminal a bar with the time left, elsewhere a plain line now and then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Reporter:
-    """Counts finished units of work and says so."""
+    """Reports finished units of work."""
 
     def __init__(self, title: str, total: int, done: int, bar: Progress | None) -> None:
         self.title, self.total, self.done, self._bar = title, total, done, bar
@@ -22,7 +22,7 @@ class Reporter:
         self._task = bar.add_task(title, total=total, completed=done, note="") if bar else None
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        """`steps` more units are finished; `note` says what is being done or how it stands."""
+        """`steps` more units are finished; `note` describes the current state."""
         self.done += steps
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, note=note)
@@ -34,7 +34,7 @@ class Reporter:
             print(f"{self.title}: {self.done}/{self.total}, {_clock(left)} left  {note}", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a line that stays, above the bar."""
         if self._bar is not None:
             self._bar.console.print(line)
         else:

@@ -96,13 +96,13 @@ def test_a_folder_or_nothing_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     with pytest.raises(InputError, match=r"a\.txt cannot be written \(Is a directory\)"):
         write_text(tmp_path / "a.txt", "")
-    with pytest.raises(InputError, match="no name of a file"):
+    with pytest.raises(InputError, match="is not a file name"):
         write_text(Path(), "")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
 
 def test_a_folder_whose_name_is_no_utf_8_is_not_written_to(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\\xff cannot be written \(its name is no UTF-8\)"):
+    with pytest.raises(InputError, match=r"\\xff cannot be written \(its name is not UTF-8\)"):
         writable(tmp_path / "\udcff")
 
 

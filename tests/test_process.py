@@ -73,7 +73,7 @@ main()
     for command in (["train", "--out", str(tmp_path / "run")], ["eval", "--out", str(tmp_path / "eval")]):
         done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "is not installed, which this command needs: pip install 'seqocr[train]'" in done.stderr
+        assert "is not installed, which this needs: pip install 'seqocr[train]'" in done.stderr
         assert "Traceback" not in done.stderr
 
 

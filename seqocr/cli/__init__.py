@@ -83,7 +83,7 @@ def _exit_code(command: Callable[[], Any]) -> int:
         if name not in _EXTRAS:
             raise
         take = f"pip install 'seqocr[{_EXTRAS[name]}]'" + (", or add --no-page" if name == "gradio" else "")
-        print(f"error: {name} is not installed, which this command needs: {take}", file=sys.stderr)
+        print(f"error: {name} is not installed, which this needs: {take}", file=sys.stderr)
         return 2
     except InputError as error:
         # Of several processes any may report it, also one that is silent otherwise.

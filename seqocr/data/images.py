@@ -1,7 +1,7 @@
-"""Image files as people have them, to line images that can be read.
+"""Image files, or their bytes, to line images: the one way in for all commands, the server and the library.
 
-Memory is bounded whatever comes: formats are those below and no others, what is too large is refused before it is
-decoded, and what is large is shrunk as soon as it is.
+Memory is bounded whatever comes: only the formats below are decoded, images that are too large are refused before they
+are decoded, and large ones are shrunk right after.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _UPRIGHT = {
 
 
 def suffixes() -> set[str]:
-    """Ends of the names of image files, in small letters."""
+    """Endings of the names of image files, in lower case."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
 
 
@@ -136,7 +136,7 @@ def _line(image: Image.Image) -> Image.Image:
 
 
 def _factor(image: Image.Image) -> int:
-    """What both sides are to be divided by."""
+    """By which both sides are divided."""
     return math.ceil(math.sqrt(image.width * image.height / KEPT))
 
 

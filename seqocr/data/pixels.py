@@ -23,7 +23,7 @@ class Fit:
         keep_aspect: make the image as large as fits, and fill up on the right (or below) with 0, which is no paper's
             colour but mid-grey's, as `DetrImageProcessor` of transformers does; False stretches to the size whatever
             the aspect, as TrOCR's own processor does.
-        mean, std: a channel, of values in [0, 1]; TrOCR's are 0.5.
+        mean, std: per channel, of values in [0, 1]; TrOCR's are 0.5.
 
     Raises:
         InputError: a size is not a whole number from 1 to `MOST_SIDE`, or mean or std is not three numbers within
@@ -46,7 +46,7 @@ class Fit:
             values = getattr(self, name)
             three = isinstance(values, tuple) and len(values) == 3
             if not three or not all(type(x) in (int, float) and low <= x <= high for x in values):
-                raise InputError(f"{name} {values!r}: give three numbers from {low:g} to {high:g}, one a channel")
+                raise InputError(f"{name} {values!r}: give three numbers from {low:g} to {high:g}, one per channel")
 
     def __call__(self, images: Sequence[Image.Image | np.ndarray] | np.ndarray) -> np.ndarray:
         """To (B, 3, height, width) float32.
@@ -70,7 +70,7 @@ class Fit:
         if not isinstance(image, Image.Image) and hasattr(image, "__array__"):  # also of torch, on the CPU
             image = _pillows(np.asarray(image))
         elif not isinstance(image, Image.Image):
-            raise InputError(f"{type(image).__name__} is no image: give one of Pillow's, or an array")
+            raise InputError(f"{type(image).__name__} is not an image: give one of Pillow's, or an array")
         elif 0 in image.size:
             raise InputError(f"an image of {image.width}x{image.height} has no pixels")
         elif image.mode != "L":

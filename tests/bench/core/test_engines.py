@@ -102,7 +102,7 @@ def test_where_ray_is_not_installed_the_command_says_what_to_install(
     with pytest.raises(SystemExit) as stop:
         run_command(lambda: RAY.workers().__enter__())
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: ray is not installed, which this command needs: pip install 'seqocr[scale]'\n"
+    assert capsys.readouterr().err == "error: ray is not installed, which this needs: pip install 'seqocr[scale]'\n"
 
 
 @pytest.mark.parametrize("kind", ["", "ray://"])
