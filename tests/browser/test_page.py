@@ -235,7 +235,7 @@ def test_what_n_symbols_cost_is_drawn(opened: Opened) -> None:
     assert {lane: (row[0], row[-1]) for lane, row in last.items()} == {
         lane: ("12", "13" if lane == "ar" else "1") for lane in LANES
     }
-    assert page.locator("#plot svg, #plot canvas").count() > 0
+    expect(page.locator("#plot svg, #plot canvas").first).to_be_visible()
 
 
 def test_many_lines_are_read_mended_and_taken_away(opened: Opened, tmp_path: Path) -> None:
