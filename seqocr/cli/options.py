@@ -50,7 +50,7 @@ Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this fi
 BeamWidth = Annotated[int, typer.Option(help="Hypotheses kept by the beam search of autoregressive heads.")]
 
 
-def with_options_of(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def options_from(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command: the fields of dataclasses of settings become options, beside its own.
 
     Each of `kinds` names a parameter of the command, which gets the fields that were given, as keyword arguments for

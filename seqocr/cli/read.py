@@ -178,13 +178,5 @@ def _details(prediction: Prediction) -> dict[str, Any]:
         "margin": margin,
         "passes": prediction.passes,
         "others": [{"text": text, "confidence": round(p, 4)} for text, p in prediction.alternatives],
-        "symbols": [
-            {
-                "text": s.text,
-                "confidence": round(s.confidence, 4),
-                "left": None if s.left is None else round(s.left, 1),
-                "right": None if s.right is None else round(s.right, 1),
-            }
-            for s in prediction.symbols
-        ],
+        "symbols": [symbol.as_json() for symbol in prediction.symbols],
     }

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seqocr.cli.options import Device, Out, output_folder, with_options_of
+from seqocr.cli.options import Device, Out, options_from, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
 from seqocr.train.config import SELF_TRAINING, DistributedConfig, Source, Start, TrainConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seqocr.models.recognizer import Recognizer
 
 
-@with_options_of(start=Start, source=Source, config=TrainConfig, sharding=DistributedConfig)
+@options_from(start=Start, source=Source, config=TrainConfig, sharding=DistributedConfig)
 def train(
     out: Out,
     start: dict[str, Any],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ class Symbol:
     confidence: float
     left: float | None = None
     right: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the command line and the HTTP interface give it."""
+        left, right = (None if x is None else round(x, 1) for x in (self.left, self.right))
+        return {"text": self.text, "confidence": round(self.confidence, 4), "left": left, "right": right}
 
 
 def locate_symbols(

@@ -69,15 +69,7 @@ class LineModel(BaseModel):
             text=prediction.text if prediction.confidence >= min_confidence else "",
             confidence=round(prediction.confidence, 4),
             fits=prediction.fits,
-            symbols=[
-                SymbolModel(
-                    text=symbol.text,
-                    confidence=round(symbol.confidence, 4),
-                    left=None if symbol.left is None else round(symbol.left, 1),
-                    right=None if symbol.right is None else round(symbol.right, 1),
-                )
-                for symbol in prediction.symbols
-            ],
+            symbols=[SymbolModel(**symbol.as_json()) for symbol in prediction.symbols],
             others=[TextModel(text=text, confidence=round(p, 4)) for text, p in prediction.alternatives],
             passes=prediction.passes,
             milliseconds=round(1e3 * seconds, 3),
