@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources import torchvision_sets
-from seqocr.models import checkpoint as checkpoints
+from seqocr.inference import load as loading
 from tests.conftest import own_lines
 from tests.fuzz.conftest import Command, examples
 
@@ -47,7 +47,7 @@ def as_gt(pairs: list[tuple[str, str]]) -> bytes:
 @pytest.fixture(autouse=True)
 def _loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are right here, and loading them is tried elsewhere."""
-    monkeypatch.setattr(checkpoints, "load", functools.cache(checkpoints.load))
+    monkeypatch.setattr(loading, "load_reader", functools.cache(loading.load_reader))
 
 
 def evaluated(command: Command, weights: Path, folder: Path, skip: bool) -> None:
@@ -62,7 +62,7 @@ def evaluated(command: Command, weights: Path, folder: Path, skip: bool) -> None
         assert all(len(row) == len(header) for row in rows), path
 
 
-@pytest.mark.kind("lists of one's custom data")
+@pytest.mark.kind("lists of custom data")
 @examples(120)
 @given(
     write=st.sampled_from([("metadata.csv", as_metadata), ("labels.json", as_labels), ("gt.txt", as_gt)]),
@@ -76,7 +76,7 @@ def test_lists(command: Command, weights: Path, tmp_path: Path, write: tuple, pa
     evaluated(command, weights, folder, skip)
 
 
-@pytest.mark.kind("lists of one's custom data, of any bytes")
+@pytest.mark.kind("lists of custom data, of any bytes")
 @examples(60)
 @given(name=st.sampled_from(["metadata.csv", "labels.json", "gt.txt"]), begin=st.integers(0, 60), noise=NOISE)
 def test_bytes(command: Command, weights: Path, tmp_path: Path, name: str, begin: int, noise: bytes) -> None:

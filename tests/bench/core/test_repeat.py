@@ -92,7 +92,9 @@ def test_the_load_comes_goes_and_ends_with_the_runs():
 
 
 def test_the_load_ends_with_the_process_that_started_it_even_if_that_is_killed():
-    script = "import time\nfrom bench import repeat\nrepeat._SECONDS = (0.0, 0.1)\nwith repeat._load(): time.sleep(60)"
+    script = (
+        "import time\nfrom bench.core import repeat\nrepeat._SECONDS = (0.0, 0.1)\nwith repeat._load(): time.sleep(60)"
+    )
     parent = psutil.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not (load := [p for p in parent.children() if "resource_tracker" not in " ".join(p.cmdline())]):

@@ -129,9 +129,10 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
     monkeypatch.setattr(real_lines, "_readings", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, bench)
-    kept = bench.store.read("real")
+    unfinished = bench.store.unfinished(part.name)
+    kept = unfinished.read("real")
     assert sorted(kept["index"].unique()) == [0, 1]
-    assert bench.store.file("real", real_lines._TUNED).exists()
+    assert unfinished.file("real", real_lines._TUNED).exists()
     monkeypatch.setattr(recipe, "Trainer", lambda *_, **__: pytest.fail("trained again"))
     measured(EXPERIMENT, part, bench)
     assert seen == [0, 1, 2, 3, *range(2, part.steps)]
