@@ -52,6 +52,7 @@ def pairs_of(heads: Mapping[str, Any]) -> dict[str, SpeculativePair]:
     return {pair.name: pair}
 
 
+@cache  # the list of installed packages is read from files
 def _plugins() -> dict[str, EntryPoint]:
     return {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
 

@@ -9,6 +9,7 @@ import torch
 
 from bench import backends, regression
 from bench.core import strategies
+from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
@@ -29,9 +30,9 @@ def timed(request):
 def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others_and_for_right_drafts():
     passes = regression.counts()["passes"]
     for n in regression.LENGTHS:
-        for name, strategy in strategies.by_name().items():
-            if strategy.timed:
-                assert passes[f"{name}, n = {n}"] == (1 if strategy.is_one_pass or strategy.is_speculative else n + 1)
+        for name in strategies.timed():
+            strategy = strategies.by_name()[name]
+            assert passes[f"{name}, n = {n}"] == (1 if strategy.is_one_pass or strategy.is_speculative else n + 1)
 
 
 def test_passes_and_flops_are_the_baselines(baseline):
@@ -60,10 +61,10 @@ def test_a_ctc_decode_that_loops_over_symbols_is_caught(timed, monkeypatch):
 
 
 def test_an_extra_decoder_pass_is_caught(baseline, monkeypatch):
-    budget = AutoregressiveHead.budget
+    budget = TokenVocabulary.budget
     # Not at the longest, which the decoder's positions are just enough for.
     monkeypatch.setattr(
-        AutoregressiveHead, "budget", lambda self, length: budget(self, length) + (length < max(regression.LENGTHS))
+        TokenVocabulary, "budget", lambda self, length: budget(self, length) + (length < max(regression.LENGTHS))
     )
     caught = regression.changed_counts(regression.counts(), baseline)
     assert "passes of ar, n = 5: 7, baseline 6" in caught
