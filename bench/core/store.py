@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import shutil
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Store:
             return {}
         try:
             return dict(_renamed(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # TypeError: JSON, but no object
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
 
     def environment(self, part: str) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class Store:
             columns = pd.read_csv(path, nrows=0).columns
             missing = {name: [""] for name in columns if name not in _TEXTS}
             rows = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=missing)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, zlib.error) as error:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
         for name in rows.columns.difference(_TEXTS):
             if pd.api.types.is_string_dtype(rows[name]):
