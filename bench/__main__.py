@@ -50,8 +50,8 @@ def run_bench(
     """Measure what is missing, then write the report. A killed run resumes. On Ray, only what is not timed is
     measured."""
     from bench.core.engines import Engine
-    from bench.core.runner import prepared, run
     from bench.report.build import write_report
+    from bench.runner import prepared, run
 
     chosen = Engine(engine, address)
     from seqocr.inference.load import choose_device
@@ -75,8 +75,8 @@ def report(
     readme: Annotated[Path | None, typer.Option(help="Also write the first screen into this README.")] = None,
 ) -> None:
     """Write the report again from the measurements of the run finished last. Measures nothing."""
-    from bench.core import repeat as repeated
     from bench.core.store import Store
+    from bench.report import repeats
     from bench.report.build import everything, measured, write_readme, write_report
     from bench.study.shipped import write_study
 
@@ -84,7 +84,7 @@ def report(
     print(f"report: {write_report(store, out)}")
     if readme is not None:
         found = everything(store)
-        write_readme(found, measured(store, repeated.summary(out)), readme)
+        write_readme(found, measured(store, repeats.summary(out)), readme)
         print(f"numbers: {readme}")
         if "dependence" in found:
             print(f"study: {write_study(found)}")
@@ -117,7 +117,7 @@ def repeat(
 ) -> None:
     """Run a preset again and again, and say for every claim of the first screen how often its verdict flipped and how
     far its number moved. What is not timed is measured once."""
-    from bench.core.repeat import repeat as run_again
+    from bench.repeat import repeat as run_again
 
     print(f"repeated: {run_again(preset, times, disturb, out)}")
 

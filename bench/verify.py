@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core import repeat
 from bench.core.experiment import Bench, Experiment, Part
 from bench.core.fingerprint import libraries
 from bench.core.store import Store, changes
 from bench.experiments import experiments
+from bench.report import repeats
 from bench.report.build import everything, measured, pages, with_numbers
 from bench.study import cost, pipeline
 from seqocr import environment
@@ -225,7 +225,7 @@ def _check_first_screen(store: Store, results: Path, root: Path, findings: Findi
         return
     if not tags:
         return
-    found, repeated = everything(store), repeat.summary(results)
+    found, repeated = everything(store), repeats.summary(results)
     expected = {results / f"{name}.md": text for name, text in pages(store, found, repeated).items()}
     readme = root / "README.md"
     expected[readme] = with_numbers(readme.read_text(encoding="utf-8"), found, measured(store, repeated), readme)

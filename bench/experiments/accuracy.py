@@ -13,12 +13,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section
+from bench.core.formatting import percent, share
 from bench.core.store import Store
-from bench.report import plotting
-from bench.report.formatting import percent, share
-from bench.report.templating import prose
+from bench.core.templating import prose
 from bench.workloads.accuracy_tables import Comparison, beside_one_pass, right
 from bench.workloads.held_out import held_out_digits, predict_again, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH

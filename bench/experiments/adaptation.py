@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench.core import plotting
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.formatting import share
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments.real_lines import EXPERIMENT as REAL
-from bench.report import plotting
-from bench.report.formatting import share
-from bench.report.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.custom_data import HELD_OUT, digest
 from seqocr.data.folder import LineFolder

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
+from bench.core.formatting import percent, share
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments import difficulty, real_lines
-from bench.report.formatting import percent, share
-from bench.report.templating import prose
 from bench.workloads.accuracy_tables import exact
 from seqocr import metrics
 from seqocr.statistics import Value

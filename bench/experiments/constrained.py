@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, points, ratio, share, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, clock, counted
-from bench.report.formatting import estimates, points, ratio, share, time
-from bench.report.templating import prose
 from bench.study.label_distributions import Luhn
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, rested

@@ -10,11 +10,11 @@ import pandas as pd
 
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.formatting import percent, si
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments import latency
 from bench.experiments.latency.estimates import Timed
-from bench.report.formatting import percent, si
-from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.counting import costs, machine_rates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel, bind

@@ -20,10 +20,10 @@ import torch
 
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.fingerprint import of_call
+from bench.core.formatting import estimates, ratio, share, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, clock
-from bench.report.formatting import estimates, ratio, share, time
-from bench.report.templating import prose
 from bench.workloads.accuracy_tables import right, verdict
 from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind

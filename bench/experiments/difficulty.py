@@ -12,12 +12,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.formatting import digits, share
 from bench.core.store import Store
-from bench.report import plotting
-from bench.report.formatting import digits, share
-from bench.report.templating import prose
+from bench.core.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.held_out import held_out_digits, level_strings, predict_again, read_strings

@@ -16,12 +16,12 @@ import torch
 
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report.formatting import estimates, not_run, percent, share, time
-from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import exact
 from bench.workloads.held_out import readings, rested, task_strings

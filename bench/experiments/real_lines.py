@@ -17,13 +17,13 @@ import torch
 
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import clock
 from bench.experiments.difficulty import OWN_PHASES
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
-from bench.report.formatting import estimates, not_run, percent, share, time
-from bench.report.templating import prose
 from bench.workloads import accuracy_tables, fingerprints
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.custom_data import HELD_OUT, digest

@@ -12,14 +12,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, percent, ratio, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, clock
 from bench.experiments.difficulty import Results as Readings
-from bench.report import plotting
-from bench.report.formatting import estimates, percent, ratio, time
-from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, level_strings, rested
 from bench.workloads.timed_models import TASK_LENGTH

@@ -11,13 +11,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, counted
-from bench.report import plotting
-from bench.report.formatting import estimates, time
-from bench.report.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     SMALL_NATIVE,

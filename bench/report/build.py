@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core import repeat
+from bench.core import plotting
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
+from bench.core.formatting import listed, markdown_table
 from bench.core.store import Store
+from bench.core.templating import prose, render
 from bench.core.timer import effort
 from bench.experiments import experiments
-from bench.report import plotting
+from bench.report import repeats
 from bench.report.first_screen import PICTURE, answer_plot, first_screen, panels
-from bench.report.formatting import listed, markdown_table
-from bench.report.templating import prose, render
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 
@@ -44,12 +44,12 @@ def write_report(store: Store, folder: Path) -> Path:
     found = everything(store)
     _write_tables(found, folder / "tables")
     _draw(found, store, folder / "plots")
-    for name, text in pages(store, found, repeat.summary(folder)).items():
+    for name, text in pages(store, found, repeats.summary(folder)).items():
         write_text(folder / f"{name}.md", text)
     return folder / f"{REPORT}.md"
 
 
-def pages(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> dict[str, str]:
+def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None = None) -> dict[str, str]:
     """The text of each page, by name."""
     return {
         REPORT: page(store, found, repeated),
@@ -57,7 +57,7 @@ def pages(store: Store, found: dict[str, Any], repeated: repeat.Summary | None =
     }
 
 
-def page(store: Store, found: dict[str, Any], repeated: repeat.Summary | None = None) -> str:
+def page(store: Store, found: dict[str, Any], repeated: repeats.Summary | None = None) -> str:
     """The report's text."""
     return _rendered(
         REPORT,
@@ -76,7 +76,7 @@ def _rendered(name: str, store: Store, found: dict[str, Any], **said: Any) -> st
     return render(name, sections=list(_sections(name, store, found)), **said)
 
 
-def measured(store: Store, repeated: repeat.Summary | None = None) -> str:
+def measured(store: Store, repeated: repeats.Summary | None = None) -> str:
     """One line: what was measured, when, on what, at which commit, and how stable it was."""
     facts = store.facts("run")
     return prose(

@@ -10,12 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.core import strategies
+from bench.core import plotting, strategies
+from bench.core.formatting import markdown_table, ratio, share, time
+from bench.core.plotting import PlotStyle
+from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
-from bench.report import plotting
-from bench.report.formatting import markdown_table, ratio, share, time
-from bench.report.plotting import PlotStyle
-from bench.report.templating import prose
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, MARGIN, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss

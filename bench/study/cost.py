@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.core.formatting import estimates
 from bench.core.store import Store
 from bench.core.timer import ByRound, Rounds, clock
-from bench.report.formatting import estimates
 from bench.study.design import HEADS, LENGTH
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.posterior import find_best, from_distribution

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core import strategies
-from bench.report.formatting import code, percent, points
+from bench.core.formatting import code, percent, points
 from bench.study.estimates import AR, MARGIN, ONE_PASS, Cell, Results
 from seqocr.statistics import Value
 

@@ -17,8 +17,8 @@ import pandas as pd
 from bench.core import fingerprint
 from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
+from bench.core.formatting import listed
 from bench.core.store import Store, changed_dependencies, now
-from bench.report.formatting import listed
 from bench.study import cost, predictions, training
 from bench.study.design import SIZES, Size, Training
 from seqocr import environment

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bench.report import plotting
+from bench.core import plotting
 from bench.study.design import LENGTH
 from bench.study.estimates import AR, Results
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bench.core.experiment import LONGEST_TABLE, Section
-from bench.report.formatting import percent, points, ratio, share
-from bench.report.templating import prose
+from bench.core.formatting import percent, points, ratio, share
+from bench.core.templating import prose
 from bench.study.cost import Cost, dearest
 from bench.study.decisions import CONSTRAINED, CTC_CONSTRAINED, SPECULATIVE, decision_table, shown_as
 from bench.study.design import BASE_LAW, LENGTH

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.core import repeat
 from bench.core.store import Store
 from bench.experiments import experiments
+from bench.report import repeats
 from bench.report.build import _write_tables, everything, measured, pages, with_numbers
 from bench.study.shipped import study_of
 from bench.verify import verify
@@ -61,13 +61,13 @@ def test_the_shipped_study_is_the_committed_one(published):
 
 
 def test_the_committed_pages_are_what_the_committed_rows_say(store, found):
-    for name, text in pages(store, found, repeat.summary(RESULTS)).items():
+    for name, text in pages(store, found, repeats.summary(RESULTS)).items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == text, "run `make report`"
 
 
 def test_paragraphs_are_short(store, found):
     """A claim a sentence, and no paragraph that nobody reads."""
-    for name, text in pages(store, found, repeat.summary(RESULTS)).items():
+    for name, text in pages(store, found, repeats.summary(RESULTS)).items():
         blocks = [block for block in text.split("\n\n") if not block.startswith(("|", "#", "<", "!"))]
         assert [block for block in blocks if len(block.split()) > 80] == [], name
     sections = [
@@ -87,7 +87,7 @@ def test_the_committed_tables_are_what_the_committed_rows_say(found, tmp_path):
 
 
 def test_readmes_numbers_are_the_reports(published):
-    path, repeated = ROOT / "README.md", repeat.summary(RESULTS)
+    path, repeated = ROOT / "README.md", repeats.summary(RESULTS)
     text = path.read_text(encoding="utf-8")
     made = [with_numbers(text, everything(each), measured(each, repeated), path) for each in published]
     assert text in made, "run `make report`"

@@ -11,16 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import bench.core.runner as loop
 import bench.experiments
+import bench.runner as loop
 import bench.workloads.held_out as strings
 from bench import regression
 from bench.core import strategies, timer
 from bench.core.experiment import Bench, Part
-from bench.core.runner import run
 from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency
 from bench.report.build import everything, page, write_report
+from bench.runner import run
 from bench.workloads.timed_models import TINY
 from seqocr.data.augment import Augmentation
 from seqocr.data.mixture import mix_levels

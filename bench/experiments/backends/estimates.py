@@ -11,9 +11,9 @@ import pandas as pd
 
 from bench.backends import EAGER, backends
 from bench.core import strategies
+from bench.core.formatting import estimates
 from bench.core.timer import ByRound, counted
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
-from bench.report.formatting import estimates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
 from seqocr.statistics import Value, location, paired_difference, proportion, quotient, slopes
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.experiments.backends.estimates import Results
 from bench.experiments.backends.timing import LENGTHS
-from bench.report import plotting
 from bench.workloads.timed_models import TASK_LENGTH
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from bench.backends import EAGER
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Section
+from bench.core.formatting import not_run, ratio, time
+from bench.core.templating import prose
 from bench.experiments.backends.estimates import Results, Timed
-from bench.report.formatting import not_run, ratio, time
-from bench.report.templating import prose
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 

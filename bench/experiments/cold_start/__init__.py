@@ -22,12 +22,12 @@ from PIL import Image
 from bench import __file__ as _BENCH
 from bench.core.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.formatting import estimates, not_run, time
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
-from bench.report.formatting import estimates, not_run, time
-from bench.report.templating import prose
 from bench.workloads.held_out import held_out_digits, level_strings
 from seqocr.inference.manifest import file_sum
 from seqocr.progress import Reporter

@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments.distributed import process
 from bench.experiments.distributed.estimates import FIRST, Results, differences_table, exact_table, short
 from bench.experiments.distributed.plots import losses
-from bench.report.templating import prose
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.train.state import is_finished

@@ -6,8 +6,8 @@ import math
 
 from matplotlib.figure import Figure
 
+from bench.core.plotting import panels
 from bench.experiments.distributed.estimates import Results
-from bench.report.plotting import panels
 
 
 def losses(results: Results) -> Figure:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.core import strategies
+from bench.core.formatting import estimates
 from bench.core.timer import ByRound
-from bench.report.formatting import estimates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
 from seqocr.statistics import Value, location, slopes
 from seqocr.statistics import ratio as ratio_of

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.experiments.latency.estimates import Results
-from bench.report import plotting
 from bench.workloads.timed_models import TASK_LENGTH
 
 

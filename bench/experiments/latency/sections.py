@@ -6,9 +6,9 @@ import pandas as pd
 
 from bench.core import strategies
 from bench.core.experiment import Claim, Section
+from bench.core.formatting import ratio, time
+from bench.core.templating import prose
 from bench.experiments.latency.estimates import Results, fastest
-from bench.report.formatting import ratio, time
-from bench.report.templating import prose
 from bench.workloads.timed_models import SMALL_NATIVE, SMALL_SQUARE, TASK_LENGTH
 from seqocr.statistics import Value
 

@@ -19,9 +19,9 @@ import pandas as pd
 from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.formatting import digits
 from bench.core.store import Store
-from bench.report.formatting import digits
-from bench.report.templating import prose
+from bench.core.templating import prose
 from bench.workloads import fingerprints
 from bench.workloads.loadgen import MIN_QUERIES, highest_rate, percentiles, run_test
 from bench.workloads.timed_models import TASK_LENGTH

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from bench.core.experiment import Section
+from bench.core.templating import prose
 from bench.core.timer import ByRound
 from bench.experiments.scale.data_loading import BOTH, DEVICE, DRAWING, LEARNING, TURNS
 from bench.experiments.scale.model import fit_cost
-from bench.report.templating import prose
 
 _LABELS = {
     DRAWING: "drawing alone",

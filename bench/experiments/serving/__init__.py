@@ -22,8 +22,8 @@ import psutil
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.server import serving
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments.serving.samples import make_samples, save_samples
-from bench.report.templating import prose
 from bench.workloads.loadgen import MIN_QUERIES, highest_rate, run_test
 from seqocr.progress import Reporter
 

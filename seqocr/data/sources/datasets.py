@@ -130,18 +130,18 @@ def load_digits_or_validation(split: str, dataset: str = "mnist", root: Path | N
 def _load_mnist(split: str, root: Path) -> Digits:
     if split == "validation":
         return embedded_digits()
-    raw, source = _find_mnist(root)
+    raw, source = find_mnist(root)
     half = "t10k" if split == "test" else "train"
     images = read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
     labels = read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))
     if split == "train":
-        held_out = {_digest(image) for image in embedded_digits().images}
-        keep = torch.tensor([_digest(image) not in held_out for image in images])
+        held_out = {pixel_digest(image) for image in embedded_digits().images}
+        keep = torch.tensor([pixel_digest(image) not in held_out for image in images])
         images, labels = images[keep], labels[keep]
     return Digits(images, labels, source, split)
 
 
-def _digest(image: torch.Tensor) -> bytes:
+def pixel_digest(image: torch.Tensor) -> bytes:
     return hashlib.md5(image.numpy().tobytes()).digest()
 
 
@@ -159,7 +159,7 @@ def embedded_digits() -> Digits:
     )
 
 
-def _find_mnist(root: Path) -> tuple[Path, str]:
+def find_mnist(root: Path) -> tuple[Path, str]:
     """The folder with MNIST's four verified IDX files, and where they came from."""
     raw = root / "MNIST" / "raw"
     provenance = raw / "SOURCE.txt"  # so that files fetched earlier still name their origin

@@ -59,10 +59,10 @@ def _qmnist(split: str, root: Path | None) -> Glyphs:
     """
     root = root or sources.data_root()
     half, training = ("t10k", False) if split == "test" else ("train", True)
-    raw, source = sources._find_mnist(root)
+    raw, source = sources.find_mnist(root)
     images = sources.read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
-    rows = torchvision_sets._idx(
-        torchvision_sets._had("qmnist", torchvision_sets.archives("qmnist", training)[1], root).read_bytes()
+    rows = torchvision_sets.parse_idx(
+        torchvision_sets.fetch("qmnist", torchvision_sets.archives("qmnist", training)[1], root).read_bytes()
     ).astype(np.int64)[: len(images)]
     labels, writers = torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 2])
     if not torch.equal(labels, sources.read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))):
@@ -70,8 +70,8 @@ def _qmnist(split: str, root: Path | None) -> Glyphs:
     if training:
         keep = torch.tensor([split_of(f"qmnist/{writer}") == split for writer in writers.tolist()])
         if split == "train":
-            held_out = {sources._digest(image) for image in sources.embedded_digits().images}
-            keep &= torch.tensor([sources._digest(image) not in held_out for image in images])
+            held_out = {sources.pixel_digest(image) for image in sources.embedded_digits().images}
+            keep &= torch.tensor([sources.pixel_digest(image) not in held_out for image in images])
         images, labels, writers = images[keep], labels[keep], writers[keep]
     return Glyphs.of(Digits(images, labels, f"{source}, writers by QMNIST", split), _numbered(writers.tolist()))
 

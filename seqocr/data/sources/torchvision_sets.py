@@ -50,7 +50,7 @@ def load_other(dataset: str, training: bool, root: Path) -> tuple[torch.Tensor, 
     Raises:
         InputError: an archive is not there or not whole, and cannot be downloaded.
     """
-    paths = [_had(dataset, archive, root) for archive in archives(dataset, training)]
+    paths = [fetch(dataset, archive, root) for archive in archives(dataset, training)]
     if dataset == "usps":
         usps = datasets.USPS(str(root), train=training)
         return _like_mnist(torch.as_tensor(usps.data)), torch.as_tensor(usps.targets).long()
@@ -58,7 +58,7 @@ def load_other(dataset: str, training: bool, root: Path) -> tuple[torch.Tensor, 
         images, labels = _emnist(paths[0], f"{dataset}-{'train' if training else 'test'}")
         labels = labels - int(dataset == "emnist-letters")  # whose labels start from 1
     else:
-        images, labels = (_idx(path.read_bytes()) for path in paths)
+        images, labels = (parse_idx(path.read_bytes()) for path in paths)
         labels = labels[:, 0] if dataset == "qmnist" else labels  # the others tell who wrote it
     return torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
 
@@ -81,7 +81,7 @@ def archives(dataset: str, training: bool) -> list[Archive]:
     return [Archive(Path("EMNIST", "raw", "gzip.zip"), (datasets.EMNIST.url,), datasets.EMNIST.md5)]
 
 
-def _had(dataset: str, archive: Archive, root: Path) -> Path:
+def fetch(dataset: str, archive: Archive, root: Path) -> Path:
     """The path of an archive, downloaded if it is not there."""
     path = root / archive.path
     if not (faults := [fault(path, archive.md5)])[0]:
@@ -109,11 +109,11 @@ def _had(dataset: str, archive: Archive, root: Path) -> Path:
 def _emnist(archive: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     with zipfile.ZipFile(archive) as packed:
         names = (f"gzip/{prefix}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1"))
-        images, labels = (_idx(packed.read(name)) for name in names)
+        images, labels = (parse_idx(packed.read(name)) for name in names)
     return images.transpose(0, 2, 1), labels  # which are stored transposed
 
 
-def _idx(packed: bytes) -> np.ndarray:
+def parse_idx(packed: bytes) -> np.ndarray:
     """The array in a gzipped IDX file: two zeros, its type, its number of axes, their sizes, then its values."""
     data = gzip.decompress(packed)
     kind, axes = data[2], data[3]

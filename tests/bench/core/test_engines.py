@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import bench.core.runner as loop
+import bench.runner as loop
 import tests.cells as cells
 from bench.core.engines import LOCAL, Engine
 from bench.core.experiment import Bench, Experiment, Part
-from bench.core.runner import run
 from bench.core.store import Store
+from bench.runner import run
 from bench.study import cost, pipeline
 from seqocr.cli import run as run_command
 from seqocr.errors import InputError

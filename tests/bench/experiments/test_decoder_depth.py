@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-import bench.core.repeat as repeat
-import bench.core.runner as loop
 import bench.core.timer as timer
+import bench.repeat as repeat
+import bench.runner as loop
 import bench.workloads.held_out as strings
 from bench.core.experiment import DEPLOYMENT, Bench, Part
 from bench.core.store import Store

@@ -16,12 +16,12 @@ import bench.peers
 from bench import backends, peers
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Part
+from bench.core.formatting import not_run
 from bench.core.store import Store
 from bench.experiments import other_readers
 from bench.peers import doctr, rapidocr, tesseract
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
-from bench.report.formatting import not_run
 from bench.workloads import held_out
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer, save

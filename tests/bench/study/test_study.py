@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
+from bench.core import plotting
 from bench.core.experiment import LONGEST_TABLE
 from bench.core.store import Store
-from bench.report import plotting
 from bench.report.build import everything, write_report
 from bench.study import EXPERIMENT, cost, pipeline, predictions, size_of, training
 from bench.study.decisions import SPECULATIVE

@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import bench.core.runner as loop
 import bench.core.timer as timer
+import bench.runner as loop
 import bench.workloads.held_out as strings
 from bench.core.experiment import Bench, Part
-from bench.core.runner import run
 from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency, throughput
+from bench.runner import run
 from bench.workloads.timed_models import TINY
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
@@ -122,7 +122,7 @@ def test_readings_in_processes_are_those_of_one(small):
 SCRIPT = """
 import bench, sys
 from pathlib import Path
-import bench.core.runner as loop
+import bench.runner as loop
 import bench.core.timer
 from bench.core.experiment import Bench, Part
 from bench.experiments import latency

@@ -9,12 +9,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench.core import repeat
+from bench import repeat
 from bench.core.experiment import PRESETS
 from bench.core.store import Store
+from bench.core.templating import prose
 from bench.experiments import experiments
+from bench.report import repeats
 from bench.report.build import everything
-from bench.report.templating import prose
 from seqocr.errors import InputError
 from tests.synthetic import finished_run
 
@@ -25,9 +26,9 @@ ROWS = [
 ]
 
 
-def summary() -> repeat.Summary:
+def summary() -> repeats.Summary:
     rows = pd.DataFrame(ROWS, columns=["run", "claim", "verdict", "ratio", "estimate"])
-    return repeat.Summary(rows, {"preset": "default", "times": 3, "disturb": True, "commit": "abc"})
+    return repeats.Summary(rows, {"preset": "default", "times": 3, "disturb": True, "commit": "abc"})
 
 
 def test_flips_and_movements_are_counted_against_what_is_usual():
@@ -68,7 +69,7 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
     rows = pd.read_csv(path)
     assert not rows["claim"].str.contains("accuracy").any()  # which is copied, and cannot flip
     assert rows.groupby("claim").size().unique().tolist() == [3]
-    again = repeat.summary(out)
+    again = repeats.summary(out)
     assert again.flipped == 0
     assert again.about["times"] == 3
     repeat.repeat("smoke", 4, False, out)
@@ -78,7 +79,7 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown bench preset 'huge'"):
         repeat.repeat("huge", 2, False, out)
     assert "smoke" in PRESETS
-    assert repeat.summary(tmp_path / "nothing") is None
+    assert repeats.summary(tmp_path / "nothing") is None
     assert Store.latest(out / "repeat" / "quiet" / "00").facts("run")["finished"]
 
 
@@ -92,9 +93,7 @@ def test_the_load_comes_goes_and_ends_with_the_runs():
 
 
 def test_the_load_ends_with_the_process_that_started_it_even_if_that_is_killed():
-    script = (
-        "import time\nfrom bench.core import repeat\nrepeat._SECONDS = (0.0, 0.1)\nwith repeat._load(): time.sleep(60)"
-    )
+    script = "import time\nfrom bench import repeat\nrepeat._SECONDS = (0.0, 0.1)\nwith repeat._load(): time.sleep(60)"
     parent = psutil.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not (load := [p for p in parent.children() if "resource_tracker" not in " ".join(p.cmdline())]):

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import random
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from bench.core.experiment import PRESETS, Bench
-from bench.core.runner import prepared, run
+from bench.core.formatting import listed
 from bench.core.store import Store
 from bench.experiments import experiments
-from bench.report.formatting import listed
+from bench.report.build import everything
+from bench.report.repeats import ABOUT, TABLE
+from bench.runner import prepared, run
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 from seqocr.progress import progress
 
-_TABLE, _ABOUT = "repeat.csv", "repeat.json"
 _SECONDS = (1.0, 6.0)  # the load is on, and off, for so long, drawn uniformly
 
 
@@ -35,8 +34,6 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     A run that is finished is not made again, so what was killed goes on. What is not timed gives the same every time:
     later runs take it from the first.
     """
-    from bench.report.build import everything  # which shows what is written here
-
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
     rows = []
@@ -59,10 +56,10 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
                         {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value}
                     )
             reporter.advance(f"run {number + 1}")
-    with replacing(out / _TABLE) as temporary:
+    with replacing(out / TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
-    write_json(out / _ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))})
-    return out / _TABLE
+    write_json(out / ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))})
+    return out / TABLE
 
 
 def _timed_parts(preset: str, bench: Bench) -> set[str]:
@@ -107,62 +104,3 @@ def disturb(parent: int, seed: int = 0) -> None:
 def _spin(until: float, parent: int) -> None:
     while time.monotonic() < until and os.getppid() == parent:
         sum(range(10_000))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Of a repeated preset.
-
-    Attributes:
-        rows: one a run and claim.
-        about: preset, times, disturb, commit.
-    """
-
-    rows: pd.DataFrame
-    about: dict
-
-    def claims(self) -> pd.DataFrame:
-        """One row per claim: usual verdict, how often it was another, median of its number, how far it moved."""
-        found = []
-        for claim, part in self.rows.groupby("claim", sort=False):
-            usual, middle = part["verdict"].mode()[0], part["estimate"].median()
-            found.append(
-                {
-                    "claim": claim,
-                    "verdict": usual,
-                    "flipped": int((part["verdict"] != usual).sum()),
-                    "median": middle,
-                    "moved": float((part["estimate"] / middle - 1).abs().max()) if part["ratio"].all() else None,
-                }
-            )
-        return pd.DataFrame(found)
-
-    @property
-    def flipped(self) -> int:
-        return int(self.claims()["flipped"].sum())
-
-    @property
-    def moved(self) -> float:
-        return float(self.claims()["moved"].max())
-
-    def table(self) -> pd.DataFrame:
-        """The claims whose numbers moved most."""
-        most = self.claims().dropna(subset="moved").sort_values(["flipped", "moved"], ascending=False, kind="stable")
-        return pd.DataFrame(
-            {
-                "claim": row["claim"],
-                "verdict": row["verdict"],
-                "flipped": row["flipped"],
-                "median": f"{row['median']:.2f}",
-                "moved at most": f"{row['moved']:.1%}",
-            }
-            for row in most.head(8).to_dict("records")
-        )
-
-
-def summary(results: Path) -> Summary | None:
-    """Of what `repeat` wrote there; None if it never ran."""
-    if not (results / _TABLE).exists() or not (results / _ABOUT).exists():
-        return None
-    about = json.loads((results / _ABOUT).read_text(encoding="utf-8"))
-    return Summary(pd.read_csv(results / _TABLE), about)

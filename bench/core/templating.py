@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.report import formatting
+from bench.core import formatting
 
 _FILTERS = ("code", "digits", "listed", "percent", "points", "ratio", "share", "si", "time")
 
@@ -17,7 +17,7 @@ _FILTERS = ("code", "digits", "listed", "percent", "points", "ratio", "share", "
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
