@@ -73,7 +73,7 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
     findings.failures += [line for folder in _raw(results) for line in _damages(Store(folder))]
     if findings.failures:
         return findings
-    bench = Bench(store, real=_AbsentLines() if store.facts("real") else None)
+    bench = _bench(store)
     for experiment in experiments():
         for part in experiment.parts(store.facts("run")["preset"], bench):
             if store.facts(part.name).get("finished"):
@@ -88,6 +88,20 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
     _check_commits([store, kept], root, findings)
     _check_first_screen(store, results, root, findings)
     return findings
+
+
+def _bench(store: Store) -> Bench:
+    """What a run was measured with.
+
+    Raises:
+        InputError: the weights are not here.
+    """
+    bench, weights = Bench(store, real=_AbsentLines() if store.facts("real") else None), store.facts("run")["weights"]
+    if weights != "shipped":
+        if not (Path(weights) / "model.safetensors").is_file():
+            raise InputError(f"{weights} holds no weights, but was measured: run this where they are, or measure again")
+        bench.task = bench.reader = Path(weights)
+    return bench
 
 
 class _AbsentLines(LineFolder):

@@ -1,4 +1,5 @@
-"""How code behaves, as digests that do not depend on its text, on names, on the values of weights, or on the machine.
+"""How code behaves, as digests that do not depend on its text, on names, on the machine, or on the values of weights
+beyond the length of a text that they decode where none is imposed (a CTC head's).
 
 A call is described by the operators that PyTorch dispatches for it, in their order, with shapes and dtypes, and with
 strides where a tensor is not contiguous. An extra decoder pass, a cache that is not used or a loop over symbols shows;
