@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from seqocr.decoding.calibration import KEY
+from seqocr.inference.manifest import file_sum
 
 _LIBRARIES = ("torch", "transformers")  # which decide, by their versions, what an operator is
 # Bookkeeping of conversions to NumPy and Python.
@@ -40,6 +41,12 @@ def of_calibration(folder: Path) -> Any:
 def of_weights(folder: Path) -> str:
     """The digest of a recognizer's weights."""
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def of_graph_files(folder: Path) -> str:
+    """The digest of exported graphs, each under its name, whatever their config says; empty where there are none."""
+    sums = [f"{path.name} {file_sum(path)}" for path in sorted(folder.glob("*.onnx"))]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:16] if sums else ""
 
 
 @cache

@@ -22,6 +22,7 @@ from PIL import Image
 from bench import __file__ as _BENCH
 from bench.core.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.fingerprint import of_graph_files
 from bench.core.formatting import estimates, not_run, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -29,7 +30,6 @@ from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.workloads.held_out import held_out_digits, level_strings
-from seqocr.inference.manifest import file_sum
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
@@ -57,7 +57,7 @@ _COLUMNS = {
 class Settings:
     """Attributes:
     many: lines of the folder that is read as one.
-    graphs: checksum of the graphs' config, which has theirs.
+    graphs: digest of the graph files; empty where there are none.
     """
 
     rounds: int
@@ -99,9 +99,7 @@ class Start(Experiment):
     order = 15
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        graphs = bench.reader / "onnx" / "config.json"
-        known = file_sum(graphs)[:16] if graphs.exists() else ""
-        settings = Settings(_ROUNDS[preset], _MANY[preset], known)
+        settings = Settings(_ROUNDS[preset], _MANY[preset], of_graph_files(bench.reader / "onnx"))
         steps = settings.rounds + settings.warmup
         return [Part("start", settings, steps, heads=HEADS, weights=(bench.reader,))]
 

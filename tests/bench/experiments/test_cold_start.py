@@ -44,6 +44,24 @@ def test_every_reader_is_a_process_that_reads(tmp_path: Path, monkeypatch: pytes
     assert len(EXPERIMENT.tables(found)["start"]) == 3
 
 
+def test_it_depends_on_the_graphs_and_not_on_what_their_config_says(tmp_path: Path) -> None:
+    bench, folder = Bench(Store(tmp_path / "run"), reader=tmp_path), tmp_path / "onnx"
+
+    def graphs() -> str:
+        return EXPERIMENT.parts("smoke", bench)[0].settings.graphs
+
+    assert graphs() == ""
+    folder.mkdir()
+    for name in ("parallel", "ctc"):
+        (folder / f"{name}.onnx").write_text(name)
+    before = graphs()
+    assert len(before) == 16
+    (folder / "config.json").write_text("{}")
+    assert graphs() == before
+    (folder / "ctc.onnx").write_text("parallel")
+    assert graphs() != before
+
+
 def test_a_process_that_fails_says_so() -> None:
     with pytest.raises(RuntimeError, match="ended with 3"):
         cold_start._ran([sys.executable, "-c", "import sys; sys.exit(3)"])
