@@ -112,7 +112,7 @@ class Constrained(Experiment):
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
-        lines = SyntheticLines(Glyphs.of(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
+        lines = SyntheticLines(Glyphs(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
         constraints = {name: build_constraint(recognizer.charset, **given) for name, given in CONSTRAINTS.items()}
         heads = [head for head in HEADS if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +18,33 @@ from seqocr.errors import InputError
 
 CELL = 28  # pixels: the side of a digit image
 _CHUNK = 160  # digits distorted at once
+_POINTS = 5  # control points of a digit's elastic distortion along each side; fewer is smoother
+_Some = TypeVar("_Some", bound="_Changes")
+
+
+class _Changes:
+    """A dataclass whose fields say how far images may change."""
+
+    def with_strength(self: _Some, strength: float) -> _Some:
+        """Every change `strength` times as far, 0 for none at all.
+
+        Raises:
+            InputError: strength is negative.
+        """
+        if strength < 0:
+            raise InputError(
+                f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between"
+            )
+        changes: Any = {field.name: strength * getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **changes)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(_Changes):
     """How far a training digit may depart from the original. A field at 0 switches that change off.
 
-    Rotation and blur are what the project that inspired this one used; elastic distortion is Simard et al. 2003,
-    "Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis".
+    Elastic distortion is Simard et al. 2003, "Best Practices for Convolutional Neural Networks Applied to Visual
+    Document Analysis".
 
     Attributes:
         rotation: largest rotation, degrees, uniform in [-rotation, rotation].
@@ -33,7 +52,6 @@ class Augmentation:
         shear: largest horizontal shear (slant), as a tangent.
         shift: largest shift of the digit, pixels.
         elastic: standard deviation of the displacement at the control points, pixels.
-        elastic_points: control points along each side; fewer is smoother.
         stroke: largest share of a 3x3 dilation (thicker) or erosion (thinner) mixed into the digit.
         blur: largest share of a 3x3 binomial filter mixed into the digit.
     """
@@ -43,22 +61,10 @@ class Augmentation:
     shear: float = 0.2
     shift: float = 1.5
     elastic: float = 1.1
-    elastic_points: int = 5
     stroke: float = 0.5
     blur: float = 0.3
 
-    def with_strength(self, strength: float) -> Augmentation:
-        """Every change `strength` times as far, 0 for none at all.
-
-        Raises:
-            InputError: strength is negative.
-        """
-        return _with_strength(self, strength, but=("elastic_points",))
-
-    @property
-    def noise_size(self) -> int:
-        """Random numbers needed for one digit."""
-        return 8 + 2 * self.elastic_points**2
+    noise_size = 8 + 2 * _POINTS**2  # random numbers that a digit takes
 
     def __call__(self, digits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Distort every digit on its own.
@@ -90,7 +96,6 @@ class Augmentation:
         is enough to change a pixel by one with the size of the batch.
         """
         signed = signed.double()
-        n, k = len(signed), self.elastic_points
         pixel = 2 / CELL
         angle = torch.deg2rad(signed[:, 0] * self.rotation)
         scale_x, scale_y = 1 + signed[:, 1] * self.scale, 1 + signed[:, 2] * self.scale
@@ -100,32 +105,28 @@ class Augmentation:
         by_x = torch.stack([cos * scale_x, sin * scale_y], dim=1)[:, :, None]
         by_y = torch.stack([(shear * cos - sin) * scale_x, (shear * sin + cos) * scale_y], dim=1)[:, :, None]
         shift = torch.stack([shift_x, shift_y], dim=1)[:, :, None]
-        x, y, spread = _control_points(k)
-        affine = by_x * x + by_y * y + shift  # (N, 2, k·k)
+        x, y, spread = _control_points()
+        affine = by_x * x + by_y * y + shift  # (N, 2, points)
         # A uniform number in [-1, 1) has standard deviation 1/sqrt(3).
-        elastic = signed[:, 8:].view(n, 2, k * k) * (self.elastic * 3**0.5 * pixel)
-        return ((affine + elastic) @ spread).float().view(n, 2, CELL, CELL).permute(0, 2, 3, 1)
+        elastic = signed[:, 8:].view(affine.shape) * (self.elastic * 3**0.5 * pixel)
+        return ((affine + elastic) @ spread).float().view(-1, 2, CELL, CELL).permute(0, 2, 3, 1)
 
 
 @cache
-def _control_points(k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The k x k control points, and the matrix that interpolates a field between them.
-
-    Returns:
-        x, y: (k·k,) float64, of each point, in [-1, 1].
-        spread: (k·k, 28·28) float64, values at the points to values at the pixels, bilinear.
-    """
+def _control_points() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x and y of the k control points, (k,) float64 in [-1, 1], and (k, 28·28) float64: from values at them to values
+    at the pixels, bilinear."""
     # The outermost points lie on the centres of the outermost pixels.
-    line = torch.linspace(-1, 1, k, dtype=torch.float64) * (1 - 1 / CELL)
+    line = torch.linspace(-1, 1, _POINTS, dtype=torch.float64) * (1 - 1 / CELL)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    basis = torch.eye(k * k, dtype=torch.float64).view(k * k, 1, k, k)
+    basis = torch.eye(_POINTS**2, dtype=torch.float64).view(-1, 1, _POINTS, _POINTS)
     spread = F.interpolate(basis, size=(CELL, CELL), mode="bilinear", align_corners=True)
-    return x.flatten(), y.flatten(), spread.view(k * k, CELL * CELL)
+    return x.flatten(), y.flatten(), spread.flatten(1)
 
 
 @dataclass(frozen=True)
-class LineAugmentation:
-    """How far a line of one's own may depart from the original when it is learned from. A field at 0 switches it off.
+class LineAugmentation(_Changes):
+    """How far a line of custom data may depart from the original when it is learned from. A field at 0 is switched off.
 
     Attributes:
         rotation: largest rotation, degrees.
@@ -156,10 +157,6 @@ class LineAugmentation:
     noise_size = 16 + 2 * points[0] * points[1]  # uniform random numbers that a line takes
     _TALLEST = 64  # pixels: what is taller is made smaller first
 
-    def with_strength(self, strength: float) -> LineAugmentation:
-        """As `Augmentation.with_strength`."""
-        return _with_strength(self, strength)
-
     def __call__(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Change one line.
 
@@ -176,11 +173,11 @@ class LineAugmentation:
         if share < 1:
             x = F.interpolate(x, scale_factor=share, mode="bilinear", antialias=True)
         height, width = x.shape[2], max(1, round(x.shape[3] * (1 + self.stretch) ** signed[0]))
-        x = F.grid_sample(x, self._grid(signed, noise[16:], height, width), padding_mode="border", align_corners=False)[
-            0
-        ]
+        grid = self._grid(signed, noise[16:], height, width)
+        x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)[0]
         x = thicken(x, torch.tensor([signed[6] * self.stroke]))
-        x = torch.lerp(x, _blur_inside(x), noise[7].item() * self.blur)[0]
+        blurred = blur(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, 1:-1, 1:-1]  # outside is as at the border
+        x = torch.lerp(x, blurred, noise[7].item() * self.blur)[0]
         x = (x - x.mean()) * (1 + self.contrast * signed[8]) + x.mean() + self.brightness * signed[9]
         grain = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(noise[10] * 2**24)))
         x = x + self.noise * noise[11].item() * grain
@@ -204,21 +201,6 @@ class LineAugmentation:
         return grid + moved * torch.tensor([1 / aspect, 1.0])
 
 
-_Some = TypeVar("_Some", Augmentation, LineAugmentation)
-
-
-def _with_strength(augmentation: _Some, strength: float, but: tuple[str, ...] = ()) -> _Some:
-    if strength < 0:
-        raise InputError(f"augmentation strength {strength}: give 0 for none, 1 for the usual, or what lies between")
-    changes = {f.name: strength * getattr(augmentation, f.name) for f in fields(augmentation) if f.name not in but}
-    return replace(augmentation, **changes)
-
-
-def _blur_inside(x: torch.Tensor) -> torch.Tensor:
-    """`blur` (N, H, W), but outside is as at the border."""
-    return blur(F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, 1:-1, 1:-1]
-
-
 def thicken(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
     """Strokes (N, H, W) with a share |amount| (N,) of a 3x3 dilation mixed in; below 0, of an erosion."""
     amount = amount.view(-1, 1, 1)
@@ -230,13 +212,10 @@ def thicken(x: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
 def _max3(x: torch.Tensor) -> torch.Tensor:
     """3x3 maximum filter of (N, H, W), one axis after the other."""
     for axis in (1, 2):
-        size = x.shape[axis]
-        y = x.clone()
-        for to, of in (
-            (y.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)),
-            (y.narrow(axis, 0, size - 1), x.narrow(axis, 1, size - 1)),
-        ):
-            torch.maximum(to, of, out=to)
+        y, count = x.clone(), x.shape[axis] - 1
+        for to, of in ((1, 0), (0, 1)):
+            shifted = y.narrow(axis, to, count)
+            torch.maximum(shifted, x.narrow(axis, of, count), out=shifted)
         x = y
     return x
 
@@ -244,9 +223,8 @@ def _max3(x: torch.Tensor) -> torch.Tensor:
 def blur(x: torch.Tensor) -> torch.Tensor:
     """3x3 binomial (1 2 1) filter of (N, H, W), one axis after the other; outside is black."""
     for axis in (1, 2):
-        size = x.shape[axis]
-        y = x * 0.5
-        y.narrow(axis, 1, size - 1).add_(x.narrow(axis, 0, size - 1), alpha=0.25)
-        y.narrow(axis, 0, size - 1).add_(x.narrow(axis, 1, size - 1), alpha=0.25)
+        y, count = x * 0.5, x.shape[axis] - 1
+        y.narrow(axis, 1, count).add_(x.narrow(axis, 0, count), alpha=0.25)
+        y.narrow(axis, 0, count).add_(x.narrow(axis, 1, count), alpha=0.25)
         x = y
     return x

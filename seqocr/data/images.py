@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -29,16 +29,6 @@ KEPT = 2_000_000  # pixels: an image of more is shrunk by a whole number until i
 # a progressive JPEG its coefficients.
 MOST_AT_ONCE = 25_000_000
 _STRIP = 16  # rows of a shrunk image that are made at once
-_ORIENTATION = 0x0112  # of EXIF
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def suffixes() -> set[str]:
@@ -63,11 +53,9 @@ def open_line(source: Path | bytes | Image.Image, name: str = "", most_pixels: i
     """
     name = shown(name or (source if isinstance(source, Path) else "the image"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a broken file is reported as such, once
-            with _opened(source, name) as image:
-                _check(name, image, most_pixels)
-                return _line(image)
+        with warnings.catch_warnings(action="ignore"), _opened(source, name) as image:  # a broken file is reported once
+            _check(name, image, most_pixels)
+            return _line(image)
     except InputError:
         raise
     except FileNotFoundError:
@@ -131,8 +119,9 @@ def _line(image: Image.Image) -> Image.Image:
     image.load()
     factor = _factor(image)
     line = _grey(image) if factor == 1 else _shrunk(image, factor)
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    return line if turn is None else line.transpose(turn)
+    line.info.clear()  # the rest of its EXIF may be broken, and would be written again
+    line.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return ImageOps.exif_transpose(line)
 
 
 def _factor(image: Image.Image) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from seqocr.data.augment import Augmentation
 from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import level
 from seqocr.errors import InputError
@@ -82,10 +83,6 @@ class DataMixture:
         chunks = [_chunks(source.train, share, step) for source, share in zip(self.sources, shares, strict=True)]
         return zip(*chunks, strict=True)
 
-    def batches(self, size: int, step: int = 0) -> Iterator[Batch]:
-        """The batches of `schedule`."""
-        return map(read_chunks, self.schedule(size, step))
-
     def held_out(self, count: int) -> Lines:
         """About `count` held-out lines, mixed as those to learn from are, or as many as there are."""
         lines_of = [(source.held_out, source.weight) for source in self.sources if source.held_out is not None]
@@ -119,8 +116,9 @@ def mix_levels(
     digits: tuple[Digits, Digits] | None = None,
     custom: tuple[TrainingLines, Lines] | None = None,
     repeats: float = 0.0,
-) -> DataMixture:
-    """Mix the levels of a list by how often each is named ("grid,wild,wild": a third, two thirds).
+    soft_labels: SoftLabels | None = None,
+) -> list[MixtureSource]:
+    """The levels of a list, weighted by how often each is named ("grid,wild,wild": a third, two thirds).
 
     Where your data is among them, checkpoints are chosen by that alone.
 
@@ -129,6 +127,7 @@ def mix_levels(
         length, seed, augmentation, repeats: of strings of digits (see `SequenceMNIST`); held-out ones do not repeat.
         digits: to learn from, and to choose the best checkpoint by.
         custom: your data, likewise.
+        soft_labels: of the digits to learn from, which are copies.
 
     Raises:
         InputError: there is no such level, or nothing for it.
@@ -140,14 +139,14 @@ def mix_levels(
                 raise InputError(f"level {CUSTOM_DATA!r} is your data: give a folder of lines")
             sources.append(MixtureSource(*custom, weight))
             continue
-        layout = level(name)
+        more: dict[str, Any] = {"seed": seed + i * _SEED_STEP, "layout": level(name)}
         if digits is None:
             raise InputError(f"level {name!r} is made of digits: give some")
-        more: dict[str, Any] = {"seed": seed + i * _SEED_STEP, "layout": layout}
-        train = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
+        lines = SequenceMNIST(digits[0], length, augmentation=augmentation, repeats=repeats, **more)
+        train = SoftLabelLines(soft_labels, lines) if soft_labels else lines
         held_out = None if CUSTOM_DATA in levels.split(",") else SequenceMNIST(digits[1], length, **more)
         sources.append(MixtureSource(train, held_out, weight))
-    return DataMixture(sources)
+    return sources
 
 
 def read_chunks(chunks: Iterable[Chunk]) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -63,18 +65,12 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
             )
         if augmentation is not None and digits.split != "train":
             raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
-        self.digits, self.augmentation, self.layout = digits, augmentation, layout
         if not 0 <= repeats <= 1:
             raise InputError(f"repeats {repeats}: give a chance from 0 to 1")
-        self._arguments: dict[str, Any] = {
-            "length": length,
-            "repeats": repeats,
-            "replacement": replacement,
-            "count": count,
-            "seed": seed,
-        }
+        self.digits, self.augmentation, self.layout = digits, augmentation, layout
+        same: dict[str, Any] = {"repeats": repeats, "replacement": replacement, "count": count, "seed": seed}
+        self._again = partial(SequenceMNIST, digits, length, augmentation=augmentation, layout=layout, **same)
         self._key = hash_seed(hash_seed(seed) ^ epoch)
-
         generator = torch.Generator().manual_seed(self._key)
         pool = len(digits)
         most = pool // shortest
@@ -92,19 +88,17 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
                 )
             lengths, ends = lengths[:fitting], ends[:fitting]
         total = int(ends[-1])
-        order = (
-            torch.randint(pool, (total,), generator=generator)
-            if replacement
-            else torch.randperm(pool, generator=generator)[:total]
-        )
+        if replacement:
+            order = torch.randint(pool, (total,), generator=generator)
+        else:
+            order = torch.randperm(pool, generator=generator)[:total]
         if repeats:
             order = _repeat_symbols(order, digits.labels, repeats, generator)
         self._members = order.split(lengths.tolist())  # which digits of the pool make each string
 
     def at_epoch(self, epoch: int) -> SequenceMNIST:
         """The data set of another epoch: the same pool, sampled anew."""
-        more: dict[str, Any] = {"augmentation": self.augmentation, "layout": self.layout, **self._arguments}
-        return SequenceMNIST(self.digits, epoch=epoch, **more)
+        return self._again(epoch=epoch)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -147,11 +141,8 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         of_digits, of_lines, of_layout = self._noise(indices, lengths)
         if self.augmentation is not None:
             cells = self.augmentation(cells.float() / 255, of_digits).mul(255).round().to(torch.uint8)
-        text = "".join(map(self.digits.symbols.__getitem__, self.digits.labels[chosen].tolist()))
-        texts, start = [], 0
-        for n in lengths:
-            texts.append(text[start : start + n])
-            start += n
+        symbols = iter([self.digits.symbols[label] for label in self.digits.labels[chosen].tolist()])
+        texts = ["".join(islice(symbols, n)) for n in lengths]
         if self.layout is not None:
             return self.layout(cells.float() / 255, texts, of_lines, of_layout), texts
         if len(set(lengths)) == 1:

@@ -19,8 +19,7 @@ import torch
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
 from seqocr.data.mixture import CUSTOM_DATA, DataMixture, Lines, MixtureSource, TrainingLines, mix_levels
-from seqocr.data.sequences import SequenceMNIST
-from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
+from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
 from seqocr.data.sources.glyphs import load_glyphs
@@ -246,14 +245,8 @@ def build_mixture(
     if soft_labels and digits:
         digits = soft_labels.copies, digits[1]
     augmentation = Augmentation().with_strength(0 if soft_labels else config.augment)  # copies are distorted already
-    levels = mix_levels(config.level, config.length, config.seed, augmentation, digits, own, config.repeats)
-    parts = [
-        replace(part, train=SoftLabelLines(soft_labels, part.train))
-        if soft_labels and isinstance(part.train, SequenceMNIST)
-        else part
-        for part in levels.sources
-    ]
-    return DataMixture([*parts, *synthetic])
+    task = config.level, config.length, config.seed
+    return DataMixture([*mix_levels(*task, augmentation, digits, own, config.repeats, soft_labels), *synthetic])
 
 
 def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[MixtureSource]:

@@ -169,8 +169,7 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
         )
     length = (1, recognizer.max_length)
     styled, held_out = (
-        SyntheticLines(Glyphs.of(each), TextSampler(length), WriterStyle(), seed=seed + i)
-        for i, each in enumerate(digits)
+        SyntheticLines(Glyphs(each), TextSampler(length), WriterStyle(), seed=seed + i) for i, each in enumerate(digits)
     )
     plainer: dict[str, Any] = {"seed": seed + 2, "layout": level("jitter")}
     return [

@@ -23,7 +23,7 @@ from bench.report.build import everything, page, write_report
 from bench.runner import run
 from bench.workloads.timed_models import TINY
 from seqocr.data.augment import Augmentation
-from seqocr.data.mixture import mix_levels
+from seqocr.data.mixture import DataMixture, mix_levels
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.export import export
 from seqocr.inference.load import load
@@ -65,7 +65,8 @@ def toy(monkeypatch):
 
 def test_a_toy_head_is_trained_read_with_and_exported(toy, tmp_path):
     recognizer = small_recognizer(("parallel", "toy"))
-    material = mix_levels("grid", 3, 0, Augmentation().with_strength(0), (barred(120), barred(60, "validation")))
+    digits = barred(120), barred(60, "validation")
+    material = DataMixture(mix_levels("grid", 3, 0, Augmentation().with_strength(0), digits))
     config = TrainConfig(length=3, steps=60, batch_size=16, warmup=5, learning_rate=1e-2, validate_every=60)
     trained = Trainer(recognizer, material, config, tmp_path / "trained").fit()
     assert trained.provenance["validation"][-1]["exact"].keys() == {"parallel", "toy"}

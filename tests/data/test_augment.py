@@ -10,7 +10,7 @@ from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 
 NOTHING = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, stroke=0, blur=0)
-STRENGTHS = [field.name for field in fields(Augmentation) if field.name != "elastic_points"]
+STRENGTHS = [field.name for field in fields(Augmentation)]
 
 
 def digits(count: int = 12) -> torch.Tensor:

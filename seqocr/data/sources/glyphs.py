@@ -13,6 +13,7 @@ A source gives labelled glyphs, bitmaps or strokes, and who wrote each. To add o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from PIL import Image
 
 from seqocr.data.images import open_line, suffixes
 from seqocr.data.sources import datasets as sources
-from seqocr.data.sources import torchvision_sets
 from seqocr.data.sources.datasets import DIGITS, SPLITS, Digits, load_digits
-from seqocr.data.sources.strokes import load_strokes, split_of
+from seqocr.data.sources.strokes import load_strokes, numbered, split_of
+from seqocr.data.sources.torchvision_sets import qmnist_labels
 from seqocr.data.sources.unipen import is_unipen
 from seqocr.data.synthetic.lines import Glyphs
 from seqocr.errors import InputError
@@ -48,40 +49,28 @@ def load_glyphs(name: str, split: str, root: Path | None = None) -> Glyphs:
     return _NAMED[name](split, root) if name in _NAMED else _own(Path(name), split)
 
 
-def _mnist(split: str, root: Path | None) -> Glyphs:
-    return Glyphs.of(load_digits(split, root=root))
-
-
 def _qmnist(split: str, root: Path | None) -> Glyphs:
     """MNIST's images, and QMNIST's labels, which are in the same order.
 
     Writers of the training half are split, and the embedded digits left out of all but validation, as everywhere.
     """
     root = root or sources.data_root()
-    half, training = ("t10k", False) if split == "test" else ("train", True)
-    raw, source = sources.find_mnist(root)
-    images = sources.read_image_file(str(raw / f"{half}-images-idx3-ubyte"))
-    rows = torchvision_sets.parse_idx(
-        torchvision_sets.fetch("qmnist", torchvision_sets.archives("qmnist", training)[1], root).read_bytes()
-    ).astype(np.int64)[: len(images)]
-    labels, writers = torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 2])
-    if not torch.equal(labels, sources.read_label_file(str(raw / f"{half}-labels-idx1-ubyte"))):
+    digits = sources.load_mnist_half(split, root)
+    labels, writers = (column[: len(digits)] for column in qmnist_labels(split != "test", root))
+    if not torch.equal(labels, digits.labels):
         raise InputError("QMNIST's labels are not those of these images: get both again")
-    if training:
+    if split != "test":
         keep = torch.tensor([split_of(f"qmnist/{writer}") == split for writer in writers.tolist()])
         if split == "train":
-            held_out = {sources.pixel_digest(image) for image in sources.embedded_digits().images}
-            keep &= torch.tensor([sources.pixel_digest(image) not in held_out for image in images])
-        images, labels, writers = images[keep], labels[keep], writers[keep]
-    return Glyphs.of(Digits(images, labels, f"{source}, writers by QMNIST", split), _numbered(writers.tolist()))
+            keep &= ~sources.are_embedded(digits.images)
+        digits, writers = digits[keep], writers[keep]
+    return Glyphs(replace(digits, source=f"{digits.source}, writers by QMNIST"), numbered(writers.tolist()))
 
 
 def _own(path: Path, split: str) -> Glyphs:
-    if path.is_file() or is_unipen(path):
-        return Glyphs.of(load_strokes(path, split))
-    for name in _STROKES:
-        if (path / name).is_file():
-            return Glyphs.of(load_strokes(path / name, split))
+    for strokes in (path, *(path / name for name in _STROKES)):
+        if strokes.is_file() or is_unipen(strokes):
+            return Glyphs(load_strokes(strokes, split))
     if not path.is_dir():
         raise InputError(f"no digits {shown(path)}: give {', '.join(_NAMED)}, or a folder of your own")
     return _bitmaps(path, split)
@@ -102,7 +91,7 @@ def _bitmaps(directory: Path, split: str) -> Glyphs:
         )
     images, labels, writers = zip(*found, strict=True)
     digits = Digits(torch.stack(images), torch.tensor(labels), f"images of {shown(directory.name)}", split)
-    return Glyphs.of(digits, _numbered(list(writers)))
+    return Glyphs(digits, numbered(writers))
 
 
 def _glyph(image: Image.Image) -> torch.Tensor:
@@ -125,9 +114,7 @@ def _glyph(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(whole)
 
 
-def _numbered(names: list[str] | list[int]) -> torch.Tensor:
-    """Names as numbers from 0 up."""
-    return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
-
-
-_NAMED: dict[str, Callable[[str, Path | None], Glyphs]] = {"mnist": _mnist, "qmnist": _qmnist}
+_NAMED: dict[str, Callable[[str, Path | None], Glyphs]] = {
+    "mnist": lambda split, root: Glyphs(load_digits(split, root=root)),
+    "qmnist": _qmnist,
+}

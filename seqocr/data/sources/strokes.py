@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.interpolate import Akima1DInterpolator
 
-from seqocr.data.sources.datasets import DIGITS, SPLITS
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.sources.unipen import digits_of, is_unipen
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 POINTS = 112  # along a digit: about two thirds of a pixel apart where it is 30 pixels high
 _HELD_OUT = {"test": 0.1, "validation": 0.1}  # shares of the writers
-_LINES_OF_JSON = (".jsonl", ".jsonl.gz")
 Points = Sequence[Sequence[float]]
 
 
@@ -67,20 +66,21 @@ def load_strokes(path: Path, split: str) -> Strokes:
     `strokes` (lists of [x, y], in order of writing).
 
     Raises:
-        InputError: the split is unknown, the file is missing or not such a file, or no writer is in the split.
+        InputError: the file is missing or not such a file, or no writer is in the split.
     """
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     found = [digit for digit in _parsed(path) if split_of(digit[1]) == split]
     if not found:
         raise InputError(f"{shown(path)} has no writer in the split {split!r}: give digits of more writers")
     labels, names, strokes = zip(*found, strict=True)
-    numbers = {name: i for i, name in enumerate(sorted(set(names)))}
-    trajectories = torch.from_numpy(np.stack([resample(each) for each in strokes]))
-    writers = torch.tensor([numbers[name] for name in names])
+    trajectories, writers = torch.from_numpy(np.stack([resample(each) for each in strokes])), numbered(names)
     loaded = Strokes(trajectories, torch.tensor(labels), writers, f"pen strokes of {shown(path.name)}", split)
-    log.info("%s: %s digits of %s, by %s writers", split, f"{len(trajectories):,}", loaded.source, f"{len(numbers):,}")
+    log.info("%s: %s digits of %s, by %s writers", split, f"{len(loaded):,}", loaded.source, f"{len(set(names)):,}")
     return loaded
+
+
+def numbered(names: Sequence[str] | Sequence[int]) -> torch.Tensor:
+    """Names as numbers from 0 up, in their order, (N,) int64."""
+    return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
 
 
 def split_of(writer: str) -> str:
@@ -119,15 +119,14 @@ def _smooth(stroke: np.ndarray) -> np.ndarray:
     steps = steps[steps > 0]
     along = np.append(0, steps.cumsum())
     dense = np.linspace(0, along[-1], max(2, 4 * len(stroke)))
-    curve = Akima1DInterpolator(along, stroke)(dense) if len(stroke) > 2 else _straight(along, stroke, dense)
+    if len(stroke) > 2:
+        curve = Akima1DInterpolator(along, stroke)(dense)
+    else:
+        curve = np.column_stack([np.interp(dense, along, axis) for axis in stroke.T])
     # Points were recorded at equal times: the farther apart, the faster.
     speed = np.interp(dense, (along[1:] + along[:-1]) / 2, steps)
     length = np.append(0, np.hypot(*np.diff(curve, axis=0).T).cumsum())
     return np.column_stack([curve, speed, length])
-
-
-def _straight(along: np.ndarray, stroke: np.ndarray, dense: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.interp(dense, along, stroke[:, axis]) for axis in (0, 1)])
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, str, list[Points]]]:
@@ -140,7 +139,7 @@ def _parsed(path: Path) -> Iterator[tuple[int, str, list[Points]]]:
     if is_unipen(path):
         yield from digits_of(path)
         return
-    if not path.name.endswith(_LINES_OF_JSON):
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise InputError(f"{name} is no file of strokes (.jsonl or .jsonl.gz): {remedy}")
     try:
         data = path.read_bytes()

@@ -11,8 +11,8 @@ import logging
 import struct
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,24 +20,15 @@ import torch.nn.functional as F
 from torchvision import datasets
 from torchvision.datasets.utils import download_url
 
-from seqocr.data.sources.download import ERRORS, fault, last_line, sockets_time_out
+from seqocr.data.sources.download import fault, last_line, sockets_time_out
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown, writable
 
 log = logging.getLogger(__name__)
 
-_IDX_TYPES = {8: "u1", 12: ">i4"}
 
-
-@dataclass(frozen=True)
-class Archive:
-    """A file that torchvision knows.
-
-    Attributes:
-        path: below the data root.
-        urls: where it can be had.
-        md5: its checksum.
-    """
+class Archive(NamedTuple):
+    """A file that torchvision knows: its path below the data root, where it can be had, and its checksum."""
 
     path: Path
     urls: tuple[str, ...]
@@ -61,6 +52,17 @@ def load_other(dataset: str, training: bool, root: Path) -> tuple[torch.Tensor, 
         images, labels = (parse_idx(path.read_bytes()) for path in paths)
         labels = labels[:, 0] if dataset == "qmnist" else labels  # the others tell who wrote it
     return torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64))
+
+
+def qmnist_labels(training: bool, root: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels of QMNIST's training half or test half, and who wrote each, (N,) int64.
+
+    Raises:
+        InputError: as `load_other`.
+    """
+    rows = _idx(_had("qmnist", archives("qmnist", training)[1], root).read_bytes())
+    labels = torch.from_numpy(rows.astype(np.int64))
+    return labels[:, 0], labels[:, 2]
 
 
 def archives(dataset: str, training: bool) -> list[Archive]:
@@ -92,7 +94,7 @@ def fetch(dataset: str, archive: Archive, root: Path) -> Path:
             try:
                 with sockets_time_out():
                     download_url(url, scratch, path.name, archive.md5)
-            except ERRORS as error:
+            except Exception as error:  # of connections, disks, archives cut short: the next one is tried
                 faults.append(f"{url}: {last_line(error)}")
                 continue
             with replacing(path) as temporary:
@@ -117,7 +119,8 @@ def parse_idx(packed: bytes) -> np.ndarray:
     """The array in a gzipped IDX file: two zeros, its type, its number of axes, their sizes, then its values."""
     data = gzip.decompress(packed)
     kind, axes = data[2], data[3]
-    return np.frombuffer(data, _IDX_TYPES[kind], offset=4 + 4 * axes).reshape(struct.unpack_from(f">{axes}I", data, 4))
+    shape = struct.unpack_from(f">{axes}I", data, 4)
+    return np.frombuffer(data, {8: "u1", 12: ">i4"}[kind], offset=4 + 4 * axes).reshape(shape)
 
 
 def _like_mnist(images: torch.Tensor) -> torch.Tensor:

@@ -13,14 +13,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from seqocr.data.sources.datasets import DIGITS
 from seqocr.errors import InputError
 from seqocr.files import shown
 
 log = logging.getLogger(__name__)
 
 DIGITS_OF = Path("data", "1a")  # the collection's category of isolated digits
-_SEGMENT = re.compile(r'\.SEGMENT\s+(?:CHARACTER|DIGIT)\s+([\d,:-]+)\s+\S+\s+"(\d)"')
+_SEGMENT = re.compile(r'\.SEGMENT\s+(?:CHARACTER|DIGIT)\s+([\d,:-]+)\s+\S+\s+"([0-9])"')
 _DEEPEST = 5  # includes within includes
 Stroke = Sequence[Sequence[float]]
 
@@ -44,16 +43,12 @@ def digits_of(directory: Path) -> Iterator[tuple[int, str, list[Stroke]]]:
         sheet = path.relative_to(directory / DIGITS_OF).with_suffix("").as_posix()
         lines = _whole(path, directory / "include")
         components, writer = _components(lines)
-        contributor = sheet.split("/")[0]
-        for line in lines:
-            if not (segment := _SEGMENT.match(line)) or segment[2] not in DIGITS:
-                continue
-            strokes = _strokes(segment[1], components)
-            if not strokes:
+        for segment in filter(None, map(_SEGMENT.match, lines)):
+            if strokes := _strokes(segment[1], components):
+                found += 1
+                yield int(segment[2]), f"{sheet.split('/')[0]}/{writer}" if writer else sheet, strokes
+            else:
                 missing += 1
-                continue
-            found += 1
-            yield int(segment[2]), f"{contributor}/{writer}" if writer else sheet, strokes
     if missing:
         log.warning("%s: %s digits left out, whose strokes are not there", shown(directory), f"{missing:,}")
     if not found:
@@ -90,27 +85,20 @@ def _components(lines: list[str]) -> tuple[list[list[list[float]]], str]:
     """What the pen did, in order, and who held it. A component is what follows `.PEN_DOWN`, and what follows `.PEN_UP`
     where that has points; the latter are empty strokes."""
     components: list[list[list[float]]] = []
-    stroke: list[list[float]] | None = None
-    up: list[list[float]] | None = None
-    writer = ""
+    points: list[list[float]] = []
+    is_up, writer = False, ""
     for line in lines:
         if line.startswith("."):
-            if up:
+            if is_up and points:
                 components.append([])
-            stroke = up = None
-            word = line.split()
+            points, word = [], line.split()
+            is_up = word[0] == ".PEN_UP"
             if word[0] == ".PEN_DOWN":
-                stroke = []
-                components.append(stroke)
-            elif word[0] == ".PEN_UP":
-                up = []
+                components.append(points)
             elif word[0] == ".WRITER_ID" and len(word) > 1:
                 writer = word[1]
-        elif (point := _point(line)) is not None:
-            if stroke is not None:
-                stroke.append(point)
-            elif up is not None:
-                up.append(point)
+        elif point := _point(line):
+            points.append(point)
     return components, writer
 
 
@@ -123,7 +111,7 @@ def _point(line: str) -> list[float] | None:
 
 
 def _strokes(delineation: str, components: Sequence[Stroke]) -> list[Stroke]:
-    """Of "3", "0-1" or "2:5-4:7,9": components, perhaps from a point and to one. None where one is not there."""
+    """Of "3", "0-1" or "2:5-4:7,9": components, perhaps from a point and to one; empty where one is not there."""
     found: list[Stroke] = []
     for part in delineation.split(","):
         ends = [end.split(":") for end in part.split("-")]

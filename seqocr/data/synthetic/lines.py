@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,24 +22,18 @@ from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 
 
-@dataclass(frozen=True)
 class Glyphs:
     """Digits that lines are composed of, bitmaps or strokes, and who wrote each.
 
-    Attributes:
+    Args:
         pool: labelled digits.
-        writers: (N,) int64.
+        writers: (N,) int64; default: those of strokes, while bitmaps count as of one writer.
     """
 
-    pool: Digits | Strokes
-    writers: torch.Tensor
-
-    @classmethod
-    def of(cls, pool: Digits | Strokes, writers: torch.Tensor | None = None) -> Glyphs:
-        """A pool with its writers; bitmaps whose writers are not known count as of one."""
+    def __init__(self, pool: Digits | Strokes, writers: torch.Tensor | None = None) -> None:
         if writers is None:
             writers = pool.writers if isinstance(pool, Strokes) else torch.zeros(len(pool), dtype=torch.long)
-        return cls(pool, writers)
+        self.pool, self.writers = pool, writers
 
     def transform(self, chosen: torch.Tensor, transform: Transform) -> TransformedStrokes | TransformedBitmaps:
         """Transform the digits of the pool that are chosen, (N,) int64."""
@@ -104,8 +99,8 @@ class SyntheticLines:
     ) -> None:
         if len(glyphs.pool.labels.unique()) < len(glyphs.pool.symbols):
             raise InputError(f"{glyphs.pool.source} does not have all of {glyphs.pool.symbols!r}: give others")
-        self.glyphs, self.texts, self.style = glyphs, texts, style
-        self._again: dict[str, Any] = {"count": count, "seed": seed}
+        self.glyphs, self.style = glyphs, style
+        self._again = partial(SyntheticLines, glyphs, texts, style, count=count, seed=seed)
         self._key = hash_seed(hash_seed(seed) ^ epoch)
         generator = torch.Generator().manual_seed(self._key)
         labels, symbols = glyphs.pool.labels, len(glyphs.pool.symbols)
@@ -115,7 +110,7 @@ class SyntheticLines:
         self._members = _choose(glyphs.writers, labels, by_line, self._ids, generator)
 
     def at_epoch(self, epoch: int) -> SyntheticLines:
-        return SyntheticLines(self.glyphs, self.texts, self.style, epoch=epoch, **self._again)
+        return self._again(epoch=epoch)
 
     @property
     def about(self) -> dict[str, Any]:

@@ -9,14 +9,16 @@ import torch
 _POINTS = 64
 
 
-def sample_separator(uniform: torch.Tensor) -> torch.Tensor:
-    """A writer's separator, as a kind of mark: mostly a full stop, sometimes a comma, seldom a dash."""
-    return (uniform > 0.75).long() + (uniform > 0.95).long()
+def sample_marks(is_ending: torch.Tensor, digit: torch.Tensor, line: torch.Tensor) -> torch.Tensor:
+    """Kinds of M marks, (M,) int64.
 
-
-def sample_ending(uniform: torch.Tensor) -> torch.Tensor:
-    """A kind of mark behind the last digit, of which the first kinds are more frequent."""
-    return (len(_MARKS) * uniform.square()).long()
+    Args:
+        is_ending: (M,) bool: behind the last digit. Endings are of many kinds, the first ones more often. Elsewhere a
+            writer has one separator: mostly a full stop, sometimes a comma, seldom a dash.
+        digit, line: (M,) uniform in [0, 1), which choose the ending and the separator.
+    """
+    endings, separators = len(_MARKS) * digit.square(), (line > 0.75).long() + (line > 0.95).long()
+    return torch.where(is_ending, endings.long(), separators)
 
 
 def scale_marks(kind: torch.Tensor, shape: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -70,11 +70,8 @@ class Paper:
         y, x = torch.arange(H).view(1, H, 1).float(), torch.arange(W).view(1, 1, W).float()
         width, height = (sizes[:, axis].view(-1, 1, 1) for axis in (0, 1))
         # Rules are printed under the ink.
-        below = column[:, PaperNoise.rule_at] < 0.8
-        at = (
-            torch.where(below, 0.99 - 0.16 * column[:, PaperNoise.rule_at], 0.09 * column[:, PaperNoise.rule_at])
-            * height
-        )
+        at = column[:, PaperNoise.rule_at]
+        at = torch.where(at < 0.8, 0.99 - 0.16 * at, 0.09 * at) * height  # below, or above
         at = at + 0.04 * signed(column[:, PaperNoise.rule_lean]) * (x - width / 2)
         rule = (1.1 - (y - at - 2).abs()).clamp(0, 1)
         two = (column[:, PaperNoise.rule_two] < 0.25) * (1.1 - (y - at - 6).abs()).clamp(0, 1)
@@ -90,15 +87,12 @@ class Paper:
         paper = paper * (1 - printed)
         page = paper * (1 - dark * ink)
         room = torch.tensor([_BANK[0] - _TALLEST, _BANK[1] // 4])
-        corners, along_x = (noise[:, PaperNoise.grain] * room).long().tolist(), torch.arange(W)
-        banks = [_banks()[int(3 * of)] for of in noise[:, PaperNoise.grain_of].tolist()]
-        grain = torch.stack(
-            [
-                b[(down + torch.arange(H)) % _BANK[0]][:, (right + along_x) % _BANK[1]]
-                for b, (down, right) in zip(banks, corners, strict=True)
-            ]
-        )
-        page = page + self.noise * column[:, PaperNoise.noise] * grain
+        grain = []
+        for bank, corner in zip(noise[:, PaperNoise.grain_of], noise[:, PaperNoise.grain] * room, strict=True):
+            down, right = corner.long().tolist()
+            rows, columns = (down + torch.arange(H)) % _BANK[0], (right + torch.arange(W)) % _BANK[1]
+            grain.append(_banks()[int(3 * bank.item())][rows][:, columns])
+        page = page + self.noise * column[:, PaperNoise.noise] * torch.stack(grain)
         page = torch.where(column[:, PaperNoise.invert] < self.invert, 1 - page, page)
         return page.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
@@ -127,8 +121,12 @@ class Paper:
         """Images (h_i, w_i) uint8 as they come back from JPEG files."""
         if self.jpeg is None:
             return images
-        quality = within(self.jpeg, noise[:, PaperNoise.jpeg]).tolist()
-        return [_compress(*of_line) for of_line in zip(images, quality, strict=True)]
+        stored = []
+        for page, quality in zip(images, within(self.jpeg, noise[:, PaperNoise.jpeg]).tolist(), strict=True):
+            Image.fromarray(page.numpy()).save(file := BytesIO(), "JPEG", quality=round(quality))
+            with Image.open(file) as image:
+                stored.append(torch.from_numpy(np.array(image)))
+        return stored
 
 
 @cache
@@ -140,11 +138,3 @@ def _banks() -> list[torch.Tensor]:
         noise = blur(noise[None])[0]
         banks.append(noise / noise.std())
     return banks
-
-
-def _compress(page: torch.Tensor, quality: float) -> torch.Tensor:
-    """Store a page (H, W) uint8 as a JPEG of that quality, and open it again."""
-    file = BytesIO()
-    Image.fromarray(page.numpy()).save(file, "JPEG", quality=round(quality))
-    with Image.open(file) as image:
-        return torch.from_numpy(np.array(image))

@@ -139,7 +139,7 @@ class TransformedBitmaps:
         corner = at.round().long() - _SIDE // 2
         rows = corner[:, 1, None] + torch.arange(_SIDE)
         columns = corner[:, 0, None] + torch.arange(_SIDE)
-        _darken(canvas, of, rows, columns, self.boxes)
+        darken(canvas, of, rows, columns, self.boxes)
 
     def __getitem__(self, keep: torch.Tensor) -> TransformedBitmaps:
         return TransformedBitmaps(self.boxes[keep])
@@ -195,13 +195,14 @@ def draw_discs(canvas: torch.Tensor, of: torch.Tensor, points: torch.Tensor, rad
     distance = (across.square()[:, None, :] + down.square()[:, :, None]).sqrt_()
     ink = (radius[:, None, None] + 0.5 - distance).clamp_(0, 1)
     cells = centre.long()
-    _darken(canvas, stroke, cells[:, 1, None] + window, cells[:, 0, None] + window, ink)
+    darken(canvas, stroke, cells[:, 1, None] + window, cells[:, 0, None] + window, ink)
 
 
-def _darken(
+def darken(
     canvas: torch.Tensor, of: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, ink: torch.Tensor
 ) -> None:
-    """Put ink (N, h, w) on canvases (B, H, W) at rows (N, h) and columns (N, w), where it is darker."""
+    """Put ink (N, h, w) on canvases `of` (N,) among (B, H, W), at rows (N, h) and columns (N, w), where it is darker.
+    What is off a canvas is lost."""
     _, H, W = canvas.shape
     # What is off the canvas is written as no ink at its border: to leave it out would take longer.
     ink = ink * ((rows >= 0) & (rows < H))[:, :, None] * ((columns >= 0) & (columns < W))[:, None, :]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from seqocr.data.sampling import Range, signed, within
-from seqocr.data.synthetic.marks import sample_ending, sample_separator, scale_marks
+from seqocr.data.synthetic.marks import sample_marks, scale_marks
 from seqocr.data.synthetic.paper import Paper
 from seqocr.data.synthetic.pen import BENDS, Transform, TransformedBitmaps, TransformedStrokes, transform_bitmaps
 
@@ -129,10 +129,8 @@ class WriterStyle(Paper):
             canvas_of[few] = torch.arange(len(few))
             added = [(each.strokes, each.of, each.at(places)) for each in strokes]
             for drawn, of, at in ((glyphs, sample.of, places), *added, joins):
-                canvas = canvas_of[of]
-                here = canvas >= 0
-                if here.any():
-                    drawn[here].draw(ink, canvas[here], at[here] + _BEYOND)
+                here = canvas_of[of] >= 0
+                drawn[here].draw(ink, canvas_of[of][here], at[here] + _BEYOND)
             pages = self.render(ink, lines[few, LineNoise.count :], sizes[few])
             for i, page in zip(few.tolist(), pages, strict=True):
                 w, h = sizes[i].tolist()
@@ -169,22 +167,19 @@ class WriterStyle(Paper):
     def _add_strokes(self, sample: _Sample, how: Transform, glyphs: Glyphs) -> list[_AddedStrokes]:
         """Strokes that belong to a digit: upstrokes of ones, bars of sevens."""
         line, digit, size = sample.line, sample.digit, how.height
-        bounds, peak = glyphs.bounds, glyphs.peak
-        found = []
         ones = (sample.symbol == ord("1")) & (line[:, LineNoise.flags] < self.flagged)
         length = size * (0.25 + 0.6 * line[:, LineNoise.flag_length]) * (0.8 + 0.4 * digit[:, DigitNoise.flag])
         lean = 0.5 + 0.6 * line[:, LineNoise.flag_lean]  # tangent: how far to the left on the way down
         away = torch.stack([-lean, torch.ones(len(lean))], 1)
         away = away / away.norm(dim=1, keepdim=True) * length[:, None]
-        flag = _make_curve(peak, peak + away, 0.1 * length, how.radius)
-        found.append(_AddedStrokes(flag[ones], sample.of[ones], ones.nonzero()[:, 0]))
+        flags = _make_curve(glyphs.peak, glyphs.peak + away, 0.1 * length, how.radius)
         sevens = (sample.symbol == ord("7")) & (line[:, LineNoise.bars] < self.barred)
-        middle = (bounds[:, :2] + bounds[:, 2:]) / 2
+        middle = (glyphs.bounds[:, :2] + glyphs.bounds[:, 2:]) / 2
         half = 0.28 * size * (0.7 + 0.6 * digit[:, DigitNoise.bar])
         across = torch.stack([half, -0.2 * half], 1)
-        bar = _make_curve(middle - across, middle + across, 0.1 * half, how.radius)
-        found.append(_AddedStrokes(bar[sevens], sample.of[sevens], sevens.nonzero()[:, 0]))
-        return found
+        bars = _make_curve(middle - across, middle + across, 0.1 * half, how.radius)
+        chosen = ((flags, ones), (bars, sevens))
+        return [_AddedStrokes(strokes[of], sample.of[of], of.nonzero()[:, 0]) for strokes, of in chosen]
 
     def _sample_marks(self, sample: _Sample, how: Transform) -> tuple[torch.Tensor, torch.Tensor, TransformedStrokes]:
         """Marks behind digits: which digits, how far above the baseline each mark is, and its strokes."""
@@ -193,15 +188,9 @@ class WriterStyle(Paper):
         other = (sample.left > 0) & (digit[:, DigitNoise.mark] < self.separated)
         ending = (sample.left == 0) & (line[:, LineNoise.ending] < self.ended)
         there = (thousands | other | ending).nonzero()[:, 0]
-        size = within(self.size, line[there, LineNoise.size])
+        kind = sample_marks(ending[there], digit[there, DigitNoise.kind], line[there, LineNoise.separator])
         shape = digit[there, DigitNoise.mark_shape]
-        # A writer has one separator; ends are of many kinds, the first ones more often.
-        kind = torch.where(
-            ending[there],
-            sample_ending(digit[there, DigitNoise.kind]),
-            sample_separator(line[there, LineNoise.separator]),
-        )
-        points, down = scale_marks(kind, shape, size)
+        points, down = scale_marks(kind, shape, within(self.size, line[there, LineNoise.size]))
         radius = how.radius[there, None] * (1 + 0.4 * (kind == 0)[:, None] * shape[:, None])
         return there, down, TransformedStrokes(points, radius.expand(-1, points.shape[1]).contiguous())
 
@@ -212,22 +201,20 @@ class WriterStyle(Paper):
 
         Marks join the strokes on the way.
         """
+        line, digit = sample.line, sample.digit
         bounds = glyphs.bounds.clone()
         for stroke in strokes:
-            if len(stroke.owner):
-                own = stroke.strokes.bounds
-                bounds[stroke.owner, 0] = torch.minimum(bounds[stroke.owner, 0], own[:, 0])
-                bounds[stroke.owner, 2] = torch.maximum(bounds[stroke.owner, 2], own[:, 2])
+            own = stroke.strokes.bounds
+            bounds[stroke.owner, 0] = torch.minimum(bounds[stroke.owner, 0], own[:, 0])
+            bounds[stroke.owner, 2] = torch.maximum(bounds[stroke.owner, 2], own[:, 2])
         owner, down, marks = self._sample_marks(sample, how)
-        size = within(self.size, sample.line[:, LineNoise.size])
-        gap = within(self.gap, sample.line[:, LineNoise.gap]) + self.gap_change * signed(
-            sample.digit[:, DigitNoise.gap]
-        )
+        size = within(self.size, line[:, LineNoise.size])
+        gap = within(self.gap, line[:, LineNoise.gap]) + self.gap_change * signed(digit[:, DigitNoise.gap])
         wide = bounds[:, 2] - bounds[:, 0]
         step = torch.zeros(len(wide), 2)
         step[:, 0] = torch.maximum(wide + gap * size, 0.55 * wide)  # neighbours may overlap, but not pass each other
         mark_bounds = marks.bounds
-        behind = (0.02 + 0.25 * sample.digit[owner, DigitNoise.mark_gap]) * size[owner]
+        behind = (0.02 + 0.25 * digit[owner, DigitNoise.mark_gap]) * size[owner]
         step[owner, 1] = mark_bounds[:, 2] - mark_bounds[:, 0] + behind
         # Sums are exact in any batch: whole sixteenths of a pixel.
         step = (step * 16).round().long()
@@ -240,16 +227,13 @@ class WriterStyle(Paper):
         margins = sample.lines[:, LineNoise.margins]
         beside = within(self.margin, margins[:, :2]) * of_line[:, None]
         x = begins[:, 0] - bounds[:, 0] + beside[sample.of, 0]
-        middle = lengths[sample.of] / 2
-        wander = self.wander * signed(sample.digit[:, DigitNoise.wander]) * sample.line[:, LineNoise.wander] * size
-        climb = self.rise * signed(sample.line[:, LineNoise.rise])
-        base = climb * (begins[:, 0] - middle)
+        wander = self.wander * signed(digit[:, DigitNoise.wander]) * line[:, LineNoise.wander] * size
+        base = self.rise * signed(line[:, LineNoise.rise]) * (begins[:, 0] - lengths[sample.of] / 2)
         y = base + wander - bounds[:, 3]
-        top, bottom = (y + bounds[:, 1]).clone(), y + bounds[:, 3]
+        top, bottom = y + bounds[:, 1], y + bounds[:, 3]
         for stroke in strokes:  # an upstroke may begin higher than its one
-            if len(stroke.owner):
-                own = stroke.strokes.bounds + y[stroke.owner, None]
-                top[stroke.owner] = torch.minimum(top[stroke.owner], own[:, 1])
+            own = stroke.strokes.bounds[:, 1] + y[stroke.owner]
+            top[stroke.owner] = torch.minimum(top[stroke.owner], own)
         first = torch.full((len(sample.lines),), math.inf).scatter_reduce_(0, sample.of, top, "amin")
         last = torch.full((len(sample.lines),), -math.inf).scatter_reduce_(0, sample.of, bottom, "amax")
         room = within(self.headroom, margins[:, 2:].square()) * of_line[:, None]
@@ -266,21 +250,14 @@ class WriterStyle(Paper):
         self, sample: _Sample, how: Transform, glyphs: Glyphs, places: torch.Tensor
     ) -> tuple[TransformedStrokes, torch.Tensor, torch.Tensor]:
         """Strokes from a digit on into the next, where the pen stays down."""
-        ends = glyphs.ends + places[:, None]
-        here = torch.arange(len(ends) - 1) if len(ends) > 1 else torch.zeros(0, dtype=torch.long)
-        start, end = ends[here, 1], ends[here + 1, 0]
-        size = how.height[here]
+        ends, of, zero, size = glyphs.ends + places[:, None], sample.of, sample.symbol == ord("0"), how.height[:-1]
+        start, end, digit = ends[:-1, 1], ends[1:, 0], sample.digit[:-1]
         away = end - start
         near = (away[:, 0] > -0.3 * size) & (away[:, 0] < 1.5 * size) & (away[:, 1].abs() < 0.85 * size)
-        double = (sample.symbol[here] == ord("0")) & (sample.symbol[here + 1] == ord("0"))
-        chance = torch.where(double, 0.85, 0.4) * (sample.line[here, LineNoise.joins] < self.joined)
-        keep = near & (sample.of[here] == sample.of[here + 1]) & (sample.digit[here, DigitNoise.join] < chance)
-        sag = signed(sample.digit[here, DigitNoise.sag]) * 0.3 * size
-        return (
-            _make_curve(start, end, sag, 0.8 * how.radius[here])[keep],
-            sample.of[here][keep],
-            torch.zeros(int(keep.sum()), 2),
-        )
+        chance = torch.where(zero[:-1] & zero[1:], 0.85, 0.4) * (sample.line[:-1, LineNoise.joins] < self.joined)
+        keep = near & (of[:-1] == of[1:]) & (digit[:, DigitNoise.join] < chance)
+        curve = _make_curve(start, end, signed(digit[:, DigitNoise.sag]) * 0.3 * size, 0.8 * how.radius[:-1])
+        return curve[keep], of[:-1][keep], torch.zeros(int(keep.sum()), 2)
 
 
 class _Sample:

@@ -1,4 +1,4 @@
-"""Levels of difficulty: how digits are laid out. To add one: a file here with its LAYOUT, and its name in this list."""
+"""Levels of difficulty: how digits are laid out. To add one: a class that is a `Layout`, and its name in this list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 from PIL import Image
 
-from seqocr.data.synthetic.layouts import grid, jitter, wild
+from seqocr.data.synthetic.layouts.jitter import JitterLayout
+from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 
 
@@ -41,7 +42,11 @@ class Layout(Protocol):
         """
 
 
-LEVELS: dict[str, Layout | None] = {"grid": grid.LAYOUT, "jitter": jitter.LAYOUT, "wild": wild.LAYOUT}
+LEVELS: dict[str, Layout | None] = {
+    "grid": None,  # digits side by side in their cells, untouched
+    "jitter": JitterLayout(),
+    "wild": WriterStyle(),  # as on cheques: one writer per line, slanted, touching, on printed paper
+}
 
 
 def level(name: str) -> Layout | None:

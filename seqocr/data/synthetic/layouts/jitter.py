@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from seqocr.data.augment import CELL, blur, thicken
 from seqocr.data.sampling import Range, signed, within
+from seqocr.data.synthetic.pen import darken
 from seqocr.errors import InputError
 
 BOX = 60  # pixels: the side of the box that a digit is transformed in
@@ -87,8 +88,9 @@ class JitterLayout:
             place = torch.full_like(widths, -1)
             place[few] = torch.arange(len(few))
             among = place[of] >= 0
-            size = (len(few), self.height, int(widths[few].max()) + _BEYOND)
-            ink = _paste(boxes[among], place[of[among]], x[among], y[among], size)
+            ink = torch.zeros(len(few), self.height, int(widths[few].max()) + _BEYOND)
+            rows, columns = (corner[among, None] + torch.arange(BOX) for corner in (y, x))
+            darken(ink, place[of[among]], rows, columns, boxes[among])
             ink = torch.lerp(ink, blur(ink), lines[few, LineNoise.blur].view(-1, 1, 1) * self.blur)
             pages = ink.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
             for i, page in zip(few.tolist(), pages, strict=True):
@@ -148,23 +150,3 @@ def _box() -> tuple[torch.Tensor, torch.Tensor]:
     """x (1, 1, BOX) and y (1, BOX, 1) of a box's pixels, in [-1, 1]."""
     centres = (torch.arange(BOX) + 0.5) / BOX * 2 - 1
     return centres.view(1, 1, -1), centres.view(1, -1, 1)
-
-
-def _paste(
-    boxes: torch.Tensor, of: torch.Tensor, x: torch.Tensor, y: torch.Tensor, size: tuple[int, int, int]
-) -> torch.Tensor:
-    """Paste boxes (n, BOX, BOX) on the canvases (B, H, W) of `of`, their upper left corners at (x, y).
-
-    The darkest is on top; what is off a canvas is lost.
-    """
-    B, H, W = size
-    full_height, full_width = H + 2 * BOX, W + 2 * BOX  # with room for what is lost
-    rows = (of * full_height + y.clamp(-BOX, H) + BOX)[:, None] + torch.arange(BOX)
-    columns = (x.clamp(-BOX, W) + BOX)[:, None] + torch.arange(BOX)
-    place = (rows * full_width)[:, :, None] + columns[:, None, :]
-    canvas = torch.zeros(B * full_height * full_width)
-    canvas.scatter_reduce_(0, place.flatten(), boxes.flatten(), "amax")
-    return canvas.view(B, full_height, full_width)[:, BOX:-BOX, BOX:-BOX]
-
-
-LAYOUT = JitterLayout()

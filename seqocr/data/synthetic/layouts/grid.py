@@ -1,3 +1,0 @@
-"""Digits side by side in their cells, untouched: no layout at all."""
-
-LAYOUT = None
