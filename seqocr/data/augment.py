@@ -91,9 +91,8 @@ class Augmentation(_Changes):
     def _grid(self, signed: torch.Tensor) -> torch.Tensor:
         """Where each output pixel is sampled from, (N, 28, 28, 2) in grid_sample's coordinates of [-1, 1].
 
-        The map is made at the control points only, then interpolated bilinearly, which keeps its affine part exact.
-        In double precision: how a matrix product rounds depends on the number of rows, and in single precision that
-        is enough to change a pixel by one with the size of the batch.
+        Interpolated between control points, which keeps its affine part exact. In double precision: how a matrix
+        product rounds depends on the number of rows, and in single precision could change a pixel by one.
         """
         signed = signed.double()
         pixel = 2 / CELL

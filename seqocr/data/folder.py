@@ -35,13 +35,7 @@ _SHOWN = 20  # problems that a message lists
 
 @dataclass(frozen=True)
 class Line:
-    """A labelled line image.
-
-    Attributes:
-        name: of the file, as listed.
-        path: of the file, as found.
-        text: what it shows.
-    """
+    """A line image, its file's name as listed and its path as found, and its text."""
 
     name: str
     path: Path
@@ -63,8 +57,8 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
 
     Raises:
         InputError: there is no file of texts or more than one, it cannot be read, no line can be used, or, without
-            `skip`, any line cannot: its file is missing, listed twice or no image that can be read, or its text is
-            empty, too long or has a symbol outside the charset. The message lists them, with line numbers.
+            `skip`, any cannot: its file is missing, listed twice or no image, or its text is empty, too long or has a
+            symbol outside the charset. The message lists them, with line numbers.
     """
 
     def __init__(
@@ -103,8 +97,8 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
     def split(self, share: float, purpose: str) -> tuple[LineFolder, LineFolder]:
         """Two folders: about 1 - `share` of the lines, and about `share`.
 
-        Which a line belongs to is a function of its file's name and the purpose alone (a hash): it is the same on any
-        machine, and stays the same when others join it. Splits for different purposes are independent.
+        Which a line belongs to is a hash of its file's name and the purpose: the same on any machine, and when others
+        join it. Splits for different purposes are independent.
 
         Raises:
             InputError: one of the two would be empty.
@@ -117,11 +111,13 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
                 f"{shown(self.directory)}: a share of {share} of {len(self):,} lines leaves one side with none: "
                 "give another, or more lines"
             )
-        return self._with(parts[0]), self._with(parts[1])
+        learned, held_out = (self.from_lines(self.directory, part, self.charset) for part in parts)
+        return learned, held_out
 
     def first(self, count: int, purpose: str) -> LineFolder:
         """So many of the lines, chosen by hashes as in `split`: those of fewer are among those of more."""
-        return self._with(sorted(self.lines, key=lambda line: _place(line, purpose))[:count])
+        chosen = sorted(self.lines, key=lambda line: _place(line, purpose))[:count]
+        return self.from_lines(self.directory, chosen, self.charset)
 
     @classmethod
     def from_lines(cls, directory: Path, lines: list[Line], charset: str) -> LineFolder:
@@ -129,9 +125,6 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         folder = cls.__new__(cls)
         folder.directory, folder.lines, folder.charset = directory, lines, charset
         return folder
-
-    def _with(self, lines: list[Line]) -> LineFolder:
-        return self.from_lines(self.directory, lines, self.charset)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -148,10 +141,7 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
 
 
 class ShuffledLines:
-    """Lines of a folder to learn from: in another order, and each changed otherwise, every epoch.
-
-    Every line is a function of (seed, epoch, index) alone.
-    """
+    """Lines of a folder to learn from, each a function of (seed, epoch, index) alone."""
 
     def __init__(self, folder: LineFolder, augmentation: LineAugmentation, seed: int = 0, epoch: int = 0) -> None:
         self.folder, self.augmentation, self.seed = folder, augmentation, seed
@@ -172,12 +162,12 @@ class ShuffledLines:
     def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor], list[str]]:
         """Many lines at once: images (h_i, w_i) uint8, and their texts."""
         images, texts = self.folder.batch([self._order[index] for index in indices])
-        return [self._changed(image, index) for image, index in zip(images, indices, strict=True)], texts
-
-    def _changed(self, image: Image.Image, index: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(hash_seed(self._key ^ (index + 1)))
-        noise = torch.rand(self.augmentation.noise_size, generator=generator)
-        return self.augmentation(torch.from_numpy(np.array(image)), noise)
+        generator, changed = torch.Generator(), []
+        for image, index in zip(images, indices, strict=True):
+            noise_of_line = generator.manual_seed(hash_seed(self._key ^ (index + 1)))
+            noise = torch.rand(self.augmentation.noise_size, generator=noise_of_line)
+            changed.append(self.augmentation(torch.from_numpy(np.array(image)), noise))
+        return changed, texts
 
 
 def _place(line: Line, purpose: str) -> int:
@@ -239,10 +229,8 @@ def _metadata_csv(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _labels_json(path: Path) -> Iterator[tuple[str, str, str]]:
-    def pairs(found: list[tuple[str, object]]) -> list[tuple[str, object]]:
-        return found  # a dict would hide what is listed twice
-
-    listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
+    # As pairs: a dict would hide what is listed twice.
+    listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=lambda pairs: pairs)
     if not isinstance(listed, list) or not all(isinstance(x, tuple) and isinstance(x[1], str) for x in listed):
         raise InputError(f'{shown(path)} is not of the form {{"file name": "text"}}: write it so')
     for number, (name, text) in enumerate(listed, 1):

@@ -1,7 +1,6 @@
 """Image files, or their bytes, to line images: the one way in for all commands, the server and the library.
 
-Memory is bounded whatever comes: only the formats below are decoded, images that are too large are refused before they
-are decoded, and large ones are shrunk right after.
+Memory is bounded: images that are too large are refused before they are decoded, large ones are shrunk right after.
 """
 
 from __future__ import annotations
@@ -37,10 +36,8 @@ def suffixes() -> set[str]:
 
 
 def open_line(source: Path | bytes | Image.Image, name: str = "", most_pixels: int | None = None) -> Image.Image:
-    """One line image: upright, opaque, grey (mode "L"), as recognizers are trained on grey lines.
-
-    EXIF's rotation is applied, 16 bits a pixel become 8, and what is transparent becomes white paper. An image of more
-    than `KEPT` pixels is shrunk: each of its pixels is then the mean of a square.
+    """One line image: upright (by EXIF), on white where it is transparent, grey (mode "L") in 8 bits, and shrunk to at
+    most `KEPT` pixels, each the mean of a square.
 
     Args:
         source: an image file, its bytes, or an image that Pillow has opened.

@@ -43,13 +43,8 @@ Chunk = tuple[TrainingLines, range]  # of a stream in its epoch: the indices of 
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """One source of a mixture.
-
-    Attributes:
-        train: lines to learn from.
-        held_out: lines to choose the best checkpoint by; None: other sources choose.
-        weight: share of the mixture, of the sum of all weights.
-    """
+    """Lines to learn from, held-out ones to choose the best checkpoint by (None: other sources choose), and their
+    weight in the mixture."""
 
     train: TrainingLines
     held_out: Lines | None
@@ -118,9 +113,8 @@ def mix_levels(
     repeats: float = 0.0,
     soft_labels: SoftLabels | None = None,
 ) -> list[MixtureSource]:
-    """The levels of a list, weighted by how often each is named ("grid,wild,wild": a third, two thirds).
-
-    Where your data is among them, checkpoints are chosen by that alone.
+    """The levels of a list, weighted by how often each is named ("grid,wild,wild": a third, two thirds). Where your
+    data is among them, checkpoints are chosen by that alone.
 
     Args:
         levels: of `seqocr.data.synthetic.layouts.LEVELS`, or `CUSTOM_DATA`, separated by commas.

@@ -20,14 +20,12 @@ class Fit:
 
     Attributes:
         height, width: the encoder's input, pixels.
-        keep_aspect: make the image as large as fits, and fill up on the right (or below) with 0, which is no paper's
-            colour but mid-grey's, as `DetrImageProcessor` of transformers does; False stretches to the size whatever
-            the aspect, as TrOCR's own processor does.
+        keep_aspect: make the image as large as fits, and fill up on the right (or below) with 0, mid-grey, as
+            `DetrImageProcessor` of transformers does; False stretches to the size, as TrOCR's own processor does.
         mean, std: per channel, of values in [0, 1]; TrOCR's are 0.5.
 
     Raises:
-        InputError: a size is not a whole number from 1 to `MOST_SIDE`, or mean or std is not three numbers within
-            `BOUNDS`.
+        InputError: a size is no whole number from 1 to `MOST_SIDE`, or mean or std not three numbers within `BOUNDS`.
     """
 
     height: int

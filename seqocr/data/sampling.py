@@ -26,15 +26,10 @@ def hash_seed(x: int) -> int:
 
 
 def sample_of_class(labels: torch.Tensor, classes: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """For each of the classes, a place in `labels` that has it.
+    """For each of the classes (M,) int64, a place in `labels` (N,) int64, from 0 up, that has it; if none does, any.
 
     Args:
-        labels: (N,) int64 from 0 up.
-        classes: (M,) int64, wanted.
         uniform: (M,) float in [0, 1), chooses among the places of a class.
-
-    Returns:
-        (M,) int64; of a class that no label has, any place.
     """
     counts = labels.bincount(minlength=int(classes.max()) + 1 if len(classes) else 0)
     starts = counts.cumsum(0) - counts

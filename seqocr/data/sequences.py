@@ -19,15 +19,14 @@ from seqocr.errors import InputError
 class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     """Strings of digits sampled from a pool, as (image, text) pairs.
 
-    A string of n digits is an image (28, 28·n) uint8, white on black, or with a layout (height, w). Every sample is
-    a function of (seed, epoch, index) alone: it is the same whether asked for alone or in a batch, and in any order.
+    A string of n digits is an image (28, 28·n) uint8, white on black, or with a layout (height, w): a function of
+    (seed, epoch, index) alone, in any batch and order.
 
     Args:
         digits: the pool.
         length: digits in a string, or (shortest, longest), both inclusive, sampled uniformly.
-        repeats: chance that a symbol is the one before it again, another image of it, as in 55000; these are sampled
-            with replacement.
-        replacement: sample with replacement. Without, which is the default, an epoch uses each digit at most once.
+        repeats: chance that a symbol is the one before it again, another image of it, sampled with replacement.
+        replacement: sample with replacement; else an epoch uses each digit at most once.
         count: number of strings. Without replacement it defaults to, and may not exceed, what the pool is enough for.
         seed: seeds the sample and the augmentation.
         epoch: another sample of the same pool; `at_epoch` gives the data set of a later epoch.
@@ -126,12 +125,10 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         return list(zip(images, texts, strict=True))
 
     def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor] | torch.Tensor, list[str]]:
-        """Many strings at once, vectorised.
+        """Many strings at once: images and B texts.
 
-        Returns:
-            images: (B, 28, 28·n) uint8 if all strings have the same length n, else a list of B (28, 28·n_i) uint8; with
-                a layout a list of B (height, w_i) uint8.
-            texts: B strings.
+        Images are (B, 28, 28·n) uint8 if all strings have the same length n, else a list of B (28, 28·n_i) uint8; with
+        a layout a list of B (height, w_i) uint8.
         """
         indices = [self._check(index) for index in indices]
         members = [self._members[index] for index in indices]
@@ -155,12 +152,8 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         return index % len(self)
 
     def _noise(self, indices: list[int], lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Uniform noise in [0, 1), each string's from a generator keyed by its index.
-
-        Returns:
-            for the augmentation (total digits, noise_size); for the layout (B, line_noise_size) and (total digits,
-            digit_noise_size). Of no columns where there is none.
-        """
+        """Uniform noise in [0, 1), each string's from a generator keyed by its index: (total digits, noise_size) for
+        the augmentation, (B, line_noise_size) and (total digits, digit_noise_size) for the layout."""
         augmentation = self.augmentation.noise_size if self.augmentation else 0
         line, digit = (self.layout.line_noise_size, self.layout.digit_noise_size) if self.layout else (0, 0)
         generator, parts = torch.Generator(), []

@@ -35,10 +35,6 @@ class SoftLabelText(str):
 
     @classmethod
     def of(cls, text: str, logits: torch.Tensor | np.ndarray) -> SoftLabelText:
-        """
-        Args:
-            logits: (n, classes) float32, a row per symbol.
-        """
         labelled = cls(text)
         labelled.logits = torch.as_tensor(logits)
         return labelled
@@ -49,11 +45,7 @@ class SoftLabelText(str):
 
 
 class SoftLabelLines:
-    """Lines to learn from whose texts are `SoftLabelText`.
-
-    Args:
-        lines: made of the copies of `labels`.
-    """
+    """Lines to learn from, made of the copies of `labels`, whose texts are `SoftLabelText`."""
 
     def __init__(self, labels: SoftLabels, lines: SequenceMNIST) -> None:
         self.labels, self.lines = labels, lines

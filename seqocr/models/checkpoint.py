@@ -44,27 +44,19 @@ def load_recognizer(directory: Path | str) -> Recognizer:
 
 
 def _check_shapes(config: Path, weights: Path) -> None:
-    """What the config describes is what there are weights for: so it takes no more memory than they do.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Check that the config describes what there are weights for, so that it takes no more memory than they do."""
     with torch.device("meta"):  # which takes none
         asked = {name: list(x.shape) for name, x in Recognizer.from_config(config).state_dict().items()}
     with safe_open(weights, framework="pt") as file:
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if asked != found:
         name = min(name for name in {*asked, *found} if asked.get(name) != found.get(name))
-        there, wanted = (shapes.get(name, "none") for shapes in (found, asked))
+        there, wanted = found.get(name, "none"), asked.get(name, "none")
         raise ValueError(f"{name}: {there} there, {wanted} asked for by {config.name}")
 
 
 def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> None:
-    """Write `model.safetensors` and `config.json`, each whole or not at all.
-
-    Args:
-        half: in 16 bits a weight, half the size; read again, weights are float32 as any others.
-    """
+    """Write `model.safetensors`, with `half` in 16 bits a weight, and `config.json`, each whole or not at all."""
     directory = Path(directory)
     kept = torch.float16 if half else torch.float32
     with replacing(directory / "model.safetensors") as temporary:

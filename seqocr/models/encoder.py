@@ -8,16 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import (
-    BeitConfig,
-    BeitModel,
-    DeiTConfig,
-    DeiTModel,
-    PretrainedConfig,
-    PreTrainedModel,
-    ViTConfig,
-    ViTModel,
-)
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from seqocr.errors import InputError
 from seqocr.models.heads.base import FeatureMap
@@ -25,10 +16,8 @@ from seqocr.models.limits import ENCODER_SETTINGS, check_settings
 
 # Special tokens before the patches: class, and for DeiT also distillation.
 _PREFIX = {"deit": 2, "vit": 1, "beit": 1}
-_CONFIGS = {"deit": DeiTConfig, "vit": ViTConfig, "beit": BeitConfig}
+KINDS = tuple(_PREFIX)
 _MOST_PATCHES = 16_384  # 28 times TrOCR's; an encoder compares each with each
-_MODELS = {"deit": DeiTModel, "vit": ViTModel, "beit": BeitModel}
-KINDS = tuple(_MODELS)
 
 
 class Encoder(nn.Module):
@@ -36,9 +25,7 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: PreTrainedModel) -> None:
         super().__init__()
-        kind = backbone.config.model_type
-        if kind not in KINDS:
-            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
+        _check_kind(backbone.config.model_type)
         backbone.pooler = None  # checkpoints bring one; decoders read the features, not the pooled output
         self.backbone = backbone
 
@@ -46,15 +33,13 @@ class Encoder(nn.Module):
     def from_config(cls, config: dict[str, object]) -> Encoder:
         """An untrained encoder from a Hugging Face config as a dict with `model_type` and any of `ENCODER_SETTINGS`.
 
-        Weights are random, but positions start as sines and cosines (`sinusoidal_positions`), not as nothing: from
-        scratch on little data, learning where a patch lies takes longer than all else (measured, see README).
+        Weights are random, but positions start as `sinusoidal_positions`: on little data, learning where a patch lies
+        takes longer than all else (measured, see README).
         """
-        kind = str(config.get("model_type"))
-        if kind not in KINDS:
-            raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
-        parsed = _CONFIGS[kind](**check_settings(config, ENCODER_SETTINGS))
+        kind = _check_kind(str(config.get("model_type")))
+        parsed = AutoConfig.for_model(kind, **check_settings(config, ENCODER_SETTINGS))
         _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
-        encoder = cls(_MODELS[kind](parsed, add_pooling_layer=False))
+        encoder = cls(AutoModel.from_config(parsed, add_pooling_layer=False))
         positions = getattr(encoder.backbone.embeddings, "position_embeddings", None)
         if positions is not None:  # BEiT's are relative
             features = encoder.features
@@ -87,15 +72,13 @@ class Encoder(nn.Module):
     def resized(
         self, height: int, width: int, patch: tuple[int, int] | None = None, *, extend: bool = False
     ) -> Encoder:
-        """The same weights for another input size, position embeddings interpolated (bicubic, as DeiT does).
-
-        Done once here rather than on every forward, as transformers would, and for any aspect.
+        """The same weights for another input size, position embeddings interpolated (bicubic, as DeiT does), once.
 
         Args:
             patch: (height, width) of patches other than its own; their weights are resampled (Beyer et al. 2023,
                 "FlexiViT", there with a pseudo-inverse).
-            extend: a column of patches shows the same share of a line as before, so that columns keep their positions,
-                and those that are added get `sinusoidal_positions`, as all once had.
+            extend: columns of patches show as much of a line as before and keep their positions; added ones get
+                `sinusoidal_positions`.
 
         Raises:
             InputError: the size is no multiple of the patch, or the encoder's positions are relative (BEiT).
@@ -122,10 +105,10 @@ class Encoder(nn.Module):
         else:
             grid = F.interpolate(grid, size=(new.rows, new.columns), mode="bicubic", align_corners=False)
         if patch != before:
-            name_of_patches = "embeddings.patch_embeddings.projection.weight"
+            of_patches = "embeddings.patch_embeddings.projection.weight"
             share = before[0] * before[1] / (patch[0] * patch[1])  # of each pixel in the sum over its patch
-            resampled = F.interpolate(weights[name_of_patches], size=patch, mode="bilinear", align_corners=False)
-            weights[name_of_patches] = resampled * share
+            resampled = F.interpolate(weights[of_patches], size=patch, mode="bilinear", align_corners=False)
+            weights[of_patches] = resampled * share
         weights[name] = torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
         resized.backbone.load_state_dict(weights)
         return resized
@@ -172,6 +155,12 @@ def sinusoidal_positions(rows: int, columns: int, dim: int, longest: float = 100
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     x, y = x.reshape(-1, 1) * frequency, y.reshape(-1, 1) * frequency
     return F.pad(torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=1), (0, dim - 4 * quarter))
+
+
+def _check_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
+    return kind
 
 
 def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:

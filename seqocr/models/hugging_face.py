@@ -58,7 +58,9 @@ def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
     model = VisionEncoderDecoderModel(config).eval()
     weights = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     if len(set(recognizer.processor.mean)) == len(set(recognizer.processor.std)) == 1:
-        _weigh_channels(weights)
+        # Patches see a colour as its grey, which is what recognizers are trained on and `open_line` gives.
+        name = "embeddings.patch_embeddings.projection.weight"
+        weights[name] = weights[name].sum(dim=1, keepdim=True) * torch.tensor(_LUMA).view(1, 3, 1, 1)
     pooler = {name for name in model.encoder.state_dict() if name.startswith("pooler.")}  # nothing reads what it gives
     weights |= {name: torch.zeros_like(model.encoder.state_dict()[name]) for name in pooler}
     model.encoder.load_state_dict(weights)
@@ -73,15 +75,11 @@ def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
     )
     processor = TrOCRProcessor(_image_processor(recognizer.processor), _tokenizer(head))
     with replacing_all(out) as temporary:
-        _saved(model, temporary)
+        try:
+            model.save_pretrained(temporary)
+        except SafetensorError as error:  # which is what safetensors makes of what the system says
+            raise OSError(str(error)) from error
         processor.save_pretrained(temporary)
-
-
-def _saved(model: Any, directory: Path) -> None:
-    try:
-        model.save_pretrained(directory)
-    except SafetensorError as error:  # which is what safetensors makes of what the system says
-        raise OSError(str(error)) from error
 
 
 def load_hugging_face(directory: Path) -> Recognizer:
@@ -99,11 +97,9 @@ def load_hugging_face(directory: Path) -> Recognizer:
             f"{shown(directory)} does not write symbol by symbol: start a training from it (`seqocr train --encoder`), "
             "or give a directory written by `seqocr export`"
         )
-    keep_aspect = bool(found.images.get("pad_size"))
-    look = Processor(*found.encoder.image_size, keep_aspect=keep_aspect, mean=found.mean, std=found.std)
-    recognizer = Recognizer(
-        found.encoder, look, {AutoregressiveHead.name: found.decoder}, charset, longest - 1, {"encoder": "exported"}
-    )
+    look = Processor(*found.encoder.image_size, keep_aspect=found.keep_aspect, mean=found.mean, std=found.std)
+    heads = {AutoregressiveHead.name: found.decoder}
+    recognizer = Recognizer(found.encoder, look, heads, charset, longest - 1, {"encoder": "exported"})
     try:
         recognizer.heads[AutoregressiveHead.name].decoder.load_state_dict(found.decoder_weights)
     except RuntimeError as error:
@@ -123,12 +119,6 @@ def _charset(directory: Path) -> str:
         raise InputError(f"{shown(directory / 'tokenizer.json')} is no tokenizer: export it again") from error
     single = all(len(token) == 1 for token in tokens[:-3])
     return "".join(tokens[:-3]) if single and tokens[-3:] == ["<s>", "</s>", "<pad>"] else ""
-
-
-def _weigh_channels(weights: dict[str, torch.Tensor]) -> None:
-    """Have patches see a colour as its grey, which is what recognizers are trained on and `open_line` gives."""
-    name = "embeddings.patch_embeddings.projection.weight"
-    weights[name] = weights[name].sum(dim=1, keepdim=True) * torch.tensor(_LUMA).view(1, 3, 1, 1)
 
 
 def _image_processor(processor: Processor) -> Any:

@@ -5,29 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
 from seqocr.errors import InputError
 from seqocr.files import shown
 
+# Among what transformers raises of configs that describe no model, or another kind, and of weights that do not fit.
+CONFIG_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError, ArithmeticError),
+    *(SafetensorError, StrictDataclassError),
+)
 MOST_SYMBOLS = 100_000  # of a charset: nearly all characters in use
 LONGEST = 10_000  # symbols of a text
 
+_WIDEST = (1, 8192)
+# Bounds of whole numbers; TrOCR's largest checkpoint is at most an eighth of these.
+_ENCODER = {
+    "hidden_size": _WIDEST,
+    "num_hidden_layers": (0, 128),
+    "num_attention_heads": (1, 128),
+    "intermediate_size": (1, 32_768),
+    "image_size": (1, 10_000),
+    "patch_size": (1, 10_000),
+    "num_channels": (3, 3),
+    "pooler_output_size": _WIDEST,
+}
+_DECODER = {
+    "d_model": _WIDEST,
+    "decoder_layers": (1, 128),
+    "decoder_attention_heads": (1, 128),
+    "decoder_ffn_dim": (1, 32_768),
+    "max_position_embeddings": (1, 10_000),
+}
+_BESIDE = {"cross_attention_hidden_size": _WIDEST, "vocab_size": (1, 1_000_000), "frames_a_column": (1, 64)}
+BOUNDS = {**_ENCODER, **_DECODER, **_BESIDE}
 # All else in a config is left out: some of it names code or files that transformers would fetch.
 ENCODER_SETTINGS = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
+    *_ENCODER,
     "hidden_act",
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "initializer_range",
     "layer_norm_eps",
-    "image_size",
-    "patch_size",
-    "num_channels",
     "qkv_bias",
     "encoder_stride",
-    "pooler_output_size",
     "pooler_act",
     # BEiT's
     "use_mask_token",
@@ -39,10 +61,7 @@ ENCODER_SETTINGS = (
     "use_mean_pooling",
 )
 DECODER_SETTINGS = (
-    "d_model",
-    "decoder_layers",
-    "decoder_attention_heads",
-    "decoder_ffn_dim",
+    *_DECODER,
     "activation_function",
     "dropout",
     "attention_dropout",
@@ -50,27 +69,7 @@ DECODER_SETTINGS = (
     "scale_embedding",
     "layernorm_embedding",
     "use_learned_position_embeddings",
-    "max_position_embeddings",
 )
-_WIDEST = (1, 8192)
-BOUNDS = {  # of whole numbers; TrOCR's largest checkpoint is at most an eighth of these
-    "hidden_size": _WIDEST,
-    "d_model": _WIDEST,
-    "cross_attention_hidden_size": _WIDEST,
-    "pooler_output_size": _WIDEST,
-    "intermediate_size": (1, 32_768),
-    "decoder_ffn_dim": (1, 32_768),
-    "num_hidden_layers": (0, 128),
-    "decoder_layers": (1, 128),
-    "num_attention_heads": (1, 128),
-    "decoder_attention_heads": (1, 128),
-    "image_size": (1, 10_000),
-    "patch_size": (1, 10_000),
-    "num_channels": (3, 3),
-    "max_position_embeddings": (1, 10_000),
-    "vocab_size": (1, 1_000_000),
-    "frames_a_column": (1, 64),
-}
 
 
 def check_task(charset: Any, max_length: Any) -> None:

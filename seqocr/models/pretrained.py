@@ -1,8 +1,5 @@
-"""TrOCR checkpoints in Hugging Face format: from the hub or a local directory.
-
-Files are opened here, JSON and safetensors alone, and transformers gets what was in them: it has no file to unpickle,
-and no name of code, kernels or adapters to fetch.
-"""
+"""TrOCR checkpoints in Hugging Face format: from the hub or a local directory. Only JSON and safetensors are opened,
+and here: transformers has no file to unpickle, and no name of code, kernels or adapters to fetch."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ from typing import Any
 
 import torch
 from huggingface_hub import constants, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, StrictDataclassError
+from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.utils import get_session
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from transformers.utils import logging as chatter
@@ -25,53 +21,31 @@ from transformers.utils import logging as chatter
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.models.encoder import KINDS, Encoder
-from seqocr.models.limits import DECODER_SETTINGS, ENCODER_SETTINGS, check_settings
+from seqocr.models.limits import CONFIG_ERRORS, DECODER_SETTINGS, ENCODER_SETTINGS, check_settings
 
 _SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
 # How names of pickled weights end. A pickle is a program, run when it is loaded.
 _PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth")
 _INDEX = "model.safetensors.index.json"
-_HALF = 0.5, 0.5, 0.5
-
-# Among what transformers raises of configs that describe no model, or another kind, and of weights that do not fit.
-LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    AssertionError,
-    ArithmeticError,
-    SafetensorError,
-    StrictDataclassError,
-)
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a TrOCR checkpoint brings.
+    """What a TrOCR checkpoint brings: its encoder, with weights, and its decoder and image processor.
 
     Attributes:
-        encoder: with its weights.
         decoder: keyword arguments of `TrOCRConfig`.
         decoder_weights: state dict of `TrOCRForCausalLM`, with the checkpoint's own vocabulary.
-        images: what its image processor does, as JSON has it.
+        mean, std: per channel; TrOCR's own values where there is no image processor. `Processor` checks them.
+        keep_aspect: whether its image processor keeps the aspect of a line.
     """
 
     encoder: Encoder
     decoder: dict[str, Any]
     decoder_weights: dict[str, torch.Tensor]
-    images: dict[str, Any]
-
-    @property
-    def mean(self) -> tuple[float, float, float]:
-        """A channel; TrOCR's own value where there is no image processor."""
-        return _channels(self.images.get("image_mean", _HALF))
-
-    @property
-    def std(self) -> tuple[float, float, float]:
-        return _channels(self.images.get("image_std", _HALF))
+    mean: Any
+    std: Any
+    keep_aspect: bool
 
 
 def load_pretrained(source: str) -> Pretrained:
@@ -81,8 +55,7 @@ def load_pretrained(source: str) -> Pretrained:
         InputError: it cannot be found, reached, or read, names a pickle, or its config does not fit its weights; within
             seconds, saying what to do.
     """
-    # Asked first, because the hub's client repeats for the better part of a minute before it gives up. A checkpoint
-    # that was downloaded earlier loads without the hub.
+    # Asked first: the hub's client repeats for the better part of a minute. What was downloaded loads without the hub.
     local = Path(source).is_dir() or not _hub_answers()
     try:
         config = _json(source, "config.json", local)
@@ -96,13 +69,16 @@ def load_pretrained(source: str) -> Pretrained:
             images = (_json(source, "processor_config.json", local) or {}).get("image_processor")
     except InputError:
         raise
-    except LOAD_ERRORS as error:
+    except CONFIG_ERRORS as error:
         raise InputError(_explain(source, error)) from error
+    images = images if isinstance(images, dict) else {}
+    mean, std = (images.get(name, [0.5, 0.5, 0.5]) for name in ("image_mean", "image_std"))
     return Pretrained(
         Encoder(model.encoder),
         {name: getattr(model.decoder.config, name) for name in DECODER_SETTINGS},
         model.decoder.state_dict(),
-        images if isinstance(images, dict) else {},
+        *(tuple(values) if isinstance(values, list) else values for values in (mean, std)),
+        keep_aspect=bool(images.get("pad_size")),
     )
 
 
@@ -115,7 +91,7 @@ def _hub_answers() -> bool:
 
 
 def _file(source: str, name: str, local: bool) -> Path | None:
-    """One file of a checkpoint; from the hub, downloaded unless it was before."""
+    """One file of a checkpoint, if it has it; from the hub, downloaded unless it was before."""
     if Path(source).is_dir():
         path = Path(source, name)
         return path if path.is_file() else None
@@ -217,10 +193,6 @@ def _quiet() -> Iterator[None]:
     finally:
         chatter.set_verbosity(before)
         chatter.enable_progress_bar()
-
-
-def _channels(values: Any) -> Any:
-    return tuple(values) if isinstance(values, list | tuple) else values  # what is wrong with it, `Processor` says
 
 
 def _explain(source: str, error: Exception) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from seqocr.data.processor import LineImage, Processor
@@ -23,34 +22,21 @@ from seqocr.models.encoder import Encoder
 from seqocr.models.heads.base import load_matching
 from seqocr.models.heads.registry import available_heads, head_class, pairs_of
 from seqocr.models.heads.speculative import SpeculativePair
-from seqocr.models.limits import check_settings, check_task
+from seqocr.models.limits import CONFIG_ERRORS, check_settings, check_task
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
 
 _FORMAT = 1  # of config.json; raise it when old checkpoints can no longer be read
 _WHAT, _REMEDY = "a recognizer's config", "train or copy it again"
-# What comes of a config that describes no recognizer.
-_CONFIG_ERRORS = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    AssertionError,
-    ArithmeticError,
-    StrictDataclassError,
-)
 
 
 class Recognizer(nn.Module):
     """Reads line images with one encoder and one or more heads.
 
     Args:
-        encoder: shared by all heads.
         processor: brings images to the encoder's size.
         heads: keyword arguments of each head's class beyond the common ones, by head name.
-        charset: the symbols that can be read.
-        max_length: the longest string that can be read.
+        charset, max_length: the symbols, and the longest string, that can be read.
         provenance: how the weights came about (source and number of digits, seed, steps, seconds, device).
     """
 
@@ -109,9 +95,8 @@ class Recognizer(nn.Module):
         processor = Processor(
             *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
         )
-        settings = {
-            name: head_class(name).default_settings(decoder) for name in (available_heads() if heads is None else heads)
-        }
+        names = available_heads() if heads is None else heads
+        settings = {name: head_class(name).default_settings(decoder) for name in names}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         for head in recognizer.heads.values():
             if weights is not None and head.trocr_decoder is not None:
@@ -152,7 +137,7 @@ class Recognizer(nn.Module):
         adapted = Recognizer(
             encoder,
             replace(self.processor, height=height, width=width),
-            {name: {**self.head_settings.get(name, new[name]), **(settings or {}).get(name, {})} for name in heads},
+            {name: self.head_settings.get(name, new[name]) | (settings or {}).get(name, {}) for name in heads},
             charset or self.charset,
             max_length or self.max_length,
             self.provenance,
@@ -182,11 +167,10 @@ class Recognizer(nn.Module):
 
     @torch.inference_mode()
     def decode(self, images: torch.Tensor | Sequence[LineImage], strategy: str, batch_size: int = 64) -> DecoderOutput:
-        """Read line images (see `Processor`); confidences are the head's own, not calibrated.
+        """Read line images (see `Processor`), `batch_size` at once; confidences are the head's own, not calibrated.
 
         Args:
             strategy: a head's name, or another of its strategies ("ar-generate", "ctc-beam").
-            batch_size: images encoded at once.
 
         Raises:
             InputError: the recognizer has no such strategy, or an image cannot be used.
@@ -232,22 +216,14 @@ class Recognizer(nn.Module):
             if config["format"] != _FORMAT:
                 raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
-            look: dict[str, Any] = {
-                name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()
-            }
+            look = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
             for settings in config["heads"].values():
                 check_settings(settings, settings)
             if not isinstance(config["provenance"], dict):
                 raise InputError("its provenance is no table")
-            return cls(
-                encoder,
-                Processor(*encoder.image_size, **look),
-                config["heads"],
-                config["charset"],
-                config["max_length"],
-                config["provenance"],
-            )
-        except _CONFIG_ERRORS as error:
+            rest = (config[name] for name in ("heads", "charset", "max_length", "provenance"))
+            return cls(encoder, Processor(*encoder.image_size, **look), *rest)
+        except CONFIG_ERRORS as error:
             reason = shown(" ".join(str(error).split())[:300])
             raise InputError(f"{shown(path)} is not {_WHAT} ({reason}): {_REMEDY}") from error
 

@@ -16,11 +16,8 @@ from seqocr.models.recognizer import Recognizer
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's weights, its initial ones included; `update_parameters` adds to it.
-
-    Args:
-        decay: weight of the average so far in each update; the first updates use less, to forget the initial weights.
-    """
+    """An exponential moving average of a model's weights, its initial ones included; `update_parameters` adds to it,
+    with less than `decay` at first, to forget the initial weights."""
 
     def update(averages: Any, weights: Any, updates: Any) -> None:
         step = int(updates)
@@ -32,11 +29,8 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
 
 
 def average_runs(recognizers: Sequence[Recognizer]) -> Recognizer:
-    """The mean of several runs' weights, each of which started from the one before (stochastic weight averaging,
-    Izmailov et al. 2018). The mean of runs without a common start reads nothing.
-
-    Returns:
-        a copy of the last recognizer with the mean weights, and the commands of all in its provenance.
+    """A copy of the last recognizer with the mean of all weights, and the commands of all in its provenance (stochastic
+    weight averaging, Izmailov et al. 2018). Each run must have started from the one before.
 
     Raises:
         InputError: there are none, or their architectures differ.

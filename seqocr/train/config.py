@@ -45,35 +45,34 @@ def setting(
         shown: what `--help` says where the default is None.
     """
     limits = {"least": least, "most": most, "choices": choices}
-    return field(
-        default=default, metadata={"group": group, "help": help, "tuned": fine_tuning, "shown": shown, **limits}
-    )
+    more = {"group": group, "help": help, "tuned": fine_tuning, "shown": shown}
+    return field(default=default, metadata={**more, **limits})
 
 
-def check(settings: Any) -> None:
-    """Check every field of a dataclass of settings against its own bounds.
+@dataclass(frozen=True)
+class Settings:
+    """Settings, each checked against its own bounds.
 
     Raises:
         InputError: one is not among its choices, not a number, or out of bounds.
     """
-    for f in fields(settings):
-        value, about = getattr(settings, f.name), f.metadata
-        if about["choices"] and value not in about["choices"]:
-            raise InputError(f"unknown {f.name} {value!r}: choose one of {', '.join(about['choices'])}")
-        if about["least"] is not None and value is not None:
-            for number in value if isinstance(value, tuple) else (value,):
-                check_bounds(f.name, number, about["least"], about["most"])
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, about = getattr(self, f.name), f.metadata
+            if about["choices"] and value not in about["choices"]:
+                raise InputError(f"unknown {f.name} {value!r}: choose one of {', '.join(about['choices'])}")
+            if about["least"] is not None and value is not None:
+                for number in value if isinstance(value, tuple) else (value,):
+                    check_bounds(f.name, number, about["least"], about["most"])
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Settings of a training run.
 
     The learning rate rises for `warmup` steps, then falls by half a cosine to zero. An exponential moving average of
     the weights is validated and saved.
-
-    Raises:
-        InputError: a field is not among its choices or out of bounds.
     """
 
     level: str = setting(
@@ -111,9 +110,6 @@ class TrainConfig:
         250, _VALIDATION, "Steps between saves of the training state, to resume from.", least=1, most=MOST
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def longest(self) -> int:
         """Digits of the longest synthetic strings."""
@@ -121,7 +117,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(Settings):
     """What training starts from: a new recognizer, or trained weights fitted to the task.
 
     Raises:
@@ -145,14 +141,14 @@ class Start:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for name in ("patch", "layers", "ctc_frames"):
             if getattr(self, name) is not None and self.init is None:
                 raise InputError(f"--{name.replace('_', '-')} changes what --init has: give both")
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Settings):
     """Where training data comes from. Digits are loaded only if a level needs them.
 
     Raises:
@@ -185,7 +181,7 @@ class Source:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.charset == "":
             raise InputError("charset '': give at least one symbol")
         if self.digits is not None and (self.dataset != "mnist" or self.charset is not None):
@@ -193,12 +189,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class DistributedConfig:
-    """How the work of each step is divided. `torchrun` starts the processes that train.
-
-    Raises:
-        InputError: a field is out of bounds.
-    """
+class DistributedConfig(Settings):
+    """How the work of each step is divided. `torchrun` starts the processes that train."""
 
     shards: int | None = setting(
         None,
@@ -210,12 +202,9 @@ class DistributedConfig:
     )
     workers: int = setting(0, _PROCESSES, "Processes that load batches ahead, for each that trains.", least=0, most=256)
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-_TUNED = [f for f in fields(TrainConfig) if f.metadata["tuned"] is not None]
-# Settings of training from scratch on digits, and of adapting trained weights to a data folder.
-FROM_SCRATCH: dict[str, Any] = {f.name: f.default for f in _TUNED}
-FINE_TUNING: dict[str, Any] = {f.name: f.metadata["tuned"] for f in _TUNED}
-SELF_TRAINING: dict[str, Any] = {**FINE_TUNING, "level": "data", "steps": 250}  # of each round
+# Settings of adapting trained weights to a data folder, and of each round of self-training.
+FINE_TUNING: dict[str, Any] = {
+    f.name: f.metadata["tuned"] for f in fields(TrainConfig) if f.metadata["tuned"] is not None
+}
+SELF_TRAINING: dict[str, Any] = {**FINE_TUNING, "level": "data", "steps": 250}

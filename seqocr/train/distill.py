@@ -1,8 +1,8 @@
 """Distillation: heads learn the class probabilities that convolutional teachers give digits, instead of hard labels.
 
-Teachers are trained on single digits. They label many distorted copies of every digit once, and lines are made of those
-copies. Heads with a place for each symbol learn the soft labels at a temperature (Hinton et al. 2015, "Distilling the
-Knowledge in a Neural Network"); CTC has no such place, and learns the teachers' text (as in Touvron et al. 2021, DeiT).
+Teachers label many distorted copies of every digit once, and lines are made of those. Heads with a place for each
+symbol learn the soft labels at a temperature (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"); CTC
+has no such place, and learns the teachers' text (as in Touvron et al. 2021, DeiT).
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def _load_teacher(digits: Digits, path: Path, seed: int, epochs: int, device: to
 def _label_copies(
     digits: Digits, teachers: list[Teacher], copies: int, device: torch.device | str
 ) -> dict[str, torch.Tensor]:
-    """Distorted copies, `images` (N, 28, 28) uint8, and the logarithms of the teachers' mean probabilities, `logits`
-    (N, classes) float16."""
+    """`images` (N, 28, 28) uint8, distorted, and `logits` (N, classes) float16, logs of the teachers' mean
+    probabilities."""
     total = copies * len(digits)
     images = torch.empty(total, CELL, CELL, dtype=torch.uint8)
     logits = torch.empty(total, len(digits.symbols), dtype=torch.float16)
@@ -188,10 +188,6 @@ def _write(path: Path, digits: Digits, tensors: dict[str, torch.Tensor]) -> None
 
 
 def _read(path: Path, digits: Digits) -> dict[str, torch.Tensor]:
-    """
-    Raises:
-        InputError: the file cannot be read, or belongs to other digits.
-    """
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get(_DIGITS) != _digest(digits):

@@ -11,7 +11,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,11 +55,22 @@ def is_local_main() -> bool:
     return world_size() == 1 or _environ("LOCAL_RANK") == 0
 
 
+def own_part(count: int) -> range:
+    """Which of so many shards are this process's.
+
+    Raises:
+        InputError: they cannot be divided evenly.
+    """
+    if count % world_size():
+        raise InputError(f"--shards {count}: give a multiple of {world_size()}, the number of processes")
+    each = count // world_size()
+    return range(rank() * each, (rank() + 1) * each)
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[str]:
-    """Within the block, this process trains with those that were launched with it, and only the main one prints.
-
-    Changes nothing for a process that was launched alone.
+    """Within the block, this process trains with those that were launched with it, if any, and only the main one
+    prints.
 
     Args:
         device: "cpu" or "cuda". Processes on one machine get a GPU each.
@@ -77,7 +88,11 @@ def process_group(device: str) -> Iterator[str]:
     number, store = _environ("RANK"), None
     try:
         store = _meet(_rendezvous(), number, size)
-        with _silenced(number > 0):
+        with ExitStack() as stack:
+            if number > 0:
+                nowhere = stack.enter_context(Path(os.devnull).open("w"))
+                stack.enter_context(redirect_stdout(nowhere))
+                stack.enter_context(redirect_stderr(nowhere))
             if device == "cuda":
                 device = _own_gpu(_environ("LOCAL_RANK"))
             # Counts and losses are on the CPU, gradients where the weights are.
@@ -136,11 +151,7 @@ def first(is_first: bool) -> Iterator[None]:
 
 
 def _environ(name: str, default: int | None = None) -> int:
-    """A number that the launcher sets.
-
-    Raises:
-        InputError: it is none.
-    """
+    """A number that the launcher sets."""
     value = os.environ.get(name, default)
     try:
         return int(value)  # type: ignore[arg-type]
@@ -156,10 +167,6 @@ def _own_gpu(local_rank: int) -> str:
 
 
 def _rendezvous() -> dist.Store:
-    """
-    Raises:
-        InputError: nobody answers at the address where processes meet.
-    """
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=_MEETING_SECONDS)))
     except (RuntimeError, ValueError) as error:
@@ -172,14 +179,8 @@ def _rendezvous() -> dist.Store:
 
 
 def _meet(store: dist.Store, number: int, size: int) -> dist.Store:
-    """A part of the store for this launch alone, once all processes are there.
-
-    torchrun keeps its store when it restarts processes, with all that was left in it. So each process asks the main one
-    under a name that was never used, and the main one answers with another.
-
-    Raises:
-        InputError: not all have come in time.
-    """
+    """A part of the store for this launch alone, once all processes are there: torchrun keeps its store when it
+    restarts processes, so each asks the main one under a name that was never used, and is answered with another."""
     own, launch = uuid.uuid4().hex, ""
     if number > 0:
         store.set(f"asks/{number}", own)
@@ -201,15 +202,6 @@ def _meet(store: dist.Store, number: int, size: int) -> dist.Store:
             return dist.PrefixStore(launch, store)
         time.sleep(0.05)
     raise InputError(f"not all of {size} processes have come within {_MEETING_SECONDS:.0f} seconds: start all of them")
-
-
-@contextmanager
-def _silenced(silenced: bool) -> Iterator[None]:
-    if not silenced:
-        yield
-        return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
 
 
 def _reports(store: dist.Store | None, number: int, size: int) -> bool:

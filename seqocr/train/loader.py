@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -27,11 +28,8 @@ class ShardedBatches(IterableDataset[list[Shard]]):
     """Some shards of each batch, from a step on, without end. In one of n workers: of every nth batch.
 
     Args:
-        mixture: to read batches from.
         size: lines in a batch, over all shards.
-        own: numbers of the shards to read.
-        shards: in a batch.
-        step: of the first batch.
+        own: numbers of the shards to read, of so many `shards`.
         processor: resizes images here, so that a GPU need not wait for it.
 
     Raises:
@@ -51,17 +49,13 @@ class ShardedBatches(IterableDataset[list[Shard]]):
     def __iter__(self) -> Iterator[list[Shard]]:
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        for i, chunks in enumerate(self.mixture.schedule(self.size, self.step)):
-            if i % workers == number:
-                yield [self._read(chunks, shard) for shard in self.own]
+        for chunks in islice(self.mixture.schedule(self.size, self.step), number, None, workers):
+            yield [self._read(chunks, shard) for shard in self.own]
 
     def _read(self, chunks: Sequence[Chunk], shard: int) -> Shard:
-        images, texts = read_chunks((lines, self._cut(indices, shard)) for lines, indices in chunks)
+        sized = [(lines, indices, len(indices) // self.shards) for lines, indices in chunks]
+        images, texts = read_chunks((lines, indices[shard * n : (shard + 1) * n]) for lines, indices, n in sized)
         return self.processor(images), texts
-
-    def _cut(self, indices: range, shard: int) -> range:
-        size = len(indices) // self.shards
-        return indices[shard * size : (shard + 1) * size]
 
 
 @contextmanager
@@ -79,14 +73,8 @@ def loading(batches: ShardedBatches, workers: int) -> Iterator[Iterator[list[Sha
         return
     # A forked worker shares the digits with this process, and need not load anything. It uses no GPU.
     context = "fork" if sys.platform == "linux" else None
-    loader = DataLoader(
-        _CaughtErrors(batches),
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_unchanged,
-        worker_init_fn=_leave_process_group,
-        multiprocessing_context=context,
-    )
+    more: dict[str, Any] = {"worker_init_fn": _leave_process_group, "multiprocessing_context": context}
+    loader = DataLoader(_CaughtErrors(batches), batch_size=None, num_workers=workers, **more)
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # until workers have left the process group
         try:
@@ -120,10 +108,6 @@ def _raise_errors(item: list[Shard] | InputError) -> list[Shard]:
     if isinstance(item, InputError):
         raise item
     return item
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def _leave_process_group(_: int) -> None:

@@ -1,10 +1,8 @@
 """The training loop: fits any set of heads on one encoder, in one process or several.
 
-Everything random is a function of (seed, step, shard): a run that was interrupted and started again follows the
-trajectory that it would have had, and only weights, optimiser moments and the step number need to be saved.
-
-What is learned does not depend on the number of processes: a step's loss is the mean over its whole batch, whichever
-process learns which part of it. Only the order of sums does, so that float32 rounds differently.
+Everything random is a function of (seed, step, shard), so an interrupted run that goes on follows the trajectory that
+it would have had. A step's loss is the mean over its whole batch, however many processes share it: they change only
+how sums of float32 are rounded.
 """
 
 from __future__ import annotations
@@ -43,9 +41,9 @@ _STEP_SEED, _SHARD_SEED = 1_000_003, 2**52  # between the seeds of runs, and of 
 class Trainer:
     """Trains a recognizer, and keeps the best checkpoint in `out`.
 
-    All processes of torch.distributed train together where there are several (`distributed.process_group`), each with
-    a Trainer of its own, and the main one alone writes. If `out` holds the state of an interrupted run with the same
-    configuration, training goes on from there, with any number of processes or shards.
+    Of several processes (`distributed.process_group`) each has a Trainer, and the main one alone writes. If `out` holds
+    the state of an interrupted run with the same configuration, training goes on from there, with any number of
+    processes or shards.
 
     Args:
         recognizer: its heads are trained, in place.
@@ -79,8 +77,10 @@ class Trainer:
         self.recognizer, self.mixture, self.config, self.out = recognizer.to(self.device), mixture, config, out
         self.command, self.start_counts, self.on_step = command, start_counts, on_step
         self.origin, self.progress = recognizer.provenance, Progress()
-        self.shards = sharding.shards or distributed.world_size()
-        self.own_shards, self.workers = _own_shards(recognizer, self.shards), sharding.workers
+        self.shards, self.workers = sharding.shards or distributed.world_size(), sharding.workers
+        self.own_shards = distributed.own_part(self.shards)
+        for head in recognizer.heads.values() if self.shards > 1 else ():
+            head.loss_terms([])  # which says so of a head that learns from whole batches only
         self.batches()  # what is wrong with them is said before anything is done
         self.held_out = mixture.held_out(config.validation_strings)
         if config.protocol == "frozen":
@@ -89,9 +89,8 @@ class Trainer:
         self.average = moving_average(recognizer, config.ema)
         self.averaged = cast(Recognizer, self.average.module)
         self.optimizers = build_optimizers(self.weights, config)
-        self.bfloat16 = config.precision == "bfloat16" or (
-            config.precision == "auto" and _bfloat16_is_faster(self.device)
-        )
+        auto = config.precision == "auto"
+        self.bfloat16 = _bfloat16_is_faster(self.device) if auto else config.precision == "bfloat16"
         self.loss: nn.Module = _ShardLoss(recognizer)
 
     def fit(self) -> Recognizer:
@@ -143,13 +142,7 @@ class Trainer:
         return ShardedBatches(self.mixture, self.config.batch_size, self.own_shards, self.shards, step, processor)
 
     def train_step(self, shards: list[Shard]) -> float:
-        """Learn from one batch.
-
-        Args:
-            shards: this process's.
-
-        Returns:
-            the loss of the whole batch, mean of the heads.
+        """Learn from this process's shards of a batch; returns the loss of the whole batch, mean of the heads.
 
         Raises:
             InputError: the loss or the gradient is no longer a number. The weights have not moved.
@@ -168,8 +161,7 @@ class Trainer:
             with nullcontext() if exchanging else cast(DistributedDataParallel, self.loss).no_sync():
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                     loss = self.loss(pixels.to(self.device), texts, shares)
-                # Gradients are averaged over processes, and are to be summed.
-                (loss * distributed.world_size() if distributed.world_size() > 1 else loss).backward()
+                (loss * distributed.world_size()).backward()  # gradients are averaged over processes, not summed
             losses.append(loss.detach())
         norm = nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
         (batch_loss,) = distributed.reduce_sum([sum(loss.item() for loss in losses)])
@@ -216,21 +208,19 @@ class Trainer:
         reporter.say(f"step {so_far.step}: exact match on {len(self.held_out):,} validation strings: {shown}")
 
     def _out_of_patience(self, reporter: Reporter) -> bool:
-        exact = self.progress.mean_exact()
+        exact, step = self.progress.mean_exact(), self.progress.step
         best = max(range(len(exact)), key=lambda i: (exact[i], i), default=0)
         stop = 0 < self.config.patience <= len(exact) - 1 - best
         if stop:
-            since = self.progress.history[best]["step"]
-            reporter.say(f"no better since step {since}: stopped at step {self.progress.step}")
+            reporter.say(f"no better since step {self.progress.history[best]['step']}: stopped at step {step}")
         return stop
 
     def _stop(self, signal: int, reporter: Reporter) -> None:
         """After the state is saved: leave a checkpoint, and obey the signal."""
-        if self.progress.best < 0:
+        so_far = self.progress
+        if so_far.best < 0:
             self._validate(reporter)
-        reporter.say(
-            f"interrupted at step {self.progress.step}; the same command goes on from there. Best so far: {self.out}"
-        )
+        reporter.say(f"interrupted at step {so_far.step}; the same command goes on from there. Best so far: {self.out}")
         interrupts.obey(signal)
 
     def _provenance(self) -> dict[str, Any]:
@@ -262,11 +252,7 @@ class Trainer:
             save_state(self.out, self._fingerprint(), self.progress, self.recognizer, self.averaged, self.optimizers)
 
     def _resume(self) -> None:
-        """Go on from the state in `out`, which the main process writes where there is none.
-
-        Raises:
-            InputError: `out` holds a finished recognizer, or processes do not see the same state there.
-        """
+        """Go on from the state in `out`, which the main process writes where there is none."""
         state, is_new = self.out / STATE, False
         if distributed.is_main():
             if is_finished(self.out):
@@ -285,39 +271,19 @@ class Trainer:
 
 
 class _ShardLoss(nn.Module):
-    """What a shard adds to the loss of its batch."""
+    """What a shard adds to its batch's loss, the sum of the heads'. A module, as DistributedDataParallel needs one."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()
         self.recognizer = recognizer
 
     def forward(self, pixels: torch.Tensor, texts: list[str], shares: list[float] | None) -> torch.Tensor:
-        """The sum of the heads' losses, a scalar, of pixel_values (B, 3, H, W) against B texts.
-
-        Args:
-            shares: of each head, the shard's share in the batch's loss; None for a whole batch.
-        """
+        """A scalar, of pixel_values (B, 3, H, W) against B texts; `shares` as `_shares` gives them."""
         features = self.recognizer.encoder(pixels)
         losses = [training_loss(head, features, texts) for head in self.recognizer.heads.values()]
         if shares is not None:
             losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
         return torch.stack(losses).sum()
-
-
-def _own_shards(recognizer: Recognizer, shards: int) -> range:
-    """The numbers of this process's shards.
-
-    Raises:
-        InputError: so many shards do not fit processes or heads.
-    """
-    processes = distributed.world_size()
-    if shards % processes:
-        raise InputError(f"--shards {shards}: give a multiple of {processes}, the number of processes")
-    if shards > 1:
-        for head in recognizer.heads.values():
-            head.loss_terms([])  # which says so of a head that learns from whole batches only
-    count = shards // processes
-    return range(distributed.rank() * count, (distributed.rank() + 1) * count)
 
 
 def _bfloat16_is_faster(device: torch.device) -> bool:

@@ -52,20 +52,12 @@ class Muon(torch.optim.Optimizer):
     """Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks", for the matrices of layers.
 
     Updates are as large as AdamW's (Liu et al. 2025, "Muon is scalable for LLM training"), so both take the same
-    learning rate and weight decay. `torch.optim.Muon` is the same in bfloat16, which processors without instructions
-    for it emulate: there a step of it takes thirty times as long.
-
-    Args:
-        params: matrices.
-        lr: learning rate.
-        weight_decay: decoupled.
-        momentum: Nesterov's.
+    learning rate and decoupled weight decay. `torch.optim.Muon` is the same in bfloat16, which takes thirty times as
+    long on processors that emulate it.
     """
 
-    def __init__(
-        self, params: Iterable[torch.Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
-    ) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    def __init__(self, params: Iterable[torch.Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

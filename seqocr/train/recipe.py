@@ -58,10 +58,9 @@ def train(
     """Train as the command line does: one run, or with protocol "separate" one per head, each in a folder of its own.
 
     Args:
-        sharding: how the work of each step is divided.
-        max_length: of strings that the recognizer can read, at least; default: the longest in the training data, or
-            what the initial weights can read.
-        fit_batch: reduce the batch to a size that its parts and shards divide, and that the data suffices for.
+        max_length: of strings that can be read, at least; default: the longest in the training data, or what the
+            initial weights can read.
+        fit_batch: reduce the batch as `reduce_batch` does.
 
     Yields:
         the directory and the recognizer of each run, when it ends.
@@ -102,10 +101,8 @@ def train(
     for directory in runs:
         if is_finished(directory):
             raise InputError(f"{directory} holds a finished recognizer: give another --out, or delete it first")
-    recognizers = {
-        directory: initial_recognizer(start, before, heads, charset, longest, config.seed)
-        for directory, heads in runs.items()
-    }
+    of_run = (initial_recognizer(start, before, heads, charset, longest, config.seed) for heads in runs.values())
+    recognizers = dict(zip(runs, of_run, strict=True))
     if fit_batch:
         shards = sharding.shards or distributed.world_size()
         config = reduce_batch(config, len(own[0]) if own else 0, len(source.digits or ()), shards)
@@ -117,17 +114,9 @@ def train(
         with distributed.first(distributed.is_main()):  # it may have to train teachers
             soft_labels = load_soft_labels(digits[0], source.teachers, device=device)
     data = build_mixture(config, digits, own, synthetic, soft_labels)
+    more: dict[str, Any] = {"command": command, "start_counts": before is not None, "sharding": sharding}
     for directory, recognizer in recognizers.items():
-        trained = Trainer(
-            recognizer,
-            data,
-            config,
-            directory,
-            device,
-            command=command,
-            start_counts=before is not None,
-            sharding=sharding,
-        ).fit()
+        trained = Trainer(recognizer, data, config, directory, device, **more).fit()
         yield directory, trained if own is None else calibrate(trained, own[1], directory)
 
 
@@ -146,8 +135,7 @@ def fine_tune(
     An interrupted run goes on; a finished one is only loaded.
 
     Args:
-        recognizer: is not changed.
-        folder: lines of the recognizer's charset.
+        recognizer: is not changed; folder: lines of its charset.
         heads: to adapt; default: all.
         config: default: `fine_tuning`; its batch is reduced where there are fewer lines.
     """
@@ -164,21 +152,16 @@ def fine_tune(
 
 
 def fine_tuning(charset: str | None) -> dict[str, Any]:
-    """Settings that adapt trained weights to your data. Where its charset is digits, a third of the training data
-    is synthetic, so that a small folder is not memorised."""
+    """Settings that adapt trained weights to your data: of digits, a third is synthetic, so that a small folder is not
+    memorised."""
     return FINE_TUNING if charset == sources.DIGITS else {**FINE_TUNING, "level": CUSTOM_DATA}
 
 
 def train_on_digits(
     recognizer: Recognizer, digits: tuple[Digits, Digits], config: TrainConfig, out: Path, command: str | None = None
 ) -> Recognizer:
-    """Train a recognizer on strings of digits, on the device it is on.
-
-    An interrupted run goes on; a finished one is only loaded.
-
-    Args:
-        digits: to learn from, and to choose the best checkpoint by.
-    """
+    """Train a recognizer on strings of digits, to learn from and to choose the best checkpoint by, on the device it is
+    on. An interrupted run goes on; a finished one is only loaded."""
     if is_finished(out):
         return load_recognizer(out)
     return Trainer(recognizer, build_mixture(config, digits), config, out, recognizer.device, command=command).fit()
@@ -187,29 +170,15 @@ def train_on_digits(
 def initial_recognizer(
     start: Start, before: Recognizer | None, heads: list[str], charset: str, max_length: int, seed: int
 ) -> Recognizer:
-    """The recognizer that training starts from: `before` fitted to the task, or a new one.
-
-    Args:
-        before: the weights that `start.init` names.
-        seed: of new weights.
-    """
+    """The recognizer that training starts from: `before`, which `start.init` names, fitted to the task, or a new
+    one."""
     torch.manual_seed(seed)
+    task: dict[str, Any] = {"image_size": start.image_size, "charset": charset, "max_length": max_length}
     if before is None:
-        return Recognizer.build(
-            start.encoder, heads, image_size=start.image_size, charset=charset, max_length=max_length
-        )
-    return before.adapted(
-        heads,
-        image_size=start.image_size,
-        patch=start.patch,
-        layers=start.layers,
-        charset=charset,
-        max_length=max_length,
-        settings={
-            name: {} if start.ctc_frames is None else head_class(name).settings_for_frames(start.ctc_frames)
-            for name in heads
-        },
-    )
+        return Recognizer.build(start.encoder, heads, **task)
+    frames = start.ctc_frames
+    settings = {} if frames is None else {name: head_class(name).settings_for_frames(frames) for name in heads}
+    return before.adapted(heads, patch=start.patch, layers=start.layers, settings=settings, **task)
 
 
 def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[TrainingLines, Lines]:
@@ -221,11 +190,7 @@ def split_folder(folder: LineFolder, config: TrainConfig, validation_share: floa
 def load_splits(
     dataset: str = "mnist", root: Path | None = None, charset: str = sources.DIGITS
 ) -> tuple[Digits, Digits]:
-    """Digits to learn from, and held-out ones to choose the best checkpoint by.
-
-    Raises:
-        InputError: they cannot be had.
-    """
+    """Digits to learn from, and held-out ones to choose the best checkpoint by, with the errors of `load_digits`."""
     learned, held_out = (sources.load_digits(split, dataset, root) for split in ("train", "validation"))
     return replace(learned, symbols=charset), replace(held_out, symbols=charset)
 
@@ -250,33 +215,24 @@ def build_mixture(
 
 
 def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | None = None) -> list[MixtureSource]:
-    """Lines in one writer's style each, from sources of glyphs (`seqocr.data.sources.glyphs`).
-
-    A source that is named twice counts twice. Held-out lines are by other writers.
+    """Lines in one writer's style each, held-out ones by other writers. A source that is named twice counts twice.
 
     Raises:
-        InputError: a source cannot be had.
+        InputError: a source cannot be had (`seqocr.data.sources.glyphs`).
     """
-    parts = []
+    texts, parts = TextSampler(config.length, repeats=config.repeats), []
     for i, (name, weight) in enumerate(Counter(names).items()):
+        glyphs = [load_glyphs(name, split, root) for split in ("train", "validation")]
+        seeds = (config.seed + (2 * i + k) * _PART_SEED for k in (1, 2))
         learned, held_out = (
-            SyntheticLines(
-                load_glyphs(name, split, root),
-                TextSampler(config.length, repeats=config.repeats),
-                WriterStyle(),
-                seed=config.seed + (2 * i + k + 1) * _PART_SEED,
-            )
-            for k, split in enumerate(("train", "validation"))
+            SyntheticLines(g, texts, WriterStyle(), seed=s) for g, s in zip(glyphs, seeds, strict=True)
         )
         parts.append(MixtureSource(learned, None if CUSTOM_DATA in config.level.split(",") else held_out, weight))
     return parts
 
 
 def calibrate(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
-    """Calibrate confidences on held-out lines (`seqocr.decoding.calibration`), and save the recognizer.
-
-    Changes nothing where there are too few lines.
-    """
+    """Calibrate confidences on held-out lines and save the recognizer, if they are not too few."""
     if len(lines) >= MIN_LINES:
         found = {head: each.as_json() for head, each in fit_calibrations(recognizer, [lines]).items()}
         recognizer.provenance = {**recognizer.provenance, KEY: found}
@@ -290,8 +246,7 @@ def reduce_batch(config: TrainConfig, own: int, sources: int = 0, shards: int = 
 
     Args:
         own: lines of your data, of which a batch has none twice.
-        sources: parts of the mixture beside the levels.
-        shards: that divide each part.
+        sources: parts of the mixture beside the levels; shards: that divide each part.
     """
     levels = config.level.split(",")
     parts, of_own = len(levels) + sources, levels.count(CUSTOM_DATA)

@@ -1,11 +1,9 @@
 """Self-training: adapts weights to unlabelled lines with pseudo-labels on which all heads agree.
 
-In each round (Lee 2013, "Pseudo-Label") the current weights read all lines; the texts on which all heads agree with
-confidence become labels, and are learned from augmented images (as in FixMatch, Sohn et al. 2020) beside synthetic
-lines. Heads that decode differently seldom make the same mistake, so their agreement is evidence.
-
-Weights may still learn their own mistakes, or forget. After every round, exact match on synthetic lines and the heads'
-agreement on unlabelled ones are measured on held-out lines. A round that lowers one of them is undone, and is the last.
+In each round (Lee 2013, "Pseudo-Label") texts on which all heads agree with confidence become labels, and are learned
+from augmented images (as in FixMatch, Sohn et al. 2020) beside synthetic lines. Heads that decode differently seldom
+make the same mistake. A round that lowers exact match on held-out synthetic lines, or the heads' agreement on held-out
+unlabelled ones, is undone, and is the last.
 """
 
 from __future__ import annotations
@@ -84,18 +82,14 @@ def self_train(
     config: TrainConfig | None = None,
     command: str | None = None,
 ) -> tuple[Recognizer, list[Round]]:
-    """Adapt trained weights to the images in a folder and below, and save the best, which may be the initial ones.
-
-    An interrupted run goes on.
+    """Adapt trained weights to the images in a folder and below, and save the best, which may be the initial ones;
+    returns them, and what was measured after each round. An interrupted run goes on.
 
     Args:
         recognizer: with two heads or more; is not changed.
         rehearsal: labelled lines to learn beside, each part with some held out.
         min_confidence: of every head in a pseudo-label.
         config: of each round; default: `SELF_TRAINING`.
-
-    Returns:
-        the best recognizer, and what was measured after each round.
 
     Raises:
         InputError: there are too few images or heads, or `out` holds a finished recognizer.
@@ -153,11 +147,8 @@ def readable_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed: int = 0) -> list[MixtureSource]:
-    """Synthetic lines to learn beside unlabelled ones, so that nothing is forgotten: two thirds in one writer's style
-    each, a third plainer.
-
-    Args:
-        digits: to learn from, and held-out ones.
+    """Synthetic lines, of digits to learn from and held-out ones, to learn beside unlabelled lines so that nothing is
+    forgotten: two thirds in one writer's style each, a third plainer.
 
     Raises:
         InputError: the recognizer reads other symbols than digits.
@@ -179,10 +170,8 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
 
 
 def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
-    """The text on which all heads agree, and the confidence of the least confident; None where they disagree.
-
-    Confidences are not calibrated: weights of later rounds have no calibration.
-    """
+    """The text on which all heads agree, and the confidence, not calibrated, of the least confident; None where they
+    disagree."""
     labels: list[tuple[str, float] | None] = []
     for start in range(0, len(images), _BATCH):
         with torch.inference_mode():

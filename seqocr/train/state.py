@@ -62,11 +62,7 @@ def save_state(
     average: nn.Module,
     optimizers: Sequence[Optimizer],
 ) -> None:
-    """Write the state atomically.
-
-    Args:
-        fingerprint: what must be the same for the run to be resumed.
-    """
+    """Write the state atomically; `fingerprint` is what must be the same for the run to be resumed."""
     tensors = {
         **{f"weight/{name}": p for name, p in _trained(model).items()},
         **{f"average/{name}": p for name, p in _trained(average).items()},
@@ -80,10 +76,7 @@ def save_state(
 def load_state(
     out: Path, fingerprint: str, model: nn.Module, average: nn.Module, optimizers: Sequence[Optimizer]
 ) -> Progress:
-    """Restore what `save_state` saved.
-
-    Returns:
-        the progress of the run; weights, their average and the optimisers are restored in place.
+    """Restore weights, their average and the optimisers in place; returns the progress of the run.
 
     Raises:
         InputError: the state cannot be read, or is of a run with another fingerprint.
@@ -116,11 +109,8 @@ def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _moments(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, torch.Tensor]:
-    """The moments of each weight, by name; none before the first step.
-
-    PyTorch would take a step to find out, which the optimisers would then count.
-    """
-    if not all(optimizer.state for optimizer in optimizers):
+    """The moments of each weight, by name; none before the first step."""
+    if not all(optimizer.state for optimizer in optimizers):  # PyTorch would take a step, which the optimisers count
         return {}
     state: dict[str, Any] = get_optimizer_state_dict(model, optimizers, options=_BY_NAME)
     return {name: x for name, x in state.items() if isinstance(x, torch.Tensor)}

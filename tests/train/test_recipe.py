@@ -19,7 +19,7 @@ from seqocr.errors import InputError
 from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from seqocr.train import loop, recipe
-from seqocr.train.config import FINE_TUNING, FROM_SCRATCH, Source, Start, TrainConfig
+from seqocr.train.config import FINE_TUNING, Source, Start, TrainConfig
 from tests.conftest import barred, own_lines, small_recognizer
 
 FEW = {"steps": 4, "batch_size": 6, "warmup": 1, "validate_every": 2, "save_every": 1, "precision": "float32"}
@@ -111,12 +111,6 @@ def test_what_reads_long_lines_stays_able_to_unless_told_otherwise(tmp_path: Pat
         tuning = replace(TUNING, length=max_length or TUNING.length)
         [(_, trained)] = recipe.train(tuning, start, source, out, max_length=max_length)
         assert trained.max_length == expected
-
-
-def test_the_usual_settings_are_those_of_the_fields() -> None:
-    assert FROM_SCRATCH.keys() == FINE_TUNING.keys()
-    assert TrainConfig(**FROM_SCRATCH) == TrainConfig()
-    assert TrainConfig(**FINE_TUNING).steps < TrainConfig().steps
 
 
 @pytest.mark.parametrize(

@@ -59,10 +59,9 @@ class Digits:
 
     Attributes:
         images: (N, 28, 28) uint8, white on black.
-        labels: (N,) int64 from 0 up.
-        source: where they came from, in words, for every result made from them.
+        labels: (N,) int64 from 0 up, places in `symbols`.
+        source: where they came from, in words.
         split: "train", "validation" or "test".
-        symbols: what the labels stand for, each its place.
     """
 
     images: torch.Tensor
@@ -101,8 +100,7 @@ def load_digits(split: str, dataset: str = "mnist", root: Path | None = None) ->
     """Load one split of a digit data set, from the first source that has it.
 
     Raises:
-        InputError: the split or data set is unknown, the root is no folder, or no source has it; the message lists
-            what was tried.
+        InputError: the split or data set is unknown, the root is no folder, or no source has it.
     """
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")

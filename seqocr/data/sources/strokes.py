@@ -38,11 +38,8 @@ class Strokes:
     Attributes:
         trajectories: (N, POINTS, 3) float32: x to the right, y down, and the pen's speed there, of a digit's usual.
             Points are evenly spaced on what the pen wrote. The digit's middle is 0, its larger side is 1.
-        labels: (N,) int64 from 0 up.
+        labels, source, split, symbols: as `Digits` has them.
         writers: (N,) int64.
-        source: where they came from, in words.
-        split: "train", "validation" or "test".
-        symbols: what the labels stand for, each its place.
     """
 
     trajectories: torch.Tensor
@@ -130,11 +127,7 @@ def _smooth(stroke: np.ndarray) -> np.ndarray:
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, str, list[Points]]]:
-    """Label, writer and strokes of each digit of a file of JSON lines, or of a copy of UNIPEN.
-
-    Raises:
-        InputError: the file cannot be read, or a line of it is no digit.
-    """
+    """Label, writer and strokes of each digit of a file of JSON lines, or of a copy of UNIPEN."""
     name, remedy = shown(path), "give a file whose lines have label, writer and strokes"
     if is_unipen(path):
         yield from digits_of(path)

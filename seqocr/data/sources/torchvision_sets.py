@@ -1,8 +1,5 @@
-"""EMNIST digits and letters, QMNIST, KMNIST and USPS: in the archives that torchvision downloads.
-
-torchvision knows the checksum of each archive, not of what it unpacks. So archives are what is kept and read: files
-unpacked beside them are not looked at, and neither are the pickles of its older versions.
-"""
+"""EMNIST digits and letters, QMNIST, KMNIST and USPS, read from the archives that torchvision downloads: it knows their
+checksums, not those of what it unpacks, or of its older versions' pickles."""
 
 from __future__ import annotations
 

@@ -32,8 +32,7 @@ def is_unipen(directory: Path) -> bool:
 def digits_of(directory: Path) -> Iterator[tuple[int, str, list[Stroke]]]:
     """Label, writer and strokes (x to the right, y down) of each digit of a copy of the collection.
 
-    A writer is who `.WRITER_ID` says, else the sheet. Segments whose components are not there are left out, with a
-    warning that counts them.
+    A writer is who `.WRITER_ID` says, else the sheet. A warning counts segments whose components are not there.
 
     Raises:
         InputError: there are no digits, or a file cannot be read or includes one that is not there.

@@ -81,9 +81,7 @@ class SyntheticLines:
     A line is by one writer as far as that writer's digits go: a digit that is not among them is taken from another.
 
     Args:
-        glyphs: what lines are composed of.
-        texts: which numbers.
-        style: how they are written.
+        glyphs, texts, style: what lines are composed of, which numbers they show, and how they are written.
         count: lines in an epoch.
     """
 

@@ -22,15 +22,10 @@ def sample_marks(is_ending: torch.Tensor, digit: torch.Tensor, line: torch.Tenso
 
 
 def scale_marks(kind: torch.Tensor, shape: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Marks in pixels.
+    """Points of M marks in pixels around their origins, (M, points, 2), and how far these are above the baseline, (M,).
 
     Args:
-        kind: (M,) int64.
-        shape: (M,) in [0, 1), how large the mark is.
-        size: (M,) of the line's digits, pixels.
-
-    Returns:
-        (M, points, 2) around their origins, and (M,) how far that is above the baseline.
+        kind: (M,) int64; shape: (M,) in [0, 1), how large the mark is; size: (M,) of the line's digits, pixels.
     """
     points = _MARKS[kind] * (size * (0.7 + 0.6 * shape))[:, None, None]
     points = torch.stack([points[..., 0], -points[..., 1]], 2)

@@ -55,15 +55,11 @@ class Paper:
     paper_noise_size = PaperNoise.count
 
     def render(self, ink: torch.Tensor, noise: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-        """Put ink on paper.
+        """Put ink (B, H, W) float32 in [0, 1] on paper, (B, H, W) uint8.
 
         Args:
-            ink: (B, H, W) float32 in [0, 1].
             noise: (B, paper_noise_size) float32, uniform in [0, 1).
             sizes: (B, 2), width and height of each line, in the upper left corner of its page.
-
-        Returns:
-            (B, H, W) uint8.
         """
         _, H, W = ink.shape
         column = noise.unsqueeze(2).unsqueeze(3)  # (B, numbers, 1, 1)

@@ -1,7 +1,5 @@
-"""Glyphs as one writer's pen leaves them: pen strokes and bitmaps, transformed and drawn on a canvas.
-
-A glyph is transformed first: sized, slanted, bent. It then has bounds, and can be placed.
-"""
+"""Glyphs as one writer's pen leaves them: pen strokes and bitmaps, transformed (sized, slanted, bent), then placed and
+drawn on a canvas."""
 
 from __future__ import annotations
 
@@ -104,11 +102,7 @@ def transform_strokes(trajectories: torch.Tensor, transform: Transform) -> Trans
 
 @dataclass(frozen=True)
 class TransformedBitmaps:
-    """Bitmaps in pixels, as `TransformedStrokes`; the origin is the middle of the box.
-
-    Attributes:
-        boxes: (N, 64, 64) float32 in [0, 1].
-    """
+    """Bitmaps in boxes (N, 64, 64) float32 in [0, 1], as `TransformedStrokes`; the origin is the middle of the box."""
 
     boxes: torch.Tensor
 
@@ -122,9 +116,8 @@ class TransformedBitmaps:
 
     @property
     def ends(self) -> torch.Tensor:
-        left, _, right, _ = self.bounds.unbind(1)
         found = []
-        for column in (left, right - 1):
+        for column in (self.bounds[:, 0], self.bounds[:, 2] - 1):
             ink = self.boxes[torch.arange(len(self.boxes)), :, (column + _SIDE / 2).long()]
             found.append(torch.stack([column + 0.5, _ink_centre(ink)], 1))
         return torch.stack(found, 1)

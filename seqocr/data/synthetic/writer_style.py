@@ -39,9 +39,7 @@ class DigitNoise:
 
 @dataclass(frozen=True)
 class WriterStyle(Paper):
-    """How far handwriting, and a writer from digit to digit, may depart from print.
-
-    "±" is a largest departure to either side.
+    """How far handwriting, and a writer from digit to digit, may depart from print; "±" is a largest departure.
 
     Attributes:
         size: of digits' larger side, pixels, a line; size_change: ± share of it, a digit.
@@ -104,17 +102,7 @@ class WriterStyle(Paper):
     def draw(
         self, transform: Callable[[Transform], Glyphs], texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Draw lines.
-
-        Args:
-            transform: gives the N transformed glyphs of all lines in order.
-            texts: what each of the B lines says, N symbols in all.
-            lines: (B, line_noise_size) float32 uniform in [0, 1).
-            noise: (N, digit_noise_size) likewise. The two are the only source of randomness.
-
-        Returns:
-            B images (h_i, w_i) uint8.
-        """
+        """As `Layout`, but `transform` gives the N transformed glyphs of all lines in order."""
         sample = _Sample(texts, lines, noise)
         how = self._transform(sample)
         glyphs = transform(how)
@@ -198,9 +186,7 @@ class WriterStyle(Paper):
         self, sample: _Sample, how: Transform, glyphs: Glyphs, strokes: list[_AddedStrokes]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Where glyphs' origins go on their canvases, (N, 2), and the width and height of each line, (B, 2) int64.
-
-        Marks join the strokes on the way.
-        """
+        Marks join the strokes on the way."""
         line, digit = sample.line, sample.digit
         bounds = glyphs.bounds.clone()
         for stroke in strokes:

@@ -78,21 +78,21 @@ class AutoregressiveHead(Head):
 
     def loss(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """Teacher forcing: cross-entropy of every symbol, and of the end, given those before it."""
-        rows = [self.encode_text(text) for text in texts]
-        longest = max(map(len, rows)) + 1
-        targets = torch.tensor([[*row, self.end, *[-100] * (longest - 1 - len(row))] for row in rows])
-        logits = self._teacher_forced(features, rows)
-        return F.cross_entropy(full_precision(logits).flatten(0, 1), targets.to(features.device).flatten())
+        rows = [[*self.encode_text(text), self.end] for text in texts]
+        longest = max(map(len, rows))
+        targets = torch.tensor([row + [-100] * (longest - len(row)) for row in rows], device=features.device)
+        return F.cross_entropy(full_precision(self._teacher_forced(features, texts)).flatten(0, 1), targets.flatten())
 
     def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
-        logits = self._teacher_forced(features, [self.encode_text(text) for text in texts])
-        return self.soft_cross_entropy(logits, texts, [[self.end]] * len(texts), temperature)
+        return self.soft_cross_entropy(
+            self._teacher_forced(features, texts), texts, [[self.end]] * len(texts), temperature
+        )
 
-    def _teacher_forced(self, features: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
-        """Logits (B, longest + 1, vocabulary) of each symbol of the texts, as ids, and of the end."""
-        longest = max(map(len, rows)) + 1
-        inputs = torch.tensor([[self.begin, *row, *[self.pad] * (longest - 1 - len(row))] for row in rows])
-        inputs = inputs.to(features.device)
+    def _teacher_forced(self, features: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        """Logits (B, longest + 1, vocabulary) of each symbol of the texts, and of the end."""
+        rows = [[self.begin, *self.encode_text(text)] for text in texts]
+        longest = max(map(len, rows))
+        inputs = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], device=features.device)
         return self.decoder(input_ids=inputs, encoder_hidden_states=features, use_cache=False).logits
 
     @torch.inference_mode()
@@ -172,8 +172,7 @@ class AutoregressiveHead(Head):
         return weights[:, shape.prefix :].reshape(len(ids), shape.rows, shape.columns).sum(1)
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
-        """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once a token, with
-        self-attention's keys and values as inputs and outputs."""
+        """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once per token."""
         step = self.step()
         return {
             self.name: CrossGraph(encoder, step),
@@ -194,12 +193,14 @@ class AutoregressiveHead(Head):
         batch: int,
         length: int | None = None,
     ) -> DecoderOutput:
-        """Write the likeliest token until every string has ended or the budget is spent.
+        """Write the likeliest token until all B strings have ended or the budget is spent.
 
         Args:
             logits_of: tokens so far (B, t), the first of them "begin", to logits of the next one (B, vocabulary).
-            batch: B.
             length: symbols before which the end may not come, and after which nothing does.
+
+        Raises:
+            InputError: `length` is more than the decoder has positions for.
         """
         budget, device = self.vocabulary.budget(length), self.device
         tokens = torch.full((batch, budget + 1), self.pad, device=device)
@@ -220,11 +221,8 @@ class AutoregressiveHead(Head):
         return self._decoded(tokens[:, 1 : passes + 1], lambda: logits[:, :passes], length)
 
     def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> DecoderOutput:
-        """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it.
-
-        Args:
-            logits: gives those that the tokens were chosen by, (B, passes, vocabulary).
-        """
+        """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it, from the
+        logits (B, passes, vocabulary) that they were chosen by."""
         texts, line_passes = [], []
         for row in tokens.tolist():
             written = row[: row.index(self.end) + 1] if self.end in row else row
@@ -241,12 +239,7 @@ class AutoregressiveHead(Head):
     def _vision_encoder_decoder(self) -> VisionEncoderDecoderModel:
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""
         if not self._generator:
-            stub = ViTModel(
-                ViTConfig(
-                    hidden_size=self.features.dim, num_hidden_layers=0, num_attention_heads=1, intermediate_size=1
-                ),
-                add_pooling_layer=False,
-            )
+            small = {"num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
+            stub = ViTModel(ViTConfig(hidden_size=self.features.dim, **small), add_pooling_layer=False)
             self._generator.append(VisionEncoderDecoderModel(encoder=stub, decoder=self.decoder).eval())
-        model = self._generator[0]
-        return model.to(next(self.decoder.parameters()).device)
+        return self._generator[0].to(self.device)

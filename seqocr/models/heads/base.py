@@ -24,14 +24,12 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 @dataclass(frozen=True)
 class Strategy:
-    """One decoding strategy a head.
+    """A decoding strategy of a head.
 
     Attributes:
-        name: as in tables and on the command line.
-        label: in legends of plots.
+        name: in tables and on the command line; label: in legends of plots.
         method: of the head's class.
-        is_one_pass: takes one decoder pass, whatever the text.
-        is_speculative: verifies a draft: takes one pass where the draft is right.
+        is_one_pass: takes one decoder pass, whatever the text; is_speculative: takes one where its draft is right.
     """
 
     name: str
@@ -65,7 +63,7 @@ class Head(nn.Module):
 
     Attributes:
         name: of the head, of its files, and of the strategy that is `decode`.
-        output: its kind of output; whatever decodes, constrains, exports or trains a head works from this.
+        output: its kind; whatever decodes, constrains, exports or trains a head works from this.
         strategies: in the order of tables; default: `decode` alone.
         is_one_pass: `decode` takes one decoder pass, whatever the text.
         imposes_length: `decode` can be made to write a given number of symbols.
@@ -108,9 +106,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def loss_terms(self, texts: list[str]) -> int:
-        """The number of terms that `loss` of these texts is the mean of, up to a constant factor: tokens, or texts.
-
-        Distributed training weights the losses of parts of a batch by it.
+        """The number of terms that `loss` is the mean of, up to a constant factor; shards' losses are weighted by it.
 
         Raises:
             InputError: the loss is no such mean, so the head trains on whole batches only.
@@ -118,57 +114,43 @@ class Head(nn.Module):
         return sum(len(text) + 1 for text in texts) if self.output == "tokens" else len(texts)
 
     def distillation_loss(self, features: torch.Tensor, texts: list[str], temperature: float) -> torch.Tensor:
-        """`loss` against the soft labels of those texts that have them (Hinton et al. 2015).
+        """`loss` against the soft labels of those texts that have them, at a temperature (Hinton et al. 2015).
 
-        A head without one place for each symbol, such as CTC, learns the texts themselves: the default.
-
-        Args:
-            temperature: that soft labels and logits are divided by.
+        Default: the texts themselves, for heads without a place for each symbol, such as CTC.
         """
         return self.loss(features, texts)
 
     def soft_cross_entropy(
         self, logits: torch.Tensor, texts: list[str], endings: list[list[int]], temperature: float
     ) -> torch.Tensor:
-        """Mean cross-entropy of places (B, P, classes), a scalar; the softened part's gradient is scaled as the rest's.
-
-        Args:
-            texts: those with soft labels are compared with these, all others with their symbols.
-            endings: ids that follow each text ("empty" or end).
-        """
+        """Mean cross-entropy, a scalar, of logits (B, places, classes) against texts, or their soft labels where they
+        have some, whose gradient is scaled as the others'; `endings` are the ids behind each text."""
+        unused, is_soft = -2, -1
+        targets = torch.full(logits.shape[:2], unused)
         soft: list[torch.Tensor] = []
-        soft_places: list[tuple[int, int]] = []
-        hard: list[int] = []
-        hard_places: list[tuple[int, int]] = []
-        for i, (text, ending) in enumerate(zip(texts, endings, strict=True)):
-            ids = ending
+        for row, text, ending in zip(targets, texts, endings, strict=True):
             if isinstance(text, SoftLabelText):
                 soft.append(text.logits)
-                soft_places += [(i, place) for place in range(len(text))]
+                row[: len(text)] = is_soft
             else:
-                ids = self.encode_text(text) + ending
-            end = len(text) + len(ending)
-            hard_places += [(i, place) for place in range(end - len(ids), end)]
-            hard += ids
-        logits = full_precision(logits)
-        loss = logits.new_zeros(())
-        if soft_places:
-            rows, columns = map(list, zip(*soft_places, strict=True))
+                row[: len(text)] = torch.tensor(self.encode_text(text))
+            row[len(text) : len(text) + len(ending)] = torch.tensor(ending)
+        targets, logits = targets.to(logits.device), full_precision(logits)
+        loss, hard = logits.new_zeros(()), targets >= 0
+        if soft:
             target = (torch.cat(soft).to(logits.device) / temperature).softmax(dim=1)
-            log_probs = (logits[rows, columns] / temperature).log_softmax(dim=1)[:, : target.shape[1]]
+            log_probs = (logits[targets == is_soft] / temperature).log_softmax(dim=1)[:, : target.shape[1]]
             loss = loss - (target * log_probs).sum() * temperature**2
-        if hard:
-            rows, columns = map(list, zip(*hard_places, strict=True))
-            targets = torch.tensor(hard, device=logits.device)
-            loss = loss + F.cross_entropy(logits[rows, columns], targets, reduction="sum")
-        return loss / (len(soft_places) + len(hard))
+        if hard.any():
+            loss = loss + F.cross_entropy(logits[hard], targets[hard], reduction="sum")
+        return loss / (targets != unused).sum()
 
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Read features (B, T, D).
 
         Args:
-            length: make a head that decides for itself when to stop write exactly this many symbols, so that cost can
-                be measured against length. Heads whose work does not depend on the text ignore it.
+            length: symbols that a head that decides for itself when to stop is made to write, so that cost can be
+                measured against length. Others ignore it.
         """
         raise NotImplementedError
 
@@ -191,17 +173,13 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def attention(self, features: torch.Tensor, ids: list[int]) -> torch.Tensor | None:
-        """(n, columns) >= 0: where in the features (1, T, D) of a line the head reads each of n symbols; None: unknown.
-
-        Of CTC, alignment tells (`seqocr.decoding.ctc_paths`).
-        """
+        """(n, columns) >= 0: where in the features (1, T, D) of a line the head reads each of n symbols; None: unknown,
+        or CTC, whose alignment tells (`seqocr.decoding.ctc_paths`)."""
         return None
 
     def make_constant(self) -> None:
-        """Set weights so that the charset's first symbol is decoded everywhere, at the same cost.
-
-        For timing with drafts that are always right. Heads that cannot stay as they are.
-        """
+        """Set weights so that the charset's first symbol is decoded everywhere, at the same cost, if the head can: for
+        timing with drafts that are always right."""
 
     @classmethod
     def settings_for_length(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -224,9 +202,7 @@ class Head(nn.Module):
         return None
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
-        """The head's exported graphs, encoder included, by file name without ending.
-
-        They are read by the head's `output` alone (`seqocr.inference.onnx`): of "slots" and "ctc", NAME gives
+        """The head's exported graphs, encoder included, by file name without ending: of "slots" and "ctc", NAME gives
         `log_probs`; of "tokens", NAME and NAME-step are a `CrossGraph` and a `StepGraph`.
 
         Raises:
@@ -260,10 +236,7 @@ class Head(nn.Module):
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load weights of the same name and shape, and position embeddings as far as both go.
-
-    Others depend on the vocabulary, or on how many symbols can be read.
-    """
+    """Load weights of the same name and shape, and position embeddings as far as both go. Others depend on the task."""
     with torch.no_grad():
         for name, own in module.state_dict().items():
             if own.shape == weights[name].shape:

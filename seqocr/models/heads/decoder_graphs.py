@@ -49,11 +49,8 @@ class _CachedGraph(Graph):
         return *(values[name] for name in self.token_inputs), *caches
 
     def example_caches(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        step = self.step
-        cross, past = (
-            [torch.zeros(2, step.heads, tokens, step.width // step.heads) for _ in self.cross]
-            for tokens in (self.features, 3)
-        )
+        heads, width = self.step.heads, self.step.width // self.step.heads
+        cross, past = ([torch.zeros(2, heads, n, width) for _ in self.cross] for n in (self.features, 3))
         return cross, past
 
     def dynamic_caches(self, batch: Any, past: Any) -> tuple[list[Any], list[Any]]:

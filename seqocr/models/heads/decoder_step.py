@@ -16,13 +16,12 @@ Append = Callable[[int, torch.Tensor, torch.Tensor], KeysValues]
 
 
 class DecoderStep(nn.Module):
-    """The same function as transformers' decoder on one new token, with fewer and larger matrix products.
+    """The same function as transformers' decoder on one new token, with fewer and larger matrix products: at batch 1
+    the overhead of operations counts as much as reading the weights.
 
     Query, key and value of self-attention are one product, and so are the cross-attention's keys and values of all
-    layers; the embedding's scale and the positions' offset are in their tables. At batch 1 a step is reading the
-    weights once, plus the overhead of its operations, so both are what is saved on.
-
-    Fused weights are copies: build the step anew when the decoder's weights have changed (`watched`).
+    layers; the embedding's scale and the positions' offset are in their tables. Fused weights are copies: build the
+    step anew when the decoder's weights have changed (`watched`).
     """
 
     embedding: torch.Tensor
@@ -69,6 +68,7 @@ class DecoderStep(nn.Module):
         known: torch.Tensor | None,
         cross: list[KeysValues],
         append: Append,
+        queries: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Logits (B, t, vocabulary) after each of several tokens (B, t) int64 at once, each of which sees those before.
 
@@ -76,6 +76,7 @@ class DecoderStep(nn.Module):
             positions: (B, t) or (t,) int64.
             known: (B, p) bool: which of the earlier keys and values count; None: there are none.
             append: gives all keys and values so far, (B, heads, p + t, d_head), those of these tokens last.
+            queries: gets cross-attention's queries of every layer, (B, heads, t, d_head).
         """
         mask = None if known is None else _mask(known, tokens.shape[1])
         x = self.norm(self.embedding[tokens] + self.positions[positions])
@@ -87,6 +88,8 @@ class DecoderStep(nn.Module):
             )
             x = layer.norm(x + layer.out(attended.transpose(1, 2).flatten(2)))
             query = layer.cross_query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            if queries is not None:
+                queries.append(query)
             attended = F.scaled_dot_product_attention(query, *cross[i])
             x = layer.cross_norm(x + layer.cross_out(attended.transpose(1, 2).flatten(2)))
             x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
@@ -94,20 +97,12 @@ class DecoderStep(nn.Module):
 
     def cross_attention(self, features: torch.Tensor, tokens: list[int]) -> torch.Tensor:
         """(n, T): attention over features (1, T, D) after each of n tokens, the mean over layers and heads."""
+        cross, queries, (_, append) = self.cross(features), list[torch.Tensor](), growing_cache([])
         positions = torch.arange(len(tokens), device=features.device)
-        x = self.norm(self.embedding[tokens] + self.positions[positions])[None]
-        total = torch.zeros(len(tokens), features.shape[1], device=features.device)
-        for layer, (keys, values) in zip(self.layers, self.cross(features), strict=True):
-            parts = layer.query_key_value(x).unflatten(2, (3, self.heads, -1))
-            query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
-            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            x = layer.norm(x + layer.out(attended.transpose(1, 2).flatten(2)))
-            query = layer.cross_query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            weights = (query @ keys.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=3)
-            total += weights[0].mean(0) / len(self.layers)
-            x = layer.cross_norm(x + layer.cross_out((weights @ values).transpose(1, 2).flatten(2)))
-            x = layer.final_norm(x + layer.down(layer.activation(layer.up(x))))
-        return total
+        self.several(torch.tensor([tokens], device=features.device), positions, None, cross, append, queries)
+        pairs = zip(queries, cross, strict=True)
+        scores = torch.cat([query @ keys.transpose(2, 3) / query.shape[-1] ** 0.5 for query, (keys, _) in pairs])
+        return scores.softmax(dim=3).mean(dim=(0, 1))
 
 
 class _Layer(nn.Module):
@@ -148,8 +143,7 @@ def preallocated(step: DecoderStep, batch: int, capacity: int) -> Append:
     filled = [0] * len(layers)
 
     def append(layer: int, key: torch.Tensor, value: torch.Tensor) -> KeysValues:
-        keys, values = layers[layer]
-        at = filled[layer]
+        (keys, values), at = layers[layer], filled[layer]
         keys[:, :, at : at + 1], values[:, :, at : at + 1] = key, value
         filled[layer] = at + 1
         return keys[:, :, : at + 1], values[:, :, : at + 1]
@@ -158,13 +152,11 @@ def preallocated(step: DecoderStep, batch: int, capacity: int) -> Append:
 
 
 def growing_cache(past: list[KeysValues]) -> tuple[list[KeysValues], Append]:
-    """A cache that each layer's new keys and values are concatenated to.
+    """A cache that each layer's new keys and values are concatenated to: the list that all so far are appended to, a
+    pair per layer, and the function that does so.
 
     Args:
-        past: a pair a layer, or none before the first token.
-
-    Returns:
-        the list that all keys and values so far are appended to, a pair a layer, and the function that does so.
+        past: a pair per layer, or none before the first token.
     """
     present: list[KeysValues] = []
 

@@ -66,11 +66,8 @@ class OnePassHead(Head):
             return self.decode_logits(self.logits(features))
 
     def decode_logits(self, logits: torch.Tensor) -> DecoderOutput:
-        """Greedy decoding of logits, or log probabilities: the likeliest class of each slot or frame.
-
-        CTC's best path is collapsed. The confidence is then the text's, summed over all of its paths, not that path's,
-        which is small where a symbol could begin a frame sooner or later.
-        """
+        """Greedy decoding of logits, or log probabilities: the likeliest class of each slot or frame. CTC's best path
+        is collapsed; the confidence is the text's, summed over all of its paths, not that path's."""
         rows = logits.argmax(dim=2).tolist()
         if self.output == "slots":
             texts = [self.text_of(row) for row in rows]
@@ -104,9 +101,8 @@ class OnePassHead(Head):
 class FrameClassifier(nn.Linear):
     """Patch features averaged over height into columns, each column cut into one or more frames, each frame classified.
 
-    A line's symbols stand side by side, so columns keep all that distinguishes them, and the work does not grow with
-    the image's height. A column's D features are cut into as many frames, of fewer features each, as make `at_least`
-    (as sub-pixels are from channels, Shi et al. 2016), so it does not grow with them either.
+    A column's D features are cut into as many frames, of fewer features each, as make `at_least` (as sub-pixels are
+    from channels, Shi et al. 2016), so the work grows neither with them nor with the image's height.
 
     Raises:
         InputError: there are fewer features than frames.

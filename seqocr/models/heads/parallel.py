@@ -10,15 +10,14 @@ from seqocr.models.heads.one_pass import FrameClassifier, OnePassHead
 
 
 class ParallelHead(OnePassHead):
-    """One learned query a slot, cross-attention to the line's frames, then the charset or "empty" for each slot.
+    """One learned query per slot, cross-attention to the line's frames, then the charset or "empty" for each slot.
 
-    Slot i holds symbol i, slots past the end of a string hold "empty" (the last class), so a five-slot head also
-    reads shorter strings. Slots do not see each other: the symbols are taken as independent given the image.
+    Slot i holds symbol i, slots past the end hold "empty" (the last class). Slots do not see each other: the symbols
+    are taken as independent given the image.
 
-    We omit projections that the encoder's last layer can learn. Queries are free parameters: projected keys would only
-    multiply them by another matrix. The classifier is linear, so a frame may be classified before it is attended to,
-    which costs the same however many slots there are. Both are one product then: of each frame with the slots' queries,
-    and with the classes. There are at least as many frames as slots, so that each can have its own.
+    Projections that the encoder's last layer can learn are left out: queries are free parameters, and the classifier is
+    linear, so a frame is classified before it is attended to, at a cost that does not grow with the slots. Both are one
+    product: of each frame with the slots' queries, and with the classes. There are at least as many frames as slots.
     """
 
     name = "parallel"

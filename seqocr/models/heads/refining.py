@@ -18,9 +18,8 @@ from seqocr.models.heads.base import FeatureMap, Head, Strategy
 class RefiningHead(Head):
     """A transformer decoder over slots that sees all of them, before and after: each is a symbol, "empty" or masked.
 
-    The first pass reads every slot with all of them masked, as `parallel` does. A refinement masks the slots that it is
-    least sure of and reads these again, the others known. It takes a pass a refinement, whatever the text's length.
-    Without any it is what `parallel` would be with a decoder as deep as that of `ar`.
+    The first pass reads every slot with all of them masked. A refinement, one more pass, masks the slots that it is
+    least sure of and reads these again. Without any it is what `parallel` would be with a decoder as deep as `ar`'s.
 
     Args:
         width, layers, attention_heads, inner: of the decoder.
@@ -56,13 +55,8 @@ class RefiningHead(Head):
 
     @classmethod
     def default_settings(cls, decoder: dict[str, Any]) -> dict[str, Any]:
-        names = {
-            "width": "d_model",
-            "layers": "decoder_layers",
-            "attention_heads": "decoder_attention_heads",
-            "inner": "decoder_ffn_dim",
-        }
-        return {own: decoder[theirs] for own, theirs in names.items()}
+        inside = {"attention_heads": decoder["decoder_attention_heads"], "inner": decoder["decoder_ffn_dim"]}
+        return {"width": decoder["d_model"], "layers": decoder["decoder_layers"], **inside}
 
     def logits(self, slots: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         """Slots (B, max_length) int64 and features of the decoder's width to (B, max_length, classes)."""

@@ -37,8 +37,8 @@ def head_class(name: str) -> type[Head]:
     Raises:
         InputError: there is no such head, or it cannot be imported.
     """
-    if name in HEADS or name in STUDIED:
-        return HEADS[name] if name in HEADS else STUDIED[name]
+    if built_in := HEADS.get(name, STUDIED.get(name)):
+        return built_in
     if (plugin := _plugins().get(name)) is None:
         raise InputError(f"unknown head {name!r}: choose from {', '.join((*HEADS, *STUDIED, *_plugins()))}")
     return _load(plugin)
@@ -67,8 +67,7 @@ def _load(plugin: EntryPoint) -> type[Head]:
         raise InputError(f"{where} cannot be imported ({reason}): repair or uninstall its package") from error
     if not (isinstance(found, type) and issubclass(found, Head)):
         raise InputError(f"{where} is no subclass of seqocr.models.heads.base.Head: repair or uninstall its package")
-    if getattr(found, "output", None) not in OUTPUTS:
-        declared = getattr(found, "output", None)
+    if (declared := getattr(found, "output", None)) not in OUTPUTS:
         raise InputError(f"{where} declares the output {declared!r}: declare one of {', '.join(OUTPUTS)}")
     if found.name != plugin.name:
         raise InputError(f"{where} calls itself {found.name!r}: register it by its own name")

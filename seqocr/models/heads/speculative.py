@@ -1,10 +1,9 @@
 """Speculative decoding: the tokens of an autoregressive head, in fewer passes.
 
-A one-pass head drafts the text. TrOCR's decoder verifies the whole draft in one pass, as in training, and accepts the
-tokens that it would have decoded itself. At the first disagreement it decodes its own token and goes on from there
-(blockwise parallel decoding, Stern et al. 2018; speculative decoding, Leviathan et al. 2023). The draft is nearly free,
-since both heads decode the same features. With 8-bit weights the result is the same up to rounding: activations are
-scaled anew in every pass.
+A one-pass head drafts the text. TrOCR's decoder verifies the whole draft in one pass, accepts the tokens that it would
+have decoded itself, decodes its own at the first disagreement, and goes on from there (blockwise parallel decoding,
+Stern et al. 2018; speculative decoding, Leviathan et al. 2023). With 8-bit weights the result is the same up to
+rounding: activations are scaled anew in every pass.
 """
 
 from __future__ import annotations
@@ -31,11 +30,8 @@ VerifyFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, list
 
 
 def find_pair(heads: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The names of the head that verifies and of the one that drafts: the first of each kind; None: there is no pair.
-
-    Args:
-        heads: or their classes, by name.
-    """
+    """The names of the head that verifies and of the one that drafts, the first of each kind among heads, or their
+    classes, by name; None: there is no pair."""
     verifiers = [name for name, head in heads.items() if head.verifies_drafts]
     drafters = [name for name, head in heads.items() if head.is_one_pass]
     return (verifiers[0], drafters[0]) if verifiers and drafters else None
@@ -47,10 +43,9 @@ def speculative_strategy(verifier: Head | type[Head]) -> Strategy:
 
 
 class SpeculativePair:
-    """An autoregressive head, and a one-pass head that drafts for it.
+    """An autoregressive head, whose texts and confidences these are, and a one-pass head that drafts for it.
 
-    Text and confidence are those of the former. Passes are calls of its decoder: 1 where the draft is right. The
-    draft's own pass, a product of one matrix, is not counted.
+    Passes are calls of the former's decoder: 1 where the draft is right. The draft's own, one product, is not counted.
     """
 
     def __init__(self, head: AutoregressiveHead, drafter: OnePassHead) -> None:
@@ -125,23 +120,20 @@ def speculative_decode(
     Args:
         verify: makes a pass over the lines that go on.
         drafts: tokens of B lines, without begin and end; empty where nothing is drafted.
-        length: as `AutoregressiveHead.greedy` has it.
+        length: as `AutoregressiveHead.greedy` has it, with its errors.
         device: for tokens.
-
-    Raises:
-        InputError: `length` is more than the decoder has positions for.
     """
     budget = vocabulary.budget(length)
     lines = [_Line(vocabulary.begin, draft, budget) for draft in drafts]
     going, rows, known = list(range(len(lines))), None, None
-    scores: list[Callable[[], tuple[list[int], torch.Tensor]]] = []
+    passes: list[tuple[list[int], torch.Tensor, torch.Tensor, list[int]]] = []  # lines, and what `_log_probs` takes
     while going:
         active = [lines[i] for i in going]
         tokens, positions = _inputs(active, vocabulary, device)
         logits = verify(tokens, positions, known, rows)
         chosen = _likeliest(logits, positions, vocabulary.end, length)
         counts = [line.accept(row, vocabulary.end) for line, row in zip(active, chosen.tolist(), strict=True)]
-        scores.append(_scores(going, logits, chosen, counts))
+        passes.append((going, logits, chosen, counts))
         rows = [place for place, line in enumerate(active) if not line.ended]
         if rows:
             known = _known(known, rows, counts, tokens.shape[1], device)
@@ -151,17 +143,16 @@ def speculative_decode(
             going = []
 
     def confidences() -> np.ndarray:
-        if len(scores) == 1:  # the first pass is over all lines, in order
-            return scores[0]()[1].exp().cpu().numpy()
+        if len(passes) == 1:  # the first pass is over all lines, in order
+            return _log_probs(*passes[0][1:]).exp().cpu().numpy()
         total = torch.zeros(len(lines), device=device)
-        for score in scores:
-            of, log_probs = score()
+        for of, *added in passes:
+            log_probs = _log_probs(*added)
             total[of] += log_probs
         return total.exp().cpu().numpy()
 
-    passes = [line.passes for line in lines]
     texts = [vocabulary.text_of(line.tokens, length) for line in lines]
-    return DecoderOutput(texts, confidences, max(passes, default=0), passes)
+    return DecoderOutput(texts, confidences, len(passes), [line.passes for line in lines])
 
 
 class _Line:
@@ -178,13 +169,10 @@ class _Line:
         return self._left[: self.budget - len(self.tokens) - 1]
 
     def accept(self, chosen: list[int], end: int) -> int:
-        """Accept drafted tokens up to the first that the decoder disagrees with, then its own token.
+        """Accept drafted tokens up to the first that the decoder disagrees with, then its own; returns how many.
 
         Args:
             chosen: the decoder's tokens after the last one and after each drafted one.
-
-        Returns:
-            the number of tokens added.
         """
         draft, count = self.draft, 0
         while count < len(draft) and draft[count] == chosen[count] != end:
@@ -235,21 +223,13 @@ def _known(
     return new if known is None else torch.cat([known[rows], new], dim=1)
 
 
-def _scores(
-    lines: list[int], logits: torch.Tensor, chosen: torch.Tensor, counts: list[int]
-) -> Callable[[], tuple[list[int], torch.Tensor]]:
-    """Lines, and the log probability of the tokens that a pass added to each; computed when it is called."""
-
-    def score() -> tuple[list[int], torch.Tensor]:
-        log_probs = logits.log_softmax(dim=2, dtype=torch.float32).gather(2, chosen[:, :, None])[:, :, 0]
-        if min(counts) == chosen.shape[1]:
-            return lines, log_probs.sum(dim=1)
-        beyond = (
-            torch.arange(chosen.shape[1], device=chosen.device) >= torch.tensor(counts, device=chosen.device)[:, None]
-        )
-        return lines, log_probs.masked_fill(beyond, 0).sum(dim=1)
-
-    return score
+def _log_probs(logits: torch.Tensor, chosen: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """(B,): the log probability of the first `counts` tokens (B, t) that a pass chose."""
+    log_probs = logits.log_softmax(dim=2, dtype=torch.float32).gather(2, chosen[:, :, None])[:, :, 0]
+    if min(counts) < chosen.shape[1]:
+        places = torch.arange(chosen.shape[1], device=chosen.device)
+        log_probs = log_probs.masked_fill(places >= torch.tensor(counts, device=chosen.device)[:, None], 0)
+    return log_probs.sum(dim=1)
 
 
 class StepVerifier:

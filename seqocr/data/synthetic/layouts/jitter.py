@@ -98,11 +98,7 @@ class JitterLayout:
         return images
 
     def _transform(self, digits: torch.Tensor, line: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Size, slant and thicken digits (N, 28, 28), to (N, BOX, BOX).
-
-        Args:
-            line: (N, line_noise_size), of each digit's line.
-        """
+        """Size, slant and thicken digits (N, 28, 28), to (N, BOX, BOX); `line` is the noise of each digit's line."""
         size = within(self.size, line[:, LineNoise.size]) * (1 + self.size_change * signed(noise[:, DigitNoise.size]))
         size = size.clamp(max=0.8 * self.height / _TALL)
         slant = self.slant * signed(line[:, LineNoise.slant]) + self.slant_change * signed(noise[:, DigitNoise.slant])
@@ -119,12 +115,9 @@ class JitterLayout:
     def _place(
         self, boxes: torch.Tensor, of: torch.Tensor, counts: torch.Tensor, lines: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Place boxes side by side.
+        """Place boxes side by side: x and y of each one's upper left corner, and each line's width, all int64.
 
         Everything that adds up along a line is a whole number of pixels, so that sums are exact in any batch.
-
-        Returns:
-            of each box x and y of its upper left corner, and of each line its width. All int64.
         """
         inked = boxes.amax(dim=1) > _INKED  # (boxes, columns)
         left = inked.int().argmax(1)
