@@ -67,14 +67,10 @@ class Augmentation(_Changes):
     noise_size = 8 + 2 * _POINTS**2  # random numbers that a digit takes
 
     def __call__(self, digits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Distort every digit on its own.
+        """Distort every digit (N, 28, 28) float32 in [0, 1] on its own.
 
         Args:
-            digits: (N, 28, 28) float32 in [0, 1].
             noise: (N, noise_size) float32 uniform in [0, 1), the only source of randomness.
-
-        Returns:
-            (N, 28, 28) float32 in [0, 1].
         """
         # In chunks that stay in the processor's cache; what a digit becomes does not depend on its chunk.
         parts = zip(digits.split(_CHUNK), noise.split(_CHUNK), strict=True)
@@ -157,14 +153,10 @@ class LineAugmentation(_Changes):
     _TALLEST = 64  # pixels: what is taller is made smaller first
 
     def __call__(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Change one line.
+        """Change one line (h, w) uint8 to (h', w') uint8, h' at most 64, or w' at most 2.
 
         Args:
-            image: (h, w) uint8.
-            noise: (noise_size,) float32 uniform in [0, 1); what noise is added is drawn from it, too.
-
-        Returns:
-            (h', w') uint8, h' at most 64, or w' at most 2.
+            noise: (noise_size,) float32 uniform in [0, 1), the only source of randomness.
         """
         signed = (noise * 2 - 1).tolist()
         x = image[None, None].float() / 255

@@ -91,7 +91,6 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
 
     @property
     def longest(self) -> int:
-        """Symbols of the longest text."""
         return max(len(line.text) for line in self.lines)
 
     def split(self, share: float, purpose: str) -> tuple[LineFolder, LineFolder]:
@@ -150,7 +149,6 @@ class ShuffledLines:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What they are, for the provenance of weights."""
         return {"source": f"lines of {self.folder.directory.name}", "split": "train", "lines": len(self)}
 
     def at_epoch(self, epoch: int) -> ShuffledLines:

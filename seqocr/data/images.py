@@ -75,7 +75,6 @@ def line_or_problem(source: Path | bytes, name: str = "", most_pixels: int | Non
 
 @contextmanager
 def _opened(source: Path | bytes | Image.Image, name: str) -> Iterator[Image.Image]:
-    """The image, not yet decoded."""
     if isinstance(source, Image.Image):
         yield source
         return
@@ -122,7 +121,6 @@ def _line(image: Image.Image) -> Image.Image:
 
 
 def _factor(image: Image.Image) -> int:
-    """By which both sides are divided."""
     return math.ceil(math.sqrt(image.width * image.height / KEPT))
 
 

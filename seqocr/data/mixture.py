@@ -21,8 +21,6 @@ Batch = tuple[list[Any], list[str]]
 
 
 class Lines(Protocol):
-    """Line images and their texts."""
-
     def __len__(self) -> int: ...
 
     def batch(self, indices: range) -> tuple[Any, list[str]]: ...
@@ -43,8 +41,7 @@ Chunk = tuple[TrainingLines, range]  # of a stream in its epoch: the indices of 
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """Lines to learn from, held-out ones to choose the best checkpoint by (None: other sources choose), and their
-    weight in the mixture."""
+    """Lines to learn from, held-out ones to choose the best checkpoint by (None: others choose), and their weight."""
 
     train: TrainingLines
     held_out: Lines | None
@@ -144,7 +141,6 @@ def mix_levels(
 
 
 def read_chunks(chunks: Iterable[Chunk]) -> Batch:
-    """The lines of chunks, one after another."""
     return _join(lines.batch(indices) for lines, indices in chunks)
 
 

@@ -96,12 +96,10 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
         self._members = order.split(lengths.tolist())  # which digits of the pool make each string
 
     def at_epoch(self, epoch: int) -> SequenceMNIST:
-        """The data set of another epoch: the same pool, sampled anew."""
         return self._again(epoch=epoch)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What they are made of, for the provenance of weights."""
         return {"source": self.digits.source, "split": self.digits.split, "digits": len(self.digits)}
 
     def __len__(self) -> int:

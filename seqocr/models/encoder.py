@@ -137,7 +137,6 @@ class Encoder(nn.Module):
         return deepened
 
     def _like(self, **changes: Any) -> Encoder:
-        """An untrained encoder of the same config but for some changes."""
         config = copy.deepcopy(self.config)
         for name, value in changes.items():
             setattr(config, name, value)

@@ -1,10 +1,9 @@
-"""Graphs that heads are exported as, and sessions that run them once they are loaded."""
+"""Graphs that heads are exported as."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -12,18 +11,6 @@ from torch import nn
 def any_size(name: str, least: int = 1) -> Any:
     """An axis of any size, in the form torch.export takes; a function, since it loads the exporter."""
     return torch.export.Dim(name, min=least, max=65536)
-
-
-class Session(Protocol):
-    """A loaded graph. Values are in the engine's own form; outputs of one call are inputs of another without a copy."""
-
-    inputs: list[str]
-
-    def __call__(self, values: dict[str, Any]) -> list[Any]: ...
-
-    def value(self, array: np.ndarray) -> Any: ...
-
-    def array(self, value: Any) -> np.ndarray: ...
 
 
 class Graph(nn.Module):
@@ -48,12 +35,7 @@ class Graph(nn.Module):
 
 
 class OfPixels(Graph):
-    """pixel_values (B, 3, H, W), through the encoder, to the outputs of `then`.
-
-    Args:
-        encoder: a `seqocr.models.encoder.Encoder`.
-        outputs: names of the outputs of `then`.
-    """
+    """pixel_values (B, 3, H, W), through a `seqocr.models.encoder.Encoder`, to the outputs of `then`, by name."""
 
     def __init__(self, encoder: nn.Module, outputs: list[str]) -> None:
         super().__init__()

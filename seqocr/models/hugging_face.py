@@ -33,7 +33,6 @@ _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), 
 
 
 def is_hugging_face(directory: Path) -> bool:
-    """Whether there is a `VisionEncoderDecoderModel` in the directory."""
     try:
         config = read_json(directory / "config.json")
     except InputError:

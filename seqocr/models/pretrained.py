@@ -119,7 +119,6 @@ def _refuse_pickles(source: str, value: Any) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in JSON."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -146,7 +145,6 @@ def _parsed(source: str, config: Any) -> VisionEncoderDecoderConfig:
 
 
 def _weights(source: str, local: bool) -> dict[str, torch.Tensor]:
-    """By name, from one file or several."""
     names = ["model.safetensors"]
     if _file(source, names[0], local) is None:
         index = _json(source, _INDEX, local)

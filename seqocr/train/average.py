@@ -16,8 +16,7 @@ from seqocr.models.recognizer import Recognizer
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's weights, its initial ones included; `update_parameters` adds to it,
-    with less than `decay` at first, to forget the initial weights."""
+    """An exponential moving average of a model's weights, its initial ones included, with less `decay` at first."""
 
     def update(averages: Any, weights: Any, updates: Any) -> None:
         step = int(updates)

@@ -112,7 +112,6 @@ class TrainConfig(Settings):
 
     @property
     def longest(self) -> int:
-        """Digits of the longest synthetic strings."""
         return self.length if isinstance(self.length, int) else self.length[1]
 
 

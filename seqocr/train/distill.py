@@ -151,8 +151,7 @@ def _load_teacher(digits: Digits, path: Path, seed: int, epochs: int, device: to
 def _label_copies(
     digits: Digits, teachers: list[Teacher], copies: int, device: torch.device | str
 ) -> dict[str, torch.Tensor]:
-    """`images` (N, 28, 28) uint8, distorted, and `logits` (N, classes) float16, logs of the teachers' mean
-    probabilities."""
+    """`images` (N, 28, 28) uint8, distorted; `logits` (N, classes) float16, logs of teachers' mean probabilities."""
     total = copies * len(digits)
     images = torch.empty(total, CELL, CELL, dtype=torch.uint8)
     logits = torch.empty(total, len(digits.symbols), dtype=torch.float16)

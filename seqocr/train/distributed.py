@@ -36,12 +36,10 @@ def launched() -> int:
 
 
 def rank() -> int:
-    """This process's number, from 0 up; 0 where it trains alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -129,7 +127,6 @@ def gather(number: float) -> list[float]:
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
     reduce_sum([0.0])
 
 
@@ -151,7 +148,6 @@ def first(is_first: bool) -> Iterator[None]:
 
 
 def _environ(name: str, default: int | None = None) -> int:
-    """A number that the launcher sets."""
     value = os.environ.get(name, default)
     try:
         return int(value)  # type: ignore[arg-type]
@@ -205,8 +201,7 @@ def _meet(store: dist.Store, number: int, size: int) -> dist.Store:
 
 
 def _reports(store: dist.Store | None, number: int, size: int) -> bool:
-    """Whether this process is the one to say why the training ends: the first that fails, or, where processes have not
-    met, the first on each machine."""
+    """Whether to say why the training ends: the first process that fails, or, if none met, one on each machine."""
     if store is None:
         return _environ("LOCAL_RANK", 0) == 0
     try:

@@ -13,8 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Within the block, the first signal to stop is only recorded, and returned by the function yielded, or None; a
-    second one is obeyed."""
+    """Defer the first signal to stop, which the function yielded returns, or None; a second one is obeyed."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     replaced = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     if threading.current_thread() is not threading.main_thread():  # elsewhere Python cannot listen

@@ -1,7 +1,5 @@
-"""Batches in shards: each process reads only its custom data of each batch, perhaps in workers ahead of the step.
-
-A shard holds the same lines whoever reads it: they are a function of (seed, step, shard).
-"""
+"""Batches in shards: each process reads only its own of each batch, perhaps in workers ahead of the step. A shard's
+lines are a function of (seed, step, shard), whoever reads it."""
 
 from __future__ import annotations
 
@@ -111,8 +109,7 @@ def _raise_errors(item: list[Shard] | InputError) -> list[Shard]:
 
 
 def _leave_process_group(_: int) -> None:
-    """In a worker: signals to stop, which a terminal and torchrun send to the whole process group, are for the process
-    that trains, which first ends its step."""
+    """In a worker: signals to stop, sent to the whole process group, are for the process that trains."""
     os.setpgid(0, 0)
     while pending := signal.sigpending() & _STOP_SIGNALS:
         signal.sigwait(pending)

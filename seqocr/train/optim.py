@@ -61,7 +61,6 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move the weights. `closure` is ignored: the loss is not evaluated again."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:

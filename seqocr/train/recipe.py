@@ -152,8 +152,7 @@ def fine_tune(
 
 
 def fine_tuning(charset: str | None) -> dict[str, Any]:
-    """Settings that adapt trained weights to your data: of digits, a third is synthetic, so that a small folder is not
-    memorised."""
+    """Settings that adapt weights to your data: of digits, a third is synthetic, so that few are not memorised."""
     return FINE_TUNING if charset == sources.DIGITS else {**FINE_TUNING, "level": CUSTOM_DATA}
 
 
@@ -170,8 +169,7 @@ def train_on_digits(
 def initial_recognizer(
     start: Start, before: Recognizer | None, heads: list[str], charset: str, max_length: int, seed: int
 ) -> Recognizer:
-    """The recognizer that training starts from: `before`, which `start.init` names, fitted to the task, or a new
-    one."""
+    """What training starts from: `before`, which `start.init` names, fitted to the task, or a new recognizer."""
     torch.manual_seed(seed)
     task: dict[str, Any] = {"image_size": start.image_size, "charset": charset, "max_length": max_length}
     if before is None:

@@ -170,8 +170,7 @@ def rehearsal_lines(recognizer: Recognizer, digits: tuple[Digits, Digits], seed:
 
 
 def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list[tuple[str, float] | None]:
-    """The text on which all heads agree, and the confidence, not calibrated, of the least confident; None where they
-    disagree."""
+    """The text that all heads agree on, and the least confidence, not calibrated; None where they disagree."""
     labels: list[tuple[str, float] | None] = []
     for start in range(0, len(images), _BATCH):
         with torch.inference_mode():
@@ -185,7 +184,6 @@ def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list
 
 
 def _pseudo_labelled(recognizer: Recognizer, lines: LineFolder, min_confidence: float) -> LineFolder:
-    """The lines whose pseudo-labels are confident."""
     recognizer.eval()
     labelled: list[Line] = []
     with progress("label", len(lines)) as reporter:

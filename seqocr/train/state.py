@@ -1,7 +1,5 @@
-"""The state that an interrupted training resumes from: weights, their average, optimiser moments and progress.
-
-One safetensors file, with the rest as JSON in its metadata; never a pickle.
-"""
+"""The state that an interrupted training resumes from: weights, their average and optimiser moments in one safetensors
+file, and progress as JSON in its metadata."""
 
 from __future__ import annotations
 

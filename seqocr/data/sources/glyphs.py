@@ -1,6 +1,4 @@
-"""Where glyphs that lines are written with come from: a data set, or a folder or file of one's own.
-
-A source gives labelled glyphs, bitmaps or strokes, and who wrote each. To add one: a function here, and its name in
+"""Sources of labelled glyphs, bitmaps or strokes, and of who wrote each. To add one: a function here, and its name in
 `_NAMED`, or what its folder looks like in `_own`.
 
     mnist                      bitmaps; who wrote them is not known
@@ -35,11 +33,7 @@ _SIDE, _GLYPH = 28, 20  # pixels: of MNIST's cells, and of the glyph in them
 
 
 def load_glyphs(name: str, split: str, root: Path | None = None) -> Glyphs:
-    """One split of a source.
-
-    Args:
-        name: of a data set of `_NAMED`, or a folder or file.
-        root: folder of the data sets.
+    """One split of a source: a data set of `_NAMED` below `root`, or a folder or file.
 
     Raises:
         InputError: there is no such source or split, or it cannot be read.
@@ -50,10 +44,7 @@ def load_glyphs(name: str, split: str, root: Path | None = None) -> Glyphs:
 
 
 def _qmnist(split: str, root: Path | None) -> Glyphs:
-    """MNIST's images, and QMNIST's labels, which are in the same order.
-
-    Writers of the training half are split, and the embedded digits left out of all but validation, as everywhere.
-    """
+    """MNIST with QMNIST's labels; its training half is split by writer, without embedded digits in train."""
     root = root or sources.data_root()
     digits = sources.load_mnist_half(split, root)
     labels, writers = (column[: len(digits)] for column in qmnist_labels(split != "test", root))
@@ -77,7 +68,6 @@ def _own(path: Path, split: str) -> Glyphs:
 
 
 def _bitmaps(directory: Path, split: str) -> Glyphs:
-    """A folder of images for each digit, dark on light or light on dark."""
     known, found = suffixes(), []
     for label, symbol in enumerate(DIGITS):
         for path in sorted((directory / symbol).glob("*")):

@@ -127,7 +127,6 @@ def _smooth(stroke: np.ndarray) -> np.ndarray:
 
 
 def _parsed(path: Path) -> Iterator[tuple[int, str, list[Points]]]:
-    """Label, writer and strokes of each digit of a file of JSON lines, or of a copy of UNIPEN."""
     name, remedy = shown(path), "give a file whose lines have label, writer and strokes"
     if is_unipen(path):
         yield from digits_of(path)

@@ -25,7 +25,6 @@ Stroke = Sequence[Sequence[float]]
 
 
 def is_unipen(directory: Path) -> bool:
-    """Whether a folder is a copy of the collection."""
     return (directory / DIGITS_OF).is_dir()
 
 
@@ -81,8 +80,7 @@ def _whole(path: Path, includes: Path, depth: int = 0) -> list[str]:
 
 
 def _components(lines: list[str]) -> tuple[list[list[list[float]]], str]:
-    """What the pen did, in order, and who held it. A component is what follows `.PEN_DOWN`, and what follows `.PEN_UP`
-    where that has points; the latter are empty strokes."""
+    """What the pen wrote, and who held it: strokes after `.PEN_DOWN`, and an empty one per `.PEN_UP` with points."""
     components: list[list[list[float]]] = []
     points: list[list[float]] = []
     is_up, writer = False, ""

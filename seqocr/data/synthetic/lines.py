@@ -36,7 +36,6 @@ class Glyphs:
         self.pool, self.writers = pool, writers
 
     def transform(self, chosen: torch.Tensor, transform: Transform) -> TransformedStrokes | TransformedBitmaps:
-        """Transform the digits of the pool that are chosen, (N,) int64."""
         if isinstance(self.pool, Strokes):
             return transform_strokes(self.pool.trajectories[chosen], transform)
         return transform_bitmaps(self.pool.images[chosen].float() / 255, transform)
@@ -112,7 +111,6 @@ class SyntheticLines:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What they are made of, for the provenance of weights."""
         pool = self.glyphs.pool
         writers = len(self.glyphs.writers.unique())
         return {"source": pool.source, "split": pool.split, "digits": len(pool), "writers": writers}

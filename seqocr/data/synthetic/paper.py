@@ -19,8 +19,6 @@ _TALLEST = 192  # pixels: of pages
 
 
 class PaperNoise:
-    """Which of the random numbers for a line's paper decides what."""
-
     shade, ink, gradient, across, texture, invert, blur, jpeg, noise, grain_of = range(10)
     grain = slice(10, 12)
     rule, rule_at, rule_dark, rule_two, rule_lean, speckle = range(12, 18)

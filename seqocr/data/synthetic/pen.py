@@ -194,8 +194,7 @@ def draw_discs(canvas: torch.Tensor, of: torch.Tensor, points: torch.Tensor, rad
 def darken(
     canvas: torch.Tensor, of: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, ink: torch.Tensor
 ) -> None:
-    """Put ink (N, h, w) on canvases `of` (N,) among (B, H, W), at rows (N, h) and columns (N, w), where it is darker.
-    What is off a canvas is lost."""
+    """Put ink (N, h, w) on canvases `of` (N,) of (B, H, W), at rows (N, h) and columns (N, w), where it is darker."""
     _, H, W = canvas.shape
     # What is off the canvas is written as no ink at its border: to leave it out would take longer.
     ink = ink * ((rows >= 0) & (rows < H))[:, :, None] * ((columns >= 0) & (columns < W))[:, None, :]

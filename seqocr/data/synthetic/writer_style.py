@@ -30,8 +30,6 @@ class LineNoise:
 
 
 class DigitNoise:
-    """Which of a digit's random numbers decides what."""
-
     size, stretch, slant, turn, pen, gap, wander, mark, mark_shape, mark_gap, join, sag, flag, bar, kind = range(15)
     bend = slice(16, 16 + 2 * BENDS**2)
     count = 16 + 2 * BENDS**2
@@ -88,7 +86,6 @@ class WriterStyle(Paper):
 
     @property
     def line_noise_size(self) -> int:
-        """Uniform random numbers that a line takes."""
         return LineNoise.count + self.paper_noise_size
 
     digit_noise_size = DigitNoise.count  # and each of its digits
@@ -185,8 +182,7 @@ class WriterStyle(Paper):
     def _place(
         self, sample: _Sample, how: Transform, glyphs: Glyphs, strokes: list[_AddedStrokes]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where glyphs' origins go on their canvases, (N, 2), and the width and height of each line, (B, 2) int64.
-        Marks join the strokes on the way."""
+        """Origins of glyphs, (N, 2), and width and height of lines, (B, 2) int64. Marks join the strokes on the way."""
         line, digit = sample.line, sample.digit
         bounds = glyphs.bounds.clone()
         for stroke in strokes:

@@ -111,7 +111,6 @@ class AutoregressiveHead(Head):
         return self.greedy(traced, 1)
 
     def _cached_step(self, features: torch.Tensor, length: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        """As `greedy` takes it."""
         step = self.step()
         cross, append = step.cross(features), preallocated(step, len(features), self.vocabulary.budget(length))
         return lambda tokens: step(tokens[:, -1], tokens.shape[1] - 1, cross, append)
@@ -221,8 +220,7 @@ class AutoregressiveHead(Head):
         return self._decoded(tokens[:, 1 : passes + 1], lambda: logits[:, :passes], length)
 
     def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> DecoderOutput:
-        """Texts of tokens (B, passes) up to the end, with the probability of all up to and including it, from the
-        logits (B, passes, vocabulary) that they were chosen by."""
+        """Texts of tokens (B, passes) up to the end, with their probability by the logits (B, passes, vocabulary)."""
         texts, line_passes = [], []
         for row in tokens.tolist():
             written = row[: row.index(self.end) + 1] if self.end in row else row

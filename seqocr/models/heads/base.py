@@ -178,8 +178,7 @@ class Head(nn.Module):
         return None
 
     def make_constant(self) -> None:
-        """Set weights so that the charset's first symbol is decoded everywhere, at the same cost, if the head can: for
-        timing with drafts that are always right."""
+        """Set weights so that the charset's first symbol is always decoded, at the same cost, to time right drafts."""
 
     @classmethod
     def settings_for_length(cls, length: int, settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from seqocr.models.heads.decoder_step import DecoderStep, growing_cache
 
 
 def cache_names(kind: str, step: DecoderStep) -> list[str]:
-    """Of the tensors of a cache, in their order."""
     return [f"{kind}_{what}_{layer}" for layer in range(len(step.layers)) for what in ("keys", "values")]
 
 
@@ -48,10 +47,9 @@ class _CachedGraph(Graph):
         caches = ([values[name] for name in names] for names in (self.cross, self.past))
         return *(values[name] for name in self.token_inputs), *caches
 
-    def example_caches(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def example_caches(self) -> tuple[list[torch.Tensor], ...]:
         heads, width = self.step.heads, self.step.width // self.step.heads
-        cross, past = ([torch.zeros(2, heads, n, width) for _ in self.cross] for n in (self.features, 3))
-        return cross, past
+        return tuple([torch.zeros(2, heads, n, width) for _ in self.cross] for n in (self.features, 3))
 
     def dynamic_caches(self, batch: Any, past: Any) -> tuple[list[Any], list[Any]]:
         return [{0: batch}] * len(self.cross), [{0: batch, 2: past}] * len(self.past)

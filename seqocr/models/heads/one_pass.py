@@ -82,7 +82,6 @@ class OnePassHead(Head):
         return DecoderOutput([self.text_of(row) for row in ids], confidences, passes=1)
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
-        """One: pixel_values to `log_probs`."""
         return {self.name: _LogProbsGraph(encoder, self)}
 
     def ctc_nats(self, log_probs: torch.Tensor, texts: list[list[int]], reduction: int) -> torch.Tensor:

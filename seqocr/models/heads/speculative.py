@@ -30,15 +30,13 @@ VerifyFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, list
 
 
 def find_pair(heads: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The names of the head that verifies and of the one that drafts, the first of each kind among heads, or their
-    classes, by name; None: there is no pair."""
+    """Names of the head that verifies and of the one that drafts, each the first of its kind; None: no pair."""
     verifiers = [name for name, head in heads.items() if head.verifies_drafts]
     drafters = [name for name, head in heads.items() if head.is_one_pass]
     return (verifiers[0], drafters[0]) if verifiers and drafters else None
 
 
 def speculative_strategy(verifier: Head | type[Head]) -> Strategy:
-    """The strategy of a head that verifies drafts."""
     return Strategy(f"{verifier.name}-speculative", f"{verifier.name}, speculative", is_speculative=True)
 
 
@@ -57,7 +55,6 @@ class SpeculativePair:
 
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
-        """As `Head.decode`."""
         return self.verify(features, self.draft(features), length)
 
     def draft(self, features: torch.Tensor) -> list[list[int]]:
@@ -77,7 +74,6 @@ class SpeculativePair:
 
     @torch.inference_mode()
     def decode_traced(self, features: torch.Tensor, trace: TraceFunction) -> DecoderOutput:
-        """As `Head.decode_traced`."""
         head, drafts, verify = self.head, self.draft(features), StepVerifier(self.head.step(), features)
         trace("draft", head.text_of(drafts[0]))
         start, drafted = 0, list[int]()  # of the last pass: its first position, and the drafted tokens
@@ -253,7 +249,7 @@ class SessionVerifier:
     """A `VerifyFunction` of a loaded `PassGraph`.
 
     Args:
-        session: a `seqocr.models.graph.Session`.
+        session: a `seqocr.inference.sessions.Session`.
         cross: cross-attention's keys and values, as a session gives them.
     """
 

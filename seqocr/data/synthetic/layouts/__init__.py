@@ -29,16 +29,13 @@ class Layout(Protocol):
     def __call__(
         self, digits: torch.Tensor, texts: list[str], lines: torch.Tensor, noise: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Draw lines.
+        """Draw lines, B images (h_i, w_i) uint8.
 
         Args:
             digits: (N, 28, 28) float32 in [0, 1], white on black, those of all lines in order.
             texts: what each of the B lines says, N symbols in all.
             lines: (B, line_noise_size) float32 uniform in [0, 1).
             noise: (N, digit_noise_size) likewise. The two are the only source of randomness.
-
-        Returns:
-            B images (h_i, w_i) uint8.
         """
 
 

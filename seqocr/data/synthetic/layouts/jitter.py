@@ -29,8 +29,6 @@ class LineNoise:
 
 
 class DigitNoise:
-    """Which of a digit's random numbers decides what."""
-
     size, slant, thickness, gap, wander = range(5)
     count = 5
 
