@@ -21,7 +21,7 @@ SLOPES = {"ar-generate": 4e-3, "ar": 2e-3, "ar-nocache": 6e-3}  # seconds a symb
 def timed_rows(rounds: int = 8, noise: float = 1e-5) -> pd.DataFrame:
     """What a part of `latency` saves if a symbol costs exactly `SLOPES` seconds and a pass `INTERCEPT`.
 
-    The first round is a warm-up that would spoil every mean. In round 3 every visit is disturbed at first, takes ten
+    The first round is a warm-up that would spoil every mean. In round 3 every sample is disturbed at first, takes ten
     times as long, and is made again.
     """
     draw, rows = np.random.default_rng(0), []
@@ -30,8 +30,8 @@ def timed_rows(rounds: int = 8, noise: float = 1e-5) -> pd.DataFrame:
             for attempt in range(2 if number == 3 else 1):
                 disturbed = number == 3 and attempt == 0
                 slow = 10 if number == 0 or disturbed else 1
-                facts = {"round": number, "warmup": number == 0, "visit": str(length), "attempt": attempt}
-                facts |= {"counts": not disturbed, "others": 0.5 * disturbed, "stolen": 0.0, "disturbed": disturbed}
+                facts = {"round": number, "warmup": number == 0, "sample": str(length), "attempt": attempt}
+                facts |= {"counts": not disturbed, "others": 0.5 * disturbed, "stolen": 0.0, "core_seconds": 2.0}
                 for strategy in strategies.timed():
                     decode = INTERCEPT + SLOPES.get(strategy, 0.0) * length
                     for phase, seconds in (("encode", ENCODE), ("decode", decode), ("confidence", CONFIDENCE)):

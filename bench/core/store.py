@@ -33,7 +33,7 @@ _IDENTITY = (
 _UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
-_COLUMNS = {"variant": "strategy", "way": "strategy", "form": "constraint"}
+_COLUMNS = {"variant": "strategy", "way": "strategy", "form": "constraint", "visit": "sample"}
 _VALUES = {
     "ar-verified": "ar-speculative",
     "parallel + form": "parallel + constraint",

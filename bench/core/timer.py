@@ -1,8 +1,9 @@
 """Timing that knows when it was disturbed.
 
-A visit is the smallest thing that is timed as one: a few calls, a second at most. Beside each call's seconds stand the
-process's own CPU seconds and how often it lost a core against its will; beside each visit, the CPU time that other
-processes took and the hypervisor stole meanwhile. A disturbed visit is kept, marked, and made again, up to a budget.
+A sample is the smallest thing that is timed as one: a few calls, a second at most. Beside each call's seconds stand the
+process's own CPU seconds and how often it lost a core against its will; beside each sample, the CPU time that other
+processes took and the hypervisor stole meanwhile. A disturbed sample is kept and measured again, up to a budget; what
+counts as disturbed is decided again whenever estimates are made (`is_disturbed`).
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from bench.core.store import Store
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location, ratio
 
-# A visit is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...
+# A sample is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...
 _SHARE = 0.05
 # ... and more seconds than the kernel's accounting, in ticks of 10 ms a core, is wrong by.
 _LEAST = 0.03
-_QUIET_FOR = 0.25  # seconds that nothing else must run before a visit is made again
+_QUIET_FOR = 0.25  # seconds that nothing else must run before a sample is measured again
 _WAIT_AT_MOST = 8.0  # seconds for that; a machine that is still busy then is taken to be so for good
-AGAIN = 1.0  # visits made again, of a part, as a share of those planned
+AGAIN = 1.0  # samples measured again, of a part, as a share of those planned
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> tuple[Any, dict[str, float]]:
@@ -76,13 +77,29 @@ class Moment:
         return cls(time.perf_counter(), sum(times) - idle - stolen - guests, own, stolen)
 
 
-def disturbance(before: Moment, after: Moment) -> dict[str, Any]:
-    """Of the time between: CPU seconds of `others` and `stolen` ones, and whether it counts as `disturbed`."""
+def disturbance(before: Moment, after: Moment) -> dict[str, float]:
+    """Of the time between, in seconds of one core: what `others` took, what was `stolen`, and `core_seconds`, all that
+    the machine had."""
     others = max(0.0, (after.busy - before.busy) - (after.own - before.own))
     stolen = max(0.0, after.stolen - before.stolen)
-    machine = (after.wall - before.wall) * (psutil.cpu_count() or 1)
-    disturbed = any(lost > max(_LEAST, _SHARE * machine) for lost in (others, stolen))
-    return {"others": round(others, 3), "stolen": round(stolen, 3), "disturbed": disturbed}
+    core_seconds = (after.wall - before.wall) * (psutil.cpu_count() or 1)
+    return {"others": round(others, 3), "stolen": round(stolen, 3), "core_seconds": round(core_seconds, 3)}
+
+
+def is_disturbed(rows: Any) -> Any:
+    """Whether samples were disturbed.
+
+    Args:
+        rows: a table with the columns of `disturbance`, or one row as a dict. Tables of earlier versions have no
+            `core_seconds`, but say in a column `disturbed` what was decided when they were measured.
+
+    Returns:
+        (rows,) bool, or one.
+    """
+    if "core_seconds" not in rows:
+        return rows["disturbed"]
+    most = np.maximum(_LEAST, _SHARE * rows["core_seconds"])
+    return (rows["others"] > most) | (rows["stolen"] > most)
 
 
 def quiet_within(seconds: float) -> bool:
@@ -91,17 +108,17 @@ def quiet_within(seconds: float) -> bool:
     while time.perf_counter() - start < seconds:
         before = Moment.now()
         time.sleep(_QUIET_FOR)
-        if not disturbance(before, Moment.now())["disturbed"]:
+        if not is_disturbed(disturbance(before, Moment.now())):
             return True
     return False
 
 
 @dataclass
 class Rounds:
-    """Interleaved rounds of visits, saved as they come, so that a run that was killed goes on with the next.
+    """Interleaved rounds of samples, saved as they come, so that a run that was killed goes on with the next.
 
-    A round makes every visit once, in an order of its own, so that a drift of the machine hits all alike. Its disturbed
-    visits are made again at its end.
+    A round measures every sample once, in an order of its own, so that a drift of the machine hits all alike. Its
+    disturbed samples are measured again at its end.
 
     Attributes:
         table: name of the table that rows are saved in.
@@ -117,39 +134,39 @@ class Rounds:
     def total(self) -> int:
         return self.count + self.warmup
 
-    def done(self) -> int:
-        return int(self.store.read(self.table)["round"].max()) + 1 if self.store.has(self.table) else 0
-
     def measure(
         self,
-        visits: Sequence[Hashable],
-        visit: Callable[[Any, random.Random], Iterable[dict[str, Any]]],
+        samples: Sequence[Hashable],
+        sample: Callable[[Any, random.Random], Iterable[dict[str, Any]]],
         reporter: Reporter,
         note: str,
     ) -> None:
-        """Make the rounds that are left.
+        """Measure the rounds that are left.
 
         Args:
-            visits: what a round goes through.
-            visit: the rows of a visit, each with what `clock` gave, and the round's own random numbers.
+            samples: what a round goes through.
+            sample: measures one of them, with the round's own random numbers; its rows, each with what `clock` gave.
         """
-        done = self.done()
-        rows: list[dict[str, Any]] = self.store.read(self.table).to_dict("records") if done else []
-        budget = AGAIN * self.total * len(visits) - (effort(pd.DataFrame(rows))["again"] if rows else 0)
+        saved = self.store.read(self.table) if self.store.has(self.table) else pd.DataFrame()
+        if "core_seconds" not in saved:  # rows of an earlier version cannot be told apart from new ones
+            saved = pd.DataFrame()
+        done = 0 if saved.empty else int(saved["round"].max()) + 1
+        budget = AGAIN * self.total * len(samples) - (effort(saved)["again"] if done else 0)
+        rows = saved.to_dict("records")
         for number in range(done, self.total):
             shuffle = random.Random(number)
-            left = [(0, each) for each in shuffle.sample(list(visits), len(visits))]
+            left = [(0, each) for each in shuffle.sample(list(samples), len(samples))]
             while left:
                 attempt, each = left.pop(0)
                 before = Moment.now()
-                made = list(visit(each, shuffle))
+                made = list(sample(each, shuffle))
                 state = disturbance(before, Moment.now())
                 warmup = number < self.warmup
-                last = not state["disturbed"] or warmup or budget < 1
+                last = not is_disturbed(state) or warmup or budget < 1
                 facts = {
                     "round": number,
                     "warmup": warmup,
-                    "visit": str(each),
+                    "sample": str(each),
                     "attempt": attempt,
                     "counts": last,
                     **state,
@@ -165,7 +182,7 @@ class Rounds:
 
 
 def counted(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that estimates are made of: no warm-up, and the last attempt at each visit."""
+    """The rows that estimates are made of: no warm-up, and the last attempt at each sample."""
     return rows[~rows["warmup"] & rows["counts"]]
 
 
@@ -185,7 +202,7 @@ class ByRound:
         rows = counted(rows)
         self._all, self._quiet = (
             part.pivot_table(index="round", columns=columns, values=value, aggfunc="median", sort=False)
-            for part in (rows, rows[~rows["disturbed"]])
+            for part in (rows, rows[~is_disturbed(rows)])
         )
 
     @property
@@ -211,11 +228,11 @@ class ByRound:
 
 
 def effort(rows: pd.DataFrame) -> dict[str, int]:
-    """How many visits a table holds, how many of them were made `again`, and how many that count are `disturbed`."""
-    visits = rows.drop_duplicates(["visit", "round", "attempt"])
-    kept = counted(visits)
+    """How many samples a table holds, how many were measured `again`, and how many that count are `disturbed`."""
+    samples = rows.drop_duplicates(["sample", "round", "attempt"])
+    kept = counted(samples)
     return {
-        "visits": len(visits),
-        "again": int((visits["attempt"] > 0).sum()),
-        "disturbed": int(kept["disturbed"].sum()),
+        "samples": len(samples),
+        "again": int((samples["attempt"] > 0).sum()),
+        "disturbed": int(is_disturbed(kept).sum()),
     }

@@ -43,7 +43,7 @@ CONSTRAINTS: dict[str, dict[str, str]] = {
 @dataclass(frozen=True)
 class Settings:
     """Attributes:
-    each: codes that a visit reads, one by one: other ones every round.
+    each: codes that a sample reads, one by one: other ones every round.
     length: digits of a code, the last of which is Luhn's check digit.
     width: beginnings kept while the autoregressive head is searched.
     """
@@ -60,7 +60,7 @@ class Results:
     """Attributes:
     settings: as measured.
     right: for each head and constraint, whether each code was read right, in the same order for all.
-    by: seconds of a visit, by round, of (head, constraint); passes: mean a code.
+    by: seconds of a sample, by round, of (head, constraint); passes: mean a code.
     """
 
     settings: dict[str, Any]
@@ -108,7 +108,7 @@ class Constrained(Experiment):
         return [Part("forms", settings, steps, heads=tuple(HEADS), weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is a head. There the same codes are read under every constraint, one by one, in random order."""
+        """A sample is a head. There the same codes are read under every constraint, one by one, in random order."""
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
@@ -117,7 +117,7 @@ class Constrained(Experiment):
         heads = [head for head in HEADS if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 
-        def visit(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        def sample(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[head] * settings.each % count
             turns[head] += 1
             images, texts = lines.batch(range(start, start + settings.each))
@@ -125,7 +125,7 @@ class Constrained(Experiment):
             for name in shuffle.sample(list(constraints), len(constraints)):
                 work = partial(_read, recognizer, head, constraints[name], settings.width)
                 rested(partial(work, pictures[:1]))
-                read, sample = clock(partial(work, pictures), bench.device)
+                read, timing = clock(partial(work, pictures), bench.device)
                 right = "".join(str(int(a.text == text)) for a, text in zip(read, texts, strict=True))
                 passes = sum(a.passes for a in read)
                 yield {
@@ -134,11 +134,11 @@ class Constrained(Experiment):
                     "first": start,
                     "right": "=" + right,
                     "passes": passes,
-                    **sample,
+                    **timing,
                 }
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(heads, visit, reporter, part.name)
+        rounds.measure(heads, sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(part.heads))

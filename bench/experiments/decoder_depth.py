@@ -156,18 +156,18 @@ class Depth(Experiment):
         return pd.concat(tables, ignore_index=True)
 
     def time(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is one depth: its head writes every length, in random order, from the same features."""
+        """A sample is one depth: its head writes every length, in random order, from the same features."""
         settings: Timing = part.settings
         heads, features = _timed(settings, bench.device)
 
-        def visit(layers: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        def sample(layers: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             every = settings.lengths * settings.repeats
             for n in shuffle.sample(every, len(every)):
-                passes, sample = clock(partial(_passes, heads[layers], features, n), bench.device)
-                yield {"layers": layers, "length": n, "passes": passes, **sample}
+                passes, timing = clock(partial(_passes, heads[layers], features, n), bench.device)
+                yield {"layers": layers, "length": n, "passes": passes, **timing}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(settings.layers, visit, reporter, part.name)
+        rounds.measure(settings.layers, sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         settings = part.settings

@@ -49,7 +49,7 @@ class Readings:
 class Timing:
     """Attributes:
     peers: those that are timed, if they can be had.
-    repeats: of a single line in a visit.
+    repeats: of a single line in a sample.
     batch: lines at once, besides one.
     """
 
@@ -150,20 +150,20 @@ class Peers(Experiment):
             reporter.advance(part.name)
 
     def _time(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
-        """A visit is one peer at one batch size."""
+        """A sample is one peer at one batch size."""
         settings: Timing = part.settings
         lines: Any = task_strings(settings.batch).batch(range(settings.batch))[0]
 
-        def visit(each: tuple[str, int], shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        def sample(each: tuple[str, int], shuffle: random.Random) -> Iterator[dict[str, Any]]:
             name, batch = each
             work = partial(made[name].read, lines[:batch])
             rested(work)
             for repeat in range(settings.repeats if batch == 1 else 1):
-                _, sample = clock(work, torch.device("cpu"))
-                yield {"peer": name, "batch": batch, "repeat": repeat, **sample}
+                _, timing = clock(work, torch.device("cpu"))
+                yield {"peer": name, "batch": batch, "repeat": repeat, **timing}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure([(name, batch) for name in made for batch in (1, settings.batch)], visit, reporter, part.name)
+        rounds.measure([(name, batch) for name in made for batch in (1, settings.batch)], sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         if isinstance(part.settings, Readings):

@@ -223,6 +223,6 @@ def _read_file(reader: RealReader, path: Path) -> tuple[str, float | None]:
 def _readings(everyone: list[RealReader], line: Line, index: int, device: torch.device) -> Iterator[dict[str, Any]]:
     """One line, from the file to the text, by everyone in random order."""
     for reader in random.Random(index).sample(everyone, len(everyone)):
-        (text, confidence), sample = clock(partial(_read_file, reader, line.path), device)
-        facts = {"index": index, "reader": reader.name, "phase": reader.phase, **sample}
+        (text, confidence), timing = clock(partial(_read_file, reader, line.path), device)
+        facts = {"index": index, "reader": reader.name, "phase": reader.phase, **timing}
         yield {**facts, "text": line.text, "prediction": text, "confidence": confidence}

@@ -36,7 +36,7 @@ _ROUNDS = {"smoke": 2, "default": 10, "full": 24}
 class Settings:
     """Attributes:
     length: symbols of every string.
-    each: strings that a visit reads, one by one: other ones every round.
+    each: strings that a sample reads, one by one: other ones every round.
     """
 
     rounds: int
@@ -49,7 +49,7 @@ class Settings:
 class Results:
     """Attributes:
     length, each: as measured.
-    by: seconds that a visit's strings take together, by round, of (level, strategy).
+    by: seconds that a sample's strings take together, by round, of (level, strategy).
     passes: mean a string, by (level, strategy).
     """
 
@@ -85,7 +85,7 @@ class Drafts(Experiment):
         return [Part("drafts", settings, steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is one level. There, every strategy reads the same strings, one by one, in random order."""
+        """A sample is one level. There, every strategy reads the same strings, one by one, in random order."""
         settings: Settings = part.settings
         recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
         decoders = {
@@ -95,7 +95,7 @@ class Drafts(Experiment):
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
         turns = dict.fromkeys(LEVELS, 0)
 
-        def visit(level: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        def sample(level: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[level] * settings.each % (len(lines[level]) - settings.each + 1)
             turns[level] += 1
             images = lines[level].batch(range(start, start + settings.each))[0]
@@ -103,11 +103,11 @@ class Drafts(Experiment):
             for name in shuffle.sample(list(decoders), len(decoders)):
                 work = partial(_read, recognizer.encoder, decoders[name])
                 rested(partial(work, inputs[:1]))
-                passes, sample = clock(partial(work, inputs), bench.device)
-                yield {"level": level, "strategy": name, "strings": len(inputs), "passes": passes, **sample}
+                passes, timing = clock(partial(work, inputs), bench.device)
+                yield {"level": level, "strategy": name, "strings": len(inputs), "passes": passes, **timing}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(LEVELS), visit, reporter, part.name)
+        rounds.measure(list(LEVELS), sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], part.settings.length, strategies.heads())

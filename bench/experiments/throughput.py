@@ -79,12 +79,12 @@ class Throughput(Experiment):
         bound = bind(settings.subject, (TASK_LENGTH,), bench.device)[TASK_LENGTH]
         inputs = {batch: bound.pixel_values(batch) for batch in settings.batches}
 
-        def visit(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+        def sample(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             for row in interleaved(bound, strategies.timed(deployed=True), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(settings.batches, visit, reporter, part.name)
+        rounds.measure(settings.batches, sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.timed(deployed=True)

@@ -112,10 +112,10 @@ def _regular_parts(store: Store) -> list[str]:
 
 def timed_effort(store: Store) -> dict[str, int]:
     """`bench.core.timer.effort`, of all that was timed in rounds."""
-    found = {"visits": 0, "again": 0, "disturbed": 0}
+    found = {"samples": 0, "again": 0, "disturbed": 0}
     for name in filter(store.has, _regular_parts(store)):
         rows = store.read(name)
-        if {"visit", "attempt"} <= set(rows.columns):
+        if "attempt" in rows:
             found = {key: count + effort(rows)[key] for key, count in found.items()}
     return found
 

@@ -98,7 +98,7 @@ def depends(settings: Settings) -> dict[str, Any]:
 
 
 def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
-    """Time every strategy, on the CPU, where that is missing. A visit is one strategy: it reads one
+    """Time every strategy, on the CPU, where that is missing. A sample is one strategy: it reads one
     image a few times. Weights are random, and drafts right."""
     if study.finished(TABLE, depends(settings)):
         return
@@ -120,13 +120,13 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
             allowed = automaton.support.ctc_topology if name == "ctc" else automaton  # as the study decodes them
             works[under(law, name)] = partial(_under_constraint, recognizer.heads[name], allowed)
 
-    def visit(strategy: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+    def sample(strategy: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
         with torch.inference_mode():
             for _ in range(settings.repeats):
-                passes, sample = clock(lambda: works[strategy](recognizer.encoder(pixel_values)), device)
-                yield {"strategy": strategy, "passes": passes, **sample}
+                passes, timing = clock(lambda: works[strategy](recognizer.encoder(pixel_values)), device)
+                yield {"strategy": strategy, "passes": passes, **timing}
 
-    Rounds(unfinished, TABLE, settings.rounds, settings.warmup).measure(list(works), visit, reporter, TABLE)
+    Rounds(unfinished, TABLE, settings.rounds, settings.warmup).measure(list(works), sample, reporter, TABLE)
     unfinished.add_facts(TABLE, environment=environment.describe())
     study.finish(TABLE)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.core.timer import Moment, disturbance, quiet_within
+from bench.core.timer import Moment, disturbance, is_disturbed, quiet_within
 
 # Queries of a Server test: LoadGen wants some 660 to be sure of a 99th percentile.
 MIN_QUERIES = 700
@@ -45,7 +45,7 @@ def run_test(module: str, request: dict[str, Any]) -> dict[str, Any]:
         state = disturbance(before, Moment.now())
         if done.returncode:
             raise RuntimeError(f"LoadGen's process failed: {done.stderr.strip()[-500:]}")
-        if not state["disturbed"] or attempt == _ATTEMPTS or not quiet_within(_WAIT):
+        if not is_disturbed(state) or attempt == _ATTEMPTS or not quiet_within(_WAIT):
             break
     return {**json.loads(done.stdout.splitlines()[-1]), "attempts": attempt, **state}
 

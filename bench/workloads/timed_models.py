@@ -109,9 +109,9 @@ def interleaved(
     encoder, decoders = bound.recognizer.encoder, bound.decode_functions()
     with torch.inference_mode():
         for name in shuffle.sample(names, len(names)):
-            features, sample = clock(partial(encoder, pixel_values), bound.device)
-            yield {"strategy": name, "phase": "encode", **sample}
-            decoded, sample = clock(partial(decoders[name], features, length=bound.length), bound.device)
-            yield {"strategy": name, "phase": "decode", "passes": decoded.passes, **sample}
-            _, sample = clock(lambda decoded=decoded: decoded.confidences, bound.device)  # type: ignore[misc]
-            yield {"strategy": name, "phase": "confidence", **sample}
+            features, timing = clock(partial(encoder, pixel_values), bound.device)
+            yield {"strategy": name, "phase": "encode", **timing}
+            decoded, timing = clock(partial(decoders[name], features, length=bound.length), bound.device)
+            yield {"strategy": name, "phase": "decode", "passes": decoded.passes, **timing}
+            _, timing = clock(lambda decoded=decoded: decoded.confidences, bound.device)  # type: ignore[misc]
+            yield {"strategy": name, "phase": "confidence", **timing}

@@ -94,7 +94,7 @@ def test_two_benches_at_once_are_refused(small, monkeypatch, tmp_path):
     run("smoke", small)
 
 
-def test_rounds_visit_everything_and_count_passes(small):
+def test_rounds_time_everything_and_count_passes(small):
     run("smoke", small)
     rows = small.store.read("latency-x")
     decode = rows[rows["phase"] == "decode"]
@@ -133,7 +133,7 @@ latency.Latency.parts = lambda self, preset, bench: [part]
 loop.experiments = lambda: [latency.EXPERIMENT]
 loop.alone = loop.contextlib.nullcontext
 loop.refuse_beside_ray = lambda: None  # another test may run it
-bench.core.timer.AGAIN = 0  # on a busy machine, disturbed visits would take the test's time
+bench.core.timer.AGAIN = 0  # on a busy machine, disturbed samples would take the test's time
 loop.run("smoke", Bench(Store(Path(sys.argv[1]))))
 """
 

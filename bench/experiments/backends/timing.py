@@ -31,7 +31,7 @@ class Settings:
     runtimes: by name; those that cannot be had here are left out, and it is noted why.
     batch: strings read at once, beside batch 1, at the task's length.
     lengths: that autoregressive heads write, at batch 1.
-    repeats: of every call at batch 1 in a visit.
+    repeats: of every call at batch 1 in a sample.
     """
 
     subject: TimedModel
@@ -44,7 +44,7 @@ class Settings:
 
 
 def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
-    """A visit is one runtime's single strings, its lengths, or its batches. There, the encoder and every strategy
+    """A sample is one runtime's single strings, its lengths, or its batches. There, the encoder and every strategy
     are timed in random order, from pixels to text, confidence included."""
     settings: Settings = part.settings
     not_run = unavailable(settings.runtimes)
@@ -54,10 +54,10 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
     here = [name for name in settings.runtimes if name not in not_run]
     with TemporaryDirectory() as folder:
         prepared = {name: prepare(name, bound.recognizer, Path(folder)) for name in here}
-        visits = {f"{name}, {what}": (name, what) for name in prepared for what in (SINGLE, LENGTHS, BATCH)}
+        samples = {f"{name}, {what}": (name, what) for name in prepared for what in (SINGLE, LENGTHS, BATCH)}
 
-        def visit(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-            name, what = visits[each]
+        def sample(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            name, what = samples[each]
             batch = settings.batch if what == BATCH else 1
             lengths = settings.lengths if what == LENGTHS else (TASK_LENGTH,)
             lengths *= 1 if what == BATCH else settings.repeats
@@ -65,16 +65,16 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
             for strategy in shuffle.sample(list(works), len(works)):
                 rested(partial(works[strategy], min(lengths)))
                 for n in shuffle.sample(lengths, len(lengths)):
-                    passes, sample = clock(partial(works[strategy], n), bench.device)
+                    passes, timing = clock(partial(works[strategy], n), bench.device)
                     of = {"runtime": name, "what": what, "strategy": strategy, "length": n, "batch": batch}
-                    yield {**of, "passes": passes, **sample}
+                    yield {**of, "passes": passes, **timing}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(visits), visit, reporter, part.name)
+        rounds.measure(list(samples), sample, reporter, part.name)
 
 
 def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:
-    """What a visit times: each takes a length, and gives the passes made."""
+    """What a sample times: each takes a length, and gives the passes made."""
 
     def encode(length: int) -> int:
         prepared.encoder(pixel_values)

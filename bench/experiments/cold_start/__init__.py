@@ -104,7 +104,7 @@ class Start(Experiment):
         return [Part("start", settings, steps, heads=HEADS, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is a reader: one line in a process of its own, many lines, and some one by one."""
+        """A sample is a reader: one line in a process of its own, many lines, and some one by one."""
         settings, folder = part.settings, part.weights[0]
         absent = unavailable([RAPIDOCR])
         if not settings.graphs:
@@ -118,11 +118,11 @@ class Start(Experiment):
             }
             _write_lines(folders)
 
-            def visit(reader: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-                yield {"reader": reader, **_visited(reader, folder, folders, settings.many)}
+            def sample(reader: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+                yield {"reader": reader, **_measure_reader(reader, folder, folders, settings.many)}
 
             rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-            rounds.measure(readers, visit, reporter, part.name)
+            rounds.measure(readers, sample, reporter, part.name)
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):
@@ -158,7 +158,7 @@ def _write_lines(folders: Mapping[int, Path]) -> None:
             Image.fromarray(pages[i % len(pages)]).save(folder / f"{i:05}.png")
 
 
-def _visited(reader: str, weights: Path, folders: Mapping[int, Path], many: int) -> dict[str, float]:
+def _measure_reader(reader: str, weights: Path, folders: Mapping[int, Path], many: int) -> dict[str, float]:
     many = many // _SLOWER if reader == RAPIDOCR else many
     one = _ran(_command(reader, weights, folders[1], first=True))
     all_ = _alone_or_many(reader, weights, folders[many])

@@ -35,7 +35,7 @@ from seqocr.progress import Reporter
 @dataclass(frozen=True)
 class Settings:
     """Attributes:
-    repeats: of every call in a visit.
+    repeats: of every call in a sample.
     more: further repeats of heads that need one pass: what they take is little, and scatters.
     study: also time the strategies that nobody deploys.
     """
@@ -76,26 +76,26 @@ class Latency(Experiment):
         return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A visit is one length. There, every strategy is timed in random order, each after an encoder run that is
+        """A sample is one length. There, every strategy is timed in random order, each after an encoder run that is
         timed too, as in use; drift of the machine hits all alike, and ratios within a round are what is compared.
-        `more` repeats are visits of their own: a short visit is disturbed less often."""
+        `more` repeats are samples of their own: a short sample is disturbed less often."""
         settings: Settings = part.settings
         bound = bind(settings.subject, settings.lengths, bench.device)
         inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}
         names = strategies.timed(deployed=not settings.study)
 
-        visits = {str(n): (n, names, settings.repeats) for n in settings.lengths}
+        samples = {str(n): (n, names, settings.repeats) for n in settings.lengths}
         if settings.more:
-            visits |= {f"{n}, one pass": (n, strategies.one_pass(), settings.more) for n in settings.lengths}
+            samples |= {f"{n}, one pass": (n, strategies.one_pass(), settings.more) for n in settings.lengths}
 
-        def visit(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-            length, called, repeats = visits[each]
+        def sample(each: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            length, called, repeats = samples[each]
             for repeat in range(repeats):
                 for row in interleaved(bound[length], called, inputs[length], shuffle):
                     yield {"length": length, "repeat": repeat, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(visits), visit, reporter, part.name)
+        rounds.measure(list(samples), sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.timed(deployed=not part.settings.study)

@@ -19,9 +19,9 @@ class Timed:
     """One subject's times.
 
     Attributes:
-        by: seconds by round, of (strategy, length, phase), in visits that time every strategy: only these can be
+        by: seconds by round, of (strategy, length, phase), in samples that time every strategy: only these can be
             compared.
-        more: the same, of all visits: for what compares a strategy with itself.
+        more: the same, of all samples: for what compares a strategy with itself.
     """
 
     subject: TimedModel
@@ -92,7 +92,7 @@ def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
     encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")  # whatever was decoded after
     everything = pd.concat([rows, encoder])
     # Those that are named by their length alone; in others only heads that need one pass take turns.
-    together = everything[everything["visit"].astype(str) == everything["length"].astype(str)]
+    together = everything[everything["sample"].astype(str) == everything["length"].astype(str)]
     by, more = (ByRound(part, ["strategy", "length", "phase"]) for part in (together, everything))
     return Timed(subject, tuple(n for n in strategies.by_name() if n in present), lengths, by, more)
 

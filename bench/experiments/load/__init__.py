@@ -22,6 +22,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, 
 from bench.core.formatting import digits
 from bench.core.store import Store
 from bench.core.templating import prose
+from bench.core.timer import is_disturbed
 from bench.workloads import fingerprints
 from bench.workloads.loadgen import MIN_QUERIES, highest_rate, percentiles, run_test
 from bench.workloads.timed_models import TASK_LENGTH
@@ -119,7 +120,7 @@ class Load(Experiment):
         tables = [store.read(name) for name in names if name in there]
         if not tables:
             return None
-        tests = pd.concat(tables, ignore_index=True)
+        tests = pd.concat([table.assign(disturbed=is_disturbed(table)) for table in tables], ignore_index=True)
         return Results(tests[tests["chosen"]].drop(columns="chosen").reset_index(drop=True))
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
@@ -160,7 +161,7 @@ def test_row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, A
         **{"bound_ms": request["bound"] * 1e3, "seconds": seconds, "valid": test["valid"], "chosen": True},
         "value": value / 1e6 if scenario == "SingleStream" else value,
         **percentiles(test, 50, 90, 99),
-        **{name: test[name] for name in ("attempts", "others", "stolen", "disturbed")},
+        **{name: test[name] for name in ("attempts", "others", "stolen", "core_seconds")},
     }
 
 

@@ -1,9 +1,10 @@
-"""Rounds of visits: what disturbs them is noticed, marked and made again, and a killed run goes on."""
+"""Rounds of samples: what disturbs them is noticed, kept and measured again, and a killed run goes on."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import torch
 
 from bench.core import timer
 from bench.core.store import Store
-from bench.core.timer import ByRound, Moment, Rounds, clock, counted, disturbance, effort
+from bench.core.timer import ByRound, Moment, Rounds, clock, counted, disturbance, effort, is_disturbed
 
-QUIET = {"others": 0.0, "stolen": 0.0, "disturbed": False}
-BUSY = {"others": 1.0, "stolen": 0.0, "disturbed": True}
+QUIET = {"others": 0.0, "stolen": 0.0, "core_seconds": 2.0}
+BUSY = {**QUIET, "others": 1.0}
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 class Reporter:
@@ -24,7 +26,7 @@ class Reporter:
 
 @pytest.fixture
 def noted(monkeypatch):
-    """What each visit is said to have been disturbed by, in turn; quiet at the end."""
+    """What each sample is said to have been disturbed by, in turn; quiet at the end."""
     states: list[dict] = []
     monkeypatch.setattr(timer, "disturbance", lambda before, after: states.pop(0) if states else QUIET)
     monkeypatch.setattr(timer, "quiet_within", lambda seconds: True)
@@ -32,24 +34,24 @@ def noted(monkeypatch):
 
 
 def measure(store: Store, count: int = 4, warmup: int = 1) -> pd.DataFrame:
-    visits: list[tuple] = []
+    samples: list[tuple] = []
 
-    def visit(length, shuffle):
-        visits.append(length)
-        yield {"length": length, "seconds": float(len(visits))}
+    def sample(length, shuffle):
+        samples.append(length)
+        yield {"length": length, "seconds": float(len(samples))}
 
-    Rounds(store, "some", count, warmup).measure((1, 5), visit, Reporter(), "some")
+    Rounds(store, "some", count, warmup).measure((1, 5), sample, Reporter(), "some")
     return store.read("some") if store.has("some") else pd.DataFrame()
 
 
-def test_a_disturbed_visit_is_kept_marked_and_made_again_in_its_round(tmp_path, noted):
-    noted += [QUIET, QUIET, BUSY, QUIET, BUSY, QUIET]  # round 1: the first visit, and its second attempt
+def test_a_disturbed_sample_is_kept_marked_and_made_again_in_its_round(tmp_path, noted):
+    noted += [QUIET, QUIET, BUSY, QUIET, BUSY, QUIET]  # round 1: the first sample, and its second attempt
     rows = measure(Store(tmp_path))
-    first = rows[(rows["round"] == 1) & (rows["visit"] == rows[rows["disturbed"]]["visit"].iloc[0])]
+    first = rows[(rows["round"] == 1) & (rows["sample"] == rows[is_disturbed(rows)]["sample"].iloc[0])]
     assert first["attempt"].tolist() == [0, 1, 2]
-    assert first["disturbed"].tolist() == [True, True, False]
+    assert is_disturbed(first).tolist() == [True, True, False]
     assert first["counts"].tolist() == [False, False, True]
-    assert effort(rows) == {"visits": 12, "again": 2, "disturbed": 0}
+    assert effort(rows) == {"samples": 12, "again": 2, "disturbed": 0}
     assert counted(rows).groupby("round").size().tolist() == [2] * 4  # the warm-up is left out
 
 
@@ -66,7 +68,7 @@ def test_a_machine_that_stays_busy_is_not_waited_for(tmp_path, noted, monkeypatc
     noted += [BUSY] * 100
     monkeypatch.setattr(timer, "quiet_within", lambda seconds: False)
     rows = measure(Store(tmp_path))
-    assert effort(rows) == {"visits": 11, "again": 1, "disturbed": 8}
+    assert effort(rows) == {"samples": 11, "again": 1, "disturbed": 8}
 
 
 def test_a_warm_up_is_not_made_again(tmp_path, noted):
@@ -84,6 +86,15 @@ def test_rounds_go_on_where_they_were(tmp_path, noted):
     assert len(measure(store, count=4)) == len(after)
 
 
+def test_rounds_of_an_earlier_version_are_not_continued(tmp_path, noted):
+    store = Store(tmp_path)
+    before = measure(store, count=2)
+    store.write("some", before.drop(columns="core_seconds").assign(disturbed=True))
+    after = measure(store, count=2)
+    assert len(after) == len(before)
+    assert not is_disturbed(after).any()
+
+
 def test_another_process_is_noticed_and_stands_beside_the_row():
     other = multiprocessing.get_context("spawn").Process(target=spin, args=(time.monotonic() + 60,))
     other.start()
@@ -95,7 +106,7 @@ def test_another_process_is_noticed_and_stands_beside_the_row():
             state = disturbance(before, Moment.now())
             if state["others"] > 0.3:
                 break
-        assert state["disturbed"]
+        assert is_disturbed(state)
     finally:
         other.kill()
         other.join()
@@ -113,19 +124,50 @@ def moment(wall: float, busy: float, own: float, stolen: float = 0.0) -> Moment:
 def test_own_work_is_no_disturbance_others_and_stolen_time_are(monkeypatch):
     monkeypatch.setattr(timer.psutil, "cpu_count", lambda: 2)
     start = moment(0, 100, 50)
-    assert disturbance(start, moment(1, 102, 52)) == QUIET
-    assert disturbance(start, moment(1, 102.09, 52))["disturbed"] is False  # within 5 % of two cores
-    assert disturbance(start, moment(1, 102.2, 52)) == {"others": 0.2, "stolen": 0.0, "disturbed": True}
-    assert disturbance(start, moment(1, 102, 52, 0.2))["disturbed"] is True
-    # In a short visit, the kernel's ticks are too coarse to tell.
-    assert disturbance(start, moment(0.05, 100.12, 50.1))["disturbed"] is False
+    states = {
+        "nothing": disturbance(start, moment(1, 102, 52)),
+        "within 5 % of two cores": disturbance(start, moment(1, 102.09, 52)),
+        "others": disturbance(start, moment(1, 102.2, 52)),
+        "stolen": disturbance(start, moment(1, 102, 52, 0.2)),
+        "within the kernel's ticks": disturbance(start, moment(0.05, 100.12, 50.1)),
+    }
+    assert states["nothing"] == QUIET
+    assert states["others"] == {**QUIET, "others": 0.2}
+    assert [why for why, state in states.items() if is_disturbed(state)] == ["others", "stolen"]
+    assert is_disturbed(pd.DataFrame(states.values())).tolist() == [is_disturbed(state) for state in states.values()]
+
+
+def test_thresholds_are_applied_to_rows_not_when_measuring(tmp_path, noted, monkeypatch):
+    noted += [QUIET] * 4 + [BUSY] + [QUIET] * 20
+    rows = measure(Store(tmp_path))
+    assert "disturbed" not in rows
+    assert is_disturbed(rows).sum() == 1
+    monkeypatch.setattr(timer, "_SHARE", 0.6)
+    assert not is_disturbed(rows).any()
+
+
+def test_committed_rows_count_as_disturbed_as_they_did_when_measured():
+    checked = 0
+    for path in [*RESULTS.glob("raw/*/*.csv.gz"), *RESULTS.glob("study/*.csv.gz")]:
+        rows = Store(path.parent).read(path.name.removesuffix(".csv.gz"))
+        if not {"attempt", "attempts"} & set(rows.columns):
+            continue
+        checked += 1
+        found = is_disturbed(rows)
+        if "disturbed" in rows:
+            pd.testing.assert_series_equal(found, rows["disturbed"])
+        if {"disturbed", "others", "sample"} <= set(rows.columns):
+            # A sample takes at least as long as its calls, on two cores: what was disturbed is by these, too.
+            calls = rows.groupby(["round", "sample", "attempt"])["seconds"].transform("sum")
+            assert is_disturbed(rows.assign(core_seconds=2 * calls))[found].all()
+    assert checked > 10
 
 
 def test_clock_counts_the_processors_seconds_of_the_work():
-    result, sample = clock(lambda: sum(range(2_000_000)), torch.device("cpu"))
+    result, timing = clock(lambda: sum(range(2_000_000)), torch.device("cpu"))
     assert result == sum(range(2_000_000))
-    assert sample["seconds"] > 0
-    assert sample["cpu"] > 0
+    assert timing["seconds"] > 0
+    assert timing["cpu"] > 0
     asleep = clock(lambda: time.sleep(0.2), torch.device("cpu"))[1]
     assert asleep["cpu"] < 0.5 * asleep["seconds"]
 
@@ -136,7 +178,7 @@ def rows(disturbed: list[int]) -> pd.DataFrame:
     for number in range(8):
         for name, seconds in (("a", 1.0), ("b", 2.0)):
             bad = number in disturbed and name == "a"
-            facts = {"round": number, "warmup": False, "counts": True, "disturbed": bad}
+            facts = {"round": number, "warmup": False, "counts": True, **(BUSY if bad else QUIET)}
             table.append({**facts, "name": name, "seconds": seconds * (10 if bad else 1)})
     return pd.DataFrame(table)
 

@@ -57,7 +57,7 @@ class Silent:
 def rows(fast: str = FAST) -> pd.DataFrame:
     """What a part of the experiment saves, if a symbol costs exactly `SLOPE` and the encoder `ENCODE`.
 
-    The first round is a warm-up. The machine slows down from round to round. In round 2 every visit is disturbed at
+    The first round is a warm-up. The machine slows down from round to round. In round 2 every sample is disturbed at
     first, takes ten times as long, and is made again.
     """
     found: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def rows(fast: str = FAST) -> pd.DataFrame:
             disturbed = number == 2 and attempt == 0
             slow = 10 if number == 0 or disturbed else 1 + number / 10
             facts = {"round": number, "warmup": number == 0, "attempt": attempt, "counts": not disturbed}
-            facts |= {"others": 0.5 * disturbed, "stolen": 0.0, "disturbed": disturbed, "cpu": 0.0, "switches": 0}
+            facts |= {"others": 0.5 * disturbed, "stolen": 0.0, "core_seconds": 2.0, "cpu": 0.0, "switches": 0}
 
             def add(
                 runtime: str,
@@ -80,7 +80,7 @@ def rows(fast: str = FAST) -> pd.DataFrame:
                 runtime = fast if runtime == FAST else runtime
                 of = {"runtime": runtime, "what": what, "strategy": strategy, "length": n, "passes": 1}
                 batch = MANY if what == BATCH else 1
-                found.append({**facts, "visit": f"{runtime}, {what}", **of, "batch": batch, "seconds": seconds * slow})
+                found.append({**facts, "sample": f"{runtime}, {what}", **of, "batch": batch, "seconds": seconds * slow})
 
             for (runtime, strategy), slope in SLOPE.items():
                 for n in (1, 5, 50):

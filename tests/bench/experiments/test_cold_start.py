@@ -75,7 +75,7 @@ def test_the_first_line_is_timed_apart_from_the_rest() -> None:
 
 
 def test_what_was_measured_in_the_warm_up_alone_is_left_empty() -> None:
-    facts = {"reader": "graphs", "counts": True, "disturbed": False, "first": 0.3}
+    facts = {"reader": "graphs", "counts": True, "others": 0.0, "stolen": 0.0, "core_seconds": 2.0, "first": 0.3}
     rows = [{**facts, "round": 0, "warmup": True, "rate": 900.0}, {**facts, "round": 1, "warmup": False, "rate": None}]
     found = cold_start.Results(pd.DataFrame(rows), {})
     assert found.value("graphs", "rate") is None

@@ -68,8 +68,8 @@ def rows() -> pd.DataFrame:
     for number in range(5):
         slow = 10 if number == 0 else 1 + number / 10
         for layers in LAYERS:
-            facts = {"round": number, "warmup": number == 0, "visit": str(layers), "attempt": 0, "counts": True}
-            facts |= {"others": 0.0, "stolen": 0.0, "disturbed": False, "layers": layers, "cpu": 0.0, "switches": 0}
+            facts = {"round": number, "warmup": number == 0, "sample": str(layers), "attempt": 0, "counts": True}
+            facts |= {"others": 0.0, "stolen": 0.0, "core_seconds": 2.0, "layers": layers, "cpu": 0.0, "switches": 0}
             for n in (1, 5, 50):
                 seconds = slow * (n + 1) * (FIRST + MORE * (layers - 1))
                 found.append({**facts, "length": n, "passes": n + 1, "seconds": seconds})

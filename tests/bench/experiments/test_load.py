@@ -15,6 +15,7 @@ import pytest
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
+from bench.core.timer import is_disturbed
 from bench.experiments import load
 from bench.experiments.load import reader
 from bench.report.build import write_report
@@ -36,7 +37,8 @@ Result is : INVALID
 Recommendations:
 50.00 percentile latency (ns)   : 17566589
 """
-QUIET = {"others": 0.0, "stolen": 0.0, "disturbed": False}
+QUIET = {"others": 0.0, "stolen": 0.0, "core_seconds": 2.0}
+BUSY = {**QUIET, "others": 1.0}
 
 
 def test_a_summary_is_read_as_loadgen_wrote_it() -> None:
@@ -114,15 +116,15 @@ def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: N
 def test_a_disturbed_test_is_made_again_once_it_is_quiet(
     bench: Bench, machine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = iter([True, False, True, True])
-    monkeypatch.setattr(loadgen, "disturbance", lambda *_: {**QUIET, "disturbed": next(states, False)})
+    states = iter([BUSY, QUIET, BUSY, BUSY])
+    monkeypatch.setattr(loadgen, "disturbance", lambda *_: next(states, QUIET))
     monkeypatch.setattr(loadgen, "quiet_within", lambda seconds: True)
     measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
     rows = bench.store.read("load-eager-ctc")
     assert rows["attempts"].tolist() == [2, 2] + [1] * (len(rows) - 2)
-    assert rows["disturbed"].tolist() == [False, True] + [False] * (len(rows) - 2)
+    assert is_disturbed(rows).tolist() == [False, True] + [False] * (len(rows) - 2)
     # A machine that stays busy is not waited for again and again.
-    monkeypatch.setattr(loadgen, "disturbance", lambda *_: {**QUIET, "disturbed": True})
+    monkeypatch.setattr(loadgen, "disturbance", lambda *_: BUSY)
     monkeypatch.setattr(loadgen, "quiet_within", lambda seconds: False)
     measured(EXPERIMENT, parts(bench, "load-eager-ar")[0], bench)
     assert set(bench.store.read("load-eager-ar")["attempts"]) == {1}
@@ -153,7 +155,7 @@ def test_the_report_shows_it_and_marks_what_was_disturbed(
     for part in parts(bench, "load-eager-ar", "load-eager-ctc"):
         measured(EXPERIMENT, part, bench)
     table = store.read("load-eager-ctc")
-    store.write("load-eager-ctc", table.assign(disturbed=table["scenario"] == "Offline"))
+    store.write("load-eager-ctc", table.assign(others=1.0 * (table["scenario"] == "Offline")))
     section = (
         write_report(store, tmp_path).with_name("deployment.md").read_text().split("## Under load")[1].split("\n## ")[0]
     )

@@ -140,8 +140,8 @@ def written(store: Store, names: dict[str, tuple[bool, bool]]) -> None:
     """
     rows = [
         {
-            **{"round": number, "warmup": number == 0, "visit": f"{name} {batch}", "attempt": 0, "counts": True},
-            **{"others": 0.0, "stolen": 0.0, "disturbed": False, "peer": name, "batch": batch, "repeat": 0},
+            **{"round": number, "warmup": number == 0, "sample": f"{name} {batch}", "attempt": 0, "counts": True},
+            **{"others": 0.0, "stolen": 0.0, "core_seconds": 2.0, "peer": name, "batch": batch, "repeat": 0},
             "seconds": seconds * (10 if number == 0 else 1 + number / 100),
         }
         for number in range(8)
