@@ -51,10 +51,9 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
             found = everything(bench.store)
             for each in (each for each in experiments() if each.timed and each.name in found):
                 for claim in each.claims(found[each.name]):
+                    said = {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio}
                     value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
-                    rows.append(
-                        {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio, **value}
-                    )
+                    rows.append({**said, **value})
             reporter.advance(f"run {number + 1}")
     with replacing(out / TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")

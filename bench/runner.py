@@ -152,8 +152,8 @@ def _workers(bench: Bench, engine: Engine = LOCAL) -> Iterator[None]:
     if bench.device.type != "cpu":
         yield
         return
-    weights = dict.fromkeys(folder / "model.safetensors" for folder in (bench.task, bench.reader))
-    with engine.workers(files=list(weights)) as pool:
+    weights = {folder / "model.safetensors" for folder in (bench.task, bench.reader)}
+    with engine.workers(files=sorted(weights)) as pool:
         bench.workers = lambda: pool
         try:
             yield

@@ -1,13 +1,12 @@
-"""The backends that run a recognizer's weights: one module each, with an instance BACKEND."""
+"""The backends that run a recognizer's weights: modules with a list BACKENDS."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench.backends.base import Backend, BackendModel
+from bench.core.plugins import plugins
 from seqocr.models.recognizer import Recognizer
 
 EAGER = "eager"  # the one that others are compared with
@@ -15,23 +14,12 @@ EAGER = "eager"  # the one that others are compared with
 
 def backends() -> dict[str, Backend]:
     """All backends by name, in the order of tables: eager mode first."""
-    modules = [
-        importlib.import_module(f"{__name__}.{found.name}")
-        for found in pkgutil.iter_modules(__path__)
-        if found.name != "base"
-    ]
-    ordered = sorted((module.BACKEND for module in modules), key=lambda backend: backend.order)
-    return {backend.name: backend for backend in ordered}
-
-
-def missing(name: str) -> str:
-    """Why a backend is not available here; empty if it is."""
-    return backends()[name].missing()
+    return plugins(__name__, __path__, "BACKENDS")
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:
     """Why each of these backends that is not available here is not, by name."""
-    return {name: why for name in names if (why := missing(name))}
+    return {name: why for name in names if (why := backends()[name].missing())}
 
 
 def prepare(name: str, recognizer: Recognizer, folder: Path) -> BackendModel:

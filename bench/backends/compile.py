@@ -17,14 +17,9 @@ def prepare(recognizer: Recognizer, folder: Path) -> BackendModel:
     return BackendModel(encode, compiled_functions(exportable(recognizer)))
 
 
-def unable() -> str:
+def missing() -> str:
     return "" if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler"
 
 
-BACKEND = Backend(
-    "compile",
-    prepare,
-    order=2,
-    unable=unable,
-    slow_to_load=True,  # a layer is compiled for every kind of batch and cache
-)
+# Slow to load, since a layer is compiled for every kind of batch and cache.
+BACKENDS = [Backend("compile", prepare, 2, missing, slow_to_load=True)]

@@ -1,4 +1,4 @@
-"""PyTorch as the project runs it by default."""
+"""PyTorch as the project runs it by default, and the same with matrix products in bfloat16."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.backends.base import Backend, BackendModel
+from seqocr import environment
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.models.recognizer import Recognizer
 
@@ -25,9 +26,15 @@ def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> Bac
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return decode(recognizer.encoder(pixel_values), length=length)
 
-    return BackendModel(
-        encode, {name: partial(whole, decode) for name, decode in recognizer.decode_functions().items()}
-    )
+    decoders = recognizer.decode_functions()
+    return BackendModel(encode, {name: partial(whole, decode) for name, decode in decoders.items()})
 
 
-BACKEND = Backend("eager", prepare, order=0)
+def missing_bfloat16() -> str:
+    return "" if environment.multiplies_bfloat16() else "the processor has no instructions for bfloat16"
+
+
+BACKENDS = [
+    Backend("eager", prepare, 0),
+    Backend("eager-bfloat16", partial(prepare, bfloat16=True), 1, missing_bfloat16),
+]

@@ -1,4 +1,4 @@
-"""Exported graphs through ONNX Runtime, which shares out a batch: each core reads its own part."""
+"""Exported graphs through ONNX Runtime or OpenVINO, which share out a batch: each core reads its own part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from bench.backends.base import Backend, BackendModel, exportable
+from bench.core.plugins import not_installed
 from seqocr.inference.export import export, quantise_exported, write_graph
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.sessions import BatchThreads, Session, load_session
 from seqocr.models.graph import OfPixels
 from seqocr.models.recognizer import Recognizer
-
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of whatever reads exported graphs
 
 
 def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> BackendModel:
@@ -45,4 +44,9 @@ def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", i
     return BackendModel(partial(batch_threads.map, encode), OnnxRecognizer(graphs, engine, threads).decode_functions())
 
 
-BACKEND = Backend("onnxruntime", prepare, order=3, packages=PACKAGES)
+_missing = partial(not_installed, onnx="onnx", onnxscript="onnxscript", onnxruntime="onnxruntime")
+BACKENDS = [
+    Backend("onnxruntime", prepare, 3, _missing),
+    Backend("onnxruntime-int8", partial(prepare, int8=True), 4, _missing),
+    Backend("openvino", partial(prepare, engine="openvino"), 5, partial(_missing, openvino="openvino")),
+]

@@ -1,4 +1,4 @@
-"""Where cells run: in processes of this machine, or on a Ray cluster. Whoever has cells sees an `Executor`.
+"""Where cells run: in processes of this machine, or on a Ray cluster.
 
 A cell is a call that is not timed and needs nothing but its arguments, the code, the digits and files. What it writes
 is the same each time, and whole or not there, so it can be run again.
@@ -56,7 +56,7 @@ class Engine:
         Raises:
             InputError: no cluster answers, or a machine of it lacks the folder, a file, or this code.
         """
-        if self.name == "local":
+        if self.times:
             return _processes()
         from bench.core import ray_engine  # it takes Ray
 

@@ -22,14 +22,11 @@ def alone() -> Iterator[None]:
     Raises:
         InputError: another one is running.
     """
-    path = Path(tempfile.gettempdir()) / f"seqocr-bench-{os.getuid()}.lock"
-    with path.open("a") as lock:
+    with (Path(tempfile.gettempdir()) / f"seqocr-bench-{os.getuid()}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(
-                "another bench is running on this machine, and each would time the other: wait until it ends"
-            ) from None
+            raise InputError("another bench is running on this machine: wait until it ends") from None
         yield
 
 

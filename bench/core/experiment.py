@@ -1,7 +1,6 @@
 """What an experiment is: its configuration, how it is measured, its statistics, tables, plots and part of the report.
 
-One module of `bench.experiments` is one experiment. The runner, the store, the timer and the page know
-no experiment by name, but for the first screen, which says what several of them found.
+One module of `bench.experiments` is one experiment. Only the first screen knows any of them by name.
 """
 
 from __future__ import annotations
@@ -162,18 +161,18 @@ class Experiment:
         return ""
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        """How the code behaves that a part runs, by strategy (`bench.workloads.fingerprints`), or the first losses of
-        its trainings; nothing where predictions are the evidence."""
+        """How the code behaves that a part runs (`bench.workloads.fingerprints`), or the first losses of its
+        trainings; nothing where predictions are the evidence."""
         return {}
 
     def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame | None:
-        """Predictions of a sample of a part's rows, by the code as it is now: `prediction`, and the columns that name a
-        row. None of a part that holds none."""
+        """Some of a part's rows as the code now predicts them: `prediction`, and the columns that name a row. None of
+        a part without predictions."""
         return None
 
     def depends(self, part: Part) -> dict[str, Any]:
         """What a part depends on, as JSON."""
-        weights: dict[str, Any] = {folder.name: fingerprint.of_weights(folder) for folder in part.weights}
+        weights = {folder.name: fingerprint.of_weights(folder) for folder in part.weights}
         weights |= {f"{f.name}, calibration": fingerprint.of_calibration(f) for f in part.weights}
         settings = json.loads(json.dumps(dataclasses.asdict(part.settings), default=str))
         return {"settings": settings, "weights": weights}

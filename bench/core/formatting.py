@@ -91,10 +91,6 @@ def listed(words: Iterable[str]) -> str:
 
 
 def not_run(reasons: dict[str, str]) -> str:
-    """Names that were not run, grouped by reason; empty if all were.
-
-    Args:
-        reasons: by name.
-    """
+    """Names that were not run, grouped by reason; empty if all were."""
     of = {why: [name for name in reasons if reasons[name] == why] for why in dict.fromkeys(reasons.values())}
     return f"Not run: {'; '.join(f'{listed(names)} ({why})' for why, names in of.items())}." if of else ""

@@ -30,8 +30,6 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "seqocr",
     "svg.fonttype": "none",  # text stays text: searchable, and a third of the size
 }
-
-
 # Okabe and Ito's colours, distinct for people with any colour vision; markers differ too.
 _COLOURS = [
     "#D55E00",
@@ -60,7 +58,7 @@ ENCODER = PlotStyle("#555555", "", "--", "encoder alone")
 
 
 def style_of(name: str) -> PlotStyle:
-    """Style of a decoding strategy, or of the encoder alone: the same in every plot, by its place in the registry."""
+    """Style of a decoding strategy, or of "encoder": the same in every plot, by its place in the registry."""
     if name == "encoder":
         return ENCODER
     found = strategies.by_name()
@@ -91,8 +89,7 @@ def panels(count: int, width: float, height: float, columns: int = 2) -> tuple[F
 
 
 def legend(figure: Figure, names: Iterable[str]) -> None:
-    styles = [style_of(name) for name in names]
-    handles = [Line2D([], [], **_line(style), marker=style.marker, label=style.label) for style in styles]
+    handles = [Line2D([], [], **_line(style), label=style.label) for style in map(style_of, names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False)
 
 
@@ -100,12 +97,12 @@ def curve(axis: Axes, name: str, x: Sequence[float], values: Sequence[Value]) ->
     """Values against x, in the style of a decoding strategy, with the band of their intervals."""
     style = style_of(name)
     low, high = [v.low for v in values], [v.high for v in values]
-    axis.plot(x, [v.estimate for v in values], marker=style.marker, ms=4, lw=1.4, **_line(style))
+    axis.plot(x, [v.estimate for v in values], ms=4, lw=1.4, **_line(style))
     axis.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
 
 
 def _line(style: PlotStyle) -> dict[str, Any]:
-    return {"color": style.colour, "linestyle": style.line}
+    return {"color": style.colour, "linestyle": style.line, "marker": style.marker}
 
 
 def point(axis: Axes, x: Value | float, y: Value | float, style: PlotStyle, **more: Any) -> None:

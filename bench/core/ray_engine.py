@@ -60,12 +60,8 @@ def workers(address: str | None, folder: Path | None, files: Sequence[Path]) -> 
     with connected(address, torch.get_num_threads()), contextlib.ExitStack() as stack:
         if folder is not None:
             files = [*files, stack.enter_context(_probe(folder))]
-        wanted = Wanted(
-            facts(),
-            str(data_root().absolute()),
-            tuple((str(path.absolute()), _digest(path)) for path in files),
-            str(folder.absolute()) if folder else None,
-        )
+        digests = tuple((str(path.absolute()), _digest(path)) for path in files)
+        wanted = Wanted(facts(), str(data_root().absolute()), digests, str(folder.absolute()) if folder else None)
         _check_machines(wanted)
         cells = Cells(wanted)
         try:
@@ -113,22 +109,18 @@ def _cell(
 
 
 def _hand_over(future: Future[Any], done: Future[Any]) -> None:
-    error = done.exception()
-    if isinstance(error, RayTaskError):
-        future.set_exception(error)  # a mistake in the code: with the traceback of the worker
-    elif error is not None:
-        future.set_exception(
-            InputError(
-                f"a cell was given up after {1 + _RETRIES} tries ({last_line(error)}): see that machines have memory "
-                "for a cell a core, then run the same command again. What is finished stays"
-            )
+    error, result = done.exception(), None
+    if error is None:
+        result, error = done.result()
+    elif not isinstance(error, RayTaskError):  # else a mistake in the code: with the traceback of the worker
+        error = InputError(
+            f"a cell was given up after {1 + _RETRIES} tries ({last_line(error)}): see that machines have memory "
+            "for a cell a core, then run the same command again. What is finished stays"
         )
+    if error is None:
+        future.set_result(result)
     else:
-        result, wrong = done.result()
-        if wrong is None:
-            future.set_result(result)
-        else:
-            future.set_exception(wrong)
+        future.set_exception(error)
 
 
 @cache
@@ -143,10 +135,8 @@ def missing(wanted: Wanted) -> str:
             return f"has {name} {own[name]}, but {value} is asked for: install the same on all machines"
     for path, digest in wanted.files:
         if _digest(Path(path)) != digest:
-            return (
-                f"does not see what {Path(path).parent} holds here: use a folder that all machines share, at the same "
-                "path"
-            )
+            shared = "use a folder that all machines share, at the same path"
+            return f"does not see what {Path(path).parent} holds here: {shared}"
     try:
         if wanted.folder is not None:
             writable(Path(wanted.folder))

@@ -18,15 +18,12 @@ _STARTS = 60.0  # seconds that it may take to start, and to end
 
 @contextmanager
 def serving(command: Sequence[str], ready: str, quiet: bool = False) -> Iterator[tuple[int, psutil.Process]]:
-    """Run a server for the length of the block.
+    """Run a server for the length of the block, which gets its port and its process.
 
     Args:
         command: with {port} where the port goes.
         ready: path that answers once it is ready, such as /readyz.
         quiet: drop its log.
-
-    Yields:
-        its port and its process.
 
     Raises:
         RuntimeError: it ended or was not ready in time.

@@ -12,7 +12,6 @@ from seqocr.models.heads.speculative import find_pair, speculative_strategy
 # Strategies are timed, read and shown on the report's first screen, but for these.
 _NOT_TIMED = {"ctc-beam"}
 _NOT_READ = {"ar-nocache"}
-_NOT_DEPLOYED = {"ar-nocache", "ctc-beam"}
 FOREIGN_FLOPS = {"ar-generate"}  # whose FLOPs the version of a library decides
 
 
@@ -31,9 +30,9 @@ def by_name() -> dict[str, Strategy]:
     return {each.name: each for strategies in _strategies(available_heads()).values() for each in strategies}
 
 
-def timed(deployed: bool = False) -> tuple[str, ...]:
-    """Those whose time is measured, or of these only the ones that people deploy."""
-    return tuple(name for name in by_name() if name not in _NOT_TIMED and not (deployed and name in _NOT_DEPLOYED))
+def timed() -> tuple[str, ...]:
+    """Those whose time is measured."""
+    return tuple(name for name in by_name() if name not in _NOT_TIMED)
 
 
 def read() -> tuple[str, ...]:
@@ -42,8 +41,8 @@ def read() -> tuple[str, ...]:
 
 
 def deployed() -> tuple[str, ...]:
-    """Those that people deploy."""
-    return tuple(name for name in by_name() if name not in _NOT_DEPLOYED)
+    """Those that people deploy; each is timed and read."""
+    return tuple(name for name in by_name() if name not in _NOT_TIMED | _NOT_READ)
 
 
 def heads() -> tuple[str, ...]:

@@ -130,10 +130,6 @@ class Rounds:
     count: int
     warmup: int = 1
 
-    @property
-    def total(self) -> int:
-        return self.count + self.warmup
-
     def measure(
         self,
         samples: Sequence[Hashable],
@@ -150,10 +146,10 @@ class Rounds:
         saved = self.store.read(self.table) if self.store.has(self.table) else pd.DataFrame()
         if "core_seconds" not in saved:  # rows of an earlier version cannot be told apart from new ones
             saved = pd.DataFrame()
-        done = 0 if saved.empty else int(saved["round"].max()) + 1
-        budget = AGAIN * self.total * len(samples) - (effort(saved)["again"] if done else 0)
+        done, total = 0 if saved.empty else int(saved["round"].max()) + 1, self.count + self.warmup
+        budget = AGAIN * total * len(samples) - (effort(saved)["again"] if done else 0)
         rows = saved.to_dict("records")
-        for number in range(done, self.total):
+        for number in range(done, total):
             shuffle = random.Random(number)
             left = [(0, each) for each in shuffle.sample(list(samples), len(samples))]
             while left:
@@ -163,15 +159,8 @@ class Rounds:
                 state = disturbance(before, Moment.now())
                 warmup = number < self.warmup
                 last = not is_disturbed(state) or warmup or budget < 1
-                facts = {
-                    "round": number,
-                    "warmup": warmup,
-                    "sample": str(each),
-                    "attempt": attempt,
-                    "counts": last,
-                    **state,
-                }
-                rows += [{**facts, **row} for row in made]
+                facts = {"round": number, "warmup": warmup, "sample": str(each), "attempt": attempt, "counts": last}
+                rows += [{**facts, **state, **row} for row in made]
                 if not last:
                     budget -= 1
                     left.append((attempt + 1, each))
@@ -231,8 +220,5 @@ def effort(rows: pd.DataFrame) -> dict[str, int]:
     """How many samples a table holds, how many were measured `again`, and how many that count are `disturbed`."""
     samples = rows.drop_duplicates(["sample", "round", "attempt"])
     kept = counted(samples)
-    return {
-        "samples": len(samples),
-        "again": int((samples["attempt"] > 0).sum()),
-        "disturbed": int(is_disturbed(kept).sum()),
-    }
+    again, disturbed = int((samples["attempt"] > 0).sum()), int(is_disturbed(kept).sum())
+    return {"samples": len(samples), "again": again, "disturbed": disturbed}

@@ -19,7 +19,7 @@ from bench.core.formatting import percent, share
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads.accuracy_tables import Comparison, beside_one_pass, right
-from bench.workloads.held_out import held_out_digits, predict_again, read_strings, task_strings
+from bench.workloads.held_out import held_out_digits, read_some, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
@@ -93,7 +93,7 @@ class Accuracy(Experiment):
 
     def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame:
         strings = task_strings(part.settings.strings)
-        return predict_again(part.weights[0], strings, range(_AGAIN), tuple(rows["head"].unique()))
+        return read_some(part.weights[0], strings, range(_AGAIN), tuple(rows["head"].unique()))
 
     def results(self, store: Store) -> Results | None:
         about = store.facts(self.name).get("about")

@@ -21,7 +21,7 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.experiments.real_lines import EXPERIMENT as REAL
 from bench.workloads import accuracy_tables
-from bench.workloads.custom_data import HELD_OUT, digest
+from bench.workloads.held_out import HELD_OUT, digest
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.inference.predictions import predict_lines

@@ -19,7 +19,7 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.accuracy_tables import Comparison
-from bench.workloads.held_out import held_out_digits, level_strings, predict_again, read_strings
+from bench.workloads.held_out import held_out_digits, level_strings, read_some, read_strings
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
@@ -123,7 +123,7 @@ class Levels(Experiment):
         tables = []
         for length in sorted(rows["length"].unique()):
             strings = level_strings(digits, part.settings.level, int(length), part.settings.each)
-            tables.append(predict_again(part.weights[0], strings, range(_AGAIN), heads, length=int(length)))
+            tables.append(read_some(part.weights[0], strings, range(_AGAIN), heads, length=int(length)))
         return pd.concat(tables, ignore_index=True)
 
     def results(self, store: Store) -> Results | None:

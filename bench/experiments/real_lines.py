@@ -26,7 +26,7 @@ from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.workloads import accuracy_tables, fingerprints
 from bench.workloads.accuracy_tables import Comparison
-from bench.workloads.custom_data import HELD_OUT, digest
+from bench.workloads.held_out import HELD_OUT, digest
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.folder import Line
 from seqocr.data.images import open_line

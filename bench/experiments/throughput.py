@@ -80,14 +80,14 @@ class Throughput(Experiment):
         inputs = {batch: bound.pixel_values(batch) for batch in settings.batches}
 
         def sample(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-            for row in interleaved(bound, strategies.timed(deployed=True), inputs[batch], shuffle):
+            for row in interleaved(bound, strategies.deployed(), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
         rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
         rounds.measure(settings.batches, sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        names = strategies.timed(deployed=True)
+        names = strategies.deployed()
         return fingerprints.of_timed_model(part.settings.subject, (TASK_LENGTH,), names, batch=2)
 
     def results(self, store: Store) -> Results | None:
@@ -98,7 +98,7 @@ class Throughput(Experiment):
             encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")
             by = ByRound(pd.concat([rows, encoder]), ["strategy", "batch", "phase"])
             for batch in sorted(int(b) for b in counted(rows)["batch"].unique()):
-                for strategy in (*strategies.timed(deployed=True), "encoder"):
+                for strategy in (*strategies.deployed(), "encoder"):
                     phases = ("encode",) if strategy == "encoder" else ("encode", "decode", "confidence")
                     seconds = location(sum(by(*((strategy, batch, phase) for phase in phases))))
                     rates[subject, strategy, batch] = seconds.map(partial(_rate, batch))
@@ -147,7 +147,7 @@ def _rate(strings: int, seconds: float) -> float:
 def throughput_plot(results: Results) -> Figure:
     """Strings a second against batch size."""
     figure, axes = plotting.panels(len(results.subjects), 3.6, 3.3, columns=3)
-    shown = (*strategies.timed(deployed=True), "encoder")
+    shown = (*strategies.deployed(), "encoder")
     for axis, subject in zip(axes, results.subjects, strict=True):
         for strategy in shown:
             rates = results.of(subject, strategy)

@@ -34,7 +34,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """What the bench knows of a peer before it is loaded. A module of `bench.peers` lists its own in PEERS.
+    """What the bench knows of a peer before it is loaded.
 
     Attributes:
         name: as in the report.
@@ -55,11 +55,7 @@ class PeerSpec:
 
 
 def dark_on_light(lines: Sequence[torch.Tensor], inverted: bool) -> list[np.ndarray]:
-    """B images (h, w) uint8.
-
-    Args:
-        inverted: lines are light on dark.
-    """
+    """B images (h, w) uint8; `inverted`: lines are light on dark."""
     return [255 - line.numpy() if inverted else line.numpy() for line in lines]
 
 

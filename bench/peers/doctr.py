@@ -8,21 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from bench.core.plugins import not_installed
 from bench.peers.base import Peer, PeerSpec, to_rgb
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.models.recognizer import Recognizer
 
 _ARCHITECTURES = ("parseq", "vitstr_small", "crnn_vgg16_bn", "crnn_mobilenet_v3_small")
-
-
-def _missing() -> str:
-    return "" if find_spec("doctr") else "python-doctr is not installed"
 
 
 def _load(arch: str, recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
@@ -46,4 +42,5 @@ def _load(arch: str, recognizer: Recognizer, folder: Path, inverted: bool) -> Pe
     return Peer(read, f"python-doctr {version('python-doctr')}, random weights")
 
 
+_missing = partial(not_installed, doctr="python-doctr")
 PEERS = [PeerSpec(f"docTR {arch}", partial(_load, arch), _missing, order=30, trained=False) for arch in _ARCHITECTURES]

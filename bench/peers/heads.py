@@ -17,13 +17,9 @@ def _load(backend: str, strategy: str, recognizer: Recognizer, folder: Path, inv
 
 
 def _spec(backend: str, strategy: str) -> PeerSpec:
-    return PeerSpec(
-        strategy if backend == backends.EAGER else f"{strategy}, {backend}",
-        partial(_load, backend, strategy),
-        partial(backends.missing, backend),
-        order=0,
-        strategy=strategy,
-    )
+    name = strategy if backend == backends.EAGER else f"{strategy}, {backend}"
+    missing = backends.backends()[backend].missing
+    return PeerSpec(name, partial(_load, backend, strategy), missing, order=0, strategy=strategy)
 
 
 PEERS = [

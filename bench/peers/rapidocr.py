@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from bench.core.plugins import not_installed
 from bench.peers.base import Peer, PeerSpec, keep_digits, to_rgb
 from seqocr.models.recognizer import Recognizer
-
-
-def _missing() -> str:
-    return "" if find_spec("rapidocr_onnxruntime") else "rapidocr-onnxruntime is not installed"
 
 
 def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
@@ -28,4 +25,5 @@ def _load(recognizer: Recognizer, folder: Path, inverted: bool) -> Peer:
     return Peer(read, f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}, recognition only, PP-OCRv4 weights")
 
 
+_missing = partial(not_installed, rapidocr_onnxruntime="rapidocr-onnxruntime")
 PEERS = [PeerSpec("RapidOCR", _load, _missing, order=10)]

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core import plotting
-from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Section, stored
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Experiment, Section, stored
 from bench.core.formatting import listed, markdown_table
 from bench.core.store import Store
 from bench.core.templating import prose, render
@@ -51,29 +51,16 @@ def write_report(store: Store, folder: Path) -> Path:
 
 def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None = None) -> dict[str, str]:
     """The text of each page, by name."""
-    return {
-        REPORT: page(store, found, repeated),
-        DEPLOYMENT: _rendered(DEPLOYMENT, store, found, measured=measured(store)),
+    report = {
+        "first_screen": first_screen(found),
+        "measured": measured(store, repeated),
+        "repeated": repeated,
+        "repeated_words": prose("repeat", repeated=repeated) if repeated else "",
+        "run": store.folder.name,
+        "studied": "dependence" in found,
     }
-
-
-def page(store: Store, found: dict[str, Any], repeated: repeats.Summary | None = None) -> str:
-    """The report's text."""
-    return _rendered(
-        REPORT,
-        store,
-        found,
-        first_screen=first_screen(found),
-        measured=measured(store, repeated),
-        repeated=repeated,
-        repeated_words=prose("repeat", repeated=repeated) if repeated else "",
-        run=store.folder.name,
-        studied="dependence" in found,
-    )
-
-
-def _rendered(name: str, store: Store, found: dict[str, Any], **said: Any) -> str:
-    return render(name, sections=list(_sections(name, store, found)), **said)
+    said: dict[str, dict[str, Any]] = {REPORT: report, DEPLOYMENT: {"measured": measured(store)}}
+    return {name: render(name, sections=list(_sections(name, store, found)), **said[name]) for name in said}
 
 
 def measured(store: Store, repeated: repeats.Summary | None = None) -> str:
@@ -85,7 +72,7 @@ def measured(store: Store, repeated: repeats.Summary | None = None) -> str:
         **_commits(store),
         machine=facts["environment"],
         preset=facts["preset"],
-        effort=timed_effort(store),
+        effort=_effort(store),
         repeated=repeated,
     )
 
@@ -110,18 +97,19 @@ def _regular_parts(store: Store) -> list[str]:
     return [name for each in experiments() if not each.on_request for name in stored(store, each.name)]
 
 
-def timed_effort(store: Store) -> dict[str, int]:
+def _effort(store: Store) -> dict[str, int]:
     """`bench.core.timer.effort`, of all that was timed in rounds."""
-    found = {"samples": 0, "again": 0, "disturbed": 0}
-    for name in filter(store.has, _regular_parts(store)):
-        rows = store.read(name)
-        if "attempt" in rows:
-            found = {key: count + effort(rows)[key] for key, count in found.items()}
-    return found
+    tables = [store.read(name) for name in _regular_parts(store) if store.has(name)]
+    found = [effort(rows) for rows in tables if "attempt" in rows]
+    return {key: sum(each[key] for each in found) for key in ("samples", "again", "disturbed")}
+
+
+def _shown_experiments(found: dict[str, Any]) -> list[Experiment]:
+    return [each for each in experiments() if each.name in found]
 
 
 def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for experiment in (each for each in experiments() if each.name in found and each.page == page):
+    for experiment in (each for each in _shown_experiments(found) if each.page == page):
         for section in experiment.sections(found[experiment.name], found):
             if section.table is not None and len(section.table) > LONGEST_TABLE:
                 raise ValueError(f"{section.title}: {len(section.table)} rows; the rest belongs in tables/ or details")
@@ -139,7 +127,7 @@ def _shown(section: Section, changed: str) -> dict[str, Any]:
 
 def _write_tables(found: dict[str, Any], folder: Path) -> None:
     _emptied(folder)
-    for experiment in (each for each in experiments() if each.name in found):
+    for experiment in _shown_experiments(found):
         for name, table in experiment.tables(found[experiment.name]).items():
             with replacing(folder / f"{name}.csv") as temporary:
                 # Six digits: the last ones of a float are the machine's own.
@@ -150,7 +138,7 @@ def _draw(found: dict[str, Any], store: Store, folder: Path) -> None:
     _emptied(folder)
     if shown := panels(found):
         plotting.save(PICTURE, partial(answer_plot, shown), folder)
-    for experiment in (each for each in experiments() if each.name in found):
+    for experiment in _shown_experiments(found):
         for name, picture in experiment.plots(found[experiment.name], found).items():
             plotting.save(name, picture, folder)
         for name, source in experiment.pictures(store).items():
@@ -165,18 +153,17 @@ def _emptied(folder: Path) -> None:
             path.unlink()
 
 
-def write_readme(found: dict[str, Any], line: str, path: Path) -> None:
-    """Put the first screen between README's marks.
+def with_numbers(text: str, found: dict[str, Any], line: str, path: Path) -> str:
+    """A README's text, with the first screen and a line below it between its marks.
+
+    Args:
+        path: the README's, for the error.
 
     Raises:
-        InputError: the file has no marks.
+        InputError: the text has no marks.
     """
-    write_text(path, with_numbers(path.read_text(encoding="utf-8"), found, line, path))
-
-
-def with_numbers(text: str, found: dict[str, Any], line: str, path: Path) -> str:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on custom data")
+        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on lines of their own")
     return f"{before}{_BEGIN}\n{first_screen(found, 'results/plots')}\n\n{line}\n{_END}{after}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,28 +37,25 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     timed = everything["latency"].main
     generate, own = strategies.autoregressive()[:2]
     head = fastest(timed)
-    blocks = [
-        prose(
-            "answer",
-            verdicts=_verdicts(everything),
-            real="real" in everything,
-            head=head,
-            own=own,
-            generate=generate,
-            one_pass=ONE_PASS,
-            speculative_name=SPECULATIVE,
-            faster={name: timed.speedup(head, name, TASK_LENGTH).estimate for name in (generate, own)},
-            model=timed.subject.label,
-            length=TASK_LENGTH,
-            speculative=_over_one_pass(everything),
-            study=_study(everything),
-        )
-    ]
-    if panels(everything):
-        blocks.append(f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">')
-        blocks.append(prose("answer_picture", left_out=_left_out(everything)))
-    blocks += [markdown_table(heads_table(everything)), prose("answer_table", length=TASK_LENGTH)]
-    return "\n\n".join(blocks)
+    answer = prose(
+        "answer",
+        verdicts=_verdicts(everything),
+        real="real" in everything,
+        head=head,
+        own=own,
+        generate=generate,
+        one_pass=ONE_PASS,
+        speculative_name=SPECULATIVE,
+        faster={name: timed.speedup(head, name, TASK_LENGTH).estimate for name in (generate, own)},
+        model=timed.subject.label,
+        length=TASK_LENGTH,
+        speculative=_over_one_pass(everything),
+        study=_study(everything),
+    )
+    picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
+    pictures = [picture, prose("answer_picture", left_out=_left_out(everything))] if panels(everything) else []
+    table = markdown_table(heads_table(everything))
+    return "\n\n".join([answer, *pictures, table, prose("answer_table", length=TASK_LENGTH)])
 
 
 def _verdicts(everything: Mapping[str, Any]) -> dict[str, str]:
@@ -139,7 +136,6 @@ def _passes(strategy: Strategy) -> str:
 class Point:
     """A reader with trained weights that were timed themselves."""
 
-    label: str
     style: PlotStyle
     ms: Value
     exact: Value
@@ -158,28 +154,18 @@ def panels(everything: Mapping[str, Any]) -> dict[str, list[Point]]:
 
     if peers := everything.get("peers"):
         found[f"{TASK_LENGTH} digits side by side"] = [
-            Point(name := reader.name.split(",")[0], style(name), reader.ms, reader.exact, "," in reader.name)
+            Point(style(reader.name.split(",")[0]), reader.ms, reader.exact, "," in reader.name)
             for reader in peers.trained
         ]
     drafts, levels = everything.get("drafts"), everything.get("levels")
     if drafts and levels:
         found[f"`{_HARDEST}`, {drafts.length} digits"] = [
-            Point(
-                name,
-                style(name),
-                drafts.milliseconds(_HARDEST, name),
-                levels.exact(_HARDEST, name, drafts.length),
-            )
+            Point(style(name), drafts.milliseconds(_HARDEST, name), levels.exact(_HARDEST, name, drafts.length))
             for name in drafts.strategies
         ]
     if real := everything.get("real"):
         found["real lines, adapted"] = [
-            Point(
-                row["reader"],
-                style(row["reader"]),
-                real.milliseconds(row["reader"], row["phase"]),
-                Value.of(row, "exact"),
-            )
+            Point(style(row["reader"]), real.milliseconds(row["reader"], row["phase"]), Value.of(row, "exact"))
             for row in real.summary.to_dict("records")
             if row["phase"] == _ADAPTED or row["reader"] not in strategies.by_name()
         ]
@@ -199,21 +185,18 @@ def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
         axis.set_title(title.replace("`", ""), fontsize=10)
         plotting.plain_log_axis(axis, "x")
     axes[0].set_ylabel("exact match, %")
-    handles = dict(_handles(shown))
+    graphs = Line2D([], [], color="#555555", marker="s", ls="", mfc="white", label="in onnxruntime")
+    handles = {
+        "" if each.hollow else each.style.label: graphs if each.hollow else _handle(each.style)
+        for points in shown.values()
+        for each in points
+    }
     figure.legend(handles=[*handles.values()], loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
-def _handles(shown: Mapping[str, list[Point]]) -> Iterator[tuple[str, Line2D]]:
-    for each in (point for points in shown.values() for point in points):
-        style: dict[str, Any] = {"color": each.style.colour, "marker": each.style.marker, "ls": ""}
-        if each.hollow:
-            yield (
-                "onnxruntime",
-                Line2D([], [], **{**style, "color": "#555555", "marker": "s", "mfc": "white"}, label="in onnxruntime"),
-            )
-        else:
-            yield each.label, Line2D([], [], **style, label=each.style.label)
+def _handle(style: PlotStyle) -> Line2D:
+    return Line2D([], [], color=style.colour, marker=style.marker, ls="", label=style.label)
 
 
 def _left_out(everything: Mapping[str, Any]) -> list[str]:

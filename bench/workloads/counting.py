@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,17 +24,17 @@ def costs(bound: BoundModel, memory: bool = True) -> list[dict[str, Any]]:
     encoder, length, pixel_values = bound.recognizer.encoder, bound.length, bound.pixel_values(1)
     with torch.inference_mode():
         features = encoder(pixel_values)
-        work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, lambda: encoder(pixel_values))}
+        work: dict[str, tuple[nn.Module, Callable[[], Any]]] = {"encoder": (encoder, partial(encoder, pixel_values))}
         for name, decode in bound.decode_functions().items():
             pair = bound.recognizer.pairs().get(name)
             used = [bound.recognizer.heads[head] for head in strategies.heads_of(name)]
-            head = nn.ModuleList([pair.head, pair.drafter] if pair else used)
-            work[name] = head, lambda decode=decode: decode(features, length=length)  # type: ignore[misc]
+            modules = nn.ModuleList([pair.head, pair.drafter] if pair else used)
+            work[name] = modules, partial(decode, features, length=length)
         return [
             {
                 "strategy": name,
                 "length": length,
-                "parameters": parameters(module),
+                "parameters": sum(p.numel() for p in module.parameters()),
                 "flops": flops(call),
                 "bytes": traffic(call),
                 "passes": getattr(call(), "passes", 0),
@@ -40,10 +42,6 @@ def costs(bound: BoundModel, memory: bool = True) -> list[dict[str, Any]]:
             }
             for name, (module, call) in work.items()
         ]
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def flops(work: Callable[[], object]) -> int:
@@ -60,10 +58,8 @@ def traffic(work: Callable[[], object]) -> int:
     """Bytes that the operations counted by `flops` read and write, each operand once: weights, activations, caches."""
     aten = torch.ops.aten
     products = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution)
-    with (
-        FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values)) as counter,
-        sdpa_kernel(SDPBackend.MATH),
-    ):
+    counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values))
+    with counter, sdpa_kernel(SDPBackend.MATH):
         work()
     return 4 * int(counter.get_total_flops())  # float32
 
@@ -93,10 +89,6 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
-    results = profiler.profiler.kineto_results
-    events = sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns())
-    held = peak = 0
-    for event in events:
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda e: e.start_ns())]
+    return max(itertools.accumulate(changes, initial=0))

@@ -1,4 +1,4 @@
-"""Fingerprints of what the bench times: recognizers with random weights, with trained ones, and exported graphs."""
+"""Fingerprints of what the bench times: models with random weights, trained ones, and exported graphs."""
 
 from __future__ import annotations
 
@@ -50,13 +50,8 @@ def _of_recognizer(folder: Path, length: int) -> dict[str, str]:
 
 
 def _chosen(found: dict[str, str], strategies: Collection[str] | None) -> dict[str, str]:
-    return {
-        key: digest for key, digest in found.items() if strategies is None or _name(key) in ("encoder", *strategies)
-    }
-
-
-def _name(key: str) -> str:
-    return key.split(",")[0]
+    wanted = None if strategies is None else {"encoder", *strategies}
+    return {key: digest for key, digest in found.items() if wanted is None or key.split(",")[0] in wanted}
 
 
 def _of_strategies(

@@ -1,11 +1,12 @@
-"""Held-out digit strings, and reading them in several processes where nothing is timed."""
+"""Held-out digit strings and real lines, and reading strings in several processes where nothing is timed."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from bench.core.experiment import Bench, Part
 from bench.workloads.timed_models import TASK_LENGTH
+from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
 from seqocr.data.synthetic.layouts import level as level_of
@@ -22,15 +24,23 @@ from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
+HELD_OUT = 0.2  # share of a folder of real lines that is never trained on
 REST = 0.01  # seconds before another reader is timed, so that the threads of the one before fall asleep
 _READ_AT_ONCE = 100
-# What drawing and reading strings runs, besides heads.
-# What draws lines in a hand runs.
 
 
 def held_out_digits() -> Digits:
     """The test half, or validation digits where it cannot be had."""
     return load_digits_or_validation("test")
+
+
+def digest(folder: LineFolder) -> str:
+    """Of what real lines are called, say and show."""
+    found = hashlib.sha256()
+    for line in folder.lines:
+        found.update(f"{line.name}\0{line.text}\0".encode(errors="surrogateescape"))
+        found.update(hashlib.sha256(line.path.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def task_strings(count: int, digits: Digits | None = None) -> SequenceMNIST:
@@ -57,19 +67,12 @@ def _recognizer(folder: Path, device: str) -> Recognizer:
     return load_recognizer(folder).to(device)
 
 
-def _read(
-    strings: SequenceMNIST, indices: range, folder: Path, heads: tuple[str, ...], device: str, facts: dict[str, Any]
+def read_some(
+    folder: Path, strings: SequenceMNIST, indices: range, heads: tuple[str, ...], device: str = "cpu", **facts: Any
 ) -> pd.DataFrame:
-    """The task of a process: some strings, read with every head."""
+    """Rows of `predict_lines` for some strings, read by the recognizer of a folder; `facts` in every row."""
     found = predict_lines(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
     return found.assign(index=found["index"] + indices.start, **facts)
-
-
-def predict_again(
-    folder: Path, strings: SequenceMNIST, indices: range, heads: tuple[str, ...], **facts: Any
-) -> pd.DataFrame:
-    """Rows as `read_strings` has them, of some strings, on the CPU."""
-    return _read(strings, indices, folder, heads, "cpu", facts)
 
 
 class _Some:
@@ -99,13 +102,17 @@ def read_strings(
         pieces: strings, those of them to read, and facts for every row, which tell pieces apart.
         heads: or other strategies; those that the weights do not hold are left out.
     """
-    store, folder, device = bench.store, part.weights[0], str(bench.device)
+    store, folder = bench.store, part.weights[0]
     done = store.read(part.name) if store.has(part.name) else pd.DataFrame()
     tables = [done] if len(done) else []
     heads = tuple(name for name in heads if name in load_recognizer(folder).decode_functions())
     known = set(zip(*(done[name] for name in ("index", *pieces[0][2])), strict=True)) if len(done) else set()
-    todo = [(s, i, facts) for s, i, facts in pieces if (i.start, *facts.values()) not in known]
-    for found in _results(bench, [(s, i, folder, heads, device, facts) for s, i, facts in todo]):
+    todo = [
+        partial(read_some, folder, strings, indices, heads, str(bench.device), **facts)
+        for strings, indices, facts in pieces
+        if (indices.start, *facts.values()) not in known
+    ]
+    for found in _results(bench, todo):
         tables.append(found)
         store.write(part.name, pd.concat(tables, ignore_index=True))
         reporter.advance(part.name)
@@ -115,12 +122,13 @@ def read_strings(
     return ordered
 
 
-def _results(bench: Bench, tasks: list[tuple[Any, ...]]) -> Iterator[pd.DataFrame]:
+def _results(bench: Bench, tasks: Sequence[Callable[[], pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """What tasks give, as it comes, from other processes if there are any."""
     if bench.workers is None or len(tasks) < 2:
-        yield from (_read(*task) for task in tasks)
+        yield from (task() for task in tasks)
         return
     pool = bench.workers()
-    for future in as_completed([pool.submit(_read, *task) for task in tasks]):
+    for future in as_completed([pool.submit(task) for task in tasks]):
         yield future.result()
 
 

@@ -1,10 +1,8 @@
-"""MLPerf Inference's load generator, LoadGen: one test, and the search for the highest rate that keeps a bound.
-
-LoadGen keeps state for the life of a process, so each test runs in a process of its own (`run_test`).
-"""
+"""MLPerf Inference's load generator, LoadGen: one test, and the search for the highest rate that keeps a bound."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -24,15 +22,14 @@ _NS = 1e9
 
 
 def run_test(module: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Run `python -m MODULE JSON`, which makes one LoadGen test and prints its summary as its last line.
-
-    A disturbed test is made again when nothing else runs.
+    """Run `python -m MODULE JSON`, which makes one LoadGen test and prints its summary as its last line. A process of
+    its own, since LoadGen keeps state; a disturbed test is made again when nothing else runs.
 
     Args:
         request: what the module takes; `logs`, a folder for LoadGen's, is added.
 
     Returns:
-        the summary, how many `attempts` were made, and what disturbed the last.
+        the summary, how many `attempts` were made, and the `disturbance` of the last.
 
     Raises:
         RuntimeError: the process failed.
@@ -95,9 +92,9 @@ def drive(
     """
     import mlperf_loadgen as loadgen
 
-    def issue_all(samples: list[Any]) -> None:
-        for sample in samples:
-            issue(sample.id, sample.index)
+    def issue_all(queries: list[Any]) -> None:
+        for query in queries:
+            issue(query.id, query.index)
 
     settings = loadgen.TestSettings()
     settings.scenario = getattr(loadgen.TestScenario, scenario)
@@ -131,13 +128,11 @@ def complete(*queries: Any) -> None:
 
 def parse_summary(text: str) -> dict[str, Any]:
     """LoadGen's summary as a dict; numbers as numbers, and `valid`."""
-    pairs = re.findall(r"^ *([^:\n]+?) *: *(\S.*?) *$", text, flags=re.MULTILINE)
     summary: dict[str, Any] = {}
-    for name, value in pairs:
-        try:
+    for name, value in re.findall(r"^ *([^:\n]+?) *: *(\S.*?) *$", text, flags=re.MULTILINE):
+        summary[name] = value
+        with contextlib.suppress(ValueError):
             summary[name] = float(value)
-        except ValueError:
-            summary[name] = value
     return {"valid": summary.get("Result is") == "VALID", **summary}
 
 

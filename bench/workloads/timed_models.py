@@ -40,7 +40,7 @@ class TimedModel:
 
     def size_for(self, length: int) -> tuple[int, int]:
         height, width = self.image_size
-        return (height, width // TASK_LENGTH * length) if self.grows else (height, width)
+        return height, width // TASK_LENGTH * length if self.grows else width
 
     @property
     def label(self) -> str:
@@ -113,5 +113,5 @@ def interleaved(
             yield {"strategy": name, "phase": "encode", **timing}
             decoded, timing = clock(partial(decoders[name], features, length=bound.length), bound.device)
             yield {"strategy": name, "phase": "decode", "passes": decoded.passes, **timing}
-            _, timing = clock(lambda decoded=decoded: decoded.confidences, bound.device)  # type: ignore[misc]
+            _, timing = clock(partial(getattr, decoded, "confidences"), bound.device)
             yield {"strategy": name, "phase": "confidence", **timing}

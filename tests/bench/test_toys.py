@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import sys
 
 import pandas as pd
@@ -16,10 +17,10 @@ import bench.runner as loop
 import bench.workloads.held_out as strings
 from bench import regression
 from bench.core import strategies, timer
-from bench.core.experiment import Bench, Part
+from bench.core.experiment import REPORT, Bench, Part
 from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency
-from bench.report.build import everything, page, write_report
+from bench.report.build import everything, pages, write_report
 from bench.runner import run
 from bench.workloads.timed_models import TINY
 from seqocr.data.augment import Augmentation
@@ -33,6 +34,7 @@ from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import Trainer
+from tests.bench.regression.gates import changed_counts
 from tests.conftest import barred, small_recognizer
 from tests.synthetic import finished_run
 
@@ -107,7 +109,8 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
     assert len({strategies.by_name()[name].label for name in strategies.by_name()}) == len(strategies.by_name())
     found = regression.counts()
     assert found["passes"]["toy, n = 20"] == 1
-    assert any("toy" in line for line in regression.changed_counts(found, regression.read_baseline()))
+    baseline = json.loads(regression.BASELINE.read_text(encoding="utf-8"))
+    assert any("toy" in line for line in changed_counts(found, baseline))
     assert "toy" in regression.timed_ratios(rounds=2)["flatness"]
 
 
@@ -186,6 +189,6 @@ def test_a_toy_experiment_is_one_module(tmp_path, monkeypatch):
         assert text.index("## Accuracy on five digits") < text.index("## Letters")
         assert (tmp_path / "plots" / "toy.png").exists()
         assert pd.read_csv(tmp_path / "tables" / "toy.csv")["letters"].tolist() == [2 * len(name) for name in HEADS]
-        assert page(store, everything(store)) == text
+        assert pages(store, everything(store))[REPORT] == text
     finally:
         sys.modules.pop("bench.experiments.toy", None)

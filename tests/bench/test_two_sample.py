@@ -50,5 +50,5 @@ def test_a_folder_is_compared_with_a_source(tmp_path):
 def test_synthetic_lines_are_as_many_as_were_given_sources(tmp_path):
     strokes = tmp_path / "digits.jsonl"
     written(strokes)
-    assert len(synthetic_lines([str(strokes), str(strokes)], None, (2, 3), 70)) == 70
+    assert len(synthetic_lines([str(strokes), str(strokes)], (2, 3), 70)) == 70
     assert sheet(noise(4, 90, 0), noise(4, 90, 1)).mode == "L"

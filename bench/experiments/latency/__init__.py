@@ -82,7 +82,7 @@ class Latency(Experiment):
         settings: Settings = part.settings
         bound = bind(settings.subject, settings.lengths, bench.device)
         inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}
-        names = strategies.timed(deployed=not settings.study)
+        names = strategies.timed() if settings.study else strategies.deployed()
 
         samples = {str(n): (n, names, settings.repeats) for n in settings.lengths}
         if settings.more:
@@ -98,7 +98,7 @@ class Latency(Experiment):
         rounds.measure(list(samples), sample, reporter, part.name)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        names = strategies.timed(deployed=not part.settings.study)
+        names = strategies.timed() if part.settings.study else strategies.deployed()
         return fingerprints.of_timed_model(part.settings.subject, part.settings.lengths, names)
 
     def results(self, store: Store) -> Results | None:

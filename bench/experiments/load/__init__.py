@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -20,6 +19,7 @@ from bench.backends import EAGER, backends
 from bench.core import strategies
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.formatting import digits
+from bench.core.plugins import not_installed
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import is_disturbed
@@ -94,9 +94,7 @@ class Load(Experiment):
         ]
 
     def missing(self, part: Part) -> str:
-        if not find_spec("mlperf_loadgen"):
-            return "mlcommons-loadgen is not installed"
-        return backends()[part.settings.runtime].missing()
+        return not_installed(mlperf_loadgen="mlcommons-loadgen") or backends()[part.settings.runtime].missing()
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Every scenario, a row per LoadGen test; saved at the end."""

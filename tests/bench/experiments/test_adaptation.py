@@ -10,7 +10,7 @@ import pytest
 from bench.core.experiment import Bench
 from bench.core.store import Store
 from bench.experiments import adaptation
-from bench.workloads.custom_data import HELD_OUT
+from bench.workloads.held_out import HELD_OUT
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.models.checkpoint import save

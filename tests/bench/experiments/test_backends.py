@@ -18,10 +18,10 @@ import bench.backends
 import bench.backends.base
 import bench.core.timer as timer
 import bench.workloads.held_out as strings
-from bench.backends import backends, missing, prepare
+from bench.backends import backends, prepare
 from bench.backends import compile as compiling
 from bench.backends.base import BackendModel, exportable
-from bench.core import strategies
+from bench.core import plugins, strategies
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Part
 from bench.core.store import Store
 from bench.experiments.backends import EXPERIMENT, agreement, timing
@@ -211,7 +211,7 @@ def prepare(recognizer, folder):
     return BackendModel(encoder, {"ctc": lambda pixels, length=None: decoders["ctc"](encoder(pixels))})
 
 
-BACKEND = Backend("toy", prepare, order=2.5)
+BACKENDS = [Backend("toy", prepare, order=2.5)]
 """
 
 
@@ -260,7 +260,7 @@ def test_the_runtimes_are_in_order_and_say_what_they_run() -> None:
     assert names == ["eager", "eager-bfloat16", "compile", "onnxruntime", "onnxruntime-int8", "openvino"]
     for name, runtime in backends().items():
         assert runtime.name == name
-        assert isinstance(missing(name), str)
+        assert isinstance(runtime.missing(), str)
     assert len(backends()) + 1 <= LONGEST_TABLE
 
 
@@ -276,18 +276,16 @@ def test_only_the_full_preset_measures_them_and_on_the_cpu(tmp_path: Path) -> No
 
 
 def test_what_is_not_installed_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.backends.base, "find_spec", lambda name: None if name == "openvino" else object())
-    assert missing("openvino") == "openvino is not installed"
-    assert missing("onnxruntime") == missing("eager") == ""
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None if name == "openvino" else object())
+    assert bench.backends.unavailable(("eager", "onnxruntime")) == {}
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
-    assert missing("compile") == "no C++ compiler"
     assert bench.backends.unavailable(("eager", "openvino", "compile")) == {
         "openvino": "openvino is not installed",
         "compile": "no C++ compiler",
     }
     for has, why in ((True, ""), (False, "the processor has no instructions for bfloat16")):
         monkeypatch.setattr(environment, "multiplies_bfloat16", lambda has=has: has)
-        assert missing("eager-bfloat16") == why
+        assert backends()["eager-bfloat16"].missing() == why
 
 
 def test_bfloat16_reads_nearly_what_single_precision_reads(tmp_path: Path) -> None:
@@ -338,7 +336,7 @@ def recognizer() -> Recognizer:
 def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: Recognizer
 ) -> None:
-    chosen = tuple(name for name in ("eager", "onnxruntime") if not missing(name))
+    chosen = tuple(name for name in ("eager", "onnxruntime") if not backends()[name].missing())
     monkeypatch.setattr(timer, "AGAIN", 0)  # other tests run meanwhile
     graphs, preparing = tmp_path / "graphs", prepare
     absent = {"openvino": "not here"}

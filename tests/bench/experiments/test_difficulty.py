@@ -60,15 +60,15 @@ def test_every_length_of_every_level_is_read_by_every_head(bench: Bench) -> None
 
 def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     part = EXPERIMENT.parts("smoke", bench)[0]
-    read, pieces = held_out._read, []
+    read, pieces = held_out.read_some, []
 
-    def killed(lines, indices, folder, heads, device, facts):
+    def killed(folder, lines, indices, heads, device, **facts):
         pieces.append((facts["length"], indices.start))
         if len(pieces) == 4:
             raise KeyboardInterrupt
-        return read(lines, indices, folder, heads, device, facts)
+        return read(folder, lines, indices, heads, device, **facts)
 
-    monkeypatch.setattr(held_out, "_read", killed)
+    monkeypatch.setattr(held_out, "read_some", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, bench)
     kept = bench.store.unfinished(part.name).read(part.name)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.core import strategies
+from bench.core import plugins, strategies
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
 from bench.core.timer import is_disturbed
@@ -67,7 +67,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loadgen, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(loadgen, "disturbance", lambda *_: QUIET)
-    monkeypatch.setattr(load, "find_spec", lambda name: True)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: True)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_part_is_a_head_in_a_runtime(bench: Bench, machine: None) -> None:
 def test_without_loadgen_parts_are_left_out(bench: Bench, machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
     (part,) = parts(bench, "load-eager-ar")
     assert EXPERIMENT.missing(part) == ""
-    monkeypatch.setattr(load, "find_spec", lambda name: None)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None)
     assert EXPERIMENT.missing(part) == "mlcommons-loadgen is not installed"
 
 

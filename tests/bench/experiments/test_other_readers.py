@@ -14,12 +14,12 @@ import torch
 
 import bench.peers
 from bench import backends, peers
-from bench.core import strategies
+from bench.core import plugins, strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Part
 from bench.core.formatting import not_run
 from bench.core.store import Store
 from bench.experiments import other_readers
-from bench.peers import doctr, rapidocr, tesseract
+from bench.peers import tesseract
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.workloads import held_out
@@ -226,13 +226,12 @@ def test_every_peer_is_declared_our_own_heads_first() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rapidocr, "find_spec", lambda name: None)
-    monkeypatch.setattr(doctr, "find_spec", lambda name: None)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None)
     monkeypatch.setattr(tesseract.shutil, "which", lambda name: None)
-    said = peers.unavailable(peers.peers())
+    said = peers.unavailable(OTHERS)
     for name, package in {"RapidOCR": "rapidocr", "Tesseract": "tesseract", "docTR parseq": "doctr"}.items():
         assert package in said[name]
-    assert not {"parallel", "TrOCR-small"} & said.keys()
+    assert peers.unavailable(["parallel", "TrOCR-small"]) == {}
 
 
 MODULE = """

@@ -18,7 +18,7 @@ from bench.core.store import Store
 from bench.experiments import confidence, difficulty, real_lines
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
-from bench.workloads.custom_data import HELD_OUT
+from bench.workloads.held_out import HELD_OUT
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.models.checkpoint import save

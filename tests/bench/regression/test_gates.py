@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
@@ -13,11 +14,12 @@ from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
+from tests.bench.regression import gates
 
 
 @pytest.fixture(scope="module")
 def baseline():
-    return regression.read_baseline()
+    return json.loads(regression.BASELINE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +38,15 @@ def test_passes_are_n_plus_one_for_autoregressive_and_one_for_the_others_and_for
 
 
 def test_passes_and_flops_are_the_baselines(baseline):
-    assert regression.changed_counts(regression.counts(), baseline) == []
+    assert gates.changed_counts(regression.counts(), baseline) == []
 
 
 def test_ratios_to_the_encoder_have_not_risen(baseline, timed):
-    assert regression.risen_ratios(timed["encoder"], baseline) == []
+    assert gates.risen_ratios(timed["encoder"], baseline) == []
 
 
 def test_one_pass_decoding_takes_no_longer_for_a_longer_string(timed):
-    assert regression.grown_with_length(timed["flatness"]) == []
+    assert gates.grown_with_length(timed["flatness"]) == []
 
 
 def test_a_ctc_decode_that_loops_over_symbols_is_caught(timed, monkeypatch):
@@ -57,7 +59,7 @@ def test_a_ctc_decode_that_loops_over_symbols_is_caught(timed, monkeypatch):
         return decoded
 
     monkeypatch.setattr(CTCHead, "decode", looped)
-    assert [line.split()[0] for line in regression.grown_with_length(regression.timed_ratios()["flatness"])] == ["ctc"]
+    assert [line.split()[0] for line in gates.grown_with_length(regression.timed_ratios()["flatness"])] == ["ctc"]
 
 
 def test_an_extra_decoder_pass_is_caught(baseline, monkeypatch):
@@ -66,14 +68,14 @@ def test_an_extra_decoder_pass_is_caught(baseline, monkeypatch):
     monkeypatch.setattr(
         TokenVocabulary, "budget", lambda self, length: budget(self, length) + (length < max(regression.LENGTHS))
     )
-    caught = regression.changed_counts(regression.counts(), baseline)
+    caught = gates.changed_counts(regression.counts(), baseline)
     assert "passes of ar, n = 5: 7, baseline 6" in caught
     assert any(line.startswith("flops of ar, n = 5") for line in caught)
 
 
 def test_a_cache_switched_off_is_caught(baseline, monkeypatch):
     monkeypatch.setattr(AutoregressiveHead, "decode", AutoregressiveHead.decode_without_cache)
-    caught = regression.changed_counts(regression.counts(), baseline)
+    caught = gates.changed_counts(regression.counts(), baseline)
     assert any(line.startswith("flops of ar, n = 20") for line in caught)
     assert not any(line.startswith("passes") for line in caught)
 
@@ -81,42 +83,38 @@ def test_a_cache_switched_off_is_caught(baseline, monkeypatch):
 def test_a_second_parallel_pass_is_caught_by_flops_even_if_it_does_not_own_up(baseline, monkeypatch):
     once = ParallelHead.logits
     monkeypatch.setattr(ParallelHead, "logits", lambda self, features: (once(self, features), once(self, features))[1])
-    assert any(
-        line.startswith("flops of parallel") for line in regression.changed_counts(regression.counts(), baseline)
-    )
+    assert any(line.startswith("flops of parallel") for line in gates.changed_counts(regression.counts(), baseline))
 
 
 @pytest.fixture(scope="module")
 def through():
-    if why := "; ".join(filter(None, map(backends.missing, regression.RUNTIMES))):
-        pytest.skip(why)
+    if why := backends.unavailable(regression.RUNTIMES):
+        pytest.skip("; ".join(why.values()))
     return regression.through_runtimes()
 
 
 def test_other_runtimes_read_the_same_in_as_many_passes(baseline, through):
-    assert regression.changed_counts(through, baseline) == []
-    assert regression.risen_disagreements(through, baseline) == []
+    assert gates.changed_counts(through, baseline) == []
+    assert gates.risen_disagreements(through, baseline) == []
     assert through["runtime_passes"]["onnxruntime, ar"] == regression.TASK_LENGTH + 1
 
 
 def test_an_extra_pass_or_more_disagreements_in_a_runtime_are_caught(baseline, through):
     worse = copy.deepcopy(through)
     worse["runtime_passes"]["onnxruntime, ar"] += 1
-    allowed = baseline["disagreements"]["onnxruntime-int8, ctc"] + regression.MORE_DISAGREEMENTS
+    allowed = baseline["disagreements"]["onnxruntime-int8, ctc"] + gates.MORE_DISAGREEMENTS
     worse["disagreements"]["onnxruntime-int8, ctc"] = allowed + 1
-    assert regression.changed_counts(worse, baseline) == ["runtime_passes of onnxruntime, ar: 7, baseline 6"]
-    assert [line.split(" reads")[0] for line in regression.risen_disagreements(worse, baseline)] == [
-        "onnxruntime-int8, ctc"
-    ]
+    assert gates.changed_counts(worse, baseline) == ["runtime_passes of onnxruntime, ar: 7, baseline 6"]
+    assert [line.split(" reads")[0] for line in gates.risen_disagreements(worse, baseline)] == ["onnxruntime-int8, ctc"]
 
 
 def test_a_risen_ratio_is_caught_and_one_within_tolerance_is_not(baseline):
     slower = copy.deepcopy(baseline["ratios"])
-    slower["ctc"] *= regression.TOLERANCE * 1.01
-    slower["ar"] *= regression.TOLERANCE * 0.99
-    assert [line.split()[0] for line in regression.risen_ratios(slower, baseline)] == ["ctc"]
+    slower["ctc"] *= gates.TOLERANCE * 1.01
+    slower["ar"] *= gates.TOLERANCE * 0.99
+    assert [line.split()[0] for line in gates.risen_ratios(slower, baseline)] == ["ctc"]
 
 
 def test_growth_is_caught_beyond_the_limit_and_not_below():
-    found = {"parallel": regression.FLATNESS * 0.99, "ctc": regression.FLATNESS * 1.01}
-    assert [line.split()[0] for line in regression.grown_with_length(found)] == ["ctc"]
+    found = {"parallel": gates.FLATNESS * 0.99, "ctc": gates.FLATNESS * 1.01}
+    assert [line.split()[0] for line in gates.grown_with_length(found)] == ["ctc"]

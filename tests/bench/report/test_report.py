@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from bench.core.experiment import LONGEST_TABLE, Section
+from bench.core.experiment import LONGEST_TABLE, REPORT, Section
 from bench.core.store import Store
 from bench.experiments import latency
 from bench.report import build as report
-from bench.report.build import everything, measured, page, with_numbers, write_readme, write_report
+from bench.report.build import everything, measured, pages, with_numbers, write_report
 from bench.workloads.timed_models import TINY
 from seqocr.errors import InputError
 from tests.synthetic import CONFIDENCE, ENCODE, INTERCEPT, finished_run, timed_rows
@@ -23,6 +23,10 @@ def store(tmp_path):
 @pytest.fixture
 def timed(store):
     return everything(store)["latency"].subjects[TINY.name]
+
+
+def page(store):
+    return pages(store, everything(store))[REPORT]
 
 
 def test_slopes_are_recovered_and_neither_warm_up_nor_disturbance_moves_them(timed):
@@ -63,14 +67,14 @@ def test_report_is_made_from_saved_rows_alone_and_twice_the_same(store, tmp_path
 
 
 def test_first_screen_fits_and_comes_first(store):
-    lines = page(store, everything(store)).splitlines()
+    lines = page(store).splitlines()
     assert lines[0].startswith("# ")
     assert next(i for i, line in enumerate(lines) if line.startswith("## ")) <= 40
     assert len(lines) <= 250
 
 
 def test_the_verdict_follows_the_numbers(store):
-    text = page(store, everything(store))
+    text = page(store)
     assert "**By default: a one-pass head" in text
     assert "No test shows a difference in accuracy to `ar`" in text
     assert "decodes in at most 1.0" in text
@@ -82,19 +86,19 @@ def test_the_verdict_follows_the_numbers(store):
     slow = rows["strategy"].isin(["ctc", "parallel"]) & (rows["length"] == 50)
     rows.loc[slow, "seconds"] *= 3
     store.write(f"latency-{TINY.name}", rows)
-    text = page(store, everything(store))
+    text = page(store)
     assert "**Where time matters: a one-pass head" in text
     assert "`ar` reads more than one pass on five clean digits." in text
     assert "decodes in at most 3.0" in text
 
 
 def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
-    assert "≈" not in page(store, everything(store)).split("Measured")[0]
+    assert "≈" not in page(store).split("Measured")[0]
     rows = timed_rows()
     shaken = (rows["strategy"] == "ar-generate") & (rows["length"] == 5)
     rows.loc[shaken, "seconds"] *= 1 + (rows.loc[shaken, "round"] % 3) * 0.4
     store.write(f"latency-{TINY.name}", rows)
-    marked = [line for line in page(store, everything(store)).split("Measured")[0].splitlines() if "≈" in line]
+    marked = [line for line in page(store).split("Measured")[0].splitlines() if "≈" in line]
     assert [line.split("`")[1] for line in marked] == ["ar-generate"]
 
 
@@ -109,7 +113,7 @@ def test_a_long_table_is_refused(store, monkeypatch):
     table = report.pd.DataFrame({"row": range(LONGEST_TABLE + 1)})
     monkeypatch.setattr(latency.Latency, "sections", lambda *_: [Section("Long", "", None, table)])
     with pytest.raises(ValueError, match=f"Long: {LONGEST_TABLE + 1} rows"):
-        page(store, {**everything(store), "latency": rows})
+        pages(store, {**everything(store), "latency": rows})
 
 
 def test_nothing_measured_is_said(tmp_path, store):
@@ -124,13 +128,11 @@ def test_readmes_numbers_stand_between_its_marks(store, tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n\n{report._BEGIN}\nold\n{report._END}\n\nafter\n")
     found = everything(store)
-    write_readme(found, "a line", path)
-    text = path.read_text()
+    text = with_numbers(path.read_text(), found, "a line", path)
     assert text.startswith("before\n")
     assert text.endswith("\n\nafter\n")
     assert "old" not in text
     assert "| `ctc` | 1 |" in text
     assert with_numbers(text, found, "a line", path) == text
-    path.write_text("no marks")
     with pytest.raises(InputError, match="has no place for the numbers"):
-        write_readme(found, "a line", path)
+        with_numbers("no marks", found, "a line", path)
