@@ -92,17 +92,15 @@ def _chosen(only: Sequence[str]) -> list[Experiment]:
 def _measure_missing(
     chosen: list[Experiment], preset: str, bench: Bench, again: bool, engine: Engine
 ) -> tuple[list[str], bool]:
-    """Returns:
-    the timed parts that Ray left; whether anything was measured.
-    """
+    """The timed parts that Ray left; whether anything was measured."""
     store = bench.store
-    parts = [(experiment, part) for experiment in chosen for part in experiment.parts(preset, bench)]
     store.finish_all()
-    changed = {part.name: changes_of(experiment, part, bench) for experiment, part in parts}
-    for experiment, part in parts:
-        if why := experiment.missing(part):
-            print(f"{part.name}: left out, {why}")
-    parts = [(experiment, part) for experiment, part in parts if not experiment.missing(part)]
+    parts = [(experiment, part) for experiment in chosen for part in experiment.parts(preset, bench)]
+    reasons = {part.name: why for experiment, part in parts if (why := experiment.missing(part))}
+    for name, why in reasons.items():
+        print(f"{name}: left out, {why}")
+    parts = [(experiment, part) for experiment, part in parts if part.name not in reasons]
+    changed = {part.name: _changes(experiment, part, bench) for experiment, part in parts}
     missing = [each for each in parts if changed[each[1].name] or not store.facts(each[1].name).get("finished")]
     wanted = parts if again else missing
     untimed = [(experiment, part) for experiment, part in wanted if not experiment.is_timed(part)]
@@ -130,7 +128,7 @@ def _measure_missing(
     return left, bool(todo)
 
 
-def changes_of(experiment: Experiment, part: Part, bench: Bench) -> list[str]:
+def _changes(experiment: Experiment, part: Part, bench: Bench) -> list[str]:
     """What is not as it was when a part was measured; nothing of one that was not."""
     facts = bench.store.facts(part.name)
     if not facts.get("finished"):
@@ -153,8 +151,7 @@ def _workers(bench: Bench, engine: Engine = LOCAL) -> Iterator[None]:
         yield
         return
     weights = {folder / "model.safetensors" for folder in (bench.task, bench.reader)}
-    with engine.workers(files=sorted(weights)) as pool:
-        bench.workers = lambda: pool
+    with engine.workers(files=sorted(weights)) as bench.workers:
         try:
             yield
         finally:

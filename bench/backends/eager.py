@@ -14,9 +14,7 @@ from seqocr.models.recognizer import Recognizer
 
 
 def prepare(recognizer: Recognizer, folder: Path, bfloat16: bool = False) -> BackendModel:
-    """Args:
-    bfloat16: matrix products in it (autocast).
-    """
+    """See `bench.backends.prepare`; `bfloat16`: matrix products in it (autocast)."""
 
     def encode(pixel_values: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -48,7 +48,7 @@ class Engine:
         return self.name == "local"
 
     def workers(self, folder: Path | None = None, files: Sequence[Path] = ()) -> AbstractContextManager[Executor]:
-        """What runs cells. At the end, those that have not begun are dropped.
+        """What runs cells; those that have not begun at the end are dropped.
 
         Args:
             folder: that cells read and write; files: that they read.

@@ -27,6 +27,7 @@ from seqocr.statistics import Value
 PRESETS = ("smoke", "default", "full")
 # The page that answers which head to use, and the one that says what a head costs in use.
 REPORT, DEPLOYMENT = "report", "deployment"
+LONGEST_TABLE = 8  # rows of a table in a section
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Bench:
     Attributes:
         task: folder of the recognizer that reads the task's five digits; reader: of the one that reads any line.
         real: labelled real lines, if there are any.
-        workers: runs tasks in other processes where nothing is timed; None: in this one.
+        workers: other processes for what is not timed; None: it runs in this one.
     """
 
     store: Store
@@ -65,7 +66,7 @@ class Bench:
     task: Path = SHIPPED
     reader: Path = READER
     real: LineFolder | None = None
-    workers: Callable[[], Executor] | None = None
+    workers: Executor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,6 @@ class Section:
     table: pd.DataFrame | None = None
     details: Mapping[str, pd.DataFrame | str] = field(default_factory=dict)
     note: str = ""
-
-
-LONGEST_TABLE = 8
 
 
 @dataclass(frozen=True)

@@ -25,20 +25,15 @@ from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 
-# What decides whether two measurements may stand in one report.
-_IDENTITY = (
-    *("cpu", "gpu", "cores", "threads", "vector_instructions"),
-    *("python", "torch", "transformers", "onnxruntime", "openvino"),
-)
+# What decides whether two measurements may stand in one report, of the machine and of its libraries.
+_MACHINE = ("cpu", "gpu", "cores", "threads", "vector_instructions")
+_LIBRARIES = ("python", "torch", "transformers", "onnxruntime", "openvino")
 _UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
 _COLUMNS = {"variant": "strategy", "way": "strategy", "form": "constraint", "visit": "sample"}
-_VALUES = {
-    "ar-verified": "ar-speculative",
-    "parallel + form": "parallel + constraint",
-    "ctc + form": "ctc + constraint",
-}
+_VALUES = {"ar-verified": "ar-speculative"}
+_VALUES |= {f"{head} + form": f"{head} + constraint" for head in ("parallel", "ctc")}
 # The checksum of a config, recorded while it stood for the graphs whose checksums it lists: that of these graphs.
 _VALUES |= {"53923460a27f97aa": "6803f35b298af753"}  # seqocr/weights/strings/onnx/config.json of commit f109140
 _VALUES |= {f"ideal {name}": f"oracle {name}" for name in ("local", "marginal", "joint")}
@@ -58,12 +53,12 @@ class Store:
             about: what else is part of the run's identity: weights and real lines, as JSON has them.
         """
         machine = {**environment.describe(), "device": device}
-        identity = [preset, about, device, *(machine[name] for name in _IDENTITY)]
+        identity = [preset, about, device, *(machine[name] for name in _MACHINE + _LIBRARIES)]
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         store = cls(results / "raw" / f"{preset}-{digest}")
         if not store.file("run", ".json").exists():
-            facts = {"preset": preset, **about, "started": now(), "finished": None, "environment": machine}
-            store.write_facts("run", facts)
+            about = {"preset": preset, **about, "started": now(), "finished": None, "environment": machine}
+            store.write_facts("run", about)
         return store
 
     @classmethod

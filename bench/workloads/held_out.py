@@ -127,8 +127,7 @@ def _results(bench: Bench, tasks: Sequence[Callable[[], pd.DataFrame]]) -> Itera
     if bench.workers is None or len(tasks) < 2:
         yield from (task() for task in tasks)
         return
-    pool = bench.workers()
-    for future in as_completed([pool.submit(task) for task in tasks]):
+    for future in as_completed([bench.workers.submit(task) for task in tasks]):
         yield future.result()
 
 

@@ -160,7 +160,7 @@ def qmnist(monkeypatch, tmp_path) -> torch.Tensor:
     packed = struct.pack(">BBBBII", 0, 0, 12, 2, 300, 8) + rows.astype(">i4").tobytes()
     path = tmp_path / "labels.gz"
     path.write_bytes(gzip.compress(packed))
-    monkeypatch.setattr(sources, "find_mnist", lambda root: (root, "MNIST (made)"))
+    monkeypatch.setattr(sources, "_find_mnist", lambda root: (root, "MNIST (made)"))
     monkeypatch.setattr(sources, "read_image_file", lambda path: digits.images)
     monkeypatch.setattr(sources, "read_label_file", lambda path: digits.labels)
     monkeypatch.setattr(sources, "embedded_digits", lambda: digits[:20])

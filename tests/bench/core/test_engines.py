@@ -216,7 +216,7 @@ class Read(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Any) -> None:
         made.append(part.name)
         assert bench.workers is not None
-        futures = [bench.workers().submit(squared, number) for number in range(part.settings.most)]
+        futures = [bench.workers.submit(squared, number) for number in range(part.settings.most)]
         bench.store.write(part.name, pd.DataFrame({"number": [future.result() for future in futures]}))
 
 
