@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from bench.core import fingerprint, strategies
+from bench.core import fingerprint
 from bench.core.store import Store
 from seqocr.data.folder import LineFolder
 from seqocr.inference.shipped import READER, SHIPPED
@@ -38,7 +38,6 @@ class Part:
         name: of its tables; begins with the experiment's name.
         settings: a frozen dataclass: all that the measurement depends on besides code and weights.
         steps: for the progress bar.
-        heads: that it runs, and pairs of them.
         weights: folders of the recognizers that it runs; none where weights are random.
         timed: nothing else may run while it is measured; None: as its experiment says.
     """
@@ -46,7 +45,6 @@ class Part:
     name: str
     settings: Any
     steps: int = 1
-    heads: tuple[str, ...] = field(default_factory=strategies.heads)
     weights: tuple[Path, ...] = ()
     timed: bool | None = None
 
@@ -75,7 +73,6 @@ class Section:
 
     Attributes:
         details: longer tables and texts, folded away, by what to call them.
-        note: one sentence on how well the measurement still fits the code; empty where it does.
     """
 
     title: str
@@ -83,7 +80,6 @@ class Section:
     plot: str | None = None
     table: pd.DataFrame | None = None
     details: Mapping[str, pd.DataFrame | str] = field(default_factory=dict)
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -113,61 +113,51 @@ def quiet_within(seconds: float) -> bool:
     return False
 
 
-@dataclass
-class Rounds:
-    """Interleaved rounds of samples, saved as they come, so that a run that was killed goes on with the next.
+def measure_rounds(
+    store: Store,
+    table: str,
+    rounds: int,
+    warmup: int,
+    samples: Sequence[Hashable],
+    sample: Callable[[Any, random.Random], Iterable[dict[str, Any]]],
+    reporter: Reporter,
+) -> None:
+    """Measure interleaved rounds of samples, saved as they come: a run that was killed goes on with the next.
 
     A round measures every sample once, in an order of its own, so that a drift of the machine hits all alike. Its
     disturbed samples are measured again at its end.
 
-    Attributes:
+    Args:
         table: name of the table that rows are saved in.
-        count, warmup: rounds that count, after those that are kept and marked.
+        rounds, warmup: rounds that count, after those that are kept and marked.
+        samples: what a round goes through.
+        sample: measures one of them, with the round's own random numbers; its rows, each with what `clock` gave.
     """
-
-    store: Store
-    table: str
-    count: int
-    warmup: int = 1
-
-    def measure(
-        self,
-        samples: Sequence[Hashable],
-        sample: Callable[[Any, random.Random], Iterable[dict[str, Any]]],
-        reporter: Reporter,
-        note: str,
-    ) -> None:
-        """Measure the rounds that are left.
-
-        Args:
-            samples: what a round goes through.
-            sample: measures one of them, with the round's own random numbers; its rows, each with what `clock` gave.
-        """
-        saved = self.store.read(self.table) if self.store.has(self.table) else pd.DataFrame()
-        if "core_seconds" not in saved:  # rows of an earlier version cannot be told apart from new ones
-            saved = pd.DataFrame()
-        done, total = 0 if saved.empty else int(saved["round"].max()) + 1, self.count + self.warmup
-        budget = AGAIN * total * len(samples) - (effort(saved)["again"] if done else 0)
-        rows = saved.to_dict("records")
-        for number in range(done, total):
-            shuffle = random.Random(number)
-            left = [(0, each) for each in shuffle.sample(list(samples), len(samples))]
-            while left:
-                attempt, each = left.pop(0)
-                before = Moment.now()
-                made = list(sample(each, shuffle))
-                state = disturbance(before, Moment.now())
-                warmup = number < self.warmup
-                last = not is_disturbed(state) or warmup or budget < 1
-                facts = {"round": number, "warmup": warmup, "sample": str(each), "attempt": attempt, "counts": last}
-                rows += [{**facts, **state, **row} for row in made]
-                if not last:
-                    budget -= 1
-                    left.append((attempt + 1, each))
-                    if not quiet_within(_WAIT_AT_MOST):
-                        budget = 0
-            self.store.write(self.table, pd.DataFrame(rows))
-            reporter.advance(note)
+    saved = store.read(table) if store.has(table) else pd.DataFrame()
+    if "core_seconds" not in saved:  # of an earlier version: not enough for `is_disturbed` beside new ones
+        saved = pd.DataFrame()
+    done, total = 0 if saved.empty else int(saved["round"].max()) + 1, rounds + warmup
+    budget = AGAIN * total * len(samples) - (effort(saved)["again"] if done else 0)
+    rows = saved.to_dict("records")
+    for number in range(done, total):
+        shuffle = random.Random(number)
+        left = [(0, each) for each in shuffle.sample(list(samples), len(samples))]
+        while left:
+            attempt, each = left.pop(0)
+            before = Moment.now()
+            made = list(sample(each, shuffle))
+            state = disturbance(before, Moment.now())
+            warming = number < warmup
+            last = not is_disturbed(state) or warming or budget < 1
+            facts = {"round": number, "warmup": warming, "sample": str(each), "attempt": attempt, "counts": last}
+            rows += [{**facts, **state, **row} for row in made]
+            if not last:
+                budget -= 1
+                left.append((attempt + 1, each))
+                if not quiet_within(_WAIT_AT_MOST):
+                    budget = 0
+        store.write(table, pd.DataFrame(rows))
+        reporter.advance(table)
 
 
 def counted(rows: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.formatting import estimates, points, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, clock, counted
+from bench.core.timer import ByRound, clock, counted, measure_rounds
 from bench.study.label_distributions import Luhn
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, rested
@@ -105,7 +105,7 @@ class Constrained(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])
         steps = settings.rounds + settings.warmup
-        return [Part("forms", settings, steps, heads=tuple(HEADS), weights=(bench.reader,))]
+        return [Part("forms", settings, steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is a head. There the same codes are read under every constraint, one by one, in random order."""
@@ -137,11 +137,10 @@ class Constrained(Experiment):
                     **timing,
                 }
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(heads, sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, heads, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(part.heads))
+        return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(HEADS))
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):

@@ -52,7 +52,7 @@ class Costs(Experiment):
         for each in latency.PRESETS[preset]:
             lengths = tuple(sorted({min(each.lengths), TASK_LENGTH, max(each.lengths)}))
             found.append(Part(f"costs-{each.subject.name}", Settings(each.subject, lengths), timed=False))
-        return [*found, Part("costs-rates", Rates(), heads=())]  # only these are timed
+        return [*found, Part("costs-rates", Rates())]  # only these are timed
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings = part.settings

@@ -23,7 +23,7 @@ from bench.core.fingerprint import of_call
 from bench.core.formatting import estimates, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, clock
+from bench.core.timer import ByRound, clock, measure_rounds
 from bench.workloads.accuracy_tables import right, verdict
 from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
@@ -120,8 +120,8 @@ class Depth(Experiment):
         training, timing = Training(), Timing()
         steps = len(training.layers)
         return [
-            Part("depth-accuracy", training, steps, (_HEAD,), (bench.task,), timed=False),
-            Part("depth-timing", timing, timing.rounds + timing.warmup, (_HEAD,)),
+            Part("depth-accuracy", training, steps, (bench.task,), timed=False),
+            Part("depth-timing", timing, timing.rounds + timing.warmup),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -166,8 +166,7 @@ class Depth(Experiment):
                 passes, timing = clock(partial(_passes, heads[layers], features, n), bench.device)
                 yield {"layers": layers, "length": n, "passes": passes, **timing}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(settings.layers, sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, settings.layers, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         settings = part.settings

@@ -19,7 +19,7 @@ from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, 
 from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, clock
+from bench.core.timer import ByRound, clock, measure_rounds
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.workloads import fingerprints
@@ -162,8 +162,8 @@ class Peers(Experiment):
                 _, timing = clock(work, torch.device("cpu"))
                 yield {"peer": name, "batch": batch, "repeat": repeat, **timing}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure([(name, batch) for name in made for batch in (1, settings.batch)], sample, reporter, part.name)
+        samples = [(name, batch) for name in made for batch in (1, settings.batch)]
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, samples, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         if isinstance(part.settings, Readings):

@@ -17,7 +17,7 @@ from bench.core.experiment import Bench, Claim, Experiment, Part, Section, store
 from bench.core.formatting import estimates, percent, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, clock
+from bench.core.timer import ByRound, clock, measure_rounds
 from bench.experiments.difficulty import Results as Readings
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, level_strings, rested
@@ -106,8 +106,7 @@ class Drafts(Experiment):
                 passes, timing = clock(partial(work, inputs), bench.device)
                 yield {"level": level, "strategy": name, "strings": len(inputs), "passes": passes, **timing}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(LEVELS), sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(LEVELS), sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], part.settings.length, strategies.heads())

@@ -16,7 +16,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, 
 from bench.core.formatting import estimates, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, counted
+from bench.core.timer import ByRound, counted, measure_rounds
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
@@ -83,8 +83,7 @@ class Throughput(Experiment):
             for row in interleaved(bound, strategies.deployed(), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(settings.batches, sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, settings.batches, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.deployed()

@@ -121,8 +121,7 @@ def _shown(section: Section, changed: str) -> dict[str, Any]:
         name: markdown_table(what) if isinstance(what, pd.DataFrame) else what for name, what in section.details.items()
     }
     table = None if section.table is None else markdown_table(section.table)
-    note = " ".join(filter(None, (section.note, changed)))
-    return {**vars(section), "table": table, "details": details, "note": note}
+    return {**vars(section), "table": table, "details": details, "note": changed}
 
 
 def _write_tables(found: dict[str, Any], folder: Path) -> None:
@@ -165,5 +164,5 @@ def with_numbers(text: str, found: dict[str, Any], line: str, path: Path) -> str
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} on lines of their own")
+        raise InputError(f"{path} has no place for the numbers: put {_BEGIN} and {_END} there, a line each")
     return f"{before}{_BEGIN}\n{first_screen(found, 'results/plots')}\n\n{line}\n{_END}{after}"

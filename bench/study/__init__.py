@@ -60,7 +60,7 @@ class Dependence(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if study_of(bench.store) is None:
             return []  # there is nothing to compare it with
-        return [Part(_CELL, _AGAIN[preset], heads=("ar", "parallel"), weights=(bench.task,))]
+        return [Part(_CELL, _AGAIN[preset], weights=(bench.task,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings: Settings = part.settings

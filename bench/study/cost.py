@@ -15,7 +15,7 @@ import torch
 
 from bench.core.formatting import estimates
 from bench.core.store import Store
-from bench.core.timer import ByRound, Rounds, clock
+from bench.core.timer import ByRound, clock, measure_rounds
 from bench.study.design import HEADS, LENGTH
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.posterior import find_best, from_distribution
@@ -126,7 +126,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
                 passes, timing = clock(lambda: works[strategy](recognizer.encoder(pixel_values)), device)
                 yield {"strategy": strategy, "passes": passes, **timing}
 
-    Rounds(unfinished, TABLE, settings.rounds, settings.warmup).measure(list(works), sample, reporter, TABLE)
+    measure_rounds(unfinished, TABLE, settings.rounds, settings.warmup, list(works), sample, reporter)
     unfinished.add_facts(TABLE, environment=environment.describe())
     study.finish(TABLE)
 

@@ -54,7 +54,7 @@ def small(monkeypatch, tmp_path, weights):
         if experiment.name == "accuracy":
             parts = [Part("accuracy", settings, weights=(weights,))]
         if experiment.name == "costs":
-            parts.append(Part("costs-rates", costs.Rates(tries=1), heads=()))
+            parts.append(Part("costs-rates", costs.Rates(tries=1)))
         monkeypatch.setattr(type(experiment), "parts", lambda self, preset, bench, parts=parts: parts)
     store = Store(tmp_path / "raw" / "smoke-1")
     store.write_facts("run", {"preset": "smoke", "finished": None})

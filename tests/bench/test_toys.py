@@ -91,7 +91,7 @@ def test_a_toy_head_is_measured_drawn_gated_and_reported(toy, tmp_path, monkeypa
         latency.EXPERIMENT: [Part(f"latency-{TINY.name}", latency.Settings(TINY, (1, 5), rounds=2, warmup=0))],
         costs.EXPERIMENT: [
             Part(f"costs-{TINY.name}", costs.Settings(TINY, (1, 5), memory=True)),
-            Part("costs-rates", costs.Rates(tries=1), heads=()),
+            Part("costs-rates", costs.Rates(tries=1)),
         ],
     }
     for experiment, made in parts.items():
@@ -139,7 +139,7 @@ class Toy(Experiment):
     timed = False
 
     def parts(self, preset, bench):
-        return [Part("toy", Settings(2), heads=())]
+        return [Part("toy", Settings(2))]
 
     def measure(self, part, bench, reporter):
         rows = [{"head": name, "letters": part.settings.times * len(name)} for name in HEADS]

@@ -16,7 +16,7 @@ from bench.backends import EAGER, prepare, unavailable
 from bench.backends.base import BackendModel
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
-from bench.core.timer import Rounds, clock
+from bench.core.timer import clock, measure_rounds
 from bench.workloads.held_out import rested
 from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind
 from seqocr.decoding.output import DecodeFunction
@@ -69,8 +69,7 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
                     of = {"runtime": name, "what": what, "strategy": strategy, "length": n, "batch": batch}
                     yield {**of, "passes": passes, **timing}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(samples), sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(samples), sample, reporter)
 
 
 def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:

@@ -26,7 +26,7 @@ from bench.core.fingerprint import of_graph_files
 from bench.core.formatting import estimates, not_run, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, Rounds, counted
+from bench.core.timer import ByRound, counted, measure_rounds
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.workloads.held_out import held_out_digits, level_strings
@@ -101,7 +101,7 @@ class Start(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset], _MANY[preset], of_graph_files(bench.reader / "onnx"))
         steps = settings.rounds + settings.warmup
-        return [Part("start", settings, steps, heads=HEADS, weights=(bench.reader,))]
+        return [Part("start", settings, steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is a reader: one line in a process of its own, many lines, and some one by one."""
@@ -121,8 +121,7 @@ class Start(Experiment):
             def sample(reader: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
                 yield {"reader": reader, **_measure_reader(reader, folder, folders, settings.many)}
 
-            rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-            rounds.measure(readers, sample, reporter, part.name)
+            measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, readers, sample, reporter)
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):

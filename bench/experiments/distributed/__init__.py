@@ -71,7 +71,7 @@ class Distributed(Experiment):
     on_request = True
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part(self.name, Settings(), len(CASES), heads=tuple(process.HEADS))]
+        return [Part(self.name, Settings(), len(CASES))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Train every case that is not trained yet, then compare."""

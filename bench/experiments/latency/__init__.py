@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bench.core import strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.core.timer import Rounds
+from bench.core.timer import measure_rounds
 from bench.experiments.latency import plots, sections
 from bench.experiments.latency.estimates import Results, tables, timed
 from bench.workloads import fingerprints
@@ -94,8 +94,7 @@ class Latency(Experiment):
                 for row in interleaved(bound[length], called, inputs[length], shuffle):
                     yield {"length": length, "repeat": repeat, **row}
 
-        rounds = Rounds(bench.store, part.name, settings.rounds, settings.warmup)
-        rounds.measure(list(samples), sample, reporter, part.name)
+        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(samples), sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.timed() if part.settings.study else strategies.deployed()

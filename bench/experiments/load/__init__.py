@@ -83,11 +83,7 @@ class Load(Experiment):
             return []
         held = load_recognizer(bench.task).decode_functions()
         return [
-            Part(
-                f"load-{runtime}-{strategy}",
-                Settings(runtime, strategy),
-                weights=(bench.task,),
-            )
+            Part(f"load-{runtime}-{strategy}", Settings(runtime, strategy), weights=(bench.task,))
             for runtime in _RUNTIMES
             for strategy in (strategies.deployed() if runtime == EAGER else strategies.exportable())
             if strategy in held

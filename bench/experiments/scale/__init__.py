@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.core.timer import Rounds
+from bench.core.timer import measure_rounds
 from bench.experiments.scale import batch_inference, data_loading
 from bench.experiments.scale.archives import make_archives
 from bench.experiments.scale.model import fit_cost, simulate_failures
@@ -62,7 +62,7 @@ class Scale(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings, store, work = part.settings, bench.store, _WORK.absolute()
         archives = make_archives(work / "lines", settings.lines)
-        rounds = Rounds(store, part.name, settings.rounds, warmup=0)
+        measured = partial(measure_rounds, store, part.name, settings.rounds, 0)
         match part.name.removeprefix("scale-"):
             case "memory":
                 counts = (settings.lines // 10, settings.lines)
@@ -76,7 +76,7 @@ class Scale(Experiment):
                 def run(workers: int, _: random.Random) -> Iterator[dict[str, Any]]:
                     yield asdict(batch_inference.predict_archives(archives, work, workers))
 
-                return rounds.measure((1, 2), run, reporter, part.name)
+                return measured((1, 2), run, reporter)
             case "model":
                 rows, facts = batch_inference.measure_costs(archives, work)
                 simulation = simulate_failures(fit_cost(pd.DataFrame(rows)))
@@ -86,7 +86,7 @@ class Scale(Experiment):
                 with TemporaryDirectory() as folder:
                     trainers = data_loading.trainers(Path(folder))
                     turns = partial(data_loading.measure_turns, trainers)
-                    return rounds.measure(list(trainers), turns, reporter, part.name)
+                    return measured(list(trainers), turns, reporter)
         store.write(part.name, pd.DataFrame(rows))
 
     def results(self, store: Store) -> Results | None:

@@ -211,7 +211,7 @@ class Read(Experiment):
     name, timed = "read", False
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part("read", Numbers(), heads=())]
+        return [Part("read", Numbers())]
 
     def measure(self, part: Part, bench: Bench, reporter: Any) -> None:
         made.append(part.name)
@@ -226,7 +226,7 @@ class Clock(Read):
     name, timed = "clock", True
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part("clock", Numbers(), heads=())]
+        return [Part("clock", Numbers())]
 
     def measure(self, part: Part, bench: Bench, reporter: Any) -> None:
         made.append(part.name)

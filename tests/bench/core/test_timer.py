@@ -13,7 +13,7 @@ import torch
 
 from bench.core import timer
 from bench.core.store import Store
-from bench.core.timer import ByRound, Moment, Rounds, clock, counted, disturbance, effort, is_disturbed
+from bench.core.timer import ByRound, Moment, clock, counted, disturbance, effort, is_disturbed, measure_rounds
 
 QUIET = {"others": 0.0, "stolen": 0.0, "core_seconds": 2.0}
 BUSY = {**QUIET, "others": 1.0}
@@ -40,7 +40,7 @@ def measure(store: Store, count: int = 4, warmup: int = 1) -> pd.DataFrame:
         samples.append(length)
         yield {"length": length, "seconds": float(len(samples))}
 
-    Rounds(store, "some", count, warmup).measure((1, 5), sample, Reporter(), "some")
+    measure_rounds(store, "some", count, warmup, (1, 5), sample, Reporter())
     return store.read("some") if store.has("some") else pd.DataFrame()
 
 
