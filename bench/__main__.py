@@ -115,12 +115,13 @@ def compare(
     from bench.compare import compare as compare_runs
     from bench.compare import run_in
     from bench.report.comparison import summary, table_of
-    from seqocr.files import write_csv
+    from seqocr.files import replacing
 
     runs = run_in(a), run_in(b)
     rows, machines, notes = compare_runs(*runs)
     if out is not None:
-        write_csv(out, rows)
+        with replacing(out) as temporary:
+            rows.to_csv(temporary, index=False)
     Console().print(machines)
     for line in notes:
         print(line)

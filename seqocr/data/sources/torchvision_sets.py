@@ -57,7 +57,7 @@ def qmnist_labels(training: bool, root: Path) -> tuple[torch.Tensor, torch.Tenso
     Raises:
         InputError: as `load_other`.
     """
-    rows = _idx(_had("qmnist", archives("qmnist", training)[1], root).read_bytes())
+    rows = parse_idx(fetch("qmnist", archives("qmnist", training)[1], root).read_bytes())
     labels = torch.from_numpy(rows.astype(np.int64))
     return labels[:, 0], labels[:, 2]
 
