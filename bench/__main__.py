@@ -1,4 +1,4 @@
-"""The command line of the benchmark: python -m bench run, report, repeat, study, two-sample or baseline."""
+"""The command line of the benchmark: python -m bench run, report, compare, repeat, study, two-sample or baseline."""
 
 from __future__ import annotations
 
@@ -106,6 +106,36 @@ def verify(
     print(f"{len(found.same)} parts as measured, {len(found.changed)} changed since")
     if found.failures:
         raise typer.Exit(2)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A run's folder, such as results/raw/full-bda5b154, or a results folder.")],
+    b: Annotated[Path, typer.Argument(help="Another run, as A is given.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also show what does not differ.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write all rows to this CSV file.")] = None,
+) -> None:
+    """Compare two runs (of other machines, commits or libraries): times, exact match and counts that both have.
+
+    Of a results folder, the run finished last is taken. Ratios are B over A, with 95 % intervals."""
+    from rich.console import Console
+
+    from bench.compare import compare as compare_runs
+    from bench.compare import run_in
+    from bench.report.comparison import summary, table_of
+    from seqocr.files import write_csv
+
+    runs = run_in(a), run_in(b)
+    rows, machines, notes = compare_runs(*runs)
+    if out is not None:
+        write_csv(out, rows)
+    Console().print(machines)
+    for line in notes:
+        print(line)
+    if len(shown := rows[rows["differs"] | everything]):
+        Console().print(table_of(shown))
+    for line in summary(rows, *runs):
+        print(line)
 
 
 @app.command()

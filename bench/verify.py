@@ -31,6 +31,7 @@ from seqocr.errors import InputError
 # on processors without instructions for them. Between AMD and Intel, 600 and 240 of 600 and 240 agreed.
 MORE_DISAGREEMENTS = 3
 _MEASURED = ("round", "seconds", "wall", "value", "exact", "flops", "bytes", "strings")
+_FLAGS = ("warmup", "counts", "disturbed")  # columns of truth values
 _SOMETIMES = ("cpu", "others", "stolen")  # columns that not every measurement has
 _ROOT = Path(__file__).parents[1]
 _PREDICTED = ("prediction", "right", "confidence", "passes", "text")  # no names of rows
@@ -70,7 +71,7 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
     if record and (not commit or commit.endswith("+")):
         raise InputError("what is verified is recorded with its commit: commit the code first")
     store, kept, findings = Store.latest(results), Store(results / "study"), Findings()
-    findings.failures += [line for folder in _raw(results) for line in _damages(Store(folder))]
+    findings.failures += [line for folder in _raw(results) for line in damages(Store(folder))]
     if findings.failures:
         return findings
     bench = _bench(store)
@@ -180,7 +181,7 @@ def _raw(results: Path) -> list[Path]:
     return sorted({path.parent for pattern in ("raw/*/*.json", "study/*.json") for path in results.glob(pattern)})
 
 
-def _damages(store: Store) -> Iterator[str]:
+def damages(store: Store) -> Iterator[str]:
     """What is damaged in a folder: facts and rows that cannot be read, numbers that are none, negative times."""
     for path in sorted(store.folder.glob("*.json")):
         try:
@@ -195,6 +196,8 @@ def _damages(store: Store) -> Iterator[str]:
         except InputError as error:
             yield str(error)
             continue
+        for name in (name for name in _FLAGS if name in rows.columns and rows[name].dtype != bool):
+            yield f"{path} has a {name} that is neither True nor False: restore it from git, or measure again"
         numbers = rows[[name for name in (*_MEASURED, *_SOMETIMES) if name in rows.columns]]
         for name, column in numbers.apply(pd.to_numeric, errors="coerce").items():
             if name in _MEASURED and column.isna().any():

@@ -31,8 +31,8 @@ ORDER = """
     bench.study
     bench.experiments
     bench.report
-    bench.runner bench.regression bench.two_sample bench.verify bench.compare
-    bench.repeat
+    bench.runner bench.regression bench.two_sample bench.verify
+    bench.repeat bench.compare
     bench.__main__
 """
 LEVEL = {room: level for level, rooms in enumerate(ORDER.strip().splitlines()) for room in rooms.split()}

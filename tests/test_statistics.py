@@ -19,6 +19,7 @@ from seqocr.statistics import (
     holm,
     location,
     median,
+    median_ratio,
     paired_difference,
     proportion,
     quotient,
@@ -26,6 +27,7 @@ from seqocr.statistics import (
     replicated,
     slopes,
     smallest_seen,
+    unpaired_difference,
 )
 
 Z = 1.959964  # of a normal distribution, 2.5 % lie beyond it
@@ -271,6 +273,18 @@ def test_intervals_of_medians_cover_at_least_as_often_as_they_say() -> None:
     assert exact > 0.95
 
 
+@pytest.mark.parametrize("rounds", [6, 10, 24])
+def test_intervals_of_ratios_of_medians_cover_nearly_as_often_as_they_say(rounds: int) -> None:
+    draw = np.random.default_rng(0)
+    found = [median_ratio(*np.exp(0.05 * draw.standard_t(3, (2, rounds)))) for _ in range(300)]
+    assert share_covered(found, 1.0) > 0.92
+    assert all(value.low <= value.estimate <= value.high for value in found)
+
+
+def test_a_ratio_of_few_values_may_be_anything() -> None:
+    assert median_ratio([3.0] * 5, [2.0] * 50) == Value(1.5, 0.0, math.inf, 5)
+
+
 # Proportions.
 
 
@@ -285,6 +299,19 @@ def test_proportions_of_published_examples(right: int, of: int, low: float, high
     assert ends(found) == pytest.approx((low, high), abs=5e-5)
     assert found.n == of
     assert ends(proportion(of - right, of)) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090), ((10, 10), (0, 10), 0.6075, 1.0)],
+)
+def test_unpaired_differences_of_published_examples(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    """Newcombe (1998), table II, method 10."""
+    found = unpaired_difference(proportion(*first), proportion(*second))
+    assert found.estimate == pytest.approx(first[0] / first[1] - second[0] / second[1])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_of_nothing_anything_is_possible() -> None:

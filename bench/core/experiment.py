@@ -115,6 +115,8 @@ class Experiment:
         timed: nothing else may run while it is measured; a part may say otherwise.
         on_request: takes long, and is measured only where it is named (`--only`).
         packages: that it needs beyond the bench's own, by module, as pip calls them.
+        names: columns of its tables that name what a row measures. quantities: that hold a positive number, measured in
+            rounds or line by line; counts: that hold an exact one. `bench compare` reads them.
     """
 
     name: ClassVar[str]
@@ -123,6 +125,12 @@ class Experiment:
     timed: ClassVar[bool] = True
     on_request: ClassVar[bool] = False
     packages: ClassVar[Mapping[str, str]] = {}
+    names: ClassVar[tuple[str, ...]] = (
+        *("strategy", "head", "peer", "reader", "runtime", "what", "phase", "level", "constraint"),
+        *("layers", "learned", "training", "workers", "length", "batch"),
+    )
+    quantities: ClassVar[tuple[str, ...]] = ("seconds",)
+    counts: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         """What a preset measures; nothing if it leaves this out."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 import zlib
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 
 # What decides whether two measurements may stand in one report.
-_IDENTITY = (
+IDENTITY = (
     *("cpu", "gpu", "cores", "threads", "vector_instructions"),
     *("python", "torch", "transformers", "onnxruntime", "openvino"),
 )
@@ -56,7 +55,7 @@ class Store:
             about: what else is part of the run's identity: weights and real lines, as JSON has them.
         """
         machine = {**environment.describe(), "device": device}
-        identity = [preset, about, device, *(machine[name] for name in _IDENTITY)]
+        identity = [preset, about, device, *(machine[name] for name in IDENTITY)]
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         store = cls(results / "raw" / f"{preset}-{digest}")
         if not store.file("run", ".json").exists():
@@ -74,6 +73,19 @@ class Store:
         if not (stores := cls.finished_runs(results)):
             raise InputError(f"{results / 'raw'} holds no finished run: measure first, with `make bench`")
         return stores[-1]
+
+    @classmethod
+    def within(cls, folder: Path) -> Store:
+        """The run whose folder this is, or of a results folder the run that was finished last.
+
+        Raises:
+            InputError: there is none.
+        """
+        if (folder / "run.json").exists():
+            return cls(folder)
+        if not (folder / "raw").is_dir():
+            raise InputError(f"{folder} is no run: give a folder that has run.json, or a results folder, that has raw")
+        return cls.latest(folder)
 
     @classmethod
     def finished_runs(cls, results: Path) -> list[Store]:
@@ -107,7 +119,7 @@ class Store:
         """The machine that a part was measured on, and the commit: the run's machine, if the part names no other."""
         facts = self.facts(part)
         machine = facts.get("environment") or self.facts("run")["environment"]
-        return {**machine, "commit": facts["commit"]}
+        return {**machine, "commit": facts.get("commit")}
 
     def write_facts(self, name: str, facts: dict[str, Any]) -> None:
         write_json(self.file(name, ".json"), facts)
@@ -138,7 +150,9 @@ class Store:
             raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
         for name in rows.columns.difference(_TEXTS):
             if pd.api.types.is_string_dtype(rows[name]):
-                rows[name] = rows[name].replace({re.escape(old): new for old, new in _VALUES.items()}, regex=True)
+                today = {value: _renamed(value) for value in rows[name].dropna().unique()}
+                if any(new != value for value, new in today.items()):
+                    rows[name] = rows[name].map(today)
         return rows.rename(columns=_COLUMNS)
 
     def begin(self, part: str, depends: dict[str, Any], fingerprint: dict[str, Any] | None = None) -> Store:

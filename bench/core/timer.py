@@ -183,23 +183,23 @@ class ByRound:
 
     def __init__(self, rows: pd.DataFrame, columns: list[str], value: str = "seconds") -> None:
         rows = counted(rows)
-        self._all, self._quiet = (
+        found = [
             part.pivot_table(index="round", columns=columns, values=value, aggfunc="median", sort=False)
             for part in (rows, rows[~rows["disturbed"]])
-        )
+        ]
+        self._all, self._quiet = ({key: column.to_numpy() for key, column in table.items()} for table in found)
 
     @property
     def keys(self) -> list[Any]:
-        return list(self._all.columns)
+        return list(self._all)
 
     def __call__(self, *keys: Any) -> tuple[np.ndarray, ...]:
         """The values of each key in the rounds that have them all, undisturbed if there are enough such rounds."""
-        once = list(dict.fromkeys(keys))
-        found = self._all[once].dropna()
-        if set(keys) <= set(self._quiet.columns):
-            quiet = self._quiet[once].dropna()
-            found = quiet if len(quiet) >= min(_LEAST_ROUNDS, len(found)) else found
-        return tuple(found[key].to_numpy() for key in keys)
+        found = _complete([self._all[key] for key in keys])
+        if all(key in self._quiet for key in keys):
+            quiet = _complete([self._quiet[key] for key in keys])
+            found = quiet if quiet.shape[1] >= min(_LEAST_ROUNDS, found.shape[1]) else found
+        return tuple(found)
 
     def milliseconds(self, key: Any, count: int = 1) -> Value:
         """Of one of the `count` things that took the seconds together."""
@@ -208,6 +208,12 @@ class ByRound:
     def over(self, key: Any, other: Any) -> Value:
         """How many times as long one key takes as another."""
         return ratio(*self(key, other))
+
+
+def _complete(values: list[np.ndarray]) -> np.ndarray:
+    """(keys, rounds that have them all)"""
+    table = np.array(values)
+    return table[:, ~np.isnan(table).any(axis=0)]
 
 
 def effort(rows: pd.DataFrame) -> dict[str, int]:

@@ -46,6 +46,7 @@ class Results:
 class Costs(Experiment):
     name = "costs"
     page, order = DEPLOYMENT, 80
+    counts = ("passes", "flops")
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         found = []

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from seqocr.errors import InputError
+
 TABLE, ABOUT = "repeat.csv", "repeat.json"
 
 
@@ -63,8 +65,17 @@ class Summary:
 
 
 def summary(results: Path) -> Summary | None:
-    """Of what `repeat` wrote there; None if it never ran."""
+    """Of what `bench repeat` wrote there; None if it never ran.
+
+    Raises:
+        InputError: it is damaged.
+    """
     if not (results / TABLE).exists() or not (results / ABOUT).exists():
         return None
-    about = json.loads((results / ABOUT).read_text(encoding="utf-8"))
-    return Summary(pd.read_csv(results / TABLE), about)
+    try:
+        about = json.loads((results / ABOUT).read_text(encoding="utf-8"))
+        found = Summary(pd.read_csv(results / TABLE), about)
+        found.claims()
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{results / TABLE} cannot be read ({error}): restore it, or delete it") from error
+    return found

@@ -97,6 +97,7 @@ class Start(Experiment):
     name = "start"
     page = DEPLOYMENT_PAGE
     order = 15
+    quantities = tuple(column for column, _, _ in _COLUMNS.values())
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         graphs = bench.reader / "onnx" / "config.json"
