@@ -258,7 +258,7 @@ def test_names_that_experiments_declare_tell_committed_rows_apart():
     compared = 0
     for part in filter(store.has, store.parts()):
         rows, names = store.read(part), declared[part.split("-")[0]].names
-        keys = [name for name in (*names, "round", "visit", "attempt", "repeat", "index") if name in rows]
+        keys = [name for name in (*names, "round", "sample", "attempt", "repeat", "index") if name in rows]
         if {"round", "index"} & set(keys):
             compared += 1
             repeats = 1 if "repeat" in rows else store.facts(part)["depends"]["settings"].get("repeats", 1)
