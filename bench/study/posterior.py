@@ -27,8 +27,8 @@ def from_distribution(distribution: LabelDistribution) -> Automaton:
         InputError: it has too many states or strings.
     """
     if isinstance(distribution, labels.Luhn | labels.Mod97):
-        kind = build_luhn if isinstance(distribution, labels.Luhn) else build_mod97
-        form = kind(distribution.n)
+        numbers = build_luhn() if isinstance(distribution, labels.Luhn) else build_mod97()
+        form = restrict_length(numbers, distribution.n)
         return Automaton(form.next, form.weight, form.final - distribution.entropy)  # all strings are equally likely
     if isinstance(distribution, labels.Markov):
         return restrict_length(_build_chain(distribution.marginals[0], distribution.transition), distribution.n)

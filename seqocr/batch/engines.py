@@ -1,9 +1,6 @@
 """Engines run a job on shards: processes of this machine, or Ray. They yield each outcome as soon as they have it."""
 
-from __future__ import annotations
-
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,6 +12,7 @@ from seqocr.batch.ray_cluster import connected, last_line
 from seqocr.batch.shards import Job, Outcome
 from seqocr.batch.sources import Shard
 from seqocr.errors import InputError
+from seqocr.inference.sessions import core_count
 from seqocr.processes import pool
 
 _AHEAD = 3  # shards per worker that wait in its queue
@@ -22,20 +20,13 @@ _KILLS = 3  # in a row, without a finished shard between them
 _RETRIES = 10  # of a shard on Ray whose workers or machines die; Ray would go on for ever
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iterator[Outcome]:
-    """One process per core. Where one is killed, the shards that were being read are read again.
-
-    Raises:
-        InputError: processes are killed again and again.
-    """
+    """One process per core. Where one is killed, the shards that were being read are read again. InputError if
+    processes are killed again and again."""
     left, kills = {shard.number: shard for shard in shards}, 0
     while left:
         try:
-            for outcome in _by_pool(job, list(left.values()), workers or cores()):
+            for outcome in _by_pool(job, list(left.values()), workers or core_count()):
                 del left[outcome.number]
                 kills = 0
                 yield outcome
@@ -70,11 +61,8 @@ def on_ray(
     job: Job, shards: Sequence[Shard], workers: int | None = None, address: str | None = None
 ) -> Iterator[Outcome]:
     """Actors of Ray Data, one per core of the cluster. What a node was reading when it died is read again elsewhere.
-
-    Raises:
-        InputError: Ray is not installed, or no cluster answers.
-    """
-    with connected(address, workers or cores()) as ray:
+    InputError if Ray is not installed, or no cluster answers."""
+    with connected(address, workers or core_count()) as ray:
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
         context = DataContext.get_current()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -116,11 +115,7 @@ def read(
 
 
 def _operating_point(reader: Reader, options: ReadOptions, target: float) -> float:
-    """The lowest confidence to accept for a target precision.
-
-    Raises:
-        InputError: it is not known.
-    """
+    """The lowest confidence to accept for a target precision."""
     if options.constraint is not None:
         raise InputError("--target-precision excludes --pattern, --check and --lexicon: calibration is unconstrained")
     if (found := load_calibration(reader.provenance, options.head)) is None:
@@ -131,10 +126,9 @@ def _operating_point(reader: Reader, options: ReadOptions, target: float) -> flo
     return found.threshold(target)
 
 
-_Columns = Mapping[str, Callable[["Prediction"], str]]
-
-
-def _rows(predictions: Iterable[tuple[str, Prediction]], more: _Columns) -> Iterator[list[str]]:
+def _rows(
+    predictions: Iterable[tuple[str, Prediction]], more: Mapping[str, Callable[[Prediction], str]]
+) -> Iterator[list[str]]:
     for name, prediction in predictions:
         first = [shown(name), shown(prediction.text), f"{prediction.confidence:.4f}"]
         yield [*first, *(column(prediction) for column in more.values())]
@@ -146,11 +140,10 @@ def _alternatives(prediction: Prediction) -> str:
 
 def _symbols(prediction: Prediction) -> str:
     """Each symbol, its confidence, and the pixels between which it stands."""
-    placed = [
-        "" if symbol.left is None or symbol.right is None else f"@{symbol.left:.0f}-{symbol.right:.0f}"
-        for symbol in prediction.symbols
-    ]
-    return " ".join(f"{s.text}:{s.confidence:.4f}{place}" for s, place in zip(prediction.symbols, placed, strict=True))
+    return " ".join(
+        f"{each.text}:{each.confidence:.4f}" + ("" if each.left is None else f"@{each.left:.0f}-{each.right:.0f}")
+        for each in prediction.symbols
+    )
 
 
 def _print_json(predictions: Iterable[tuple[str, Prediction]], detailed: bool) -> None:
@@ -159,24 +152,9 @@ def _print_json(predictions: Iterable[tuple[str, Prediction]], detailed: bool) -
     for path, prediction in predictions:  # as they come: a folder may be large
         # JSON has escapes of its own for control characters, but none for bytes that are no UTF-8.
         name = os.fsencode(path).decode(errors="backslashreplace")
-        row: dict[str, Any] = {
-            "file_name": name,
-            "text": prediction.text,
-            "confidence": round(prediction.confidence, 4),
-            **(_details(prediction) if detailed else {}),
-        }
-        print(separator + json.dumps(row, ensure_ascii=ascii_only), end="")
+        row = prediction.as_json()
+        if not detailed:
+            row = {key: row[key] for key in ("text", "confidence")}
+        print(separator + json.dumps({"file_name": name, **row}, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")
-
-
-def _details(prediction: Prediction) -> dict[str, Any]:
-    margin = round(prediction.margin, 4) if math.isfinite(prediction.margin) else None  # JSON has no infinity
-    return {
-        "fits": prediction.fits,
-        "fitting": round(prediction.constraint_probability, 4),
-        "margin": margin,
-        "passes": prediction.passes,
-        "others": [{"text": text, "confidence": round(p, 4)} for text, p in prediction.alternatives],
-        "symbols": [symbol.as_json() for symbol in prediction.symbols],
-    }

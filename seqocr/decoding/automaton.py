@@ -71,9 +71,7 @@ class Automaton:
 
     def relabel(self, ids: Sequence[int], k: int) -> Automaton:
         """The same strings over an alphabet of k symbols, where symbol i is `ids[i]`."""
-        next_, weight = (
-            np.full((len(self.final), k), fill, each.dtype) for fill, each in ((-1, self.next), (REJECT, self.weight))
-        )
+        next_, weight = np.full((len(self.final), k), -1), np.full((len(self.final), k), REJECT)
         next_[:, ids], weight[:, ids] = self.next, self.weight
         return Automaton(next_, weight, self.final)
 
@@ -106,11 +104,8 @@ def build(
 
 
 def minimise(automaton: Automaton) -> Automaton:
-    """Merge equivalent states (Moore 1956) and drop dead ends. Strings and weights stay.
-
-    Raises:
-        InputError: no string is accepted.
-    """
+    """Merge equivalent states (Moore 1956) and drop dead ends. Strings and weights stay. InputError if no string is
+    accepted."""
     alive, grown = automaton.final > REJECT, np.zeros(0)
     while not np.array_equal(alive, grown):
         alive, grown = alive | ((automaton.next >= 0) & alive[automaton.next]).any(axis=1), alive
@@ -126,21 +121,17 @@ def minimise(automaton: Automaton) -> Automaton:
         before, rows = len(first), np.column_stack([kinds, np.where(after >= 0, kinds[after], -1)])
         _, first, kinds = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     # One state of each kind, numbered in the order in which the start leads to them.
-    merged = Automaton(np.where(after >= 0, kinds[after], -1)[first], weight[first], automaton.final[first])
-    return build(int(kinds[0]), _step_of(merged), lambda state: float(merged.final[state]), merged.k)
+    next_ = np.where(after >= 0, kinds[after], -1)[first].tolist()
+    weight, final = weight[first].tolist(), automaton.final[first].tolist()
 
+    def step(state: int, symbol: int) -> tuple[int, float] | None:
+        return (next_[state][symbol], weight[state][symbol]) if next_[state][symbol] >= 0 else None
 
-def _step_of(automaton: Automaton) -> Callable[[int, int], tuple[int, float] | None]:
-    next_, weight = automaton.next.tolist(), automaton.weight.tolist()
-    return lambda state, symbol: (next_[state][symbol], weight[state][symbol]) if next_[state][symbol] >= 0 else None
+    return build(int(kinds[0]), step, final.__getitem__, automaton.k)
 
 
 def intersect(one: Automaton, other: Automaton) -> Automaton:
-    """The strings that both automata accept; their weights add up.
-
-    Raises:
-        InputError: there are none.
-    """
+    """The strings that both automata accept; their weights add up. InputError if there are none."""
 
     def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
         a, b = int(one.next[at[0], symbol]), int(other.next[at[1], symbol])
@@ -165,20 +156,11 @@ def unite(one: Automaton, other: Automaton) -> Automaton:
 
 
 def restrict_length(automaton: Automaton, n: int) -> Automaton:
-    """The strings of n symbols.
-
-    Raises:
-        InputError: there are none.
-    """
-    inner = _step_of(automaton)
-
-    def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
-        after = inner(at[1], symbol) if at[0] < n else None
-        return after and ((at[0] + 1, after[0]), after[1])
-
-    return minimise(
-        build((0, 0), step, lambda at: float(automaton.final[at[1]]) if at[0] == n else REJECT, automaton.k)
-    )
+    """The strings of n symbols; InputError if there are none."""
+    next_ = np.repeat([*range(1, n + 1), -1], automaton.k).reshape(n + 1, automaton.k)
+    weight, final = np.where(next_ >= 0, ACCEPT, REJECT), np.full(n + 1, REJECT)
+    final[n] = ACCEPT
+    return intersect(automaton, Automaton(next_, weight, final))
 
 
 def build_universal(k: int) -> Automaton:
@@ -204,14 +186,11 @@ def build_lexicon(
     if not weights:
         raise InputError("a lexicon without strings: give at least one")
     prefixes = {string[:t] for string in weights for t in range(len(string) + 1)}
-    return minimise(
-        build(
-            (),
-            lambda prefix, symbol: ((*prefix, symbol), ACCEPT) if (*prefix, symbol) in prefixes else None,
-            lambda prefix: weights.get(prefix, REJECT),
-            k,
-        )
-    )
+
+    def step(prefix: tuple[int, ...], symbol: int) -> tuple[tuple[int, ...], float] | None:
+        return ((*prefix, symbol), ACCEPT) if (*prefix, symbol) in prefixes else None
+
+    return minimise(build((), step, lambda prefix: weights.get(prefix, REJECT), k))
 
 
 def accept_if(condition: bool) -> float:

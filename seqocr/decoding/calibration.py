@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,51 +18,39 @@ KEY = "calibration"  # in the provenance of weights
 MIN_LINES = 50  # to fit a temperature to
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # precisions that operating points are kept for
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
+_KEPT = ("target", "threshold", "share", "right")  # fields of an operating point, in config.json
 _EPSILON = 1e-7  # confidences are clipped to [epsilon, 1 - epsilon] before their log odds are taken
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold of confidence, and what it gives on the lines that it was fitted on.
+    """A threshold of confidence, and what it gives on the lines that it was fitted on."""
 
-    Attributes:
-        target: precision to be reached.
-        threshold: lowest confidence that is accepted.
-        coverage: share of all lines that is accepted.
-        precision: share of the accepted lines that is right.
-    """
-
-    target: float
-    threshold: float
-    coverage: float
-    precision: float
+    target: float  # precision to be reached
+    threshold: float  # lowest confidence that is accepted
+    coverage: float  # share of all lines that is accepted
+    precision: float  # share of the accepted lines that is right
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The calibration of one head.
 
-    Attributes:
-        temperature: divides the log odds of confidences (Platt 1999, with a slope alone; for one text of many, as
-            temperature scaling is for one class of many, Guo et al. 2017).
-        lines: number of lines that it was fitted on.
-        operating_points: one per target that can be reached.
+    The temperature divides the log odds of confidences (Platt 1999, with a slope alone; for one text of many, as
+    temperature scaling is for one class of many, Guo et al. 2017).
     """
 
     temperature: float
-    lines: int
-    operating_points: tuple[OperatingPoint, ...]
+    lines: int  # that it was fitted on
+    operating_points: tuple[OperatingPoint, ...]  # one per target that can be reached
 
     def __call__(self, confidences: np.ndarray) -> np.ndarray:
         """Calibrate confidences in [0, 1]. Their order stays."""
         return scale_temperature(confidences, self.temperature)
 
     def threshold(self, target: float) -> float:
-        """The lowest confidence to accept for a target precision.
-
-        Raises:
-            InputError: there is no operating point for this target.
-        """
+        """The lowest confidence to accept for a target precision; InputError if there is no operating point for this
+        target."""
         known = {point.target: point.threshold for point in self.operating_points}
         if target not in known:
             listed = ", ".join(f"{each:g}" for each in known) or "none: these weights are right too seldom"
@@ -71,10 +59,7 @@ class Calibration:
 
     def as_json(self) -> dict[str, Any]:
         """As `config.json` keeps it, in the names of its first version."""
-        points = [
-            {"target": p.target, "threshold": p.threshold, "share": p.coverage, "right": p.precision}
-            for p in self.operating_points
-        ]
+        points = [dict(zip(_KEPT, astuple(point), strict=True)) for point in self.operating_points]
         return {"temperature": self.temperature, "lines": self.lines, "accepted": points}
 
     @classmethod
@@ -86,21 +71,13 @@ class Calibration:
         temperature = float(kept["temperature"])
         if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
             raise ValueError(f"temperature {temperature}")
-        fields = ("target", "threshold", "share", "right")
-        points = tuple(OperatingPoint(*(float(each[field]) for field in fields)) for each in kept["accepted"])
+        points = tuple(OperatingPoint(*(float(each[name]) for name in _KEPT)) for each in kept["accepted"])
         return cls(temperature, int(kept["lines"]), points)
 
 
 def fit_calibration(confidences: np.ndarray, right: np.ndarray) -> Calibration:
-    """Fit a temperature and operating points.
-
-    Args:
-        confidences: (N,) float in [0, 1].
-        right: (N,) bool, whether each line's text is right.
-
-    Raises:
-        InputError: there are no lines.
-    """
+    """Fit a temperature and operating points to confidences (N,) in [0, 1] and whether each text is right, (N,) bool;
+    InputError if there are no lines."""
     if not len(right):
         raise InputError("no lines to calibrate by: give some")
     temperature = fit_temperature(confidences, right)
@@ -143,11 +120,7 @@ def _log_odds(confidences: np.ndarray) -> np.ndarray:
 
 
 def find_operating_point(confidences: np.ndarray, right: np.ndarray, target: float) -> OperatingPoint | None:
-    """The lowest threshold whose accepted lines reach a target precision; None where there is none.
-
-    Args:
-        confidences, right: see `fit_calibration`.
-    """
+    """The lowest threshold whose accepted lines reach a target precision; None where there is none."""
     order = np.argsort(-confidences, kind="stable")
     sorted_, precision = confidences[order], right[order].cumsum() / np.arange(1, len(right) + 1)
     last = np.append(sorted_[1:] < sorted_[:-1], True)  # equal confidences are accepted together
@@ -165,7 +138,7 @@ def apply_calibration(provenance: Mapping[str, Any], head: str, confidences: np.
 
 
 def load_calibration(provenance: Mapping[str, Any], head: str) -> Calibration | None:
-    """A head's calibration from its weights' provenance; None where there is none, or it cannot be used."""
+    """A head's calibration from its weights' provenance; None where there is none that can be used."""
     try:
         kept = provenance[KEY]
         # Strategies of a head are named after it, and share its calibration: ar-generate, ar-speculative.

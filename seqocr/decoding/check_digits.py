@@ -3,12 +3,10 @@
 Each is over the symbols that its numbers are made of, in the order of their values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 
-from seqocr.decoding.automaton import ACCEPT, Automaton, accept_if, build, intersect, minimise, restrict_length, unite
+from seqocr.decoding.automaton import ACCEPT, Automaton, accept_if, build, intersect, minimise, unite
 from seqocr.decoding.regex import compile_regex
 from seqocr.errors import InputError
 
@@ -16,12 +14,8 @@ _DIGITS = "0123456789"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def build_luhn(n: int | None = None) -> Automaton:
-    """Numbers with the check digit of Luhn's algorithm (ISO/IEC 7812-1).
-
-    Args:
-        n: digits; default: any number from 2 up.
-    """
+def build_luhn() -> Automaton:
+    """Numbers of two digits or more with the check digit of Luhn's algorithm (ISO/IEC 7812-1)."""
 
     # Which digits count double is known at the end only. So a state has both sums: if the digit that was read last is
     # the check digit, and if it is the one before.
@@ -29,17 +23,13 @@ def build_luhn(n: int | None = None) -> Automaton:
         length, last, before = state
         return (min(length + 1, 2), (before + digit) % 10, (last + sum(divmod(2 * digit, 10))) % 10), ACCEPT
 
-    any_length = minimise(build((0, 0, 0), step, lambda state: accept_if(state[:2] == (2, 0)), 10))
-    return any_length if n is None else restrict_length(any_length, n)
+    return minimise(build((0, 0, 0), step, lambda state: accept_if(state[:2] == (2, 0)), 10))
 
 
-def build_mod97(n: int | None = None) -> Automaton:
-    """Numbers that end in the two check digits of ISO 7064's MOD 97-10, as in an IBAN.
+def build_mod97() -> Automaton:
+    """Numbers of three digits or more that end in the two check digits of ISO 7064's MOD 97-10, as in an IBAN.
 
     Check digits are from 02 to 98: others with the same remainder are never issued.
-
-    Args:
-        n: digits; default: any number from 3 up.
     """
 
     def step(state: tuple[int, int, int], digit: int) -> tuple[tuple[int, int, int], float]:
@@ -49,8 +39,7 @@ def build_mod97(n: int | None = None) -> Automaton:
     def final(state: tuple[int, int, int]) -> float:
         return accept_if(state[0] == 3 and state[1] == 1 and 2 <= state[2] <= 98)
 
-    any_length = minimise(build((0, 0, 0), step, final, 10))
-    return any_length if n is None else restrict_length(any_length, n)
+    return minimise(build((0, 0, 0), step, final, 10))
 
 
 def _build_damm() -> Automaton:
@@ -138,27 +127,16 @@ _ALIASES = {"mod97": "iso7064.mod_97_10", "gtin": "ean"}
 
 
 @cache
-def _build_cached(name: str) -> Automaton:
-    return CHECKS[name][1]()
-
-
 def build_check(name: str, charset: str) -> Automaton:
-    """The texts whose check digit is right.
-
-    Args:
-        name: of `CHECKS`, or an alias ("mod97", "gtin").
-        charset: the symbols that can be read.
-
-    Raises:
-        InputError: there is no such check, or the charset lacks a symbol of its numbers.
-    """
+    """The texts whose check digit, one of `CHECKS` or an alias ("mod97", "gtin"), is right. InputError if there is no
+    such check, or the charset lacks a symbol of its numbers."""
     known = _ALIASES.get(name, name)
     if known not in CHECKS:
         raise InputError(f"--check {name}: choose one of {', '.join([*sorted(CHECKS), *_ALIASES])}")
-    symbols = CHECKS[known][0]
+    symbols, build_numbers = CHECKS[known]
     if missing := [symbol for symbol in symbols if symbol not in charset]:
         raise InputError(
             f"--check {name} is of numbers with {missing[0]!r}, which is not in the charset {charset!r}: these weights "
             "cannot read them"
         )
-    return _build_cached(known).relabel([charset.index(symbol) for symbol in symbols], len(charset))
+    return build_numbers().relabel([charset.index(symbol) for symbol in symbols], len(charset))

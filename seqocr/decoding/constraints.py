@@ -1,7 +1,5 @@
 """Constraints on a text, as one automaton: a regular expression, a check digit, a lexicon."""
 
-from __future__ import annotations
-
 from functools import reduce
 from pathlib import Path
 
@@ -29,40 +27,36 @@ def build_constraint(
     Raises:
         InputError: a constraint cannot be used with this charset, or no text satisfies all of them.
     """
-    automata = [
-        *([compile_regex(pattern, charset)] if pattern is not None else []),
-        *([build_check(check, charset)] if check is not None else []),
-        *([read_lexicon(Path(lexicon), charset)] if lexicon is not None else []),
-    ]
+    automata: dict[str, Automaton] = {}
+    if pattern is not None:
+        automata[f"--pattern {pattern}"] = compile_regex(pattern, charset)
+    if check is not None:
+        automata[f"--check {check}"] = build_check(check, charset)
+    if lexicon is not None:
+        automata[f"--lexicon {lexicon}"] = read_lexicon(Path(lexicon), charset)
     if not automata:
         return None
     try:
-        return reduce(intersect, automata)
+        return reduce(intersect, automata.values())
     except InputError:
-        given = {"--pattern": pattern, "--check": check, "--lexicon": lexicon}
-        named = " and ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-        raise InputError(f"{named}: no text satisfies all of them; leave one out") from None
+        raise InputError(f"{' and '.join(automata)}: no text satisfies all of them; leave one out") from None
 
 
 def read_lexicon(path: Path, charset: str) -> Automaton:
-    """The texts of a file, one per line; empty lines do not count.
-
-    Raises:
-        InputError: the file cannot be read, has no text, or one with a symbol outside the charset.
-    """
-    name = shown(path)
+    """The texts of a file, one per line; empty lines do not count. InputError if the file cannot be read, has no text,
+    or one with a symbol outside the charset."""
+    name, strings = shown(path), []
     try:
-        texts = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8"
         raise InputError(f"--lexicon {name} cannot be read ({reason}): give a text file, one text per line") from error
-    for number, text in enumerate(texts, 1):
+    for number, text in enumerate(map(str.strip, lines), 1):
         if outside := [symbol for symbol in text if symbol not in charset]:
-            raise InputError(
-                f"--lexicon {name}, line {number:,}: {shown(text)!r} has {outside[0]!r}, which is not in the charset "
-                f"{charset!r}"
-            )
-    strings = {tuple(map(charset.index, text)) for text in texts if text}
+            wrong = f"{shown(text)!r} has {outside[0]!r}, which is not in the charset {charset!r}"
+            raise InputError(f"--lexicon {name}, line {number:,}: {wrong}")
+        if text:
+            strings.append(tuple(map(charset.index, text)))
     if not strings:
         raise InputError(f"--lexicon {name} has no text: give one per line")
-    return build_lexicon(sorted(strings), len(charset))
+    return build_lexicon(strings, len(charset))

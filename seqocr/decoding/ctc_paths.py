@@ -3,8 +3,6 @@
 Everywhere blank is the last class.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -63,27 +61,17 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
 
 @dataclass(frozen=True)
 class SymbolSpan:
-    """The frames of a symbol.
-
-    Attributes:
-        first, last: frame numbers, both included.
-        confidence: the highest probability that one of them gives the symbol, given that the frame is not blank.
-    """
+    """The frames of a symbol: `first` to `last`, both included."""
 
     first: int
     last: int
-    confidence: float
+    confidence: float  # the highest probability that one of them gives the symbol, given that the frame is not blank
 
 
 def align(log_probs: np.ndarray, ids: Sequence[int]) -> list[SymbolSpan]:
     """Forced alignment: the frames of each symbol of a text on its likeliest path (Viterbi 1967).
 
-    Args:
-        log_probs: (frames, k + 1) float.
-        ids: of the text's symbols.
-
-    Raises:
-        InputError: the text does not fit into so many frames.
+    `log_probs` are (frames, k + 1) float. InputError if the text does not fit into so many frames.
     """
     T, blank = len(log_probs), log_probs.shape[1] - 1
     states = np.array([blank, *itertools.chain.from_iterable((i, blank) for i in ids)])

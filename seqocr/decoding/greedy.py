@@ -1,7 +1,5 @@
 """Greedy decoding of log probabilities, without torch."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sums of probabilities that are kept as logarithms."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

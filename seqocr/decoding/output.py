@@ -62,9 +62,6 @@ class DecoderOutput:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_confidences": self.confidences, "_symbol_confidences": None}
 
-    def __repr__(self) -> str:
-        return f"DecoderOutput({self.texts}, {self.confidences}, passes={self.passes})"
-
 
 DecodeFunction = Callable[..., DecoderOutput]  # (features or pixel_values, length=None) -> DecoderOutput
 # Called with symbols of one line as they become known, in order: their kind, and the symbols. "draft" is a guess at the

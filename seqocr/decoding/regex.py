@@ -1,7 +1,5 @@
 """Regular expressions as automata."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -15,11 +13,8 @@ _MAX_STATES = 200_000
 
 
 def compile_regex(pattern: str, charset: str) -> Automaton:
-    """The texts that match a regular expression from beginning to end; `^` and `$` there are allowed.
-
-    Raises:
-        InputError: it cannot be parsed, no text of the charset matches it, or it names a symbol outside the charset.
-    """
+    """The texts that match a regular expression from beginning to end; `^` and `$` there are allowed. InputError if it
+    cannot be parsed, no text of the charset matches it, or it names a symbol outside the charset."""
     inner = re.sub(r"(?<!\\)\$$", "", pattern.removeprefix("^"))
     try:
         re.compile(inner)

@@ -5,10 +5,9 @@ Heads of one pass give a lattice, which is searched exactly: `SlotLattice` (a sy
 `beam_search` keeps a number of hypotheses.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,44 +23,19 @@ MAX_HYPOTHESES = 20_000  # that a search of one line extends before it gives up
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text.
-
-    Attributes:
-        ids: of its symbols.
-        log_probability: the head's, plus the automaton's weight.
-        step_probabilities: of an autoregressive head, the probability of each symbol given those before it.
-    """
+    """A text, as the ids of its symbols."""
 
     ids: tuple[int, ...]
-    log_probability: float
-    step_probabilities: tuple[float, ...] = ()
+    log_probability: float  # the head's, plus the automaton's weight
+    step_probabilities: tuple[float, ...] = ()  # of an autoregressive head: of each symbol given those before it
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The n best texts of a line.
+    """The n best texts of a line."""
 
-    Attributes:
-        hypotheses: best first; empty where no text is accepted.
-        log_total: log probability of all accepted texts together; of a beam search, of those that it completed.
-    """
-
-    hypotheses: list[Hypothesis]
-    log_total: float
-
-    def confidence(self, rank: int = 0) -> float:
-        """The probability of a hypothesis given that an accepted text is right; 0 where there is none."""
-        if rank >= len(self.hypotheses):
-            return 0.0
-        return min(math.exp(self.hypotheses[rank].log_probability - self.log_total), 1.0)
-
-    @property
-    def margin(self) -> float:
-        """The probability of the best text over that of the second; infinite where there is no second."""
-        if len(self.hypotheses) < 2:
-            return math.inf
-        best, second = self.hypotheses[:2]
-        return math.exp(min(best.log_probability - second.log_probability, 700))
+    hypotheses: list[Hypothesis]  # best first; empty where no text is accepted
+    log_total: float  # log probability of all accepted texts together; of a beam search, of those that it completed
 
 
 class SlotLattice:
@@ -69,10 +43,7 @@ class SlotLattice:
 
     Args:
         automaton: of the accepted texts.
-        log_probs: (slots, k + 1) float; "empty" is the last class.
-
-    Raises:
-        InputError: `log_probs` has another shape, or holds NaN.
+        log_probs: (slots, k + 1) float; "empty" is the last class. InputError if of another shape, or with NaN.
     """
 
     def __init__(self, automaton: Automaton, log_probs: np.ndarray) -> None:
@@ -112,10 +83,7 @@ class CTCLattice:
 
     Args:
         automaton: of the accepted texts.
-        log_probs: (frames, k + 1) float; blank is the last class.
-
-    Raises:
-        InputError: `log_probs` has another shape, or holds NaN.
+        log_probs: (frames, k + 1) float; blank is the last class. InputError if of another shape, or with NaN.
     """
 
     def __init__(self, automaton: Automaton, log_probs: np.ndarray) -> None:
@@ -128,9 +96,7 @@ class CTCLattice:
 
         Prefix search (Graves et al. 2006, section 3.2): the likeliest prefix is extended first. Its probability is that
         of all accepted texts that begin so, hence a complete text that no prefix exceeds is the likeliest left.
-
-        Raises:
-            InputError: `MAX_HYPOTHESES` prefixes did not decide.
+        InputError if `MAX_HYPOTHESES` prefixes do not decide.
         """
         y, blank, T = self._evidence, self._paths.k - 1, len(self._evidence)
         blanks = y[:, blank].tolist()
@@ -138,15 +104,13 @@ class CTCLattice:
         # Complete texts and prefixes in one queue; a prefix comes with the log probability, per frame, that its last
         # symbol begins there.
         Entry = tuple[float, tuple[int, ...], int, "np.ndarray | None"]
-        waiting: list[Entry] = []
-        heapq.heappush(waiting, (-float(self._ahead[0, 0]), (), 0, np.full(T, -math.inf)))
+        waiting: list[Entry] = [(-float(self._ahead[0, 0]), (), 0, np.full(T, -math.inf))]
         for _ in range(MAX_HYPOTHESES):
             if not waiting or len(found) == count:
-                return SearchResult(found, float(self._ahead[0, 0]))
+                break
             minus, ids, state, begins = heapq.heappop(waiting)
             if minus == math.inf:
-                waiting = []
-                continue
+                break
             if begins is None:
                 found.append(Hypothesis(ids, -minus))
                 continue
@@ -166,7 +130,9 @@ class CTCLattice:
             for i in np.flatnonzero(bounds > -math.inf).tolist():
                 after = int(self._paths.next[held[i], blank])
                 heapq.heappush(waiting, (-float(bounds[i]), (*ids, int(symbols[i])), after, starts[i]))
-        raise InputError(f"a line has too many texts that are about as likely: {MAX_HYPOTHESES:,} do not decide")
+        else:
+            raise InputError(f"a line has too many texts that are about as likely: {MAX_HYPOTHESES:,} do not decide")
+        return SearchResult(found, float(self._ahead[0, 0]))
 
 
 def _prefix_forward(begins: list[float], symbol: list[float], blank: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -187,8 +153,7 @@ def prefix_beam_search(log_probs: list[list[float]], blank: int, beam_width: int
     """The most probable text under CTC, approximately, in a time that is bounded (Hannun et al. 2014).
 
     Args:
-        log_probs: frames x classes.
-        blank: id of the blank class.
+        log_probs: frames x classes, of which one is `blank`.
         beam_width: prefixes kept after each frame; exact when at least as many as there are prefixes.
 
     Returns:
@@ -198,25 +163,19 @@ def prefix_beam_search(log_probs: list[list[float]], blank: int, beam_width: int
     # For each prefix: log probability of its paths ending in blank, and of those ending in its last symbol.
     kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}
     for frame in log_probs:
-        grown: dict[tuple[int, ...], list[float]] = {}
-
-        def add(
-            prefix: tuple[int, ...], kind: int, score: float, table: dict[tuple[int, ...], list[float]] = grown
-        ) -> None:
-            scores = table.setdefault(prefix, [nothing, nothing])
-            scores[kind] = log_add(scores[kind], score)
-
+        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [nothing, nothing])
         for prefix, (in_blank, in_symbol) in kept.items():
             either = log_add(in_blank, in_symbol)
-            add(prefix, 0, either + frame[blank])
+            steps = [(prefix, 0, either + frame[blank])]
             for symbol, score in enumerate(frame):
                 if symbol == blank:
                     continue
-                if prefix and symbol == prefix[-1]:
-                    add(prefix, 1, in_symbol + score)  # the same symbol goes on
-                    add((*prefix, symbol), 1, in_blank + score)  # after a blank it is a second one
+                if prefix and symbol == prefix[-1]:  # it goes on; or, after a blank, it is a second one
+                    steps += [(prefix, 1, in_symbol + score), ((*prefix, symbol), 1, in_blank + score)]
                 else:
-                    add((*prefix, symbol), 1, either + score)
+                    steps.append(((*prefix, symbol), 1, either + score))
+            for after, kind, score in steps:
+                grown[after][kind] = log_add(grown[after][kind], score)
         best = sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam_width]
         kept = {prefix: (scores[0], scores[1]) for prefix, scores in best}
     prefix, scores = max(kept.items(), key=lambda item: log_add(*item[1]))
@@ -237,7 +196,7 @@ def beam_search(
     count: int = 1,
     beam_width: int = 8,
 ) -> tuple[SearchResult, int]:
-    """The likeliest accepted texts of an autoregressive head.
+    """The `count` likeliest accepted texts of an autoregressive head.
 
     Exact where no more than `beam_width` prefixes of one length are accepted; else it may miss a better text.
 
@@ -246,12 +205,12 @@ def beam_search(
         automaton: of the accepted texts.
         begin, end: ids that begin and end a text.
         max_length: symbols in a text, at most.
-        count: texts to find.
         beam_width: hypotheses kept after each pass.
 
     Returns:
         the texts, and the number of decoder passes.
     """
+    # Of each hypothesis: log probability, ids, state, probability of each symbol; of a new one also its parent.
     alive: list[tuple[float, tuple[int, ...], int, tuple[float, ...]]] = [(0.0, (), 0, ())]
     done: list[Hypothesis] = []
     parents, symbols, passes = [0], [begin], 0

@@ -1,7 +1,5 @@
 """The vocabulary of an autoregressive decoder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from seqocr.errors import InputError
@@ -9,16 +7,11 @@ from seqocr.errors import InputError
 
 @dataclass(frozen=True)
 class TokenVocabulary:
-    """Token ids: the charset's symbols, then begin, end and pad.
-
-    Attributes:
-        max_length: the longest text in symbols.
-        positions: tokens that the decoder has positions for.
-    """
+    """Token ids: the charset's symbols, then begin, end and pad."""
 
     charset: str
-    max_length: int
-    positions: int
+    max_length: int  # the longest text, in symbols
+    positions: int  # tokens that the decoder has positions for
 
     @property
     def begin(self) -> int:
@@ -33,11 +26,8 @@ class TokenVocabulary:
         return len(self.charset) + 2
 
     def budget(self, length: int | None) -> int:
-        """The most tokens to decode: `length` symbols, or `max_length`, and the end.
-
-        Raises:
-            InputError: the decoder has too few positions.
-        """
+        """The most tokens to decode: `length` symbols, or `max_length`, and the end; InputError if the decoder has too
+        few positions."""
         budget = (self.max_length if length is None else length) + 1
         if budget > self.positions:
             raise InputError(

@@ -1,6 +1,4 @@
-"""An automaton unrolled over a line: the recursions that every search shares."""
-
-from __future__ import annotations
+"""An automaton unrolled over lines."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Graphs compiled by `torch.compile`: those that are exported, without leaving PyTorch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

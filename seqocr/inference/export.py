@@ -5,8 +5,6 @@ cross-attention keys and values, run once; and the decoder's step, run once a to
 values as inputs and outputs. So is the pair that drafts and verifies, whose decoder takes several tokens at once.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Sequence
@@ -90,17 +88,10 @@ def write_graph(graph: Graph, path: Path) -> None:
     """Trace a graph and write it to an ONNX file, weights included, in float32."""
     for talkative in ("onnxscript", "onnx_ir"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    names: dict[str, Any] = {"input_names": graph.inputs, "output_names": graph.outputs, "dynamic_shapes": graph.dynamic()}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
-        program: Any = torch.onnx.export(
-            graph.eval(),
-            graph.example(),
-            dynamo=True,
-            verbose=False,
-            input_names=graph.inputs,
-            output_names=graph.outputs,
-            dynamic_shapes=graph.dynamic(),
-        )
+        program: Any = torch.onnx.export(graph.eval(), graph.example(), dynamo=True, verbose=False, **names)
     with replacing(path) as temporary:
         temporary.write_bytes(program.model_proto.SerializeToString())
 
@@ -112,17 +103,10 @@ def quantise(source: Path, out: Path) -> None:
 
     model = onnx.load(source)
     del model.graph.value_info[:]  # shapes noted by the exporter, which contradict those after weights are transposed
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it recommends a pre-processing that the exporter has done
+    how = {"op_types_to_quantize": ["MatMul", "Gemm"], "per_channel": True, "weight_type": QuantType.QInt8}
+    logging.disable(logging.WARNING)  # it recommends a pre-processing that the exporter has done
     try:
         with replacing(out) as temporary:
-            quantize_dynamic(
-                model,
-                temporary,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-            )
+            quantize_dynamic(model, temporary, **how)
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)

@@ -1,7 +1,5 @@
 """Image files that arguments of the command line name."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from glob import glob, has_magic

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seqocr.errors import InputError
 from seqocr.inference.manifest import is_exported
-from seqocr.inference.onnx import OnnxRecognizer, holds_head
+from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.shipped import graphs_path, weights_path
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def load_reader(
         InputError: as `load`; or the device is unknown, not there, or not one for exported graphs.
     """
     quick = head is not None and engine == "onnxruntime" and device in ("auto", "cpu")
-    if quick and holds_head(directory := graphs_path(weights), str(head)):
+    if quick and is_exported(directory := graphs_path(weights), head):
         return OnnxRecognizer(directory)
     reader = load(weights, engine)
     if isinstance(reader, OnnxRecognizer):
@@ -60,11 +60,7 @@ def load_reader(
 
 
 def choose_device(name: str) -> str:
-    """The name of a torch device.
-
-    Raises:
-        InputError: it is unknown, or there is no GPU.
-    """
+    """The name of a torch device; InputError if it is unknown, or there is no GPU."""
     import torch
 
     if name == "auto":

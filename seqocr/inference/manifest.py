@@ -1,7 +1,5 @@
 """The manifest of exported graphs: a config, with checksums of itself and of the graphs written with it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable
@@ -15,16 +13,16 @@ RUNTIME = "onnx"
 # Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph, since 4 each head's
 # output is declared.
 FORMAT = 4
-_AGAIN = "write it again with `seqocr export`"
+AGAIN = "write it again with `seqocr export`"
 
 
-def is_exported(directory: Path) -> bool:
-    """Whether a directory holds graphs and not weights."""
+def is_exported(directory: Path, head: str | None = None) -> bool:
+    """Whether a directory holds graphs, of this head if one is named, and not weights."""
     try:
         config = read_json(directory / "config.json")
-    except InputError:
+        return "runtime" in config and (head is None or head in config["outputs"])
+    except (InputError, LookupError, TypeError):
         return False  # what is wrong with it is for the loader to say
-    return isinstance(config, dict) and "runtime" in config
 
 
 def config_sum(config: dict[str, Any]) -> str:
@@ -40,38 +38,28 @@ def file_sum(path: Path) -> str:
 
 
 def check_config(directory: Path, config: dict[str, Any]) -> None:
-    """The config is the one that the graphs were written with.
-
-    Raises:
-        InputError: it is not.
-    """
+    """Raise an InputError if the config is not the one that the graphs were written with."""
     name, runtime = shown(directory), config["runtime"]
     if not isinstance(runtime, dict) or runtime.get("name") != RUNTIME:
-        raise InputError(f"{name} holds graphs for an unknown runtime: {_AGAIN}")
+        raise InputError(f"{name} holds graphs for an unknown runtime: {AGAIN}")
     if runtime.get("format") != FORMAT:
-        raise InputError(f"{name} holds graphs of another version: {_AGAIN}")
+        raise InputError(f"{name} holds graphs of another version: {AGAIN}")
     if runtime.get("config") != config_sum(config):
-        raise InputError(f"{name}: config.json is not what the graphs were written with: {_AGAIN}")
+        raise InputError(f"{name}: config.json is not what the graphs were written with: {AGAIN}")
 
 
 def check_graphs(directory: Path, config: dict[str, Any], graphs: Iterable[str]) -> None:
-    """The graphs are those that were written with this config, each under its own name.
-
-    Args:
-        graphs: without endings, which must be among them.
-
-    Raises:
-        InputError: they are not.
-    """
+    """Raise an InputError if the graphs, of which these must be there (names without ending), are not those that were
+    written with this config, each under its own name."""
     sums = config["runtime"].get("graphs")
     sums = sums if isinstance(sums, dict) else {}
     for file in dict.fromkeys([*(f"{graph}.onnx" for graph in graphs), *sums]):
         path = directory / file
         if not path.is_file():
-            raise InputError(f"{shown(path)} is missing: {_AGAIN}")
+            raise InputError(f"{shown(path)} is missing: {AGAIN}")
         try:
             found = file_sum(path)
         except OSError as error:
-            raise InputError(f"{shown(path)} cannot be read ({error.strerror}): {_AGAIN}") from error
+            raise InputError(f"{shown(path)} cannot be read ({error.strerror}): {AGAIN}") from error
         if sums.get(file) != found:
-            raise InputError(f"{shown(path)} is not the graph that was written there: {_AGAIN}")
+            raise InputError(f"{shown(path)} is not the graph that was written there: {AGAIN}")

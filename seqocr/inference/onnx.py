@@ -25,10 +25,9 @@ from seqocr.decoding.search import NextTokenFunction
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.inference.manifest import check_config, check_graphs
+from seqocr.inference.manifest import AGAIN, check_config, check_graphs
 from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session, session_class
 
-_AGAIN = "write it again with `seqocr export`"
 _DECODERS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
 _STEP, _PASS = "-step", "-pass"  # endings of the names of graphs that run once per token, or per verifying pass
 LoadFunction = Callable[[str], Session]  # from a graph's name
@@ -36,18 +35,12 @@ LoadFunction = Callable[[str], Session]  # from a graph's name
 
 @dataclass(frozen=True)
 class ExportedHead:
-    """A head, or a pair of heads for speculative decoding, as `config.json` declares it.
-
-    Attributes:
-        output: "slots", "ctc" or "tokens".
-        vocabulary: of a head whose output is "tokens".
-        drafter: the output of the head that drafts; None: not speculative.
-    """
+    """A head, or a pair of heads for speculative decoding, as `config.json` declares it."""
 
     name: str
-    output: str
-    vocabulary: TokenVocabulary
-    drafter: str | None = None
+    output: str  # "slots", "ctc" or "tokens"
+    vocabulary: TokenVocabulary  # of a head whose output is "tokens"
+    drafter: str | None = None  # the output of the head that drafts; None: not speculative
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -77,8 +70,7 @@ class OnnxRecognizer:
         threads: default: one per core.
 
     Attributes:
-        heads: by name.
-        pairs: of heads, for speculative decoding, by name; these need torch.
+        heads, pairs: by name; pairs, for speculative decoding, need torch.
 
     Raises:
         InputError: the engine is not installed, or the directory does not hold graphs of this version.
@@ -88,16 +80,14 @@ class OnnxRecognizer:
         session_class(engine)  # what is wrong with it is said first
         self.directory, self.engine = directory, engine
         self.batch_threads = BatchThreads(threads or core_count(), engine)
-        config = read_json(directory / "config.json", "exported graphs' config", _AGAIN)
+        config = read_json(directory / "config.json", "exported graphs' config", AGAIN)
         try:
             check_config(directory, config)
-            processor = config["processor"]
+            processor, size = config["processor"], config["encoder"]["image_size"]
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
-            size = config["encoder"]["image_size"]
             height, width = size if isinstance(size, list) else (size, size)
-            self.processor = Fit(
-                height, width, processor["keep_aspect"], tuple(processor["mean"]), tuple(processor["std"])
-            )
+            statistics = tuple(processor["mean"]), tuple(processor["std"])
+            self.processor = Fit(height, width, processor["keep_aspect"], *statistics)
             self.heads, self.pairs = exported_heads(config)
             both = (*self.heads.values(), *self.pairs.values())
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
@@ -105,9 +95,8 @@ class OnnxRecognizer:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{shown(directory)}/config.json describes no exported graphs ({error}): {_AGAIN}"
-            ) from None
+            name = f"{shown(directory)}/config.json"
+            raise InputError(f"{name} describes no exported graphs ({error}): {AGAIN}") from None
         self._sessions: dict[tuple[str, int], Session] = {}
         self._loading = Lock()
 
@@ -135,9 +124,10 @@ class OnnxRecognizer:
         return {name: partial(self._decode, name) for name in (*self.heads, *self.pairs)}
 
     def _decode(self, name: str, pixel_values: Any, length: int | None = None) -> DecoderOutput:
-        return DecoderOutput.concatenate(
-            self.batch_threads.map(lambda part, threads: self._decoder(name, threads)(part, length), pixel_values)
-        )
+        def work(part: Any, threads: int) -> DecoderOutput:
+            return self._decoder(name, threads)(part, length)
+
+        return DecoderOutput.concatenate(self.batch_threads.map(work, pixel_values))
 
     def _decoder(self, name: str, threads: int) -> DecodeFunction:
         return graph_decoder(self.heads.get(name) or self.pairs[name], partial(self.session, threads=threads))
@@ -147,11 +137,8 @@ class OnnxRecognizer:
         return self.processor(images)
 
     def decode(self, images: Sequence[Image.Image | np.ndarray], strategy: str, batch_size: int = 64) -> DecoderOutput:
-        """Read line images (see `Fit`); confidences are the head's own, not calibrated.
-
-        Raises:
-            InputError: there is no such head, or an image cannot be used.
-        """
+        """Read line images (see `Fit`); confidences are the head's own, not calibrated. InputError if there is no such
+        head, or an image cannot be used."""
         if strategy not in self.heads and strategy not in self.pairs:
             raise InputError(f"no head {strategy!r} among these graphs: they have {', '.join(self.heads)}")
 
@@ -231,16 +218,14 @@ def _decode_tokens(
     budget, graphs = vocabulary.budget(length), _TokenGraphs(head.name, load, pixel_values)
     tokens = np.full(lines, vocabulary.begin)
     decoded: list[list[int]] = [[] for _ in range(lines)]
-    log_probs: list[np.ndarray] = []
-    ended, chosen = np.zeros(lines, bool), []
+    ended, steps = np.zeros(lines, bool), []
     for position in range(budget):
-        logits = graphs.step(tokens)
-        log_probs.append(logits)
+        logits = allowed = graphs.step(tokens)
         if length is not None and position < length:
-            logits = logits.copy()
-            logits[:, vocabulary.end] = -np.inf
-        tokens = logits.argmax(axis=1)
-        chosen.append(tokens)
+            allowed = logits.copy()
+            allowed[:, vocabulary.end] = -np.inf
+        tokens = allowed.argmax(axis=1)
+        steps.append((logits, tokens))
         for row, token, over in zip(decoded, tokens.tolist(), ended.tolist(), strict=True):
             if not over:
                 row.append(token)
@@ -248,10 +233,8 @@ def _decode_tokens(
         if ended.all():
             break
 
-    def scores() -> np.ndarray:
-        """(B, passes): log probabilities of the tokens."""
-        each = [_log_softmax(logits)[np.arange(lines), ids] for logits, ids in zip(log_probs, chosen, strict=True)]
-        return np.stack(each, axis=1)
+    def scores() -> np.ndarray:  # (B, passes): log probabilities of the tokens
+        return np.stack([_log_softmax(logits)[np.arange(lines), ids] for logits, ids in steps], axis=1)
 
     def confidences() -> np.ndarray:
         return np.exp([line[: len(row)].sum() for line, row in zip(scores(), decoded, strict=True)])
@@ -260,7 +243,7 @@ def _decode_tokens(
     return DecoderOutput(
         texts,
         confidences,
-        len(chosen),
+        len(steps),
         list(map(len, decoded)),
         lambda: [np.exp(line[: len(text)]).tolist() for line, text in zip(scores(), texts, strict=True)],
     )
@@ -288,12 +271,3 @@ def empty_cache(cross: np.ndarray) -> np.ndarray:
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)
     return logits - log_sum(logits, axis=1)[:, None]
-
-
-def holds_head(directory: Path, head: str) -> bool:
-    """Whether a directory holds exported graphs of a head."""
-    try:
-        config = read_json(directory / "config.json")
-        return "runtime" in config and head in config["outputs"]
-    except (InputError, LookupError, TypeError):
-        return False  # what is wrong with it is for the loader to say

@@ -1,7 +1,5 @@
 """Predictions for line images: the likeliest texts, perhaps under a constraint, with calibrated confidences."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,11 +52,6 @@ class ReadOptions:
     symbols: bool = False
     positions: bool = False
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether greedy decoding is enough."""
-        return self.constraint is None and self.top == 1 and not (self.symbols or self.positions)
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -90,6 +83,19 @@ class Prediction:
     def fits(self) -> bool:
         """Whether there is an accepted text."""
         return not self.problem and (self.text != "" or self.constraint_probability > 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the command line and the HTTP interface give it, numbers rounded; `margin` is None where infinite."""
+        return {
+            "text": self.text,
+            "confidence": round(self.confidence, 4),
+            "fits": self.fits,
+            "fitting": round(self.constraint_probability, 4),
+            "margin": round(self.margin, 4) if math.isfinite(self.margin) else None,
+            "passes": self.passes,
+            "others": [{"text": text, "confidence": round(p, 4)} for text, p in self.alternatives],
+            "symbols": [symbol.as_json() for symbol in self.symbols],
+        }
 
 
 class Reader(Protocol):
@@ -129,11 +135,15 @@ def predict(
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
     options = options or ReadOptions()
-    if options.is_plain:
+    if options.constraint is None and options.top == 1 and not (options.symbols or options.positions):
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
-        rows = zip(decoded.texts, confidences, decoded.line_passes, strict=True)
-        return [_checked(Prediction(text, p, passes=passes)) for text, p, passes in rows]
+        return [
+            Prediction(text, p, passes=passes)
+            if math.isfinite(p)
+            else Prediction(problem=f"gives {p} with these weights: take others")
+            for text, p, passes in zip(decoded.texts, confidences, decoded.line_passes, strict=True)
+        ]
     if options.head not in reader.heads:
         raise InputError(
             f"head {options.head!r} gives no constrained texts, alternatives or symbols: choose one of "
@@ -143,58 +153,45 @@ def predict(
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
 
 
-def _checked(prediction: Prediction) -> Prediction:
-    if math.isfinite(prediction.confidence):
-        return prediction
-    return Prediction(problem=f"gives {prediction.confidence} with these weights: take others")
-
-
 def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> list[Prediction]:
     """Predictions of lattice or beam search."""
     output, charset = reader.heads[options.head].output, reader.charset
     automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
     ctc = [name for name, head in reader.heads.items() if head.output == "ctc"]
     aligner = options.head if output == "ctc" else ctc[0] if ctc and options.positions else None
-    frames = None if aligner is None else reader.log_probs(images, aligner)
+    frames: Any = [None] * len(images) if aligner is None else reader.log_probs(images, aligner)
     wants_symbols = options.symbols or options.positions
-    results: list[SearchResult] = []
-    passes = [1] * len(images)
-    symbol_confidences: list[Sequence[float]] = [()] * len(images)
+    # Of each line: its texts, the confidences of the first one's symbols, and the passes it took.
+    results: list[tuple[SearchResult, Sequence[float], int]] = []
     if output == "tokens":
         begin, end, width = len(charset), len(charset) + 1, max(options.beam_width, count)
-        for i, next_token in enumerate(reader.next_tokens(images, options.head)):
-            result, passes[i] = beam_search(next_token, automaton, begin, end, reader.max_length, count, width)
-            results.append(result)
-            symbol_confidences[i] = result.hypotheses[0].step_probabilities if result.hypotheses else ()
-    elif frames is not None and output == "ctc":
-        results = [CTCLattice(automaton, line).n_best(count) for line in frames]
+        for next_token in reader.next_tokens(images, options.head):
+            found, passes = beam_search(next_token, automaton, begin, end, reader.max_length, count, width)
+            results.append((found, found.hypotheses[0].step_probabilities if found.hypotheses else (), passes))
+    elif output == "ctc":
+        results = [(CTCLattice(automaton, line).n_best(count), (), 1) for line in frames]
     else:
-        for i, line in enumerate(reader.log_probs(images, options.head)):
+        for line in reader.log_probs(images, options.head):
             lattice = SlotLattice(automaton, line)
-            results.append(result := lattice.n_best(count))
-            if wants_symbols and result.hypotheses:
-                symbol_confidences[i] = lattice.marginals(result.hypotheses[0].ids)
+            found = lattice.n_best(count)
+            marginals = lattice.marginals(found.hypotheses[0].ids) if wants_symbols and found.hypotheses else ()
+            results.append((found, marginals, 1))
     predictions = []
-    for i, (image, result) in enumerate(zip(images, results, strict=True)):
-        if not result.hypotheses:
-            predictions.append(Prediction(passes=passes[i], constraint_probability=0.0))
+    for image, line_frames, (found, symbol_confidences, passes) in zip(images, frames, results, strict=True):
+        if not found.hypotheses:
+            predictions.append(Prediction(passes=passes, constraint_probability=0.0))
             continue
         # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
-        total = result.log_total if options.constraint else 0.0
-        texts = ["".join([charset[i] for i in each.ids]) for each in result.hypotheses]
-        scored = SearchResult(result.hypotheses, total)
+        total = found.log_total if options.constraint else 0.0
+        texts = ["".join([charset[i] for i in each.ids]) for each in found.hypotheses]
+        shares = [min(math.exp(each.log_probability - total), 1.0) for each in found.hypotheses]
+        best, *others = [each.log_probability for each in found.hypotheses]
         symbols: tuple[Symbol, ...] = ()
         if wants_symbols:
             width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-            symbols = locate_symbols(
-                texts[0],
-                result.hypotheses[0].ids,
-                symbol_confidences[i],
-                None if frames is None else frames[i],
-                reader.processor.span(width, height),
-                width,
-            )
-        confidence = scored.confidence()
+            span, ids = reader.processor.span(width, height), found.hypotheses[0].ids
+            symbols = locate_symbols(texts[0], ids, symbol_confidences, line_frames, span, width)
+        confidence = shares[0]
         if not options.constraint:
             confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
         predictions.append(
@@ -202,9 +199,9 @@ def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> lis
                 texts[0],
                 confidence,
                 symbols,
-                tuple((text, scored.confidence(rank)) for rank, text in enumerate(texts) if 0 < rank < options.top),
-                passes[i],
-                margin=result.margin,
+                tuple(zip(texts[1 : options.top], shares[1:], strict=False)),
+                passes,
+                margin=math.exp(min(best - others[0], 700)) if others else math.inf,
                 constraint_probability=min(math.exp(total), 1.0),
             )
         )
@@ -216,10 +213,7 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """Read image files: one prediction per file, in order; `problem` says why a file cannot be read.
 
-    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels).
-
-    Raises:
-        InputError: as `predict`.
+    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels). Raises what `predict` raises.
     """
     paths, threads = iter(paths), reader.threads if isinstance(reader, OnnxRecognizer) else 1
     first = list(islice(paths, 2 * threads))
@@ -252,10 +246,12 @@ def _predict_batch(
     predictions = iter(predict(reader, images, options, max(len(images), 1)))
     found = []
     for path, image in batch:
-        prediction = Prediction(problem=image) if isinstance(image, str) else next(predictions)
-        if prediction.problem and not isinstance(image, str):
-            prediction = Prediction(problem=f"{shown(path)} {prediction.problem}")
-        found.append(prediction)
+        if isinstance(image, str):
+            found.append(Prediction(problem=image))
+        elif (prediction := next(predictions)).problem:
+            found.append(Prediction(problem=f"{shown(path)} {prediction.problem}"))
+        else:
+            found.append(prediction)
     return found
 
 

@@ -1,7 +1,5 @@
 """Tables of predictions of labelled lines, one row per line and strategy; `seqocr.metrics` are functions of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -85,11 +83,7 @@ def predict_lines(
 
 
 def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Calibration]:
-    """The calibration of each head on lines that it was not trained on.
-
-    Raises:
-        InputError: there are no lines.
-    """
+    """The calibration of each head on lines that it was not trained on; InputError if there are no lines."""
     tables = [predict_lines(reader, lines, quiet=True, calibrate=False) for lines in sources]
     found = {}
     for head in reader.heads:

@@ -1,7 +1,5 @@
 """Exported graphs loaded into ONNX Runtime or OpenVINO, without torch."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ import numpy as np
 
 from seqocr.errors import InputError
 from seqocr.files import shown
+from seqocr.inference.manifest import AGAIN
 
 ENGINES = ("onnxruntime", "openvino")
 _LINES = 16  # that one thread decodes at once: their activations stay in a core's cache
@@ -82,27 +81,20 @@ class OpenVinoSession:
 
 
 def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> Session:
-    """Load a graph into an engine.
-
-    Raises:
-        InputError: the engine is not installed, or the file is missing or cannot be used.
-    """
+    """Load a graph into an engine; InputError if the engine is not installed, or the file is missing or cannot be
+    used."""
     make = session_class(engine)
     if not path.is_file():
-        raise InputError(f"{shown(path)} is missing: write it again with `seqocr export`")
+        raise InputError(f"{shown(path)} is missing: {AGAIN}")
     try:
         session: Session = make(path, threads)
     except Exception as error:  # each engine has its own kinds
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{shown(path)} cannot be used ({reason}): write it again with `seqocr export`") from error
+        raise InputError(f"{shown(path)} cannot be used ({str(error).splitlines()[0]}): {AGAIN}") from error
     return session
 
 
 def session_class(engine: str) -> Any:
-    """
-    Raises:
-        InputError: the engine is unknown or not installed.
-    """
+    """The class of its sessions; InputError if the engine is unknown or not installed."""
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
     try:

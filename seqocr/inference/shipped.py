@@ -1,7 +1,5 @@
 """The weights that come with seqocr, by name. Beside each, in `onnx`, are graphs of its one-pass heads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"

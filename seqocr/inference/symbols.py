@@ -1,7 +1,5 @@
 """The symbols of a text: how sure each is, and where in the image it stands."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

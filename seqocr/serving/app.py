@@ -1,7 +1,5 @@
 """The HTTP interface as one application: its routes, its errors, and its end."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,8 +1,6 @@
 """Constraints of strangers. A short pattern can take minutes to compile, so each is tried in a process that can be
 ended."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -18,10 +16,7 @@ _MOST_STATES = 20_000
 
 def try_constraint(charset: str, pattern: str | None, check: str | None) -> Automaton | None:
     """As `build_constraint`, within limits. The same arguments give the same object, so that their lines are batched.
-
-    Raises:
-        InputError: as `build_constraint`, or it takes more time or states than is granted to strangers.
-    """
+    InputError if `build_constraint` raises one, or it takes more time or states than is granted to strangers."""
     if pattern is None and check is None:
         return None
     found = _try(charset, pattern, check)

@@ -1,13 +1,11 @@
 """A bounded queue whose items are processed in batches. What does not fit is refused at once: see `QueueFull`."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -27,18 +25,13 @@ class QueueFull(Exception):
 
 
 @dataclass
-class _Request(Generic[Item, Result]):
-    """Items submitted together.
+class _Request(Generic[Result]):
+    """Items submitted together."""
 
-    Attributes:
-        results: None where an item has not been processed.
-        since: when it was submitted, by `time.perf_counter`.
-    """
-
-    items: Sequence[Item]
-    results: list[tuple[Result, float] | Exception | None]
-    since: float
+    size: int  # their number
+    since: float  # when they were submitted, by `time.perf_counter`
     future: Future[list[tuple[Result, float]]]
+    results: list[tuple[Result, float] | Exception] = field(default_factory=list)  # of those processed, in order
 
 
 class BatchingQueue(Generic[Item, Result]):
@@ -49,20 +42,16 @@ class BatchingQueue(Generic[Item, Result]):
 
     Args:
         process: a batch of items to one result each; an exception in place of a result concerns that item alone.
-        max_batch: items processed at once, at most.
         max_waiting: items that may wait or be in process; a request for more is refused.
-        on_batch: called after each batch with its number of items and the seconds it took.
     """
 
     def __init__(
-        self,
-        process: Callable[[list[Item]], Sequence[Result | Exception]],
-        max_batch: int,
-        max_waiting: int,
-        on_batch: Callable[[int, float], None] = lambda items, seconds: None,
+        self, process: Callable[[list[Item]], Sequence[Result | Exception]], max_batch: int, max_waiting: int
     ) -> None:
-        self._process, self._max_batch, self.max_waiting, self.on_batch = process, max_batch, max_waiting, on_batch
-        self._entries: deque[tuple[_Request[Item, Result], int]] = deque()
+        self._process, self._max_batch, self.max_waiting = process, max_batch, max_waiting
+        # Called after each batch with its number of items and the seconds it took.
+        self.on_batch: Callable[[int, float], None] = lambda items, seconds: None
+        self._entries: deque[tuple[_Request[Result], Item]] = deque()
         self._changed = threading.Condition()
         self._waiting, self._rate, self._closed = 0, 100.0, False
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -74,21 +63,18 @@ class BatchingQueue(Generic[Item, Result]):
         return self._waiting
 
     def submit(self, items: Sequence[Item]) -> Future[list[tuple[Result, float]]]:
-        """Add items to the queue: all of them, or none.
+        """Add items to the queue: all of them, or none (`QueueFull`).
 
         Returns:
             for each item its result and the seconds since it was submitted. An item's exception becomes the future's.
             A future that is cancelled in time takes its items back.
-
-        Raises:
-            QueueFull: there is no room for so many.
         """
-        request = _Request[Item, Result](items, [None] * len(items), time.perf_counter(), Future())
+        request = _Request[Result](len(items), time.perf_counter(), Future())
         with self._changed:
             if self._waiting + len(items) > self.max_waiting:
                 raise QueueFull(max(1.0, self._waiting / self._rate))
             self._waiting += len(items)
-            self._entries.extend((request, i) for i in range(len(items)))
+            self._entries.extend((request, item) for item in items)
             self._changed.notify()
         if not items:
             request.future.set_result([])
@@ -105,44 +91,35 @@ class BatchingQueue(Generic[Item, Result]):
         while batch := self._next_batch():
             start = time.perf_counter()
             try:
-                results = self._process([request.items[i] for request, i in batch])
+                results = self._process([item for _, item in batch])
             except Exception as error:  # for those who wait, not for this thread
                 results = [error] * len(batch)
             end = time.perf_counter()
             self._rate = 0.9 * self._rate + 0.1 * len(batch) / (end - start)
             self.on_batch(len(batch), end - start)
-            self._remove(len(batch))
-            for (request, i), result in zip(batch, results, strict=True):
-                request.results[i] = result if isinstance(result, Exception) else (result, end - request.since)
-                if i == len(request.items) - 1:  # the last, since items are processed in order
-                    _finish(request)
+            with self._changed:
+                self._waiting -= len(batch)
+            for (request, _), result in zip(batch, results, strict=True):
+                request.results.append(result if isinstance(result, Exception) else (result, end - request.since))
+                if len(request.results) == request.size and request.future.set_running_or_notify_cancel():
+                    done = [each for each in request.results if isinstance(each, tuple)]
+                    if len(done) == request.size:
+                        request.future.set_result(done)
+                    else:
+                        request.future.set_exception(next(x for x in request.results if isinstance(x, Exception)))
 
-    def _next_batch(self) -> list[tuple[_Request[Item, Result], int]]:
+    def _next_batch(self) -> list[tuple[_Request[Result], Item]]:
         """Entries that wait, without those of cancelled requests; empty after `close`."""
-        batch: list[tuple[_Request[Item, Result], int]] = []
+        batch: list[tuple[_Request[Result], Item]] = []
         with self._changed:
             while not batch:
                 self._changed.wait_for(lambda: self._entries or self._closed)
                 if not self._entries:
                     break
                 while self._entries and len(batch) < self._max_batch:
-                    request, i = self._entries.popleft()
-                    if request.future.cancelled():
+                    entry = self._entries.popleft()
+                    if entry[0].future.cancelled():
                         self._waiting -= 1
                     else:
-                        batch.append((request, i))
+                        batch.append(entry)
         return batch
-
-    def _remove(self, items: int) -> None:
-        with self._changed:
-            self._waiting -= items
-
-
-def _finish(request: _Request[Item, Result]) -> None:
-    if not request.future.set_running_or_notify_cancel():
-        return
-    done = [each for each in request.results if isinstance(each, tuple)]
-    if len(done) < len(request.results):
-        request.future.set_exception(next(each for each in request.results if isinstance(each, Exception)))
-    else:
-        request.future.set_result(done)

@@ -1,7 +1,5 @@
 """POST /v1/read: images and how to read them, as JSON or as a form, to predictions."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import binascii
@@ -38,27 +36,15 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a request.
+    """Of a request."""
 
-    Attributes:
-        megabytes: of its body.
-        images: their number.
-        pixels: per image.
-        seconds: until it has arrived, and from then until it is answered.
-    """
-
-    megabytes: float = 16.0
+    megabytes: float = 16.0  # of its body
     images: int = 64
-    pixels: int = 4_000_000
-    seconds: float = 30.0
+    pixels: int = 4_000_000  # per image
+    seconds: float = 30.0  # until it has arrived, and from then until it is answered
 
 
-@dataclass(frozen=True)
-class _NamedImage:
-    """An image file's bytes, and what error messages call it."""
-
-    name: str
-    data: bytes
+_NamedImage = tuple[str, bytes]  # what error messages call an image, and its file's bytes
 
 
 def read_router(service: Service, limits: Limits, token: str | None, metrics: Metrics) -> APIRouter:
@@ -85,15 +71,12 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
             took = round(1e3 * (time.perf_counter() - start), 3)
             response = ReadResponse(head=head, lines=lines, milliseconds=took)
             return Response(response.model_dump_json(), media_type="application/json")
-        except HTTPException as error:
-            status = error.status_code
+        except (HTTPException, InputError) as error:
+            status = getattr(error, "status_code", 422)
             raise
         except ClientDisconnect:
             status = 499  # as nginx has it; nobody will see it but the metrics
             return Response(status_code=status)
-        except InputError:
-            status = 422
-            raise
         finally:
             metrics.requests.labels(str(status)).inc()
             metrics.seconds.observe(time.perf_counter() - start)
@@ -121,11 +104,12 @@ async def _parse(request: Request, limits: Limits) -> tuple[ReadRequest, list[_N
         elif kind == "multipart/form-data":
             asked, images = await _parse_form(request, body)
         else:
-            raise HTTPException(
-                415, f"content type {kind or 'unknown'!r}: send application/json or multipart/form-data"
-            )
+            message = f"content type {kind or 'unknown'!r}: send application/json or multipart/form-data"
+            raise HTTPException(415, message)
     except ValidationError as error:
-        raise HTTPException(422, _first_problem(error)) from None
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise HTTPException(422, f"{where}: {problem['msg']}" if where else str(problem["msg"])) from None
     if not images:
         raise HTTPException(422, "no images: give at least one")
     if len(images) > limits.images:
@@ -154,7 +138,7 @@ def _parse_json(body: bytes) -> tuple[ReadRequest, list[_NamedImage]]:
             data = base64.b64decode(text.partition("base64,")[2] or text, validate=True)
         except (binascii.Error, ValueError):
             raise HTTPException(422, f"image {i} is not base64: encode the bytes of a PNG or JPEG") from None
-        images.append(_NamedImage(f"image {i}", data))
+        images.append((f"image {i}", data))
     return asked, images
 
 
@@ -175,14 +159,8 @@ async def _parse_form(request: Request, body: bytes) -> tuple[ReadRequest, list[
             if not isinstance(file, UploadFile):
                 raise HTTPException(422, "images: send files, as curl -F images=@line.png does")
             name = f"image {i} ({file.filename})" if file.filename else f"image {i}"
-            images.append(_NamedImage(name, await file.read()))
+            images.append((name, await file.read()))
         return asked, images
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg']}" if where else str(problem["msg"])
 
 
 async def _predict(
@@ -190,7 +168,7 @@ async def _predict(
 ) -> list[LineModel]:
     def submit() -> Any:  # in a thread, since opening images and patterns takes a while
         options = _options(service, head, asked)
-        opened = [line_or_problem(image.data, image.name, limits.pixels) for image in images]
+        opened = [line_or_problem(data, name, limits.pixels) for name, data in images]
         return opened, service.submit([line for line in opened if not isinstance(line, str)], options)
 
     try:

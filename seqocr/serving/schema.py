@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
-from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 
 from seqocr.inference.predict import Prediction
+
+_EXAMPLE = (  # a line that reads 174, as a PNG in base64
+    "iVBORw0KGgoAAAANSUhEUgAAAFoAAAAgCAAAAAC3ejB5AAAAh0lEQVR42u2WXRKAIAiEsekKe/8D7iHqVa3UQMlp5Ml/dz5ADIeM"
+    "sk3W0V5H71EbIsymEXdYXmtRDS8gfAOkuD8lgHncWOHM9mGbag4Cgo4RghaZ8yc6e0UILlmOqMM5geROZNeUeSCNwjU2ILAC0QT1"
+    "n2ujkse3qrWivaoMtQ/RvYX1nUztBAWKGB/cYJlwAAAAAElFTkSuQmCC"
+)
 
 
 class ReadRequest(BaseModel):
@@ -65,15 +68,8 @@ class LineModel(BaseModel):
     @classmethod
     def of(cls, prediction: Prediction, seconds: float, min_confidence: float) -> LineModel:
         """Of a prediction, `seconds` after its line was queued; below a confidence without its text."""
-        return cls(
-            text=prediction.text if prediction.confidence >= min_confidence else "",
-            confidence=round(prediction.confidence, 4),
-            fits=prediction.fits,
-            symbols=[SymbolModel(**symbol.as_json()) for symbol in prediction.symbols],
-            others=[TextModel(text=text, confidence=round(p, 4)) for text, p in prediction.alternatives],
-            passes=prediction.passes,
-            milliseconds=round(1e3 * seconds, 3),
-        )
+        found = prediction.as_json() | {"milliseconds": round(1e3 * seconds, 3)}
+        return cls.model_validate(found if prediction.confidence >= min_confidence else found | {"text": ""})
 
 
 class ReadResponse(BaseModel):
@@ -99,26 +95,10 @@ def request_body() -> dict[str, Any]:
         "content": {
             "application/json": {
                 "schema": JsonReadRequest.model_json_schema(),
-                "example": {"images": [_example()], "top": 2},
+                "example": {"images": [_EXAMPLE], "top": 2},
             },
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["images"], "properties": {"images": files, **fields}}
             },
         },
     }
-
-
-def _example() -> str:
-    """A readable line in base64: 174, in a few strokes."""
-    image = Image.new("L", (90, 32), 255)
-    draw = ImageDraw.Draw(image)
-    for stroke in (
-        [(12, 5), (12, 27)],
-        [(30, 6), (42, 6), (34, 27)],
-        [(56, 5), (53, 17), (66, 17)],
-        [(63, 10), (62, 28)],
-    ):
-        draw.line(stroke, fill=20, width=3)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()

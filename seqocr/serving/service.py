@@ -1,8 +1,5 @@
 """Reads lines for many clients at once: readers that are loaded when first used, behind a bounded queue."""
 
-from __future__ import annotations
-
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +12,7 @@ from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import DEFAULT_HEAD, Prediction, ReadOptions, predict
+from seqocr.inference.sessions import core_count
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.serving.queue import BatchingQueue
 
@@ -25,15 +23,13 @@ class Service:
     """Reads line images. Methods may be called from any thread.
 
     Args:
-        weights: a directory, or the name of shipped weights.
+        weights, device, engine: as of `load_reader`.
         max_batch: lines read at once, at most.
         max_waiting: lines that may wait or be in process; requests for more are refused (`QueueFull`).
-        device, engine: as of the command line.
 
     Attributes:
         heads: names of the heads that can be used.
         default_head: `parallel` where there is one, else the first.
-        queue: of lines that wait.
 
     Raises:
         InputError: the weights cannot be used.
@@ -54,15 +50,12 @@ class Service:
         self.heads = _head_names(weights) or self._add(self._load(DEFAULT_HEAD))
         self.default_head = DEFAULT_HEAD if DEFAULT_HEAD in self.heads else self.heads[0]
         self.charset = str(self.reader(self.default_head).charset)
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lines")
+        self._pool = ThreadPoolExecutor(core_count(), thread_name_prefix="lines")
         self.queue: BatchingQueue[_Line, Prediction] = BatchingQueue(self._predict, max_batch, max_waiting)
 
     def reader(self, head: str) -> Any:
-        """Exported graphs of a head where there are some, else weights; loaded when first used.
-
-        Raises:
-            InputError: there is no such head.
-        """
+        """Exported graphs of a head where there are some, else weights; loaded when first used. InputError if there is
+        no such head."""
         if head not in self.heads:
             raise InputError(f"no head {head!r}: choose one of {', '.join(self.heads)}")
         if head not in self._readers:  # who uses what is loaded does not wait for what is being loaded
@@ -79,13 +72,10 @@ class Service:
         return tuple(reader.heads)
 
     def submit(self, images: Sequence[Image.Image], options: ReadOptions) -> Future[list[tuple[Prediction, float]]]:
-        """Read grey line images: all of them are accepted, or none.
-
-        Returns:
-            for each line its prediction, and the seconds since it was submitted.
+        """Read grey line images: for each its prediction, and the seconds since it was submitted.
 
         Raises:
-            QueueFull: there is no room for so many lines.
+            QueueFull: there is no room for all of them: none is accepted.
             InputError: there is no such head.
         """
         self.reader(options.head)  # loaded here, not by the thread that reads for all
@@ -98,16 +88,15 @@ class Service:
 
     def _predict(self, lines: list[_Line]) -> list[Prediction | Exception]:
         """Lines with the same options are read together; an error of some is not that of others."""
-        results: list[Prediction | Exception] = [RuntimeError("not read")] * len(lines)
+        results: dict[int, Prediction | Exception] = {}
         for options in dict.fromkeys(options for _, options in lines):
             places = [i for i, (_, other) in enumerate(lines) if other == options]
             try:
                 predictions = self._predict_together([lines[i][0] for i in places], options)
             except Exception as error:
                 predictions = [error] * len(places)
-            for i, prediction in zip(places, predictions, strict=True):
-                results[i] = prediction
-        return results
+            results |= zip(places, predictions, strict=True)
+        return [results[i] for i in range(len(lines))]
 
     def _predict_together(self, images: list[Image.Image], options: ReadOptions) -> Sequence[Prediction | Exception]:
         reader = self.reader(options.head)

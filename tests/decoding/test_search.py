@@ -52,12 +52,7 @@ def check_against(found, texts, count):
     for each in found.hypotheses:
         assert each.log_probability == pytest.approx(texts[each.ids])
     assert len({each.ids for each in found.hypotheses}) == len(found.hypotheses)
-    if texts:
-        assert found.log_total == pytest.approx(logsumexp(list(texts.values())))
-        assert found.confidence() == pytest.approx(math.exp(ranked[0] - found.log_total))
-    else:
-        assert found.log_total == -math.inf
-        assert found.confidence() == 0
+    assert found.log_total == (pytest.approx(logsumexp(list(texts.values()))) if texts else -math.inf)
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,15 +125,8 @@ def test_a_beam_of_one_writes_the_likeliest_symbol_that_fits_each_time():
 def test_nothing_fits_is_an_answer():
     y = evidence(0, 2, 11)
     found = SlotLattice(compile_regex(r"\d{3}", "0123456789"), y).n_best(2)
-    assert (found.hypotheses, found.confidence(), found.log_total) == ([], 0.0, -math.inf)
+    assert (found.hypotheses, found.log_total) == ([], -math.inf)
     assert CTCLattice(compile_regex("11", "0123456789"), y).n_best(1).hypotheses == []  # it takes a blank between
-
-
-def test_how_much_better_the_best_text_is_than_the_next():
-    y = np.log(np.array([[0.6, 0.3, 0.1]]))
-    found = SlotLattice(build_universal(2), y).n_best(2)
-    assert found.margin == pytest.approx(2)
-    assert SlotLattice(compile_regex("0", "01"), y).n_best(2).margin == math.inf
 
 
 def test_evidence_that_is_no_number_is_refused():

@@ -17,7 +17,8 @@ from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
-from seqocr.inference.onnx import OnnxRecognizer, holds_head
+from seqocr.inference.manifest import is_exported
+from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
@@ -127,9 +128,9 @@ def _with(directory: Path, **changes: object) -> None:
 def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
     with pytest.raises(InputError, match="no head 'best' among these graphs: they have ar, parallel, ctc"):
         OnnxRecognizer(directory).decode(lines(1), "best")
-    assert holds_head(directory, "ctc")
-    assert not holds_head(directory, "ar-speculative")
-    assert not holds_head(tmp_path, "ctc")
+    assert is_exported(directory, "ctc")
+    assert not is_exported(directory, "ar-speculative")
+    assert not is_exported(tmp_path, "ctc")
 
 
 @pytest.mark.parametrize("name", ["tiny", "strings"])
@@ -145,5 +146,5 @@ def test_shipped_graphs_read_what_shipped_weights_read(name, head):
 
 
 def test_a_head_without_shipped_graphs_is_read_with_the_weights():
-    assert holds_head(graphs_path("strings"), "ctc")
-    assert not holds_head(graphs_path("strings"), "ar")
+    assert is_exported(graphs_path("strings"), "ctc")
+    assert not is_exported(graphs_path("strings"), "ar")

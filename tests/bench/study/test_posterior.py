@@ -14,7 +14,7 @@ from scipy.stats import entropy as entropy_of
 
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov, WithoutReplacement
 from bench.study.posterior import compute_posterior, find_best, from_distribution, score
-from seqocr.decoding.automaton import Automaton, build_lexicon
+from seqocr.decoding.automaton import Automaton, build_lexicon, restrict_length
 from seqocr.decoding.check_digits import build_luhn
 from seqocr.decoding.ctc_paths import collapse
 from seqocr.errors import InputError
@@ -101,7 +101,7 @@ def test_ctc_reads_the_best_path(automaton: Automaton, frames: int, seed: int) -
 
 
 def test_lines_are_read_alike_alone_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    automaton, evidence = build_luhn(6), some_evidence(0, 7, 6, 10)
+    automaton, evidence = restrict_length(build_luhn(), 6), some_evidence(0, 7, 6, 10)
     ids, _ = find_best(automaton, evidence)
     marginals = compute_posterior(automaton, evidence).marginals
     monkeypatch.setattr("bench.study.posterior._BLOCK", 250)
@@ -114,7 +114,7 @@ def test_lines_are_read_alike_alone_and_in_parts(monkeypatch: pytest.MonkeyPatch
 def test_what_is_ruled_out_is_said() -> None:
     evidence = np.zeros((1, 2, 10))
     with pytest.raises(InputError, match="no accepted string of 2 symbols is possible"):
-        find_best(build_luhn(3), evidence)
+        find_best(restrict_length(build_luhn(), 3), evidence)
     doubled = build_lexicon([[1, 1]]).ctc_topology
     with pytest.raises(InputError, match="no accepted string of 2 symbols is possible"):
         find_best(doubled, np.zeros((1, 2, 11)))  # it needs a blank between

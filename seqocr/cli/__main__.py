@@ -1,5 +1,0 @@
-"""`python -m seqocr.cli`."""
-
-from seqocr.cli import main
-
-main()
