@@ -38,8 +38,8 @@ def study_of(everything: Mapping[str, Any]) -> Study:
                 round(results.mean(cell, "C"), _PLACES),
                 round(results.mean(cell, "G"), _PLACES),
                 round(results.mean(cell, "symbols", LOCAL), _PLACES),
-                exact,
                 {name: round(results.mean(cell, "passes", name), _PLACES) for name in there},
+                exact,
                 _rounded(results.gap(cell).difference),
             )
         )

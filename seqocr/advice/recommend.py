@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from seqocr.statistics import Value
 
 SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
-_PLAIN = ("law", "damage", "total_correlation", "C", "G", "symbols", "passes")  # fields of a cell that JSON has, too
+
 _CONSTRAINED = "parallel + constraint"
 _WAYS = ("ar", "ar-speculative", "parallel", _CONSTRAINED)  # that are advised, and compared in the table
 _MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
@@ -26,70 +26,43 @@ _MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
 
 @dataclass(frozen=True)
 class Cell:
-    """A law under a damage, as the study measured it.
-
-    Attributes:
-        law, damage: by name.
-        total_correlation: of the law, nats a string; C: the same given the images; G: what the joint reader gains.
-        symbols: share of single symbols that their own images tell.
-        exact: exact match of every decoding strategy, over seeds; passes: of the decoder, a string.
-        gap: of `ar` minus `parallel`.
-    """
+    """A law under a damage, as the study measured it."""
 
     law: str
     damage: str
-    total_correlation: float
-    C: float
-    G: float
-    symbols: float
-    exact: dict[str, Value]
-    passes: dict[str, float]
-    gap: Value
+    total_correlation: float  # of the law, nats per string
+    C: float  # the same, given the images
+    G: float  # what the joint reader gains
+    symbols: float  # share of single symbols that their own images tell
+    passes: dict[str, float]  # of the decoder, per string, by decoding strategy
+    exact: dict[str, Value]  # exact match over seeds, by decoding strategy
+    gap: Value  # of `ar` minus `parallel`
 
 
 @dataclass(frozen=True)
 class Study:
-    """Attributes:
-    cost: time from image to text over that of `parallel`, by way; where drafts are right.
-    """
-
     cells: tuple[Cell, ...]
-    cost: dict[str, Value]
+    cost: dict[str, Value]  # time from image to text over that of `parallel`, by strategy; where drafts are right
 
     @classmethod
     def load(cls, path: Path = SHIPPED_STUDY) -> Study:
-        """
-        Raises:
-            InputError: there is none, or it cannot be read.
-        """
+        """The shipped study, or another; InputError if it cannot be read."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            cells = tuple(
-                Cell(
-                    **{name: cell[name] for name in _PLAIN},
-                    exact={way: Value(*value) for way, value in cell["exact"].items()},
-                    gap=Value(*cell["gap"]),
-                )
-                for cell in found["cells"]
-            )
-            return cls(cells, {way: Value(*value) for way, value in found["cost"].items()})
+            cells = [
+                Cell(**{**cell, "exact": _values(cell["exact"]), "gap": Value(*cell["gap"])}) for cell in found["cells"]
+            ]
+            return cls(tuple(cells), _values(found["cost"]))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path} cannot be read ({error}): install seqocr again") from error
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Attributes:
-    head: the decoding strategy to use; None: there is not enough data to say.
-    because: a sentence.
-    cell: of the study, the nearest one.
-    structures: of every length that has strings enough.
-    """
-
-    head: str | None
-    because: str
-    cell: Cell | None
-    structures: tuple[Structure, ...]
+    head: str | None  # the decoding strategy to use; None: there is not enough data to say
+    because: str  # a sentence
+    cell: Cell | None  # of the study, the nearest one
+    structures: tuple[Structure, ...]  # of every length that has strings enough
 
 
 def structures_of(texts: Sequence[str], charset: str) -> tuple[Structure, ...]:
@@ -182,18 +155,15 @@ def shown_ways(found: Advice) -> tuple[str, ...]:
     return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _CONSTRAINED))
 
 
+def _values(kept: Mapping[str, Any]) -> dict[str, Value]:
+    return {strategy: Value(*value) for strategy, value in kept.items()}
+
+
 def as_json(study: Study) -> dict[str, Any]:
     """As `Study.load` reads it."""
 
-    def numbers(value: Value) -> list[float]:
-        return [value.estimate, value.low, value.high, value.n]
+    def lists(values: Mapping[str, Value]) -> dict[str, list[float]]:
+        return {strategy: list(astuple(value)) for strategy, value in values.items()}
 
-    cells = [
-        {
-            **{name: getattr(cell, name) for name in _PLAIN},
-            "exact": {way: numbers(value) for way, value in cell.exact.items()},
-            "gap": numbers(cell.gap),
-        }
-        for cell in study.cells
-    ]
-    return {"cells": cells, "cost": {way: numbers(v) for way, v in study.cost.items()}}
+    cells = [{**vars(cell), "exact": lists(cell.exact), "gap": list(astuple(cell.gap))} for cell in study.cells]
+    return {"cells": cells, "cost": lists(study.cost)}

@@ -5,8 +5,6 @@ places (Chow and Liu 1968) sums up the pairs; it is a lower bound of the total c
 check digit, is looked for by name.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,30 +24,19 @@ _COVERED, _LISTED = 0.8, 0.95
 
 @dataclass(frozen=True)
 class Structure:
-    """Attributes:
-    strings, length: of the sample.
-    distinct: different strings in it.
-    covered: chance that the next string is one of these (Good 1953): 1 minus the share of those seen once.
-    entropy: of a string, nats, Miller and Madow's correction; None where too few strings come twice to tell.
-    places: the sum of the entropies of the places by themselves, likewise corrected.
-    pairs: nats that the tree of pairs accounts for, above shuffled columns.
-    p_value: of the permutation test against independence.
-    smallest: the fewest nats that this sample would have shown.
-    forms: that the strings are of, by name, with the nats that each accounts for.
-    alphabets: symbols of places that do not have all, by place from 1.
-    """
+    """What a sample of strings of one length shows."""
 
     strings: int
     length: int
-    distinct: int
-    covered: float
-    entropy: float | None
-    places: float
-    pairs: float
-    p_value: float
-    smallest: float
-    forms: dict[str, float]
-    alphabets: dict[int, str]
+    distinct: int  # different strings
+    covered: float  # chance that the next string is one of these (Good 1953): 1 minus the share of those seen once
+    entropy: float | None  # of a string, nats, Miller and Madow's correction; None: too few strings come twice to tell
+    places: float  # the sum of the entropies of the places by themselves, likewise corrected
+    pairs: float  # nats that the tree of pairs accounts for, above shuffled columns
+    p_value: float  # of the permutation test against independence
+    smallest: float  # the fewest nats that this sample would have shown
+    forms: dict[str, float]  # that the strings are of, by name, with the nats that each accounts for
+    alphabets: dict[int, str]  # symbols of places that do not have all, by place from 1
 
     @property
     def total_correlation(self) -> float:
@@ -84,12 +71,7 @@ class Structure:
 
 
 def structure_of(texts: Sequence[str], charset: str, seed: int = 0) -> Structure:
-    """Of texts, all of one length.
-
-    Args:
-        charset: symbols that there may be.
-        seed: of the shuffles.
-    """
+    """Of texts, all of one length, in symbols of the charset; `seed` is of the shuffles."""
     place = {symbol: i for i, symbol in enumerate(charset)}
     ids = np.array([[place[symbol] for symbol in text] for text in texts])
     counts = Counter(texts)

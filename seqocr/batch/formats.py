@@ -5,8 +5,6 @@ that is said in place of the rest of it. What the file system does not give is a
 image, and may be otherwise later.
 """
 
-from __future__ import annotations
-
 import errno
 import tarfile
 import time
@@ -33,10 +31,7 @@ NamedLine = tuple[str, "Image.Image | str"]
 
 
 def read_images(fs: Any, files: Sequence[tuple[str, str]]) -> Iterator[NamedLine]:
-    """
-    Args:
-        files: path and name of each.
-    """
+    """Images that are files of their own, each given by its path and name."""
     if is_local(fs):
         for path, name in files:
             yield name, _open(Path(path), path)
@@ -104,10 +99,7 @@ class _Member(tarfile.TarInfo):
 
 
 def read_parquet(fs: Any, path: str, name: str) -> Iterator[NamedLine]:
-    """
-    Raises:
-        InputError: there is no column of bytes, or more than one.
-    """
+    """Images of Parquet; InputError unless it has one column of bytes."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -132,14 +124,13 @@ def _columns(schema: Any, name: str) -> tuple[str, str | None]:
 
     def holds_bytes(kind: Any) -> bool:
         if kinds.is_struct(kind):
-            return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-        return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
+            return kind.get_field_index("bytes") >= 0
+        return kinds.is_binary(kind) or kinds.is_large_binary(kind)
 
     found = [field.name for field in schema if holds_bytes(field.type)]
     if len(found) != 1:
-        raise InputError(
-            f"{name} has {len(found)} columns of bytes ({', '.join(found) or 'none'}): give Parquet with one, of images"
-        )
+        listed = ", ".join(found) or "none"
+        raise InputError(f"{name} has {len(found)} columns of bytes ({listed}): give Parquet with one, of images")
     names = next((each for each in ("file_name", "__key__", "key", "id") if each in schema.names), None)
     return found[0], names
 

@@ -1,7 +1,5 @@
 """Connections to a Ray cluster: a running one, or a new one of this machine alone that ends with the work."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -20,14 +18,11 @@ _MEMORY = 200 * 2**20  # bytes for what tasks return; Ray would take a third of 
 
 @contextlib.contextmanager
 def connected(address: str | None, cores: int) -> Iterator[Any]:
-    """Within the block, Ray is connected. Quietly: no dashboard, no usage statistics, no log of every worker.
+    """Within the block, Ray is connected: the module `ray`, without dashboard, usage statistics and logs of workers.
 
     Args:
         address: of a cluster, such as auto or HOST:6379; None: $RAY_ADDRESS, or else a new cluster on this machine.
         cores: of a new cluster.
-
-    Yields:
-        the module `ray`.
 
     Raises:
         InputError: Ray is not installed, or nothing answers there.
@@ -43,14 +38,10 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
     address = address or os.environ.get("RAY_ADDRESS") or OWN
     if address not in (OWN, "auto"):
         _answers(address)
-    own: dict[str, Any] = {
-        "num_cpus": cores,
-        "include_dashboard": False,
-        "object_store_memory": _MEMORY,
-    }
+    own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _MEMORY} if address == OWN else {}
     told_to_end = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == OWN else {}))
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(_unanswered(address, last_line(error))) from error
     finally:
@@ -62,11 +53,8 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
 
 
 def _answers(address: str) -> None:
-    """Ask whether something like Ray listens at an address: Ray itself would wait for minutes.
-
-    Raises:
-        InputError: nothing does.
-    """
+    """Ask whether something like Ray listens at an address: Ray itself would wait for minutes; InputError if nothing
+    does."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"{address!r} is no address of a Ray cluster: give HOST:PORT or ray://HOST:PORT")

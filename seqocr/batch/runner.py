@@ -4,8 +4,6 @@ The folder of results holds `plan.json` and one Parquet file per shard, whose na
 file that is there is finished: it appears when all of it is written. So the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,7 @@ from typing import Any
 
 from seqocr.batch.shards import Job, LineReader, Outcome, part_name, versions
 from seqocr.batch.sources import Shard, Source
-from seqocr.batch.storage import absolute, file_system, is_local, list_names, read_file, write_file
+from seqocr.batch.storage import absolute, file_system, is_local, list_names, write_file
 from seqocr.errors import InputError
 from seqocr.files import shown, sweep
 from seqocr.inference.shipped import graphs_path
@@ -30,19 +28,13 @@ Engine = Callable[[Job, Sequence[Shard]], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """What a run did."""
 
-    Attributes:
-        shards: all of the source; before: those finished by earlier runs.
-        lines: rows written by this run; problems: those of images that could not be read.
-        seconds: that this run took.
-    """
-
-    shards: int
-    before: int
-    lines: int
-    problems: int
-    seconds: float
+    shards: int  # all of the source
+    before: int  # those finished by earlier runs
+    lines: int  # rows written by this run
+    problems: int  # those of images that could not be read
+    seconds: float  # that this run took
 
 
 def predict_batch(source: str, out: str, engine: Engine, weights: str | None, head: str, size: int) -> Summary:
@@ -65,10 +57,11 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
     shards = Source(source).shards(size, out)
     finished = _claim(out, _plan(job, shards))
     todo = [shard for shard in shards if part_name(shard.number) not in finished]
+    before = len(shards) - len(todo)
     start, lines, problems = time.monotonic(), 0, 0
-    with progress("read", len(shards), len(shards) - len(todo)) as reporter:
-        if len(todo) < len(shards):
-            reporter.say(f"{len(shards) - len(todo):,} of {len(shards):,} shards were read before")
+    with progress("read", len(shards), before) as reporter:
+        if before:
+            reporter.say(f"{before:,} of {len(shards):,} shards were read before")
         for outcome in engine(job, todo) if todo else ():
             if outcome.error:
                 raise InputError(f"{outcome.error}\nwhat was finished stays: the same command goes on from there")
@@ -83,7 +76,7 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
             f"{len(lost):,} of {len(shards):,} files are not in {shown(out)}, though workers wrote them: give a place "
             "that all machines share"
         )
-    return Summary(len(shards), len(shards) - len(todo), lines, problems, time.monotonic() - start)
+    return Summary(len(shards), before, lines, problems, time.monotonic() - start)
 
 
 def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -93,17 +86,12 @@ def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _claim(out: str, plan: dict[str, Any]) -> set[str]:
-    """The names of finished files in a folder that holds, or from now on will hold, this plan.
-
-    Raises:
-        InputError: it holds another run, or cannot be written.
-    """
-    there = list_names(out)
+    """The names of finished files in a folder that holds, or from now on will hold, this plan; InputError if it holds
+    another run, or cannot be written."""
+    there, (fs, root) = list_names(out), file_system(out)
     try:
-        before = json.loads(read_file(out, PLAN)) if PLAN in there else None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
+        before = json.loads(fs.cat_file(f"{root.rstrip('/')}/{PLAN}")) if PLAN in there else None
+    except Exception as error:  # every file system has its own kinds
         raise InputError(f"{shown(out)}/{PLAN} cannot be used ({error}): give another --out") from error
     parts = {name for name in there if fnmatch(name, _PARTS)}
     if before is None and parts:

@@ -1,11 +1,8 @@
 """A job: one shard, read line by line into one Parquet file. The file is the same wherever it runs."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math
-import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -30,9 +27,7 @@ class LineReader:
     """Exported graphs that read one line at a time, on one thread.
 
     An int8 graph rounds by all that it is given at once; read alone, a line's prediction depends on nothing else.
-
-    Raises:
-        InputError: the weights are not exported graphs, or not of this head.
+    InputError if the weights are not exported graphs, or not of this head.
     """
 
     def __init__(self, weights: str | None, head: str) -> None:
@@ -47,10 +42,7 @@ class LineReader:
     def digest(self) -> str:
         """Of graphs and their configuration."""
         names = ["config.json", *(f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs)]
-        found = hashlib.sha256()
-        for name in names:
-            found.update((self.reader.directory / name).read_bytes())
-        return found.hexdigest()[:16]
+        return hashlib.sha256(b"".join((self.reader.directory / name).read_bytes() for name in names)).hexdigest()[:16]
 
     def read(self, image: Image.Image) -> Prediction:
         """Greedy; symbols have the confidences that greedy decoding gives them."""
@@ -67,38 +59,26 @@ def versions(reader: LineReader) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a shard.
-
-    Attributes:
-        lines: rows written; problems: those of images that could not be read.
-        error: why nothing was written; empty otherwise.
-    """
+    """The outcome of a shard."""
 
     number: int
-    lines: int = 0
-    problems: int = 0
-    seconds: float = 0.0
-    error: str = ""
+    lines: int = 0  # rows written
+    problems: int = 0  # those of images that could not be read
+    error: str = ""  # why nothing was written
 
 
 @dataclass(frozen=True)
 class Job:
-    """Reads shards; a worker needs nothing else.
-
-    Attributes:
-        out: the folder of Parquet files, as fsspec takes it.
-        versions: of the process that hands out shards (see `versions`).
-    """
+    """Reads shards; a worker needs nothing else."""
 
     source: str
     weights: str | None
     head: str
-    out: str
-    versions: dict[str, str]
+    out: str  # the folder of Parquet files, as fsspec takes it
+    versions: dict[str, str]  # of the process that hands out shards (see `versions`)
 
     def __call__(self, shard: Shard) -> Outcome:
         """Read a shard. An error is part of the outcome, so that no engine wraps it in its own words."""
-        start = time.monotonic()
         try:
             reader = _reader(self.weights, self.head)
             if (own := versions(reader)) != self.versions:
@@ -108,7 +88,7 @@ class Job:
         except (InputError, OSError) as error:
             return Outcome(shard.number, error=str(error))
         problems = sum(row["problem"] is not None for row in rows)
-        return Outcome(shard.number, len(rows), problems, time.monotonic() - start)
+        return Outcome(shard.number, len(rows), problems)
 
 
 @cache
@@ -126,32 +106,19 @@ def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, An
     if isinstance(line, str):
         return {"file_name": name, "problem": line}
     prediction = reader.read(line)
-    if not math.isfinite(prediction.confidence):
-        return {"file_name": name, "problem": f"{name} gives {prediction.confidence} with these weights: take others"}
-    return {
-        "file_name": name,
-        "text": prediction.text,
-        "confidence": prediction.confidence,
-        "symbol_confidences": [symbol.confidence for symbol in prediction.symbols],
-        "problem": None,
-    }
+    p, symbols = prediction.confidence, [symbol.confidence for symbol in prediction.symbols]
+    if not math.isfinite(p):
+        return {"file_name": name, "problem": f"{name} gives {p} with these weights: take others"}
+    return {"file_name": name, "text": prediction.text, "confidence": p, "symbol_confidences": symbols, "problem": None}
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    schema = pa.schema(
-        [
-            ("file_name", pa.string()),
-            ("text", pa.string()),
-            ("confidence", pa.float32()),
-            ("symbol_confidences", pa.list_(pa.float32())),
-            ("problem", pa.string()),
-        ]
-    )
+    number = pa.float32()
+    columns = {"confidence": number, "symbol_confidences": pa.list_(number), "problem": pa.string()}
+    table = pa.Table.from_pylist(rows, pa.schema({"file_name": pa.string(), "text": pa.string(), **columns}))
     file = io.BytesIO()
-    parquet.write_table(
-        pa.Table.from_pylist(rows, schema), file, row_group_size=_ROWS, compression="zstd", use_dictionary=False
-    )
+    parquet.write_table(table, file, row_group_size=_ROWS, compression="zstd", use_dictionary=False)
     return file.getvalue()

@@ -1,7 +1,5 @@
 """Where line images lie: a folder, a pattern, tar files (WebDataset) or Parquet, on any file system of fsspec."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter
@@ -24,17 +22,11 @@ _MAGIC = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Shard:
-    """What is read together, into one file.
+    """What is read together, into one file."""
 
-    Attributes:
-        number: its place in the order of names.
-        kind: of its files: images, tar or parquet.
-        names: paths of its files, as their file system has them: images, or one archive.
-    """
-
-    number: int
-    kind: str
-    names: tuple[str, ...]
+    number: int  # its place in the order of names
+    kind: str  # of its files: images, tar or parquet
+    names: tuple[str, ...]  # paths of its files, as their file system has them: images, or one archive
 
     @property
     def digest(self) -> str:
@@ -59,11 +51,8 @@ class Source:
     def shards(self, size: int, out: str | None = None) -> list[Shard]:
         """All of the source, in the order of names: one archive each, or `size` images each.
 
-        Args:
-            out: a folder to leave out, as fsspec takes it: where results go, perhaps below the source.
-
-        Raises:
-            InputError: there is nothing, it cannot be listed, or kinds are mixed.
+        `out`, where results go, is left out: it may lie below the source. InputError if there is nothing, it cannot be
+        listed, or kinds are mixed.
         """
         names = self._listed()
         if out is not None:
@@ -82,11 +71,8 @@ class Source:
         return [Shard(number, kind, part) for number, part in enumerate(parts)]
 
     def lines(self, shard: Shard) -> Iterator[NamedLine]:
-        """Every image of a shard, in order: its name, and the line or why there is none.
-
-        Raises:
-            InputError: the file system gives no answer, or Parquet has no column of images.
-        """
+        """Every image of a shard, in order: its name, and the line or why there is none; InputError if the file system
+        gives no answer, or Parquet has no column of images."""
         fs, files = self._at[0], [(path, self._name(path)) for path in shard.names]
         try:
             if shard.kind == "images":
@@ -115,10 +101,8 @@ class Source:
         except InputError:
             raise
         except Exception as error:
-            reason = one_line(error)
-            raise InputError(
-                f"{shown(self.url)} cannot be listed ({reason}): give a place that you may read"
-            ) from error
+            reason = f"cannot be listed ({one_line(error)}): give a place that you may read"
+            raise InputError(f"{shown(self.url)} {reason}") from error
         return sorted(name for name in found if _kind(name))
 
     def _name(self, path: str) -> str:

@@ -1,7 +1,5 @@
 """Files on any file system of fsspec: this machine's, or an object store."""
 
-from __future__ import annotations
-
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,11 +8,8 @@ from seqocr.files import replacing, shown
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """A file system, and a path on it.
-
-    Raises:
-        InputError: there is no such file system, or the package it needs is not installed.
-    """
+    """A file system, and a path on it; InputError if there is no such file system, or the package it needs is not
+    installed."""
     try:
         import fsspec
     except ImportError as error:
@@ -38,11 +33,7 @@ def absolute(url: str) -> str:
 
 
 def list_names(folder: str) -> set[str]:
-    """Names of the files in a folder; none where there is no folder.
-
-    Raises:
-        InputError: it cannot be listed.
-    """
+    """Names of the files in a folder; none where there is no folder. InputError if it cannot be listed."""
     fs, root = file_system(folder)
     try:
         fs.invalidate_cache()  # others write there
@@ -51,25 +42,8 @@ def list_names(folder: str) -> set[str]:
         raise InputError(f"{shown(folder)} cannot be used ({error}): give another folder") from error
 
 
-def read_file(folder: str, name: str) -> bytes:
-    """
-    Raises:
-        InputError: it cannot be read.
-    """
-    fs, root = file_system(folder)
-    try:
-        content: bytes = fs.cat_file(f"{root.rstrip('/')}/{name}")
-        return content
-    except Exception as error:
-        raise InputError(f"{shown(folder)} cannot be used ({error}): give another folder") from error
-
-
 def write_file(folder: str, name: str, content: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Write a file, whole or not at all; InputError if it cannot be written."""
     fs, path = file_system(f"{folder.rstrip('/')}/{name}")
     try:
         if is_local(fs):

@@ -1,7 +1,5 @@
 """The race as HTML, one lane per decoding strategy. What moves is CSS, delayed by measured times, without a script."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Iterator, Sequence
@@ -20,12 +18,7 @@ _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks
 
 
 def race_html(lanes: Sequence[Lane], image: Image.Image, slowdown: float) -> str:
-    """Lanes side by side in time.
-
-    Args:
-        image: the line.
-        slowdown: by which the animation is slower than the race was.
-    """
+    """Lanes side by side in time, `slowdown` times slower than the race was, over the image of the line."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return _PAGES.get_template("race.html").render(

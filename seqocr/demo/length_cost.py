@@ -1,7 +1,5 @@
 """Decoding time against the number of symbols, measured here and now: heads built for n decode the same line."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,18 +18,12 @@ LENGTHS = (1, 2, 5, 10, 20, 35, 50)
 
 @dataclass(frozen=True)
 class Cost:
-    """Of decoding n symbols.
+    """Of decoding n symbols."""
 
-    Attributes:
-        lane: the strategy.
-        milliseconds: without the encoder; the median of the rounds.
-        passes: of the decoder.
-    """
-
-    lane: str
+    lane: str  # the strategy
     n: int
-    milliseconds: float
-    passes: int
+    milliseconds: float  # without the encoder; the median of the rounds
+    passes: int  # of the decoder
 
 
 @torch.inference_mode()

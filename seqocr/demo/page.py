@@ -1,12 +1,9 @@
 """The page: draw a number, watch heads race, see what n symbols cost here, read many lines."""
 
-from __future__ import annotations
-
 import base64
 import hmac
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +36,7 @@ def mount(app: FastAPI, service: Service, recognizer: Recognizer, token: str | N
     """Add the page to an interface, at its root. Nothing of the page comes from elsewhere.
 
     Args:
-        service: reads the lines of the third tab.
-        recognizer: whose heads race.
+        service: reads the lines of the third tab; recognizer: its heads race.
         token: the password of the page's only user, "seqocr"; None: anyone may open it.
     """
 
@@ -100,17 +96,7 @@ def _examples() -> list[tuple[str, str]]:
     return [(name.removesuffix(".png").replace("-", ": "), name) for name in names]
 
 
-@dataclass(frozen=True)
-class _Race:
-    """A race that was run, to be shown at any speed: its lanes, and the line as the encoder has it."""
-
-    lanes: list[Lane]
-    line: Image.Image
-
-    @classmethod
-    def run(cls, recognizer: Recognizer, line: Image.Image) -> _Race:
-        size = recognizer.processor.size_of(line.width, line.height)
-        return cls(race(recognizer, line), line.resize(size, Image.Resampling.BILINEAR))
+_Race = tuple[list[Lane], Image.Image]  # a race that was run: its lanes, and the line as the encoder has it
 
 
 def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
@@ -154,15 +140,12 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
             grey = _damage(_crop(drawn) if source == "draw" else _open(image), *damage)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        found = _Race.run(recognizer, grey)
-        return race_html(found.lanes, found.line, slower), found, grey
+        size = recognizer.processor.size_of(grey.width, grey.height)
+        found = race(recognizer, grey), grey.resize(size, Image.Resampling.BILINEAR)
+        return race_html(*found, slower), found, grey
 
-    racing: dict[str, Any] = {
-        "inputs": [source, pad, image, slower, *damage],
-        "outputs": [lanes, raced, line],
-        "js": _WITH_DRAWING,
-    }
-    racing |= _CLOCK
+    inputs, outputs = [source, pad, image, slower, *damage], [lanes, raced, line]
+    racing: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "js": _WITH_DRAWING, **_CLOCK}
     go.click(run, **racing)
     for slider in damage:
         slider.change(run, **racing, trigger_mode="always_last")
@@ -171,7 +154,7 @@ def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
     chosen.then(run, **racing)
 
     def show(found: _Race | None, slower: float) -> Any:
-        return gr.skip() if found is None else race_html(found.lanes, found.line, slower)
+        return gr.skip() if found is None else race_html(*found, slower)
 
     for event in (again.click, slower.change):
         event(show, [raced, slower], lanes, api_visibility="private", trigger_mode="always_last")

@@ -1,7 +1,5 @@
 """A race: every head reads the same line, and each symbol has the time at which it was known. Times are measured."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,45 +19,28 @@ _SPECULATIVE = "drafted in one pass, then verified"
 
 @dataclass(frozen=True)
 class Event:
-    """Symbols that become known.
+    """Symbols that become known."""
 
-    Attributes:
-        seconds: since the lane began.
-        kind: see `seqocr.decoding.output.TraceFunction`.
-        start: index of the first symbol in the text.
-        text: the symbols.
-    """
-
-    seconds: float
-    kind: str
-    start: int
-    text: str
+    seconds: float  # since the lane began
+    kind: str  # see `seqocr.decoding.output.TraceFunction`
+    start: int  # index of the first symbol in the text
+    text: str  # the symbols
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A decoding strategy's way from image to text.
+    """A decoding strategy's way from image to text."""
 
-    Attributes:
-        name: of the strategy.
-        description: of its passes, in a few words.
-        text, confidence, passes: the prediction.
-        encoded, seconds: when the encoder was done, and all of it; since the lane began.
-        events: in order.
-        symbol_confidences: in [0, 1], one per symbol; empty where they are unknown.
-        attention: (n, columns) float32, where along the line each of n symbols is read, rows sum to 1; None: unknown.
-    """
-
-    name: str
-    description: str
+    name: str  # of the strategy
+    description: str  # of its passes, in a few words
     text: str
     confidence: float
     passes: int
-    encoded: float
-    seconds: float
-    events: list[Event] = field(default_factory=list)
-    symbol_confidences: tuple[float, ...] = ()
-    attention: np.ndarray | None = None
+    encoded: float  # seconds since the lane began, when the encoder was done
+    seconds: float  # of all
+    events: list[Event] = field(default_factory=list)  # in order
+    symbol_confidences: tuple[float, ...] = ()  # in [0, 1], one per symbol; empty where they are unknown
+    attention: np.ndarray | None = None  # as `attention` gives it
 
 
 def lanes_of(recognizer: Recognizer) -> dict[str, tuple[str, Any]]:

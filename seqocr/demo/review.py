@@ -1,7 +1,5 @@
 """The page's tab for many lines: a table, least confident first, to correct and to download as a data folder."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import zipfile
@@ -26,15 +24,10 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Uploads:
-    """The images of one visitor.
+    """The images of one visitor."""
 
-    Attributes:
-        folder: of ours, deleted an hour after it was last used.
-        images: paths by the names that visitors see; names differ.
-    """
-
-    folder: Path
-    images: dict[str, Path]
+    folder: Path  # of ours, deleted an hour after it was last used
+    images: dict[str, Path]  # by the names that visitors see; names differ
 
 
 def many_tab(service: Service) -> None:
@@ -87,11 +80,8 @@ def _forget(kept: Uploads | None) -> None:
 
 
 def gather(paths: list[Path]) -> Uploads:
-    """Images of files and zips, copied into a folder of ours under numbers: no name of a visitor becomes a path.
-
-    Raises:
-        InputError: a zip is broken or holds too much, or there are no images, or too many.
-    """
+    """Images of files and zips, copied into a folder of ours under numbers: no name of a visitor becomes a path;
+    InputError if a zip is broken or holds too much, or there are no images, or too many."""
     folder = Path(tempfile.mkdtemp(prefix="seqocr-"))
     images: dict[str, Path] = {}
 

@@ -28,7 +28,7 @@ def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
         "parallel": value(0.5),
         "parallel + constraint": value(0.7),
     }
-    return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, exact, passes, value(ar))
+    return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, passes, exact, value(ar))
 
 
 LABEL_DISTRIBUTIONS = {
