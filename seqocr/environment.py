@@ -1,10 +1,9 @@
 """The environment of a result: machine, versions and commit. Recorded with every result."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,10 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 
@@ -54,18 +51,16 @@ def multiplies_bfloat16() -> bool:
 def commit() -> str | None:
     """The commit of the source tree ($SEQOCR_COMMIT where there is no git), "+" if the tree differs from it."""
     try:
-        done = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py").stdout
+        found = _git("rev-parse", "--short=12", "HEAD")
+        return found + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", "*.py") else "")
     except (OSError, subprocess.SubprocessError):
         return os.environ.get("SEQOCR_COMMIT") or None
-    if done.returncode != 0:
-        return os.environ.get("SEQOCR_COMMIT") or None
-    return done.stdout.strip() + ("+" if changed.strip() else "")
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _git(*arguments: str) -> str:
     here = Path(__file__).parent
-    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

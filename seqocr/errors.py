@@ -1,7 +1,5 @@
 """The exception for input that cannot be used."""
 
-from __future__ import annotations
-
 
 class InputError(ValueError):
     """Something given to seqocr cannot be used.
@@ -23,9 +21,6 @@ class RankError(InputError):
 
 
 def check_bounds(name: str, number: float, least: float, most: float) -> None:
-    """
-    Raises:
-        InputError: the number is NaN or out of bounds.
-    """
+    """Raise an InputError if the number is NaN or out of bounds."""
     if not least <= number <= most:  # so, because NaN compares as neither
         raise InputError(f"{name} {number}: give a number from {least:,} to {most:,}")

@@ -4,8 +4,6 @@ A file is written whole or not at all: a kill at any moment leaves either the ol
 be written, and JSON that cannot be read, is an `InputError`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -13,18 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqocr.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_JSON = 100_000_000  # bytes of a JSON file that is read; that of a large tokenizer has a tenth
 
 # Control characters, line separators, and lone surrogates, which stand for bytes of a name that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(name: object) -> str:
@@ -32,19 +26,18 @@ def shown(name: object) -> str:
 
     Control characters are written as in Python (`\n`, `\t`, `\x1b`), and bytes that are not UTF-8 as `\xff`.
     """
-    return _UNPRINTABLE.sub(lambda found: _escaped(found[0]), str(name))
 
+    def escape(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode makes these of bytes that are not UTF-8
+            code -= 0xDC00
+        return chr(code).encode("unicode_escape").decode()
 
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode makes these of bytes that are not UTF-8
-        code -= 0xDC00
-    return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+    return _UNPRINTABLE.sub(escape, str(name))
 
 
 @contextmanager
 def _input_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors on writing to `path` into an `InputError`."""
     try:
         yield
     except OSError as error:
@@ -56,28 +49,23 @@ def _input_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def _parents(folder: Path, keep: bool = True) -> Iterator[None]:
     """Create a folder and those above it. New ones are removed again after an exception, or without `keep`."""
-    missing: list[Path] = []
-    kept = False
+    new = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
-        for part in (*reversed(folder.parents), folder):
-            if not part.exists():
-                part.mkdir(exist_ok=True)
-                missing.append(part)
+        folder.mkdir(parents=True, exist_ok=True)
         yield
-        kept = keep
+    except BaseException:
+        keep = False
+        raise
     finally:
-        for part in [] if kept else reversed(missing):
+        for part in [] if keep else new:
             with suppress(OSError):  # others may have written there
                 part.rmdir()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends without an exception.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Give a temporary path beside `path`; rename it to `path` when the block ends without an exception. InputError if
+    it cannot be written."""
     if not path.name:
         raise InputError(f"{str(path)!r} is not a file name: give one")
     temporary = _temporary(path, os.getpid())
@@ -108,10 +96,7 @@ def _temporary(path: Path, process: object) -> Path:
 def replacing_all(folder: Path) -> Iterator[Path]:
     """Give a temporary folder; move its files to `folder` when the block ends without an exception.
 
-    `config.json` goes last: a folder without it is not complete.
-
-    Raises:
-        InputError: they cannot be written.
+    `config.json` goes last: a folder without it is not complete. InputError if they cannot be written.
     """
     with (
         _input_errors(folder),
@@ -124,11 +109,8 @@ def replacing_all(folder: Path) -> Iterator[Path]:
 
 
 def writable(folder: Path) -> None:
-    """Check that files can be written to a folder, before long work begins. Leaves nothing behind.
-
-    Raises:
-        InputError: they cannot, or its name is not UTF-8, which safetensors and tokenizers could not open again.
-    """
+    """Check that files can be written to a folder, before long work begins. Leaves nothing behind. InputError if they
+    cannot be, or its name is not UTF-8, which safetensors and tokenizers could not open again."""
     if any(0xD800 <= ord(character) < 0xE000 for character in str(folder)):
         raise InputError(f"{shown(folder)} cannot be written (its name is not UTF-8): give another")
     with _input_errors(folder), _parents(folder, keep=False), tempfile.TemporaryFile(dir=folder) as probe:
@@ -162,8 +144,3 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)

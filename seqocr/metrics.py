@@ -3,8 +3,7 @@
 The table is what is saved; metrics can always be computed from it again.
 """
 
-from __future__ import annotations
-
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -59,29 +58,23 @@ def positions(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def confusion(predictions: pd.DataFrame, charset: str) -> pd.DataFrame:
     """Counts of (head, truth, read) over the aligned symbols of all strings; `NOTHING` where one side has none."""
-    counts: dict[tuple[str, str, str], int] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
     for head, text, prediction in predictions[["head", "text", "prediction"]].itertuples(index=False):
-        for operation in Levenshtein.opcodes(text, prediction):
+        for _, begin, end, read_begin, read_end in Levenshtein.opcodes(text, prediction):
             # Runs that are not equal have one side empty, or both of the same length.
-            truth, read = (
-                text[operation.src_start : operation.src_end],
-                prediction[operation.dest_start : operation.dest_end],
-            )
-            for a, b in zip(truth or NOTHING * len(read), read or NOTHING * len(truth), strict=True):
-                counts[head, a, b] = counts.get((head, a, b), 0) + 1
+            truth, read = text[begin:end], prediction[read_begin:read_end]
+            pairs = zip(truth or NOTHING * len(read), read or NOTHING * len(truth), strict=True)
+            counts.update((head, *pair) for pair in pairs)
     table = pd.DataFrame([(*key, n) for key, n in counts.items()], columns=["head", "truth", "read", "count"])
     order = {symbol: i for i, symbol in enumerate(charset + NOTHING)}
-    return table.sort_values(["truth", "read"], key=lambda column: column.map(order)).sort_values(
-        "head", kind="stable", ignore_index=True
-    )
+    table = table.sort_values(["truth", "read"], key=lambda column: column.map(order))
+    return table.sort_values("head", kind="stable", ignore_index=True)
 
 
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo et al. 2017)."""
     place = np.minimum((confidences * bins).astype(int), bins - 1)
-    gaps = [
-        abs(right[place == b].mean() - confidences[place == b].mean()) * (place == b).sum() for b in np.unique(place)
-    ]
+    gaps = [abs(right[at].mean() - confidences[at].mean()) * at.sum() for at in (place == b for b in np.unique(place))]
     return float(np.sum(gaps) / len(right))
 
 
@@ -96,8 +89,7 @@ def comparisons(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for a, b in combinations(predictions["head"].unique(), 2):
         found = paired_difference(wide[a], wide[b])
-        difference = found.difference
-        interval = difference.estimate, difference.low, difference.high
-        rows.append((a, b, *interval, found.only_first, found.only_second, found.p_value))
+        share = found.difference
+        rows.append((a, b, share.estimate, share.low, share.high, found.only_first, found.only_second, found.p_value))
     columns = ["head", "other", "difference", "low", "high", "only_head_right", "only_other_right", "p_value"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,7 +1,5 @@
 """Pools of processes on this machine."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import threading

@@ -1,14 +1,13 @@
 """Progress of long work: on a terminal a bar with the time left, elsewhere a plain line now and then."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -31,7 +30,8 @@ class Reporter:
         if now - self._last_line >= _SECONDS_BETWEEN_LINES or self.done >= self.total:
             self._last_line = now
             left = (now - self._start) / max(1, self.done - self._first) * (self.total - self.done)
-            print(f"{self.title}: {self.done}/{self.total}, {_clock(left)} left  {note}", file=sys.stderr, flush=True)
+            clock = timedelta(seconds=round(left))
+            print(f"{self.title}: {self.done}/{self.total}, {clock} left  {note}", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """Print a line that stays, above the bar."""
@@ -48,19 +48,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield Reporter(title, total, done, None)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    clocks = TimeElapsedColumn(), "left", TimeRemainingColumn()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), *clocks, "{task.fields[note]}")
     with Progress(*columns, console=console) as bar:
         yield Reporter(title, total, done, bar)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

@@ -25,17 +25,12 @@ _EXACT = 50  # values up to which the distribution of the signed-rank statistic 
 
 @dataclass(frozen=True)
 class Value:
-    """A number with its 95 % interval.
-
-    Attributes:
-        estimate, low, high: in the same unit; low <= estimate <= high.
-        n: rounds or strings that it rests on.
-    """
+    """A number with its 95 % interval: low <= estimate <= high, in the same unit."""
 
     estimate: float
     low: float
     high: float
-    n: int
+    n: int  # rounds or strings that it rests on
 
     def map(self, f: Callable[[float], float]) -> Value:
         """The value on another scale; `f` is monotonic, and a falling one swaps the ends."""
@@ -84,19 +79,13 @@ def _signed_rank_quantile(n: int) -> int:
 
 def ratio(above: Any, below: Any) -> Value:
     """Of paired positive values: the location of the logarithms of their ratios, as a ratio."""
-    return location(np.log(np.asarray(above, dtype=float) / np.asarray(below, dtype=float))).map(
-        lambda x: float(np.exp(x))
-    )
+    logarithms = np.log(np.asarray(above, dtype=float) / np.asarray(below, dtype=float))
+    return location(logarithms).map(lambda x: float(np.exp(x)))
 
 
 def slopes(x: Any, y: Any) -> np.ndarray:
-    """(rounds,): the slope of each round's line through its points, the median of those of all pairs (Theil 1950,
-    Sen 1968).
-
-    Args:
-        x: (points,).
-        y: (rounds, points).
-    """
+    """(rounds,): the slope of each line through x (points,) and a row of y (rounds, points): the median of those of
+    all pairs of points (Theil 1950, Sen 1968)."""
     return np.array([stats.theilslopes(row, x).slope for row in np.asarray(y, dtype=float)])
 
 
@@ -157,27 +146,18 @@ def unpaired_difference(first: Value, second: Value) -> Value:
 
 @dataclass(frozen=True)
 class Paired:
-    """What two readers of the same strings have apart.
+    """What two readers of the same strings have apart."""
 
-    Attributes:
-        difference: share that the first reads right minus that of the second.
-        only_first, only_second: strings that only one of them reads right.
-        p_value: McNemar's exact test: without a difference, a coin decides which of the two alone is right.
-    """
-
-    difference: Value
-    only_first: int
+    difference: Value  # share that the first reads right minus that of the second
+    only_first: int  # strings that only one of them reads right
     only_second: int
-    p_value: float
+    p_value: float  # McNemar's exact test: without a difference, a coin decides which of the two alone is right
 
 
 def paired_difference(first: Any, second: Any) -> Paired:
-    """Compare two readers by the strings that each reads right.
+    """Compare two readers by whether each reads each string right: (strings,) bool, in the same order.
 
     The interval is Tango's score interval (Tango 1998). It has width even where both read every string alike.
-
-    Args:
-        first, second: (strings,) bool, in the same order.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     n, b, c = len(first), int((first & ~second).sum()), int((~first & second).sum())
@@ -197,8 +177,7 @@ def _tango(b: int, c: int, n: int) -> Value:
 
     estimate = (b - c) / n
 
-    def end(sign: int) -> float:
-        """Where the score reaches ∓z, between the estimate and ±1."""
+    def end(sign: int) -> float:  # where the score reaches ∓z, between the estimate and ±1
         if estimate == sign:
             return float(sign)
         return float(brentq(lambda delta: score(delta) + sign * _Z, estimate, sign * (1 - 1e-12), xtol=1e-10))
@@ -208,34 +187,22 @@ def _tango(b: int, c: int, n: int) -> Value:
 
 @dataclass(frozen=True)
 class Replicated:
-    """A difference that several replications of an experiment found, each of them one value.
+    """A difference that several replications of an experiment found, each of them one value."""
 
-    Attributes:
-        difference: the mean, with Student's interval.
-        p_value: of the t test against no difference.
-        within: whether it lies within ± the margin that was asked for: both one-sided t tests at 5 % say so (TOST,
-            Schuirmann 1987).
-    """
-
-    difference: Value
-    p_value: float
-    within: bool
+    difference: Value  # the mean, with Student's interval
+    p_value: float  # of the t test against no difference
+    within: bool  # ± a margin: both one-sided t tests at 5 % say so (TOST, Schuirmann 1987)
 
 
 def mean(values: Any, least_error: float = 0.0) -> Value:
-    """The mean of replications (n,), at least two, with Student's interval.
-
-    Args:
-        least_error: as `replicated` has it.
-    """
+    """The mean of replications (n,), at least two, with Student's interval; `least_error` as of `replicated`."""
     values = np.asarray(values, dtype=float)
-    half = float(stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1)) * _error(values, least_error)
+    half = float(stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1)) * _standard_error(values, least_error)
     estimate = float(values.mean())
     return Value(estimate, estimate - half, estimate + half, len(values))
 
 
-def _error(values: np.ndarray, least: float) -> float:
-    """The standard error of the mean."""
+def _standard_error(values: np.ndarray, least: float) -> float:
     return max(float(values.std(ddof=1)) / len(values) ** 0.5, least)
 
 
@@ -247,7 +214,7 @@ def replicated(values: Any, margin: float, least_error: float = 0.0) -> Replicat
             can be alike by chance.
     """
     values = np.asarray(values, dtype=float)
-    found, error, freedom = mean(values, least_error), _error(values, least_error), len(values) - 1
+    found, error, freedom = mean(values, least_error), _standard_error(values, least_error), len(values) - 1
     size = abs(found.estimate)
     if error == 0:  # all alike: no test is needed to see a difference, nor that there is none
         p_value, beyond = (1.0 if size == 0 else 0.0), 0.0
@@ -264,10 +231,9 @@ def holm(p_values: Any) -> np.ndarray:
 
 
 def smallest_seen(values: Any, level: float, power: float = 0.8) -> float:
-    """The smallest true difference that a t test of so scattered replications would have found with this power.
+    """The smallest true difference that a t test of so scattered differences (replications,) would have found.
 
     Args:
-        values: (replications,) differences.
         level: of the two-sided test: after Holm, 5 % over the number of tests is on the safe side.
     """
     values = np.asarray(values, dtype=float)

@@ -12,7 +12,7 @@ import torch
 
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.files import read_json, replacing, replacing_all, shown, writable, write_csv, write_json, write_text
+from seqocr.files import read_json, replacing, replacing_all, shown, writable, write_json, write_text
 
 
 def test_replacing_puts_new_content_in_place_and_makes_folders(tmp_path: Path) -> None:
@@ -46,11 +46,9 @@ def test_temporary_keeps_the_suffix(tmp_path: Path) -> None:
         temporary.write_text("")
 
 
-def test_json_and_csv_read_back(tmp_path: Path) -> None:
+def test_json_reads_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"∅": [1, 2]})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"∅": [1, 2]}
-    write_csv(tmp_path / "a.csv", pd.DataFrame({"x": [1, 2]}))
-    assert (tmp_path / "a.csv").read_text() == "x\n1\n2\n"
 
 
 def test_environment_is_json_and_names_the_versions() -> None:

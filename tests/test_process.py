@@ -28,7 +28,7 @@ def started(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     Image.new("L", (84, 28)).save(image)
 
     def start(count: int, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "seqocr.cli", "read", *[str(image)] * count]
+        command = [sys.executable, "-m", "seqocr", "read", *[str(image)] * count]
         # Even where whoever runs the tests ignores it.
         heeded = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
         pipes: Any = {"stdout": stdout, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}

@@ -1,7 +1,5 @@
 """The command line. One file per command; `app` lists them."""
 
-from __future__ import annotations
-
 import io
 import logging
 import os
@@ -33,23 +31,19 @@ def run(command: Callable[[], Any]) -> NoReturn:
     2 after bad input or wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads what is printed.
     """
     with _one_voice():
-        code = _code_of(command)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # where the locale has no such character
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        try:
+            code = _exit_code(command)
+        finally:
+            signal.signal(signal.SIGTERM, before)
         if code in _MESSAGES:
             print(_MESSAGES[code], file=sys.stderr)
     sys.exit(code)
-
-
-def _code_of(command: Callable[[], Any]) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "httpx2", "matplotlib", "fontTools"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # where the locale has no such character
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    try:
-        return _exit_code(command)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from seqocr.cli.options import Device, Engine, Skip, Weights
 
 if TYPE_CHECKING:
     from seqocr.advice.recommend import Advice, Study
-    from seqocr.statistics import Value
 
 _PREFERRED = ("ctc", "slots", "tokens")  # outputs of the head that reads a sample
 _MOST = 1000  # lines of the sample, about: more would not change the advice
@@ -83,19 +82,11 @@ def _heads(found: Advice, study: Study) -> Table:
     for column in ("decoding strategy", "exact match", "passes", "time over parallel"):
         table.add_column(column, justify="left" if column == "decoding strategy" else "right")
     for strategy in shown_ways(found):
-        cost = study.cost.get(strategy)
+        share, cost = found.cell.exact[strategy], study.cost.get(strategy)
         table.add_row(
             strategy,
-            _share(found.cell.exact[strategy]),
+            f"{share.estimate:.1%} ({max(0.0, share.low):.1%} to {min(1.0, share.high):.1%})",
             f"{found.cell.passes[strategy]:.2f}",
-            "" if cost is None else _times(cost),
+            f"{cost.estimate:.2f} ({cost.low:.2f} to {cost.high:.2f})" if cost else "",
         )
     return table
-
-
-def _share(value: Value) -> str:
-    return f"{value.estimate:.1%} ({max(0.0, value.low):.1%} to {min(1.0, value.high):.1%})"
-
-
-def _times(value: Value) -> str:
-    return f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"

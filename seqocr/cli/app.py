@@ -1,7 +1,5 @@
 """The list of commands. To add one: a file beside this one, and its function in this list."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from typing import Any

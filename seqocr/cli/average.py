@@ -1,7 +1,5 @@
 """seqocr average"""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """seqocr eval"""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -9,49 +7,33 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import (
-    BeamWidth,
-    Check,
-    DataRoot,
-    DataSet,
-    Device,
-    Engine,
-    Level,
-    Lexicon,
-    Out,
-    Pattern,
-    Skip,
-    Weights,
-    YourData,
-    output_folder,
-    parse_heads,
-    parse_length,
-)
+import seqocr.cli.options as options
+from seqocr.cli.options import output_folder, parse_heads, parse_length
 from seqocr.errors import check_bounds
 from seqocr.train.config import LARGEST_SEED
 
 
 def evaluate(
-    weights: Weights = None,
-    out: Out = "runs/eval",
+    weights: options.Weights = None,
+    out: options.Out = "runs/eval",
     heads: Annotated[
         str | None, typer.Option(help="Heads or decoding strategies, separated by commas.", show_default="all heads")
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "5",
-    level: Level = "grid",
+    level: options.Level = "grid",
     count: Annotated[int | None, typer.Option(help="Strings.", show_default="as many as the digits make")] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the strings.")] = 0,
-    dataset: DataSet = "mnist",
-    root: DataRoot = None,
-    device: Device = "auto",
-    engine: Engine = "onnxruntime",
-    data: YourData = None,
-    skip: Skip = False,
-    pattern: Pattern = None,
-    check: Check = None,
-    lexicon: Lexicon = None,
-    beam_width: BeamWidth = 8,
+    dataset: options.DataSet = "mnist",
+    root: options.DataRoot = None,
+    device: options.Device = "auto",
+    engine: options.Engine = "onnxruntime",
+    data: options.YourData = None,
+    skip: options.Skip = False,
+    pattern: options.Pattern = None,
+    check: options.Check = None,
+    lexicon: options.Lexicon = None,
+    beam_width: options.BeamWidth = 8,
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV.
 
@@ -67,7 +49,7 @@ def evaluate(
     from seqocr.data.sources.datasets import load_digits_or_validation
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.constraints import build_constraint
-    from seqocr.files import shown, writable, write_csv
+    from seqocr.files import replacing, shown, writable
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import describe_operating_points, predict_lines
 
@@ -94,7 +76,8 @@ def evaluate(
         "comparisons": metrics.comparisons(predictions),
     }
     for name, rows in tables.items():
-        write_csv(directory / f"{name}.csv", rows)
+        with replacing(directory / f"{name}.csv") as temporary:
+            rows.to_csv(temporary, index=False)
     table = Table(title=Text(f"{len(lines):,} {what}"))
     for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
         table.add_column(column, justify="left" if column == "head" else "right")

@@ -1,14 +1,11 @@
 """Options that several commands share, and parsers of their values."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
 from functools import update_wrapper
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -64,7 +61,11 @@ def options_from(**kinds: type) -> Callable[[Callable[..., None]], Callable[...,
         def called(**values: Any) -> None:
             for name, kind in kinds.items():
                 given = {f.name: values.pop(f.name) for f in fields(kind)}
-                values[name] = {key: _parse(key, value) for key, value in given.items() if value is not None}
+                values[name] = {
+                    key: _PARSERS[key](value) if key in _PARSERS else value
+                    for key, value in given.items()
+                    if value is not None
+                }
             command(**values)
 
         update_wrapper(called, command)
@@ -79,23 +80,14 @@ def _options(kind: type) -> list[inspect.Parameter]:
     """One option per field, as its metadata has it; None where it is not given."""
     hints, made = get_type_hints(kind), []
     for f in fields(kind):
-        typed = str if f.name in _PARSERS else _plain(hints[f.name])
+        typed = str if f.name in _PARSERS else hints[f.name]
         annotation: Any = Annotated[typed | None, option(f, f.metadata["group"])]
         made.append(inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return made
 
 
-def _plain(hint: Any) -> Any:
-    """int of int | None."""
-    return next(x for x in get_args(hint) if x is not type(None)) if isinstance(hint, UnionType) else hint
-
-
 def output_folder(text: str) -> Path:
-    """A folder to write to.
-
-    Raises:
-        InputError: it has no name.
-    """
+    """A folder to write to; InputError if it has no name."""
     if not text:
         raise InputError("--out '': name a folder")
     return Path(text)
@@ -143,7 +135,3 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "image_size": lambda text: parse_size(text, "--image-size"),
     "patch": lambda text: parse_size(text, "--patch"),
 }
-
-
-def _parse(name: str, value: Any) -> Any:
-    return _PARSERS[name](value) if name in _PARSERS else value

@@ -1,7 +1,5 @@
 """seqocr predict-batch"""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """seqocr serve"""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -40,13 +40,12 @@ def train(
     confidence become labels. If that does harm, --init is kept.
     `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/train.md).
     """
-    command = shlex.join(["seqocr", *sys.argv[1:]])
+    directory, command = output_folder(out), shlex.join(["seqocr", *sys.argv[1:]])
     if pseudo_label is not None:
-        _self_train(pseudo_label, output_folder(out), start, source, config, sharding, device, command)
+        _self_train(pseudo_label, directory, start, source, config, sharding, device, command)
         return
     settings, begin, data = TrainConfig(**config), Start(**start), Source(**source)
     divided = DistributedConfig(**sharding)
-    directory = output_folder(out)
 
     from seqocr.inference.load import choose_device
     from seqocr.inference.shipped import weights_path

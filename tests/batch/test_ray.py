@@ -49,7 +49,7 @@ def test_a_node_that_dies_takes_nothing_with_it(lines: Path, wanted: Any, tmp_pa
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
     nodes, out = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)], tmp_path / "out"
-    command = [sys.executable, "-m", "seqocr.cli", "predict-batch", str(lines), "--out", str(out), "--shard", "4"]
+    command = [sys.executable, "-m", "seqocr", "predict-batch", str(lines), "--out", str(out), "--shard", "4"]
     try:
         with subprocess.Popen([*command, "--engine", "ray", "--address", cluster.address]) as reading:
             while reading.poll() is None and not list(out.glob("part-*")):

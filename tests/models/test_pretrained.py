@@ -414,7 +414,7 @@ def test_a_hub_is_used_and_later_not_needed(hub: str, trocr: Path, tmp_path: Pat
 
 def test_without_a_hub_the_command_line_says_what_to_do_within_seconds(tmp_path: Path) -> None:
     endpoint, start = closed_port(), time.monotonic()
-    command = ["-m", "seqocr.cli", "train", "--encoder", "some/trocr", "--out", str(tmp_path / "out")]
+    command = ["-m", "seqocr", "train", "--encoder", "some/trocr", "--out", str(tmp_path / "out")]
     done = in_a_process(command, endpoint, tmp_path)
     assert time.monotonic() - start < 60
     assert done.returncode == 2

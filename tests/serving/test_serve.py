@@ -23,7 +23,7 @@ from bench.experiments.serving.client import HTTPClient
 from bench.experiments.serving.samples import Sample, form
 from tests.serving.test_api import EXAMPLES
 
-COMMAND = [sys.executable, "-m", "seqocr.cli", "serve"]
+COMMAND = [sys.executable, "-m", "seqocr", "serve"]
 
 
 def free_port() -> int:

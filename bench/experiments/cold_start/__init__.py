@@ -188,7 +188,7 @@ def _command(reader: str, weights: Path, folder: Path, first: bool = False) -> l
         return [*_one_by_one(reader, weights, folder), *(["--first"] if first else [])]
     directory = weights if reader == WEIGHTS else weights / "onnx"
     where = ["--weights", str(directory), "--device", "cpu"]
-    return [sys.executable, "-m", "seqocr.cli", "read", str(folder), *where, "--head", _GRAPHS.get(reader, "parallel")]
+    return [sys.executable, "-m", "seqocr", "read", str(folder), *where, "--head", _GRAPHS.get(reader, "parallel")]
 
 
 def _one_by_one(reader: str, weights: Path, folder: Path) -> list[str]:

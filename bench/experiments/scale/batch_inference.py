@@ -112,7 +112,7 @@ def measure_kills(archives: Path, work: Path, lines: int) -> dict[str, Any]:
     chance, kills = random.Random(0), 0
     # How many files there are when the next node is killed.
     moments = sorted(chance.uniform(0.02, 0.9) * lines / TAR_LINES for _ in range(_KILLS))
-    command = [sys.executable, "-m", "seqocr.cli", "predict-batch", f"{archives}/lines-*.tar", "--out", str(out)]
+    command = [sys.executable, "-m", "seqocr", "predict-batch", f"{archives}/lines-*.tar", "--out", str(out)]
     command += ["--weights", QUICK, "--head", HEAD, "--engine", "ray", "--address", cluster.address, "--workers", "3"]
     start = time.perf_counter()
     try:
