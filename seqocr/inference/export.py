@@ -88,7 +88,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     """Trace a graph and write it to an ONNX file, weights included, in float32."""
     for talkative in ("onnxscript", "onnx_ir"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    names: dict[str, Any] = {"input_names": graph.inputs, "output_names": graph.outputs, "dynamic_shapes": graph.dynamic()}
+    names: Any = {"input_names": graph.inputs, "output_names": graph.outputs, "dynamic_shapes": graph.dynamic()}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
         program: Any = torch.onnx.export(graph.eval(), graph.example(), dynamo=True, verbose=False, **names)
