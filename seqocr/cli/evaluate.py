@@ -49,7 +49,7 @@ def evaluate(
     from seqocr.data.sources.datasets import load_digits_or_validation
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.constraints import build_constraint
-    from seqocr.files import replacing, shown, writable
+    from seqocr.files import shown, writable, write_csv
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import describe_operating_points, predict_lines
 
@@ -76,8 +76,7 @@ def evaluate(
         "comparisons": metrics.comparisons(predictions),
     }
     for name, rows in tables.items():
-        with replacing(directory / f"{name}.csv") as temporary:
-            rows.to_csv(temporary, index=False)
+        write_csv(directory / f"{name}.csv", rows)
     table = Table(title=Text(f"{len(lines):,} {what}"))
     for column in ("head", "exact match", "95 % CI", "digit accuracy", "CER", "ECE"):
         table.add_column(column, justify="left" if column == "head" else "right")
