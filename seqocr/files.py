@@ -144,3 +144,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, table: Any) -> None:
+    """Write a pandas table, without its index."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)

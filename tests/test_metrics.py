@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqocr import metrics
@@ -69,6 +69,7 @@ def test_confusion() -> None:
     assert found[found["head"] == "ctc"]["truth"].tolist() == [*"12345689", NOTHING]  # nothing comes last
 
 
+@settings(deadline=None)  # of a machine that does other work
 @given(st.lists(st.tuples(st.text("012", min_size=1, max_size=6), st.text("012", max_size=6)), min_size=1, max_size=5))
 def test_confusion_accounts_for_every_symbol_of_both_sides(pairs: list[tuple[str, str]]) -> None:
     found = metrics.confusion(table(ctc=[(a, b, 0.5) for a, b in pairs]), "012")
