@@ -173,10 +173,7 @@ class AutoregressiveHead(Head):
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once per token."""
         step = self.step()
-        return {
-            self.name: CrossGraph(encoder, step),
-            f"{self.name}-step": StepGraph(step, self.features.tokens),
-        }
+        return {self.name: CrossGraph(encoder, step), f"{self.name}-step": StepGraph(step, self.features.tokens)}
 
     def step(self) -> DecoderStep:
         """The decoder arranged for decoding; made anew when its weights have changed."""
@@ -187,10 +184,7 @@ class AutoregressiveHead(Head):
 
     @torch.inference_mode()
     def greedy(
-        self,
-        logits_of: Callable[[torch.Tensor], torch.Tensor],
-        batch: int,
-        length: int | None = None,
+        self, logits_of: Callable[[torch.Tensor], torch.Tensor], batch: int, length: int | None = None
     ) -> DecoderOutput:
         """Write the likeliest token until all B strings have ended or the budget is spent.
 
