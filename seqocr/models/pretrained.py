@@ -72,13 +72,14 @@ def load_pretrained(source: str) -> Pretrained:
     except CONFIG_ERRORS as error:
         raise InputError(_explain(source, error)) from error
     images = images if isinstance(images, dict) else {}
-    mean, std = (images.get(name, [0.5, 0.5, 0.5]) for name in ("image_mean", "image_std"))
+    mean, std = (images.get(name, (0.5, 0.5, 0.5)) for name in ("image_mean", "image_std"))
     return Pretrained(
         Encoder(model.encoder),
         {name: getattr(model.decoder.config, name) for name in DECODER_SETTINGS},
         model.decoder.state_dict(),
-        *(tuple(values) if isinstance(values, list) else values for values in (mean, std)),
-        keep_aspect=bool(images.get("pad_size")),
+        tuple(mean) if isinstance(mean, list) else mean,
+        tuple(std) if isinstance(std, list) else std,
+        bool(images.get("pad_size")),
     )
 
 

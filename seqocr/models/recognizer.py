@@ -216,7 +216,7 @@ class Recognizer(nn.Module):
             if config["format"] != _FORMAT:
                 raise InputError(f"format {config['format']}, this version reads {_FORMAT}")
             encoder = Encoder.from_config(config["encoder"])
-            look = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
+            look: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in config["processor"].items()}
             for settings in config["heads"].values():
                 check_settings(settings, settings)
             if not isinstance(config["provenance"], dict):

@@ -142,8 +142,8 @@ def speculative_decode(
         if len(passes) == 1:  # the first pass is over all lines, in order
             return _log_probs(*passes[0][1:]).exp().cpu().numpy()
         total = torch.zeros(len(lines), device=device)
-        for of, *added in passes:
-            log_probs = _log_probs(*added)
+        for of, logits, chosen, counts in passes:
+            log_probs = _log_probs(logits, chosen, counts)
             total[of] += log_probs
         return total.exp().cpu().numpy()
 
