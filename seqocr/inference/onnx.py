@@ -152,13 +152,9 @@ class OnnxRecognizer:
 
     def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> np.ndarray:
         """(B, slots or frames, k + 1) float32 of a head whose output is "slots" or "ctc"."""
-
-        def work(part: Any, threads: int) -> np.ndarray:
-            session = self.session(head, threads)
-            (log_probs,) = session({"pixel_values": session.value(self.processor(part))})
-            return session.array(log_probs)
-
-        return np.concatenate(self.batch_threads.map(work, images))
+        session = self.session(head, self.threads)
+        (log_probs,) = session({"pixel_values": session.value(self.processor(images))})
+        return session.array(log_probs)
 
     def next_tokens(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -51,6 +51,11 @@ class ReadOptions:
     beam_width: int = BEAM_WIDTH
     symbols: bool = False
     positions: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether greedy decoding is enough."""
+        return self.constraint is None and self.top == 1 and not (self.symbols or self.positions)
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def predict(
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
     options = options or ReadOptions()
-    if options.constraint is None and options.top == 1 and not (options.symbols or options.positions):
+    if options.is_plain:
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
         return [
@@ -215,16 +220,18 @@ def predict_files(
 
     In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels). Raises what `predict` raises.
     """
-    paths, threads = iter(paths), reader.threads if isinstance(reader, OnnxRecognizer) else 1
+    options, paths = options or ReadOptions(), iter(paths)
+    threads = reader.batch_threads.threads if isinstance(reader, OnnxRecognizer) else 1
     first = list(islice(paths, 2 * threads))
     paths = chain(first, paths)
-    if not isinstance(reader, OnnxRecognizer) or threads == 1 or len(first) < 2 * threads:
+    divides = isinstance(reader, OnnxRecognizer) and reader.batch_threads.divides and options.is_plain
+    if not divides or len(first) < 2 * threads:
         for batch in _batches(paths, batch_size):
             yield from _predict_batch(reader, batch, options)
             batch.clear()  # or its images would be held while those of the next one are opened
         return
     # Each thread opens, resizes and reads some files: while one waits for the disk, others compute.
-    alone = reader.with_threads(1)
+    alone = cast(OnnxRecognizer, reader).with_threads(1)
 
     def work(chunk: list[Path]) -> list[Prediction]:
         return [each for batch in _batches(chunk, len(chunk)) for each in _predict_batch(alone, batch, options)]

@@ -112,10 +112,14 @@ class BatchThreads:
 
     Args:
         engine: OpenVINO's requests cannot run side by side, so its batches stay whole.
+
+    Attributes:
+        divides: whether batches are divided. One thread divides them too: an int8 graph rounds by all lines that it is
+            given at once, and large batches are to give the same on any number of threads.
     """
 
     def __init__(self, threads: int, engine: str = "onnxruntime") -> None:
-        self.threads, self._divides = threads, engine == "onnxruntime" and threads > 1
+        self.threads, self.divides = threads, engine == "onnxruntime"
 
     def map(self, work: Callable[[Any, int], _T], lines: Sequence[Any] | np.ndarray) -> list[_T]:
         """The results of `work` on all lines with all threads, or, of many lines, on parts with one thread each.
@@ -123,10 +127,12 @@ class BatchThreads:
         Args:
             work: of (some lines, threads).
         """
-        if not self._divides or len(lines) < 2 * self.threads:
+        if not self.divides or len(lines) < 2 * self.threads:
             return [work(lines, self.threads)]
         size = min(_LINES, math.ceil(len(lines) / self.threads))
         parts = [lines[start : start + size] for start in range(0, len(lines), size)]
+        if self.threads == 1:
+            return [work(part, 1) for part in parts]
         return list(self._pool.map(lambda part: work(part, 1), parts))
 
     @cached_property

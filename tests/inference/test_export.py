@@ -159,6 +159,7 @@ def test_lines_are_divided_among_threads_in_small_parts() -> None:
     assert BatchThreads(2).map(work, torch.arange(3)) == [[2, 0, 1, 2]]
     assert BatchThreads(2).map(work, torch.arange(5)) == [[1, 0, 1, 2], [1, 3, 4]]
     assert BatchThreads(2, "openvino").map(work, torch.arange(5)) == [[2, 0, 1, 2, 3, 4]]
+    assert BatchThreads(1).map(work, torch.arange(40)) == BatchThreads(2).map(work, torch.arange(40))
     parts = BatchThreads(2).map(work, torch.arange(100))
     assert [symbol for part in parts for symbol in part[1:]] == list(range(100))
     assert max(map(len, parts)) <= 17

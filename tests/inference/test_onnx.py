@@ -16,9 +16,12 @@ from seqocr.data.pixels import Fit
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
+from seqocr.decoding.automaton import build_universal
 from seqocr.errors import InputError
 from seqocr.inference.manifest import is_exported
 from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.inference.sessions import BatchThreads
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
@@ -148,3 +151,29 @@ def test_shipped_graphs_read_what_shipped_weights_read(name, head):
 def test_a_head_without_shipped_graphs_is_read_with_the_weights():
     assert is_exported(graphs_path("strings"), "ctc")
     assert not is_exported(graphs_path("strings"), "ar")
+
+
+@pytest.mark.parametrize("name", ["parallel", "ctc"])
+def test_int8_graphs_round_by_the_lines_of_a_batch_however_many_threads_there_are(name: str, tmp_path: Path) -> None:
+    images = lines(40)
+    for i, image in enumerate(images):
+        image.save(tmp_path / f"{i:02}.png")
+    paths, anything = sorted(tmp_path.iterdir()), build_universal(10)
+    one, two = (OnnxRecognizer(graphs_path("tiny"), threads=threads) for threads in (1, 2))
+    assert np.array_equal(one.decode(images, name).confidences, two.decode(images, name).confidences)
+    for options in (ReadOptions(name), ReadOptions(name, anything)):
+        alone, together = (list(predict_files(reader, paths, options)) for reader in (one, two))
+        assert alone == together
+    whole = one.log_probs(images, name)
+    assert not np.array_equal(whole[:16], one.log_probs(images[:16], name)), "the test would show nothing"
+    assert together == predict(two, images, options)
+
+
+def test_files_are_not_read_side_by_side_where_an_engine_cannot(directory, tmp_path, monkeypatch) -> None:
+    for i, image in enumerate(lines(8)):
+        image.save(tmp_path / f"{i}.png")
+    paths, reader = sorted(tmp_path.iterdir()), OnnxRecognizer(directory, threads=2)
+    expected = list(predict_files(reader, paths))
+    reader.batch_threads = BatchThreads(2, "openvino")
+    monkeypatch.setattr(OnnxRecognizer, "with_threads", None)
+    assert [one.text for one in predict_files(reader, paths)] == [one.text for one in expected]
