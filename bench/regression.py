@@ -1,6 +1,6 @@
 """What the regression checks compare with their baseline, on any machine: exact passes, exact FLOPs, disagreements of
-other runtimes with eager mode, and ratios measured in one run: of decoding to the encoder, and of the longest string to
-the shortest. No absolute time is compared.
+other runtimes with eager mode, and ratios measured in one run: of decoding to the encoder, of the longest string to the
+shortest, and of the paths to a prediction to what is done on them. No absolute time is compared.
 
 The baseline is committed; `python -m bench baseline` writes it anew after an intended change.
 """
@@ -8,7 +8,9 @@ The baseline is committed; `python -m bench baseline` writes it anew after an in
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +26,7 @@ from bench.workloads.timed_models import LENGTHS as SHOWN
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TINY, TimedModel, bind
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
+from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer
@@ -79,6 +82,19 @@ def timed_ratios(rounds: int = _ROUNDS) -> dict[str, dict[str, float]]:
     return {"encoder": _over_encoder(rounds), "flatness": flatness}
 
 
+def path_ratios(rounds: int = _ROUNDS) -> dict[str, float]:
+    """See `bench.workloads.reading_paths`.
+
+    Raises:
+        InputError: the extra "serve" is not installed.
+    """
+    if find_spec("fastapi") is None:
+        raise InputError("fastapi is not installed: pip install -c constraints.txt -e '.[serve]'")
+    from bench.workloads.reading_paths import ratios
+
+    return ratios(rounds, _WARMUP)
+
+
 def _over_encoder(rounds: int = _ROUNDS) -> dict[str, float]:
     over = _timed(TINY, (TASK_LENGTH,), strategies.heads(), rounds)
     return {name: float(np.median(decode / encode)) for (name, _), (encode, decode) in over.items()}
@@ -100,6 +116,11 @@ def _timed(
 
 
 def write_baseline() -> None:
-    runs = [_over_encoder() for _ in range(_BASELINE_RUNS)]
-    ratios = {name: float(np.median([run[name] for run in runs])) for name in strategies.heads()}
-    write_json(BASELINE, {**counts(), **through_runtimes(), "ratios": ratios})
+    timed = {"ratios": _repeated(_over_encoder), "paths": _repeated(path_ratios)}
+    write_json(BASELINE, {**counts(), **through_runtimes(), **timed})
+
+
+def _repeated(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Medians over runs."""
+    runs = [measure() for _ in range(_BASELINE_RUNS)]
+    return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}

@@ -54,3 +54,13 @@ def risen_ratios(found: dict[str, float], baseline: dict[str, Any], tolerance: f
         for name, ratio in found.items()
         if ratio > baseline["ratios"][name] * tolerance
     ]
+
+
+def risen_paths(found: dict[str, float], baseline: dict[str, Any], tolerance: float = TOLERANCE) -> list[str]:
+    """One line for every path to a prediction whose cost over what is done on it has risen beyond the tolerance."""
+    return [
+        f"{name} takes {ratio:.2f} times what it is made of, baseline {baseline['paths'][name]:.2f} "
+        f"(tolerance {tolerance}×)"
+        for name, ratio in found.items()
+        if ratio > baseline["paths"][name] * tolerance
+    ]

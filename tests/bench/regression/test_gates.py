@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pkgutil
 
 import pytest
 import torch
@@ -118,3 +119,46 @@ def test_a_risen_ratio_is_caught_and_one_within_tolerance_is_not(baseline):
 def test_growth_is_caught_beyond_the_limit_and_not_below():
     found = {"parallel": gates.FLATNESS * 0.99, "ctc": gates.FLATNESS * 1.01}
     assert [line.split()[0] for line in gates.grown_with_length(found)] == ["ctc"]
+
+
+@pytest.fixture(scope="module")
+def paths(request):
+    if not request.config.getoption("benchmark_enable"):
+        pytest.skip("timed: runs in `make bench-check`")
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    return regression.path_ratios()
+
+
+def test_paths_to_a_prediction_cost_no_more_than_they_did(baseline, paths):
+    assert gates.risen_paths(paths, baseline) == []
+
+
+def slowed(function, loops):
+    """A function that does some pure Python besides, which takes longer on a busy machine as all else does."""
+
+    def slow(*args, **kwargs):
+        sum(range(loops))
+        return function(*args, **kwargs)
+
+    return slow
+
+
+@pytest.mark.parametrize(
+    ("name", "loops", "caught"),
+    [
+        ("seqocr.serving.queue.BatchingQueue.submit", 600_000, {"request"}),
+        ("seqocr.inference.predict.apply_calibration", 1_500_000, {"predict", "predict_files"}),
+        ("seqocr.inference.predict.line_or_problem", 200_000, {"predict_files"}),
+    ],
+)
+def test_pure_python_that_slows_a_path_is_caught(baseline, paths, monkeypatch, name, loops, caught):
+    monkeypatch.setattr(name, slowed(pkgutil.resolve_name(name), loops))
+    found = gates.risen_paths(regression.path_ratios(), baseline)
+    assert {line.split()[0] for line in found} == caught
+
+
+def test_a_path_that_costs_more_is_caught_beyond_the_tolerance_and_not_below(baseline):
+    found = dict(baseline["paths"])
+    found["request"] *= gates.TOLERANCE * 1.01
+    found["predict"] *= gates.TOLERANCE * 0.99
+    assert [line.split()[0] for line in gates.risen_paths(found, baseline)] == ["request"]
