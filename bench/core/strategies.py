@@ -7,7 +7,7 @@ from typing import Any
 
 from seqocr.models.heads.base import Head, Strategy
 from seqocr.models.heads.registry import available_heads
-from seqocr.models.heads.speculative import find_pair, speculative_strategy
+from seqocr.models.heads.speculative import find_pairs, speculative_strategy
 
 # Strategies are timed, read and shown on the report's first screen, but for these.
 _NOT_TIMED = {"ctc-beam"}
@@ -18,9 +18,10 @@ FOREIGN_FLOPS = {"ar-generate"}  # whose FLOPs the version of a library decides
 def _strategies(heads: Mapping[str, type[Head]]) -> dict[str, tuple[Strategy, ...]]:
     """By head, or pair of heads: heads in the order of the registry, a pair after the head that verifies."""
     found: dict[str, tuple[Strategy, ...]] = {}
+    verifiers = dict(find_pairs(heads))
     for name, head in heads.items():
         found[name] = head.strategies
-        if name == (find_pair(heads) or ("",))[0]:
+        if name in verifiers:
             found[speculative_strategy(head).name] = (speculative_strategy(head),)
     return found
 

@@ -43,6 +43,7 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
     Args:
         out: folder of results, as fsspec takes it; what was finished there before stays.
         engine: see `seqocr.batch.engines`.
+        head: empty: the default one.
         size: images per shard, where they are files of their own.
 
     Raises:
@@ -53,7 +54,7 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
     if weights is not None and graphs_path(weights) == Path(weights):  # not of those that come with seqocr
         weights = str(Path(weights).absolute())
     source, out = absolute(source), absolute(out)
-    job = Job(source, weights, head, out, versions(reader))
+    job = Job(source, weights, reader.head, out, versions(reader))
     shards = Source(source).shards(size, out)
     finished = _claim(out, _plan(job, shards))
     todo = [shard for shard in shards if part_name(shard.number) not in finished]

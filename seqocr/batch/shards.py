@@ -17,7 +17,7 @@ from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import Prediction
+from seqocr.inference.predict import Prediction, chosen_head
 from seqocr.inference.symbols import Symbol
 
 _ROWS = 5000  # per row group
@@ -27,16 +27,17 @@ class LineReader:
     """Exported graphs that read one line at a time, on one thread.
 
     An int8 graph rounds by all that it is given at once; read alone, a line's prediction depends on nothing else.
-    InputError if the weights are not exported graphs, or not of this head.
+    InputError if the weights are not exported graphs, or not of this head; an empty name is the default head's.
     """
 
     def __init__(self, weights: str | None, head: str) -> None:
         reader = load_reader(weights, head, "cpu")
         if not isinstance(reader, OnnxRecognizer):
             raise InputError(
-                f"--weights {weights or 'strings'} has no graphs of the head {head}: write some with `seqocr export`"
+                f"--weights {weights or 'strings'} has no graphs{head and f' of the head {head}'}: "
+                "write some with `seqocr export`"
             )
-        self.reader, self.head = reader.with_threads(1), head
+        self.reader, self.head = reader.with_threads(1), chosen_head(reader, head)
 
     @property
     def digest(self) -> str:

@@ -36,6 +36,13 @@ Weights = Annotated[
         show_default="strings",
     ),
 ]
+Head = Annotated[
+    str,
+    typer.Option(
+        help="Head, such as parallel, ctc or ar; or another decoding strategy.",
+        show_default="parallel, or the first that reads by slots",
+    ),
+]
 Engine = Annotated[str, typer.Option(help="Runtime of exported graphs: onnxruntime or openvino.")]
 
 Pattern = Annotated[str | None, typer.Option(help="Only texts that match this regular expression as a whole.")]

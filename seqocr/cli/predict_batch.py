@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import Weights
+from seqocr.cli.options import Head, Weights
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
@@ -20,7 +20,7 @@ def predict_batch(
     ],
     out: Annotated[str, typer.Option(help="Folder for Parquet files, local or as fsspec takes it.")],
     weights: Weights = None,
-    head: Annotated[str, typer.Option(help="Head, such as parallel, ctc or ar; with exported graphs.")] = "parallel",
+    head: Head = "",
     shard: Annotated[int, typer.Option(help="Images per file of results; an archive makes one file.")] = 2000,
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray: a cluster.")] = "local",
     address: Annotated[

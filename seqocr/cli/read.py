@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import BeamWidth, Check, Device, Engine, Lexicon, Pattern, Weights
+from seqocr.cli.options import BeamWidth, Check, Device, Engine, Head, Lexicon, Pattern, Weights
 from seqocr.decoding.calibration import load_calibration
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
@@ -30,7 +30,7 @@ MOST_TEXTS = 100  # of a line
 def read(
     images: Annotated[list[str], typer.Argument(help="Line images, folders of them, or patterns.")],
     weights: Weights = None,
-    head: Annotated[str, typer.Option(help="Head or decoding strategy.")] = "parallel",
+    head: Head = "",
     output: Annotated[
         str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
     ] = None,
@@ -65,7 +65,7 @@ def read(
     from seqocr.decoding.constraints import build_constraint
     from seqocr.inference.image_files import image_files
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predict import ReadOptions, predict_files
+    from seqocr.inference.predict import ReadOptions, chosen_head, predict_files
 
     if output not in (None, "table", "json", "csv"):
         raise InputError(f"--format {output}: choose table, json or csv")
@@ -77,7 +77,9 @@ def read(
     reader = load_reader(weights, head, device, engine)
     constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
     detailed = symbols or (output == "json" and (top > 1 or constraint is not None))
-    options = ReadOptions(head, constraint, top, beam_width, symbols=detailed, positions=detailed)
+    options = ReadOptions(
+        chosen_head(reader, head), constraint, top, beam_width, symbols=detailed, positions=detailed
+    )
     least = min_confidence
     if target_precision is not None:
         least = max(least, _operating_point(reader, options, target_precision))

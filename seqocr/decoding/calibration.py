@@ -142,6 +142,7 @@ def load_calibration(provenance: Mapping[str, Any], head: str) -> Calibration | 
     try:
         kept = provenance[KEY]
         # Strategies of a head are named after it, and share its calibration: ar-generate, ar-speculative.
-        return Calibration.from_json(kept[head] if head in kept else kept[head.split("-")[0]])
-    except (KeyError, TypeError, ValueError):
+        named_after = max((name for name in kept if f"{head}-".startswith(f"{name}-")), key=len)
+        return Calibration.from_json(kept[named_after])
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None

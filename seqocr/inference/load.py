@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqocr.errors import InputError
-from seqocr.inference.manifest import is_exported
+from seqocr.inference.manifest import exported_outputs, is_exported
 from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.predict import default_head
 from seqocr.inference.shipped import graphs_path, weights_path
 
 if TYPE_CHECKING:
@@ -42,15 +43,16 @@ def load_reader(
     """As `load`, on a device; where exported graphs of the head lie beside shipped weights, these, without torch.
 
     Args:
-        head: that will read; None: several.
+        head: that will read; empty: the default one (`seqocr.inference.predict.default_head`); None: several.
         device: "cpu", "cuda", or "auto": cuda where there is one, for weights.
 
     Raises:
         InputError: as `load`; or the device is unknown, not there, or not one for exported graphs.
     """
-    quick = head is not None and engine == "onnxruntime" and device in ("auto", "cpu")
-    if quick and is_exported(directory := graphs_path(weights), head):
-        return OnnxRecognizer(directory)
+    if head is not None and engine == "onnxruntime" and device in ("auto", "cpu"):
+        outputs = exported_outputs(directory := graphs_path(weights))
+        if outputs and (head or default_head(outputs)) in outputs:
+            return OnnxRecognizer(directory)
     reader = load(weights, engine)
     if isinstance(reader, OnnxRecognizer):
         if device not in ("auto", "cpu"):

@@ -16,13 +16,21 @@ FORMAT = 4
 AGAIN = "write it again with `seqocr export`"
 
 
-def is_exported(directory: Path, head: str | None = None) -> bool:
-    """Whether a directory holds graphs, of this head if one is named, and not weights."""
+def is_exported(directory: Path) -> bool:
+    """Whether a directory holds graphs and not weights."""
+    try:
+        return "runtime" in read_json(directory / "config.json")
+    except (InputError, TypeError):
+        return False  # what is wrong with it is for the loader to say
+
+
+def exported_outputs(directory: Path) -> dict[str, str]:
+    """By name, the outputs of the heads whose graphs a directory holds; empty where it holds none."""
     try:
         config = read_json(directory / "config.json")
-        return "runtime" in config and (head is None or head in config["outputs"])
-    except (InputError, LookupError, TypeError):
-        return False  # what is wrong with it is for the loader to say
+        return dict(config["outputs"]) if "runtime" in config else {}
+    except (InputError, LookupError, TypeError, ValueError):
+        return {}  # what is wrong with it is for the loader to say
 
 
 def config_sum(config: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -23,7 +23,6 @@ from seqocr.files import shown
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.symbols import Symbol, locate_symbols
 
-DEFAULT_HEAD = "parallel"
 BEAM_WIDTH = 8
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 _CHUNK = 16  # files that a thread opens and reads
@@ -37,6 +36,7 @@ class ReadOptions:
 
     Attributes:
         head: its name; without constraint, alternatives and symbols also another strategy, such as "ar-speculative".
+            Empty: `default_head`.
         constraint: the accepted texts (see `seqocr.decoding.constraints`); None: all.
         top: number of texts per line, the likeliest first.
         beam_width: hypotheses kept while an autoregressive head is searched.
@@ -45,7 +45,7 @@ class ReadOptions:
             reads; includes `symbols`.
     """
 
-    head: str = DEFAULT_HEAD
+    head: str = ""
     constraint: Automaton | None = None
     top: int = 1
     beam_width: int = BEAM_WIDTH
@@ -127,6 +127,25 @@ class Reader(Protocol):
     def next_tokens(self, images: Any, head: str) -> list[NextTokenFunction]: ...
 
 
+def default_head(outputs: Mapping[str, str]) -> str:
+    """The head that reads where none is named: the first that reads by slots, or else the first.
+
+    Args:
+        outputs: that heads declare, by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not outputs:
+        raise InputError("these weights hold no head: train some with `seqocr train`")
+    return next((name for name, output in outputs.items() if output == "slots"), next(iter(outputs)))
+
+
+def chosen_head(reader: Reader, head: str) -> str:
+    """The head that is named, or else the default one."""
+    return head or default_head({name: each.output for name, each in reader.heads.items()})
+
+
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
@@ -140,6 +159,7 @@ def predict(
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
     options = options or ReadOptions()
+    options = replace(options, head=chosen_head(reader, options.head))
     if options.is_plain:
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()

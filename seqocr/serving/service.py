@@ -11,7 +11,7 @@ from seqocr.errors import InputError
 from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import DEFAULT_HEAD, Prediction, ReadOptions, predict
+from seqocr.inference.predict import Prediction, ReadOptions, chosen_head, predict
 from seqocr.inference.sessions import core_count
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.serving.queue import BatchingQueue
@@ -29,7 +29,7 @@ class Service:
 
     Attributes:
         heads: names of the heads that can be used.
-        default_head: `parallel` where there is one, else the first.
+        default_head: that reads where a request names none (`seqocr.inference.predict.default_head`).
 
     Raises:
         InputError: the weights cannot be used.
@@ -47,9 +47,9 @@ class Service:
         self._load = lambda head: load_reader(weights, head, device, engine)
         self._readers: dict[str, Any] = {}
         self._loading = threading.Lock()
-        self.heads = _head_names(weights) or self._add(self._load(DEFAULT_HEAD))
-        self.default_head = DEFAULT_HEAD if DEFAULT_HEAD in self.heads else self.heads[0]
-        self.charset = str(self.reader(self.default_head).charset)
+        first = self._load("")
+        self.default_head, self.charset = chosen_head(first, ""), str(first.charset)
+        self.heads = tuple(dict.fromkeys((*_head_names(weights), *self._add(first))))
         self._pool = ThreadPoolExecutor(core_count(), thread_name_prefix="lines")
         self.queue: BatchingQueue[_Line, Prediction] = BatchingQueue(self._predict, max_batch, max_waiting)
 

@@ -96,7 +96,7 @@ def train(
         own = split_folder(folder, config, source.validation_share)
         if max_length is None:
             config = replace(config, length=(1, folder.longest))
-    names = list(start.heads or available_heads())
+    names = list(start.heads or (before.heads if before else available_heads()))
     runs = {out / name: [name] for name in names} if config.protocol == "separate" else {out: names}
     for directory in runs:
         if is_finished(directory):

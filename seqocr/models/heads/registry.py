@@ -15,7 +15,7 @@ from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
 from seqocr.models.heads.refining import RefiningHead
 from seqocr.models.heads.shallow import ShallowHead
-from seqocr.models.heads.speculative import SpeculativePair, find_pair
+from seqocr.models.heads.speculative import SpeculativePair, find_pairs
 
 ENTRY_POINTS = "seqocr.heads"
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
@@ -46,10 +46,8 @@ def head_class(name: str) -> type[Head]:
 
 def pairs_of(heads: Mapping[str, Any]) -> dict[str, SpeculativePair]:
     """The pairs that a recognizer's heads make for speculative decoding, by name."""
-    if (names := find_pair(heads)) is None:
-        return {}
-    pair = SpeculativePair(*(heads[name] for name in names))
-    return {pair.name: pair}
+    pairs = [SpeculativePair(heads[verifier], heads[drafter]) for verifier, drafter in find_pairs(heads)]
+    return {pair.name: pair for pair in pairs}
 
 
 @cache  # the list of installed packages is read from files

@@ -12,6 +12,7 @@ class ShallowHead(AutoregressiveHead):
     """As many passes as `ar` makes, each of one layer."""
 
     name = "ar-1layer"
+    verifies_drafts = False
     strategies = (Strategy("ar-1layer", "ar, one layer"),)
 
     @classmethod

@@ -29,11 +29,10 @@ from seqocr.models.heads.one_pass import OnePassHead
 VerifyFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, list[int] | None], torch.Tensor]
 
 
-def find_pair(heads: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Names of the head that verifies and of the one that drafts, each the first of its kind; None: no pair."""
-    verifiers = [name for name, head in heads.items() if head.verifies_drafts]
+def find_pairs(heads: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names of each head that verifies drafts and of the one that drafts, the first that takes one pass."""
     drafters = [name for name, head in heads.items() if head.is_one_pass]
-    return (verifiers[0], drafters[0]) if verifiers and drafters else None
+    return [(name, drafters[0]) for name, head in heads.items() if drafters and head.verifies_drafts]
 
 
 def speculative_strategy(verifier: Head | type[Head]) -> Strategy:
