@@ -61,7 +61,7 @@ def through_runtimes() -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         for runtime in RUNTIMES:
             heads = backends.prepare(runtime, recognizer, Path(folder)).strategies
-            for name in strategies.heads():
+            for name in (name for name in strategies.heads() if name in eager):
                 read, expected = heads[name](pixel_values), eager[name](pixel_values)
                 if name not in strategies.speculative():  # whose passes depend on the draft, which rounding changes
                     found["runtime_passes"][f"{runtime}, {name}"] = read.passes

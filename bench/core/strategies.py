@@ -62,6 +62,11 @@ def one_pass() -> tuple[str, ...]:
     return tuple(name for name, head in available_heads().items() if head.is_one_pass)
 
 
+def by_symbol() -> tuple[str, ...]:
+    """The heads that need one decoder pass per symbol."""
+    return tuple(name for name, head in available_heads().items() if head.output == "tokens")
+
+
 def autoregressive() -> tuple[str, ...]:
     """The deployed strategies that need one decoder pass per symbol."""
     found = by_name()
@@ -71,6 +76,16 @@ def autoregressive() -> tuple[str, ...]:
 def speculative() -> tuple[str, ...]:
     """The strategies that verify a draft."""
     return tuple(name for name, each in by_name().items() if each.is_speculative)
+
+
+def head_of(strategy: str) -> str:
+    """The head that a strategy decodes, or whose texts a pair gives."""
+    return next(name for name, head in available_heads().items() if strategy in _names(head))
+
+
+def _names(head: type[Head]) -> set[str]:
+    verified = {speculative_strategy(head).name} if head.verifies_drafts else set()
+    return verified | {each.name for each in head.strategies}
 
 
 def heads_of(strategy: str) -> tuple[str, ...]:

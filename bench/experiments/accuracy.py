@@ -24,7 +24,7 @@ from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
 from seqocr.models.checkpoint import load_recognizer
-from seqocr.models.heads.registry import HEADS
+from seqocr.models.heads.registry import available_heads
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
@@ -156,7 +156,7 @@ def _samples(predictions: pd.DataFrame) -> list[int]:
 
 def _confusions(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The most frequent ones; pairs of heads read as one of them does."""
-    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(HEADS)]
+    wrong = table[(table["truth"] != table["read"]) & table["head"].isin(list(available_heads()))]
     return wrong.sort_values("count", ascending=False, kind="stable").head(_CONFUSIONS).to_dict("records")
 
 

@@ -26,7 +26,6 @@ from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.inference.predictions import predict_lines
 from seqocr.models.checkpoint import load_recognizer
-from seqocr.models.heads.registry import HEADS
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
@@ -66,7 +65,7 @@ class Results:
 
     @property
     def heads(self) -> list[str]:
-        return [head for head in HEADS if head in set(self.read["head"])]
+        return list(self.read["head"].unique())
 
     def exact(self, learned: int, head: str) -> Value:
         return accuracy_tables.exact(self.read[(self.read["learned"] == learned) & (self.read["head"] == head)])

@@ -26,7 +26,7 @@ from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import build_constraint
 from seqocr.inference.predict import BEAM_WIDTH, Prediction, ReadOptions, predict
 from seqocr.models.checkpoint import load_recognizer
-from seqocr.models.heads.registry import HEADS
+from seqocr.models.heads.registry import available_heads
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference, proportion
@@ -114,7 +114,7 @@ class Constrained(Experiment):
         count = settings.each * (settings.rounds + settings.warmup)
         lines = SyntheticLines(Glyphs(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
         constraints = {name: build_constraint(recognizer.charset, **given) for name, given in CONSTRAINTS.items()}
-        heads = [head for head in HEADS if head in recognizer.heads]
+        heads = [head for head in available_heads() if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 
         def sample(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
@@ -140,7 +140,7 @@ class Constrained(Experiment):
         measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, heads, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(HEADS))
+        return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(available_heads()))
 
     def results(self, store: Store) -> Results | None:
         if self.name not in stored(store, self.name):
@@ -148,7 +148,8 @@ class Constrained(Experiment):
         rows, settings = store.read(self.name), store.facts(self.name)["depends"]["settings"]
         of_kind = counted(rows).sort_values("first").groupby(["head", "constraint"], sort=False)
         found = {key: [c == "1" for text in table["right"] for c in text[1:]] for key, table in of_kind}
-        ordered = [(head, constraint) for head in HEADS for constraint in CONSTRAINTS if (head, constraint) in found]
+        pairs = [(head, constraint) for head in available_heads() for constraint in CONSTRAINTS]
+        ordered = [pair for pair in pairs if pair in found]
         passes = {key: float(table["passes"].sum()) / len(found[key]) for key, table in of_kind}
         return Results(settings, {key: found[key] for key in ordered}, ByRound(rows, ["head", "constraint"]), passes)
 

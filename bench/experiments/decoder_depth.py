@@ -37,7 +37,6 @@ from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import train_on_digits
 
 LAYERS = (1, 2, 6)
-_HEAD = "ar"  # the one whose layers are counted
 _SUBJECT = TINY  # timed
 
 
@@ -221,17 +220,18 @@ EXPERIMENT = Depth()
 
 
 def with_layers(recognizer: Recognizer, layers: int, max_length: int) -> Recognizer:
-    """The same encoder with a new autoregressive head of so many layers.
+    """The same encoder with a new head alone, as the first that is TrOCR's decoder, but of so many layers.
 
     Raises:
         InputError: there is none that it could be like.
     """
-    if _HEAD not in recognizer.heads:
-        raise InputError(f"these weights have no `{_HEAD}` head")
+    head = next((name for name, each in recognizer.heads.items() if each.trocr_decoder is not None), None)
+    if head is None:
+        raise InputError(f"no head of these weights is TrOCR's decoder: they have {', '.join(recognizer.heads)}")
     torch.manual_seed(layers)
-    settings = {**recognizer.head_settings[_HEAD], "decoder_layers": layers}
+    settings = {**recognizer.head_settings[head], "decoder_layers": layers}
     settings.pop("max_position_embeddings", None)
-    made = Recognizer(recognizer.encoder, recognizer.processor, {_HEAD: settings}, recognizer.charset, max_length)
+    made = Recognizer(recognizer.encoder, recognizer.processor, {head: settings}, recognizer.charset, max_length)
     return made.to(recognizer.device).eval()
 
 
@@ -239,7 +239,8 @@ def _timed(settings: Timing, device: torch.device) -> tuple[dict[int, Any], torc
     """The heads by their layers, and features to decode."""
     longest = max(settings.lengths)
     bound = bind(settings.subject, (longest,), device)[longest]
-    heads: dict[int, Any] = {n: with_layers(bound.recognizer, n, longest).heads[_HEAD] for n in settings.layers}
+    made = {n: with_layers(bound.recognizer, n, longest) for n in settings.layers}
+    heads: dict[int, Any] = {n: head for n, recognizer in made.items() for head in recognizer.heads.values()}
     with torch.inference_mode():
         return heads, bound.recognizer.encoder(bound.pixel_values(1))
 
@@ -251,7 +252,8 @@ def _of_depths(settings: Timing) -> dict[str, str]:
 
 
 def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:
-    return recognizer.decode(images, _HEAD).texts
+    (head,) = recognizer.heads
+    return recognizer.decode(images, head).texts
 
 
 def _passes(head: Any, features: torch.Tensor, length: int) -> int:

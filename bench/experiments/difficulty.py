@@ -82,7 +82,7 @@ class Results:
 
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
-        """By level: `ar` beside the one-pass head that reads it best. The levels are one family."""
+        """By level: the autoregressive head beside the one-pass head that reads it best. The levels are one family."""
         return accuracy_tables.beside_one_pass({level: self.right.loc[level] for level in self.levels})
 
 
@@ -151,25 +151,31 @@ class Levels(Experiment):
         return {level: store.file(part, _SHEET_SUFFIX) for level, part in _parts(store).items()}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        head = next(iter(results.comparisons.values())).head
         table = pd.DataFrame(
             {
                 "exact match": f"`{level}`",
                 **{f"`{head}`": share(results.exact(level, head)) for head in results.heads},
-                "`ar` minus one pass, points": f"{found.gap.difference.estimate * 100:+.2f} (`{found.best}`)",
+                f"`{head}` minus one pass, points": f"{found.gap.difference.estimate * 100:+.2f} (`{found.best}`)",
                 "p (Holm)": digits(found.p_value, 2),
             }
             for level, found in results.comparisons.items()
         )
         hardest, ends = results.levels[-1], (results.lengths[0], results.lengths[-1])
-        fall = [results.exact(hardest, "ar", length).estimate for length in ends]
-        text = prose("levels", results=results, hardest=hardest, ends=ends, fall=fall)
+        fall = [results.exact(hardest, head, length).estimate for length in ends]
+        text = prose("levels", results=results, hardest=hardest, ends=ends, head=head, fall=fall)
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
         details = {f"Lines of each level: {', '.join(results.levels)}": pictures}
         return [Section("Any length, any spacing", text, "lengths", table, details)]
 
     def claims(self, results: Results) -> list[Claim]:
         return [
-            Claim(f"`{level}`: `ar` beside the best one-pass head", found.verdict, found.gap.difference, ratio=False)
+            Claim(
+                f"`{level}`: `{found.head}` beside the best one-pass head",
+                found.verdict,
+                found.gap.difference,
+                ratio=False,
+            )
             for level, found in results.comparisons.items()
         ]
 

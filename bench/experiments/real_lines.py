@@ -94,6 +94,10 @@ class Results:
     def _of(self, reader: str, phase: str) -> pd.DataFrame:
         return self.lines[(self.lines["reader"] == reader) & (self.lines["phase"] == phase)]
 
+    @property
+    def heads(self) -> list[str]:
+        return list(self.lines.loc[self.lines["phase"].isin(OWN_PHASES), "reader"].unique())
+
     def exact(self, reader: str, phase: str) -> Value:
         """Exact match of the lines held out."""
         return accuracy_tables.exact(self._of(reader, phase))
@@ -104,7 +108,7 @@ class Results:
 
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
-        """By phase as pages call it: `ar` beside the one-pass head that reads best. The phases are one family."""
+        """By phase as pages call it: the autoregressive head beside the best one-pass head, as one family."""
         return accuracy_tables.beside_one_pass({name: self.right[phase] for phase, name in OWN_PHASES.items()})
 
 
@@ -178,7 +182,7 @@ class Real(Experiment):
     def claims(self, results: Results) -> list[Claim]:
         return [
             Claim(
-                f"real lines, {name}: `ar` beside the best one-pass head",
+                f"real lines, {name}: `{found.head}` beside the best one-pass head",
                 found.verdict,
                 found.gap.difference,
                 ratio=False,

@@ -28,7 +28,6 @@ from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
-_WRITER = "ar"
 _ROUNDS = {"smoke": 2, "default": 10, "full": 24}
 
 
@@ -118,6 +117,8 @@ class Drafts(Experiment):
         settings = store.facts(self.name)["depends"]["settings"]
         passes = rows.groupby(["level", "strategy"])[["passes", "strings"]].sum()
         mean = (passes["passes"] / passes["strings"]).to_dict()
+        if not {name for _, name in mean} & set(strategies.speculative()):
+            return None  # none of these weights verifies drafts
         ordered = [(level, name) for level in LEVELS for name in strategies.heads() if (level, name) in mean]
         by = ByRound(rows, ["level", "strategy"])
         return Results(settings["length"], settings["each"], by, {key: mean[key] for key in ordered})
@@ -125,8 +126,10 @@ class Drafts(Experiment):
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = []
         for (level, name), passes in results.passes.items():
-            others = [other for other in (_WRITER, *_one_pass(results, level)) if (level, other) in results.passes]
-            over = {f"over_{other}": results.over(level, name, other) for other in others}
+            others = [other for other in strategies.by_symbol() if (level, other) in results.passes]
+            over = {
+                f"over_{other}": results.over(level, name, other) for other in (*others, *_one_pass(results, level))
+            }
             row = {"level": level, "strategy": name, "passes": passes, "ms": results.milliseconds(level, name)}
             rows.append({**row, **over})
         return {"drafts": estimates(rows)}
@@ -136,8 +139,7 @@ class Drafts(Experiment):
         return {"drafts": partial(passes_plot, read)} if read is not None and "passes" in read.read else {}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        read = everything.get("levels")
-        shown = [(level, name) for level in results.levels for name in strategies.speculative()]
+        read, shown = everything.get("levels"), _speculative(results)
         table = pd.DataFrame(
             {
                 "level": f"`{level}`",
@@ -145,24 +147,24 @@ class Drafts(Experiment):
                 f"`{name}`, ms": time(results.milliseconds(level, name)),
                 **{
                     f"over `{other}`": ratio(results.over(level, name, other))
-                    for other in (_WRITER, *_one_pass(results, level))
+                    for other in (writer, *_one_pass(results, level))
                 },
-                **({"same text as `ar`": _agreement(read, level, name)} if read is not None else {}),
+                **({f"same text as `{writer}`": _agreement(read, level, name, writer)} if read is not None else {}),
             }
-            for level, name in shown
-        )
-        over = [results.over(level, name, _fastest(results, level)).estimate for level, name in shown]
-        text = prose("drafts", length=results.length, writer=_WRITER, least=min(over), most=max(over))
+            for level, name, writer in shown
+        ).fillna("")
+        over = [results.over(level, name, _fastest(results, level)).estimate for level, name, _ in shown]
+        writers = list(dict.fromkeys(writer for *_, writer in shown))
+        text = prose("drafts", length=results.length, writers=writers, least=min(over), most=max(over))
         plot = "drafts" if self.plots(results, everything) else None
         return [Section("Speculative decoding", text, plot, table)]
 
     def claims(self, results: Results) -> list[Claim]:
         found = []
-        for level in results.levels:
-            for name in strategies.speculative():
-                value = results.over(level, name, _WRITER)
-                said = "faster" if value.estimate < 1 else "slower"
-                found.append(Claim(f"`{level}`: `{name}` beside `{_WRITER}`", said, value))
+        for level, name, writer in _speculative(results):
+            value = results.over(level, name, writer)
+            said = "faster" if value.estimate < 1 else "slower"
+            found.append(Claim(f"`{level}`: `{name}` beside `{writer}`", said, value))
         return found
 
 
@@ -179,6 +181,12 @@ def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: DecodeFunctio
     return passes
 
 
+def _speculative(results: Results) -> list[tuple[str, str, str]]:
+    """(level, strategy that verifies drafts, head whose texts it gives)."""
+    found = [(name, strategies.head_of(name)) for name in strategies.speculative() if name in results.strategies]
+    return [(level, *each) for level in results.levels for each in found]
+
+
 def _one_pass(results: Results, level: str) -> list[str]:
     return [name for name in strategies.one_pass() if (level, name) in results.passes]
 
@@ -188,20 +196,20 @@ def _fastest(results: Results, level: str) -> str:
     return min(_one_pass(results, level), key=lambda name: results.milliseconds(level, name).estimate)
 
 
-def _agreement(read: Readings, level: str, name: str) -> str:
+def _agreement(read: Readings, level: str, name: str, writer: str) -> str:
     """Of all lengths."""
     rows = read.read[read.read["level"] == level]
     wide = rows.pivot(index=["length", "index"], columns="head", values="prediction")
     if name not in wide:
         return ""
-    same = int((wide[name] == wide[_WRITER]).sum())
+    same = int((wide[name] == wide[writer]).sum())
     return f"{same:,} of {len(wide):,} ({percent(same / len(wide), 0)})"
 
 
 def passes_plot(read: Readings) -> Figure:
     """Mean decoder passes a string against its length, a panel a level."""
     figure, axes = plotting.panels(len(read.levels), 3.6, 2.9, columns=3)
-    shown = [name for name in (_WRITER, *strategies.speculative()) if name in read.heads]
+    shown = [name for name in (*strategies.by_symbol(), *strategies.speculative()) if name in read.heads]
     for axis, level in zip(axes, read.levels, strict=True):
         for name in shown:
             rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]

@@ -111,17 +111,16 @@ def _shown_experiments(found: dict[str, Any]) -> list[Experiment]:
 def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for experiment in (each for each in _shown_experiments(found) if each.page == page):
         for section in experiment.sections(found[experiment.name], found):
-            if section.table is not None and len(section.table) > LONGEST_TABLE:
-                raise ValueError(f"{section.title}: {len(section.table)} rows; the rest belongs in tables/ or details")
             yield _shown(section, _changed(store, experiment.name))
 
 
 def _shown(section: Section, changed: str) -> dict[str, Any]:
-    details = {
-        name: markdown_table(what) if isinstance(what, pd.DataFrame) else what for name, what in section.details.items()
-    }
-    table = None if section.table is None else markdown_table(section.table)
-    return {**vars(section), "table": table, "details": details, "note": changed}
+    table, details = section.table, dict(section.details)
+    if table is not None and len(table) > LONGEST_TABLE:  # of more heads than the built-in ones
+        table, details["All rows"] = table.head(LONGEST_TABLE), table
+    shown = {name: markdown_table(what) if isinstance(what, pd.DataFrame) else what for name, what in details.items()}
+    written = None if table is None else markdown_table(table)
+    return {**vars(section), "table": written, "details": shown, "note": changed}
 
 
 def _write_tables(found: dict[str, Any], folder: Path) -> None:

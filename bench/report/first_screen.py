@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,7 @@ from seqocr.statistics import Value
 
 PICTURE = "answer"  # its name
 _HARDEST = "wild"  # the level in the picture and in the table
+_NOT_TRAINED = "not trained"  # a head that the weights do not hold
 _ADAPTED = "fine-tuned"  # the phase of real lines in the picture and in the table
 
 
@@ -107,19 +109,24 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
     """One row per deployed strategy: what it reads, what it takes, how it grows."""
     accuracy, timed, found = everything["accuracy"], everything["latency"].main, strategies.by_name()
     levels, real, head = everything.get("levels"), everything.get("real"), fastest(timed)
-    read = strategies.heads()  # other strategies of a head read as it does
+
+    def cell(name: str, there: Collection[str], exact: Callable[[str], Value]) -> str:
+        if name not in strategies.heads():
+            return f"as `{strategies.head_of(name)}`"  # other strategies of a head read as it does
+        return share(exact(name)) if name in there else _NOT_TRAINED
+
     rows = []
     for name in strategies.deployed():
         exact = accuracy.exact(name)
         row = {
             "strategy": f"`{name}`",
             "decoder passes": _passes(found[name]),
-            f"exact match, {TASK_LENGTH} digits": share(exact) if exact else "not trained",
+            f"exact match, {TASK_LENGTH} digits": share(exact) if exact else _NOT_TRAINED,
         }
         if levels:
-            row[f"`{_HARDEST}`, any length"] = share(levels.exact(_HARDEST, name)) if name in read else "as `ar`"
+            row[f"`{_HARDEST}`, any length"] = cell(name, levels.heads, partial(levels.exact, _HARDEST))
         if real:
-            row["real lines, adapted"] = share(real.exact(name, _ADAPTED)) if name in read else "as `ar`"
+            row["real lines, adapted"] = cell(name, real.heads, partial(real.exact, phase=_ADAPTED))
         row[f"{timed.subject.label}, ms"] = time(timed.total(name, TASK_LENGTH))
         row["over one pass"] = ratio(timed.speedup(head, name, TASK_LENGTH)) if name != head else "1"
         rows.append(row)

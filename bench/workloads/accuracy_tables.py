@@ -11,6 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.core import strategies
 from seqocr import metrics
+from seqocr.errors import InputError
 from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
@@ -54,29 +55,40 @@ def verdict(gap: Paired, p_value: float) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`ar` and the one-pass head that reads the same strings best.
+    """An autoregressive head and the one-pass head that reads the same strings best.
 
     Attributes:
-        best: that head.
-        gap: exact match of `ar` minus that head's.
+        head: the autoregressive one.
+        best: the one-pass head.
+        gap: exact match of `head` minus that of `best`.
         p_value: of the exact McNemar test, after Holm's correction over the family.
     """
 
+    head: str
     best: str
     gap: Paired
     p_value: float
 
     @property
     def verdict(self) -> str:
-        """How `ar` does."""
+        """How the autoregressive head does."""
         return verdict(self.gap, self.p_value)
 
 
 def beside_one_pass(rights: Mapping[str, pd.DataFrame]) -> dict[str, Comparison]:
-    """One family of comparisons, by name: of each, what `right` gives."""
+    """One family of comparisons, by name: of each, what `right` gives.
+
+    Raises:
+        InputError: the readers are not of both kinds.
+    """
     found = {}
     for name, table in rights.items():
-        best = max((head for head in strategies.one_pass() if head in table), key=lambda head: table[head].mean())
-        found[name] = best, paired_difference(table["ar"], table[best])
-    p_values = holm([gap.p_value for _, gap in found.values()])
+        by_symbol, one_pass = (
+            [head for head in kind if head in table] for kind in (strategies.by_symbol(), strategies.one_pass())
+        )
+        if not by_symbol or not one_pass:
+            raise InputError(f"only {', '.join(table)}: evaluate weights with an autoregressive and a one-pass head")
+        best = max(one_pass, key=lambda head: table[head].mean())
+        found[name] = by_symbol[0], best, paired_difference(table[by_symbol[0]], table[best])
+    p_values = holm([gap.p_value for *_, gap in found.values()])
     return {name: Comparison(*pair, float(p)) for (name, pair), p in zip(found.items(), p_values, strict=True)}

@@ -14,7 +14,7 @@ from bench.core import strategies
 from bench.core.timer import clock
 from seqocr.decoding.output import DecodeFunction
 from seqocr.models.encoder import Encoder
-from seqocr.models.heads.registry import HEADS
+from seqocr.models.heads.registry import available_heads
 from seqocr.models.recognizer import Recognizer
 
 LENGTHS = (1, 2, 5, 10, 20, 50)
@@ -89,9 +89,9 @@ def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) ->
     for length in sorted(lengths, reverse=True):  # the longest first: its decoder has positions enough for the others
         torch.manual_seed(_SEED)
         size = subject.size_for(length)
-        recognizer = Recognizer.build(subject.preset, tuple(HEADS), image_size=size, max_length=length)
+        recognizer = Recognizer.build(subject.preset, image_size=size, max_length=length)
         recognizer.encoder = encoders.setdefault(size, recognizer.encoder)
-        for name, head in HEADS.items():
+        for name, head in available_heads().items():
             if head.imposes_length:
                 recognizer.heads[name] = shared.setdefault(name, recognizer.heads[name])
                 able = head.settings_for_length(max(lengths), recognizer.head_settings[name])

@@ -77,9 +77,7 @@ def read(
     reader = load_reader(weights, head, device, engine)
     constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
     detailed = symbols or (output == "json" and (top > 1 or constraint is not None))
-    options = ReadOptions(
-        chosen_head(reader, head), constraint, top, beam_width, symbols=detailed, positions=detailed
-    )
+    options = ReadOptions(chosen_head(reader, head), constraint, top, beam_width, symbols=detailed, positions=detailed)
     least = min_confidence
     if target_precision is not None:
         least = max(least, _operating_point(reader, options, target_precision))

@@ -127,7 +127,9 @@ class Start(Settings):
     init: str | None = setting(
         None, _START, "Trained weights instead of --encoder: tiny, strings (shipped), or a directory."
     )
-    heads: tuple[str, ...] | None = setting(None, _START, "Heads, separated by commas.", shown="those of --init, or all")
+    heads: tuple[str, ...] | None = setting(
+        None, _START, "Heads, separated by commas.", shown="those of --init, or all"
+    )
     image_size: tuple[int, int] | None = setting(
         None, _START, "HEIGHTxWIDTH, if other than the encoder's own.", least=1, most=4096
     )

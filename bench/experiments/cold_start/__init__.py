@@ -30,13 +30,17 @@ from bench.core.timer import ByRound, counted, measure_rounds
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.workloads.held_out import held_out_digits, level_strings
+from seqocr.inference.manifest import exported_outputs
+from seqocr.inference.predict import default_head
+from seqocr.inference.shipped import graphs_path
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location
 
 _ROUNDS = {"smoke": 1, "default": 3, "full": 8}
 _MANY = {"smoke": 40, "default": 400, "full": 2000}
-HEADS = ("parallel", "ctc")  # whose graphs are shipped
-RAPIDOCR, WEIGHTS = "RapidOCR", "weights, `parallel`"
+HEADS = tuple(exported_outputs(graphs_path(None)))  # whose graphs are shipped
+_DEFAULT = default_head(exported_outputs(graphs_path(None)))
+RAPIDOCR, WEIGHTS = "RapidOCR", f"weights, `{_DEFAULT}`"
 _GRAPHS = {f"graphs, `{head}`": head for head in HEADS}
 _ALONE = 60  # lines read one by one
 _SLOWER = 10  # of many lines, the share that other readers read: they take longer for each
@@ -185,7 +189,7 @@ def _command(reader: str, weights: Path, folder: Path, first: bool = False) -> l
         return [*_one_by_one(reader, weights, folder), *(["--first"] if first else [])]
     directory = weights if reader == WEIGHTS else weights / "onnx"
     where = ["--weights", str(directory), "--device", "cpu"]
-    return [sys.executable, "-m", "seqocr", "read", str(folder), *where, "--head", _GRAPHS.get(reader, "parallel")]
+    return [sys.executable, "-m", "seqocr", "read", str(folder), *where, "--head", _GRAPHS.get(reader, _DEFAULT)]
 
 
 def _one_by_one(reader: str, weights: Path, folder: Path) -> list[str]:

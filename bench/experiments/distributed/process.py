@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 
 from seqocr.data.sources.datasets import DIGITS
+from seqocr.models.heads.registry import HEADS
 from seqocr.train import distributed
 from seqocr.train.config import DistributedConfig, Start, TrainConfig
 from seqocr.train.loop import Trainer
 from seqocr.train.recipe import build_mixture, initial_recognizer, load_splits
 
-HEADS = ["ar", "parallel", "ctc"]
 SHARDS = 4
 CONFIG = TrainConfig(
     length=(1, 5),
@@ -40,7 +40,7 @@ def trainer(out: Path, precision: str = "float32", on_step: Callable[[int, float
     """Args:
     precision: float32, or float64, which tells whether rounding alone makes a difference.
     """
-    recognizer = initial_recognizer(Start(), None, HEADS, DIGITS, CONFIG.longest, CONFIG.seed)
+    recognizer = initial_recognizer(Start(), None, list(HEADS), DIGITS, CONFIG.longest, CONFIG.seed)
     if precision == "float64":
         recognizer.double()
         recognizer.encoder.register_forward_pre_hook(lambda _, pixels: (pixels[0].to(torch.float64), *pixels[1:]))

@@ -59,7 +59,7 @@ def growth(results: Results) -> Section:
         }
         for strategy in strategies.deployed()
     )
-    own, n = strategies.autoregressive()[-1], _DRAFTED if _DRAFTED in main.lengths else max(main.lengths)
+    own, n = strategies.by_symbol()[0], _DRAFTED if _DRAFTED in main.lengths else max(main.lengths)
     text = prose(
         "latency_growth",
         worst=max(t.flatness(head).estimate for t in results.fixed for head in strategies.one_pass()),

@@ -27,7 +27,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     Args:
         request: weights, heads, strategy, runtime, a folder for graphs, scenario, logs, seconds, rate and bound.
     """
-    recognizer = load_recognizer(request["weights"]).with_heads(request["heads"]).eval()
+    recognizer = load_recognizer(request["weights"])
+    recognizer = recognizer.with_heads([name for name in request["heads"] if name in recognizer.heads]).eval()
     strings = task_strings(_LINES)
     lines: Any = strings.batch(range(len(strings)))[0]
     loaded = backends.prepare(request["runtime"], recognizer, Path(request["folder"]))

@@ -23,7 +23,6 @@ from bench.experiments.scale.model import Run
 from seqocr.batch import engines
 from seqocr.batch.runner import predict_batch
 
-HEAD = "parallel"
 QUICK = "tiny"  # weights where only rows are counted
 _TARS = 4  # tar files of a timed run
 _KILLS = 20
@@ -38,7 +37,7 @@ def predict(source: str, out: Path, workers: int, size: int = TAR_LINES, weights
     """A whole run, whatever `out` holds."""
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    summary = predict_batch(source, str(out), partial(engines.local, workers=workers), weights, HEAD, size)
+    summary = predict_batch(source, str(out), partial(engines.local, workers=workers), weights, "", size)
     return Run(summary.lines, summary.shards, workers, time.perf_counter() - start)
 
 
@@ -113,7 +112,7 @@ def measure_kills(archives: Path, work: Path, lines: int) -> dict[str, Any]:
     # How many files there are when the next node is killed.
     moments = sorted(chance.uniform(0.02, 0.9) * lines / TAR_LINES for _ in range(_KILLS))
     command = [sys.executable, "-m", "seqocr", "predict-batch", f"{archives}/lines-*.tar", "--out", str(out)]
-    command += ["--weights", QUICK, "--head", HEAD, "--engine", "ray", "--address", cluster.address, "--workers", "3"]
+    command += ["--weights", QUICK, "--engine", "ray", "--address", cluster.address, "--workers", "3"]
     start = time.perf_counter()
     try:
         with subprocess.Popen(command) as predicting:
@@ -135,7 +134,7 @@ def measure_object_store(archives: Path, work: Path) -> Iterator[dict[str, Any]]
     """Tar files, and images that are files of their own, from an object store, against the same from a folder."""
     images = sorted(_unpack(archives, work / "images", _UNPACKED).iterdir())
     sources = {"tar": sorted(archives.glob("lines-0000*.tar")), "images": images}
-    for row in object_store.compare_with_folder(sources, work, QUICK, HEAD):
+    for row in object_store.compare_with_folder(sources, work, QUICK):
         here, store = (work / f"{place}-{row['source']}" for place in ("here", "store"))
         found = compare_rows(here, store, wording=False)
         yield {**row, "lost": found.lost, "doubled": found.doubled, "different": found.different}

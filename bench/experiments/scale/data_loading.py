@@ -12,12 +12,12 @@ from typing import Any
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.inference.shipped import READER
 from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.heads.registry import HEADS
 from seqocr.train.config import Start, TrainConfig
 from seqocr.train.loader import Shard, loading
 from seqocr.train.loop import Trainer
 from seqocr.train.recipe import build_mixture, initial_recognizer, load_splits
 
-HEADS = ["ar", "parallel", "ctc"]
 # What is trained, by name: as `make train` begins, and the reader of any line on lines as hard as they come.
 TRAININGS = {
     "tiny": (Start(), TrainConfig(level="grid")),
@@ -61,7 +61,7 @@ def measure_turns(trainers: dict[str, Trainer], name: str, _: random.Random) -> 
 
 def _run(start: Start, config: TrainConfig, folder: Path) -> Trainer:
     before = load_recognizer(Path(start.init)) if start.init else None
-    recognizer = initial_recognizer(start, before, HEADS, DIGITS, config.longest, config.seed)
+    recognizer = initial_recognizer(start, before, list(HEADS), DIGITS, config.longest, config.seed)
     return Trainer(recognizer, build_mixture(config, load_splits()), config, folder / "feeding")
 
 

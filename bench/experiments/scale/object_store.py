@@ -21,9 +21,7 @@ BUCKET = "archive"
 _MOTO = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"]
 
 
-def compare_with_folder(
-    sources: dict[str, list[Path]], folder: Path, weights: str, head: str
-) -> Iterator[dict[str, Any]]:
+def compare_with_folder(sources: dict[str, list[Path]], folder: Path, weights: str) -> Iterator[dict[str, Any]]:
     """Read the same files from a folder and from the store, with two workers.
 
     Args:
@@ -33,7 +31,7 @@ def compare_with_folder(
     Yields:
         for each source its name, files, lines, and seconds of both.
     """
-    read = partial(predict_batch, engine=partial(engines.local, workers=2), weights=weights, head=head, size=1000)
+    read = partial(predict_batch, engine=partial(engines.local, workers=2), weights=weights, head="", size=1000)
     with object_store() as store:
         for name, files in sources.items():
             links, key = link_files(files, folder / f"files-{name}"), f"{BUCKET}/{name}"

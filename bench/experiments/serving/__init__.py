@@ -60,7 +60,7 @@ class Subject:
 SERVER = "seqocr serve"
 SUBJECTS = {
     "library": Subject(),
-    SERVER: Subject("seqocr.cli serve --no-page --port {port}", "/v1/read", "/readyz"),
+    SERVER: Subject("seqocr serve --no-page --port {port}", "/v1/read", "/readyz"),
     "RapidOCR behind FastAPI": Subject(
         "uvicorn bench.experiments.serving.rapidocr_server:app --port {port} --log-level error",
         "/ocr",
@@ -116,7 +116,7 @@ class Serving(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         store, settings = bench.store, part.settings
         with TemporaryDirectory() as folder:
-            save_samples(make_samples("parallel"), Path(folder))
+            save_samples(make_samples(), Path(folder))
             if not store.has(part.name):
                 store.write(part.name, pd.DataFrame(_rates(settings, folder, reporter)))
             rates = _chosen(store.read(part.name)).set_index("what")["lines_a_second"]

@@ -24,18 +24,18 @@ class Sample:
     text: str
 
 
-def make_samples(head: str) -> list[Sample]:
-    """Strings of 1 to 10 digits of every level, and what the shipped graphs read with a head."""
+def make_samples() -> list[Sample]:
+    """Strings of 1 to 10 digits of every level, and what the shipped graphs read."""
     from seqocr.inference.load import load_reader
     from seqocr.inference.predict import ReadOptions, predict
 
-    reader, digits, samples = load_reader(None, head, "cpu"), held_out_digits(), []
+    reader, digits, samples = load_reader(None, "", "cpu"), held_out_digits(), []
     for layout in LEVELS.values():
         strings = SequenceMNIST(digits, (1, 10), count=_COUNT, layout=layout)
         for i in range(len(strings)):
             line, file = Image.fromarray(np.asarray(strings[i][0])), io.BytesIO()
             line.save(file, "PNG")
-            samples.append(Sample(file.getvalue(), predict(reader, [line], ReadOptions(head, symbols=True))[0].text))
+            samples.append(Sample(file.getvalue(), predict(reader, [line], ReadOptions(symbols=True))[0].text))
     return samples
 
 

@@ -237,7 +237,8 @@ def test_weights_without_such_a_head_are_said(tmp_path: Path, bars: None) -> Non
     save(small_recognizer(("ctc",), max_length=5), tmp_path / "weights")
     bench = Bench(Store(tmp_path / "run"))
     measure(training(tmp_path / "weights"), bench)
-    assert bench.store.facts("depth-accuracy")["not_trained"] == "these weights have no `ar` head"
+    said = "no head of these weights is TrOCR's decoder: they have ctc"
+    assert bench.store.facts("depth-accuracy")["not_trained"] == said
 
 
 def test_only_the_full_preset_measures_depth(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_store_is_read_as_a_folder_is(tmp_path: Path) -> None:
         (kept / f"{i}.png").write_bytes(EXAMPLES[i % len(EXAMPLES)].read_bytes())
     before = dict(os.environ)
     images = {"images": sorted(kept.iterdir())}
-    (found,) = object_store.compare_with_folder(images, tmp_path, "tiny", "parallel")
+    (found,) = object_store.compare_with_folder(images, tmp_path, "tiny")
     same = compare_rows(tmp_path / "here-images", tmp_path / "store-images", wording=False)
     assert found["lines"] == 8
     assert same == RowDifferences(8, 8, lost=0, doubled=0, different=0)

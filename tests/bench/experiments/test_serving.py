@@ -77,7 +77,7 @@ def test_rates_are_searched_and_the_server_soaked_at_nine_tenths(
     monkeypatch.setattr(loadgen, "quiet_within", lambda seconds: False)
     monkeypatch.setattr(serving, "find_spec", lambda name: name == "seqocr" or None)
     monkeypatch.setattr(serving, "serving", lambda command, ready: nullcontext((1, psutil.Process())))
-    monkeypatch.setattr(serving, "make_samples", lambda head: [])
+    monkeypatch.setattr(serving, "make_samples", list)
     monkeypatch.setattr(serving, "urlopen", lambda url, timeout: Alive)
     monkeypatch.setattr(serving.time, "sleep", lambda seconds: None)
     bench = Bench(Store(tmp_path))
