@@ -21,12 +21,10 @@ Real = Annotated[
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Out = Annotated[Path, typer.Option(help="Folder for report.md, plots, tables and raw measurements.")]
 OnEngine = Annotated[str, typer.Option(help="Runs what is not timed: local (processes of this machine) or ray.")]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="Of a Ray cluster, HOST:PORT or ray://HOST:PORT [$RAY_ADDRESS, or else a Ray of its own on this machine]."
-    ),
-]
+_CLUSTER = "Of a Ray cluster, HOST:PORT or ray://HOST:PORT [$RAY_ADDRESS, or else a Ray of its own on this machine]."
+Address = Annotated[str | None, typer.Option(help=_CLUSTER)]
+_NAMES = "Experiments, separated by commas; serving, scale and distributed are measured only on request."
+Only = Annotated[str | None, typer.Option(help=_NAMES)]
 
 
 @app.command("run")
@@ -40,22 +38,16 @@ def run_bench(
     device: Device = "cpu",
     engine: OnEngine = "local",
     address: Address = None,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            help="Experiments, separated by commas; serving, scale and distributed are measured only on request."
-        ),
-    ] = None,
+    only: Only = None,
 ) -> None:
     """Measure what is missing, then write the report. A killed run resumes. On Ray, only what is not timed is
     measured."""
     from bench.core.engines import Engine
     from bench.report.build import write_report
     from bench.runner import prepared, run
-
-    chosen = Engine(engine, address)
     from seqocr.inference.load import choose_device
 
+    chosen = Engine(engine, address)
     bench = prepared(preset, out, choose_device(device), weights, real, skip)
     if left := run(preset, bench, again, chosen, only.split(",") if only else ()):
         print(
@@ -77,14 +69,16 @@ def report(
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench.core.store import Store
     from bench.report import repeats
-    from bench.report.build import everything, measured, write_readme, write_report
+    from bench.report.build import everything, measured, with_numbers, write_report
     from bench.study.shipped import write_study
+    from seqocr.files import write_text
 
     store = Store.latest(out)
     print(f"report: {write_report(store, out)}")
     if readme is not None:
         found = everything(store)
-        write_readme(found, measured(store, repeats.summary(out)), readme)
+        line = measured(store, repeats.summary(out))
+        write_text(readme, with_numbers(readme.read_text(encoding="utf-8"), found, line, readme))
         print(f"numbers: {readme}")
         if "dependence" in found:
             print(f"study: {write_study(found)}")
@@ -93,9 +87,7 @@ def report(
 @app.command()
 def verify(
     out: Out = Path("results"),
-    record: Annotated[
-        bool, typer.Option(help="Note in the results what was found, with the commit it was found at.")
-    ] = False,
+    record: Annotated[bool, typer.Option(help="Note in the results what was found, with this commit.")] = False,
 ) -> None:
     """Compare results with the code as it is: what differs is printed; damaged rows and lost commits are errors."""
     from bench.verify import verify as compare_with_code
@@ -156,9 +148,7 @@ def repeat(
 def study(
     preset: Annotated[str, typer.Option(help="smoke (a minute) or full (an hour and a half).")] = "full",
     out: Out = Path("results"),
-    runs: Annotated[
-        Path | None, typer.Option(help="Where recognizers are kept.", show_default="runs/study-PRESET")
-    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="For recognizers.", show_default="runs/study-PRESET")] = None,
     engine: OnEngine = "local",
     address: Address = None,
 ) -> None:
@@ -177,9 +167,7 @@ def compare_samples(
     synthetic: Annotated[
         str, typer.Option(help="Sources of synthetic lines, separated by commas: levels, or glyphs such as qmnist.")
     ] = "wild",
-    out: Annotated[Path, typer.Option(help="Folder for two_sample.json and a sheet of both kinds.")] = Path(
-        "runs/two-sample"
-    ),
+    out: Annotated[Path, typer.Option(help="For two_sample.json and a sheet of both.")] = Path("runs/two-sample"),
     seconds: Annotated[float, typer.Option(help="Of training.", min=1, max=3600)] = 120,
 ) -> None:
     """Two-sample classifier test: can a small network tell synthetic lines from real ones? 50 % is guessing."""

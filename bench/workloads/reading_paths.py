@@ -22,7 +22,7 @@ from seqocr.data.images import line_or_problem
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import DEFAULT_HEAD, ReadOptions, predict, predict_files
+from seqocr.inference.predict import ReadOptions, chosen_head, predict, predict_files
 from seqocr.inference.shipped import graphs_path
 from seqocr.serving.app import create_app
 from seqocr.serving.service import Service
@@ -63,7 +63,8 @@ async def _measure(app: FastAPI, folder: Path, rounds: int) -> list[list[float]]
     paths = [folder / f"{i}.png" for i in range(_LINES)]
     for path, line in zip(paths, lines, strict=True):
         line.save(path)
-    data, pixel_values, decode = paths[0].read_bytes(), reader.encode(lines), reader.decode_functions()[DEFAULT_HEAD]
+    data, pixel_values = paths[0].read_bytes(), reader.encode(lines)
+    decode = reader.decode_functions()[chosen_head(reader, "")]
     body = json.dumps({"images": [base64.b64encode(data).decode()]}).encode()
     as_requested = ReadOptions(symbols=True)
     works = (
