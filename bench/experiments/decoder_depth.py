@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.core.formatting import estimates, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import ByRound, clock, measure_rounds
+from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import right, verdict
 from bench.workloads.held_out import readings, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
@@ -34,7 +35,8 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, slopes
 from seqocr.train.config import TrainConfig
-from seqocr.train.recipe import train_on_digits
+from seqocr.train.loop import Trainer
+from seqocr.train.recipe import build_mixture, train_on_digits
 
 LAYERS = (1, 2, 6)
 _SUBJECT = TINY  # timed
@@ -169,7 +171,9 @@ class Depth(Experiment):
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         settings = part.settings
-        return _of_depths(settings) if isinstance(settings, Timing) else {}
+        if isinstance(settings, Timing):
+            return _of_depths(settings)
+        return fingerprints.of_training(partial(_trainer, settings, part.weights[0]))
 
     def results(self, store: Store) -> Results | None:
         finished = stored(store, self.name)
@@ -249,6 +253,15 @@ def _timed(settings: Timing, device: torch.device) -> tuple[dict[int, Any], torc
 def _of_depths(settings: Timing) -> dict[str, str]:
     heads, features = _timed(settings, torch.device("cpu"))
     return {f"{n} layers": of_call(partial(_passes, heads[n], features, TASK_LENGTH)) for n in heads}
+
+
+def _trainer(settings: Training, weights: Path) -> Trainer:
+    """Of the shallowest head, in float32 on every machine."""
+    start = load_recognizer(weights)
+    digits = load_digits("train"), load_digits("validation")
+    config = replace(settings.config, precision="float32")
+    recognizer = with_layers(start, min(settings.layers), start.max_length)
+    return Trainer(recognizer, build_mixture(config, digits), config, Path("unused"))
 
 
 def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:

@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 
 from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
-from bench.study import cost, pipeline, plots, sections
+from bench.study import cost, pipeline, plots, sections, training
 from bench.study.design import Size
 from bench.study.estimates import ONE_PASS, Again, Results
+from bench.workloads import fingerprints
 from seqocr.progress import Reporter
 
 _COMMITTED = Path(__file__).parents[2] / "results" / "study"
@@ -70,6 +71,10 @@ class Dependence(Experiment):
             )
         bench.store.write(part.name, rows)
         bench.store.add_facts(part.name, about=vars(settings))
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        size = pipeline.cell_size(**vars(part.settings))
+        return fingerprints.of_training(partial(training.base_trainer, size, pipeline.CELL_HEADS))
 
     def results(self, store: Store) -> Results | None:
         found = study_of(store)

@@ -28,6 +28,7 @@ from seqocr.progress import Reporter, progress
 
 READINGS = "readings"
 SHOWN = "full"  # the preset that reports show
+CELL_HEADS = ("ar", "parallel")
 COST = {"smoke": cost.Settings(rounds=2), "full": cost.Settings(rounds=30)}
 
 
@@ -84,11 +85,15 @@ def _measure_cost(preset: str, study: Store, engine: Engine) -> None:
         cost.measure(timing, study, reporter)
 
 
+def cell_size(law: str, damage: str, steps: int, batch: int, strings: int) -> Size:
+    return Size({law: 1}, (damage,), steps, steps, strings, None, (), batch, batch)
+
+
 def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Path) -> pd.DataFrame:
     """One cell in small: an encoder, `ar` and `parallel` learn independent digits, from the shipped weights, and then a
     law, with new heads; they read one damage."""
-    alone = Training(law, seed=0, heads=("ar", "parallel"))
-    size = Size({law: 1}, (damage,), steps, steps, strings, None, (), batch, batch)
+    alone = Training(law, seed=0, heads=CELL_HEADS)
+    size = cell_size(law, damage, steps, batch, strings)
     with contextlib.redirect_stderr(io.StringIO()):
         training.base(size, folder, alone.heads)
         training.trained(alone, size, folder)

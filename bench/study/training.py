@@ -27,9 +27,7 @@ _HELD_OUT = 400
 
 def base(size: Size, folder: Path, heads: tuple[str, ...] = HEADS) -> Recognizer:
     """All heads on damaged strings of independent digits, from the shipped weights; heads that those lack are new."""
-    torch.manual_seed(_BASE_SEED)
-    start = load_recognizer(SHIPPED).adapted(heads)
-    return _trained(start, Training(BASE_LAW, _BASE_SEED, heads), size.base_steps, 1e-3, size.base_batch, folder / BASE)
+    return _trained(_base_start(heads), _base(heads), size.base_steps, 1e-3, size.base_batch, folder / BASE)
 
 
 def trained(training: Training, size: Size, folder: Path) -> Recognizer:
@@ -49,11 +47,37 @@ def finished(training: Training, folder: Path) -> bool:
     return is_finished(folder / training.name)
 
 
+def base_trainer(size: Size, heads: tuple[str, ...] = HEADS) -> Trainer:
+    """Of the base, in float32 on every machine, for a fingerprint: it is not run to its end."""
+    return _trainer(_base_start(heads), _base(heads), size.base_steps, 1e-3, size.base_batch, Path("unused"), "float32")
+
+
+def _base(heads: tuple[str, ...]) -> Training:
+    return Training(BASE_LAW, _BASE_SEED, heads)
+
+
+def _base_start(heads: tuple[str, ...]) -> Recognizer:
+    torch.manual_seed(_BASE_SEED)
+    return load_recognizer(SHIPPED).adapted(heads)
+
+
 def _trained(
     start: Recognizer, training: Training, steps: int, learning_rate: float, batch: int, out: Path
 ) -> Recognizer:
     if is_finished(out):
         return load_recognizer(out)
+    return _trainer(start, training, steps, learning_rate, batch, out).fit()
+
+
+def _trainer(
+    start: Recognizer,
+    training: Training,
+    steps: int,
+    learning_rate: float,
+    batch: int,
+    out: Path,
+    precision: str = "auto",
+) -> Trainer:
     config = TrainConfig(
         augment=0.5,
         protocol="frozen" if training.frozen else "joint",
@@ -65,8 +89,9 @@ def _trained(
         validate_every=steps,
         validation_strings=_HELD_OUT,
         save_every=200,
+        precision=precision,
     )
-    return Trainer(start, _mixture(training), config, out).fit()
+    return Trainer(start, _mixture(training), config, out)
 
 
 def _mixture(training: Training) -> DataMixture:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench.core.fingerprint import of_call
 from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.errors import InputError
 from seqocr.inference.export import graphs
 from seqocr.models.checkpoint import load_recognizer
+from seqocr.train.loop import Trainer
 
 
 def of_timed_model(
@@ -69,6 +72,17 @@ def _of_strategies(
 
     found = {f"encoder, n = {length}": of_call(partial(encoder, pixel_values))}
     return found | {f"{name}, n = {length}": of_call(partial(decode, name)) for name in decoders}
+
+
+def of_training(make: Callable[[], Trainer], steps: int = 2) -> dict[str, Any]:
+    """The losses of a training's first steps. Nothing is written, and nothing said where there are no digits to train
+    on."""
+    try:
+        trainer = make()
+    except InputError:
+        return {}
+    batches = iter(trainer.batches())
+    return {"first losses": [trainer.train_step(next(batches)) for _ in range(steps)]}
 
 
 @cache

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench import study as dependence
 from bench import verify as verification
 from bench.core import fingerprint, strategies
-from bench.core.experiment import Bench
+from bench.core.experiment import Bench, Part
 from bench.core.store import Store
-from bench.experiments import experiments
+from bench.experiments import decoder_depth, experiments
 from bench.experiments.distributed import process
 from bench.workloads import fingerprints, held_out
 from seqocr.data.sources.datasets import Digits, embedded_digits
@@ -206,3 +209,31 @@ def test_weights_that_are_not_here_are_asked_for(recorded: Path, changed: Change
             changed()
     finally:
         elsewhere.rename(path)
+
+
+def test_a_training_that_learns_otherwise_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> dict[str, Any]:
+        return fingerprints.of_training(partial(process.trainer, Path("unused")))
+
+    before = found()
+    assert len(before["first losses"]) == 2
+    assert fingerprint.differences(before, found()) == []
+    monkeypatch.setattr(process, "CONFIG", replace(process.CONFIG, learning_rate=2 * process.CONFIG.learning_rate))
+    assert fingerprint.differences(before, found()) == ["first losses"]
+
+
+def test_of_a_training_nothing_is_said_where_there_are_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> Digits:
+        raise InputError("MNIST could not be had")
+
+    monkeypatch.setattr("bench.study.training.load_digits", none)
+    monkeypatch.setattr("bench.experiments.decoder_depth.load_digits", none)
+    bench = Bench(Store(Path("unused")))
+    cell = Part("dependence-cell", dependence._AGAIN["smoke"])
+    depth = Part("depth-accuracy", decoder_depth.Training(), weights=(SHIPPED,))
+    assert dependence.EXPERIMENT.fingerprint(cell, bench) == {}
+    assert decoder_depth.EXPERIMENT.fingerprint(depth, bench) == {}
+    monkeypatch.setattr("bench.study.training.load_digits", lambda split: splits()[split != "train"])
+    monkeypatch.setattr("bench.experiments.decoder_depth.load_digits", lambda split: splits()[split != "train"])
+    assert len(dependence.EXPERIMENT.fingerprint(cell, bench)["first losses"]) == 2
+    assert len(decoder_depth.EXPERIMENT.fingerprint(depth, bench)["first losses"]) == 2

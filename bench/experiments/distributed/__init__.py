@@ -25,6 +25,7 @@ from bench.core.templating import prose
 from bench.experiments.distributed import process
 from bench.experiments.distributed.estimates import FIRST, Results, differences_table, exact_table, short
 from bench.experiments.distributed.plots import losses
+from bench.workloads import fingerprints
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.train.state import is_finished
@@ -94,7 +95,7 @@ class Distributed(Experiment):
         shutil.rmtree(work)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        return {"first losses": process.first_losses(3)}
+        return fingerprints.of_training(partial(process.trainer, Path("unused")), steps=3)
 
     def results(self, store: Store) -> Results | None:
         facts = store.facts(self.name)

@@ -48,13 +48,6 @@ def trainer(out: Path, precision: str = "float32", on_step: Callable[[int, float
     return Trainer(recognizer, mixture, CONFIG, out, sharding=DistributedConfig(SHARDS), on_step=on_step)
 
 
-def first_losses(count: int) -> list[float]:
-    """Losses of so many steps, by this process alone. Nothing is written."""
-    training = trainer(Path("unused"))
-    batches = iter(training.batches())
-    return [training.train_step(next(batches)) for _ in range(count)]
-
-
 def main(out: Path, precision: str) -> None:
     """Train, or go on with it."""
 
