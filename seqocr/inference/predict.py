@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
-from seqocr.data.images import line_or_problem
+from seqocr.data.images import line_or_problem, open_line
 from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
@@ -27,7 +27,7 @@ BEAM_WIDTH = 8
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 _CHUNK = 16  # files that a thread opens and reads
 
-Line = Any  # a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
+Line = Any  # an image file's path, a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def predict(
     """
     options = options or ReadOptions()
     options = replace(options, head=chosen_head(reader, options.head))
+    images = [open_line(Path(each)) if isinstance(each, (str, Path)) else each for each in images]
     if options.is_plain:
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
