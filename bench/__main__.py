@@ -152,8 +152,8 @@ def study(
     engine: OnEngine = "local",
     address: Address = None,
 ) -> None:
-    """When does autoregression pay? Train and read every law of labels under every damage. Killed, the same command
-    goes on where it was."""
+    """When does autoregression pay? Train and read every label distribution under every damage. Killed, the same
+    command goes on where it was."""
     from bench.core.engines import Engine
     from bench.study.pipeline import run
 

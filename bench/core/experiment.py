@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from bench.core import fingerprint
 from bench.core.store import Store
+from bench.core.timer import measure_rounds
 from seqocr.data.folder import LineFolder
 from seqocr.inference.shipped import READER, SHIPPED
 from seqocr.progress import Reporter
@@ -65,6 +66,24 @@ class Bench:
     reader: Path = READER
     real: LineFolder | None = None
     workers: Executor | None = None
+
+    def measure_rounds(
+        self, part: Part, samples: Sequence[Any], sample: Callable[..., Iterable[dict[str, Any]]], reporter: Reporter
+    ) -> None:
+        """Measure as many rounds of samples as a part's settings say: see `timer.measure_rounds`."""
+        rounds, warmup = part.settings.rounds, part.settings.warmup
+        measure_rounds(self.store, part.name, rounds, warmup, samples, sample, reporter)
+
+    def measure_each(
+        self, part: Part, column: str, todo: Iterable[Any], read: Callable[[Any], pd.DataFrame], reporter: Reporter
+    ) -> None:
+        """Add a part's rows of each of `todo` that its column does not hold yet, saving as they come."""
+        tables = [self.store.read(part.name)] if self.store.has(part.name) else []
+        done = set(tables[0][column]) if tables else set()
+        for each in (each for each in todo if each not in done):
+            tables.append(read(each))
+            self.store.write(part.name, pd.concat(tables, ignore_index=True))
+            reporter.advance(part.name)
 
 
 @dataclass(frozen=True)
@@ -132,6 +151,10 @@ class Experiment:
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Measure what is missing of a part, saving as it goes."""
         raise NotImplementedError
+
+    def rows(self, store: Store) -> dict[str, pd.DataFrame]:
+        """The tables of its finished parts; of a part called EXPERIMENT-NAME by NAME."""
+        return {part.removeprefix(f"{self.name}-"): store.read(part) for part in stored(store, self.name)}
 
     def results(self, store: Store) -> Any:
         """Statistics of what is stored, handed to all that follows; None if there is nothing."""

@@ -33,6 +33,7 @@ _UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
 _COLUMNS = {"variant": "strategy", "way": "strategy", "form": "constraint", "visit": "sample"}
+_COLUMNS |= {"law": "labels", "laws": "distributions"}
 _VALUES = {"ar-verified": "ar-speculative"}
 _VALUES |= {f"{head} + form": f"{head} + constraint" for head in ("parallel", "ctc")}
 # The checksum of a config, recorded while it stood for the graphs whose checksums it lists: that of these graphs.

@@ -23,7 +23,7 @@ import torch
 
 from bench.core.store import Store
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, location, ratio
+from seqocr.statistics import Value, location, ratio, slopes
 
 # A sample is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...
 _SHARE = 0.05
@@ -196,6 +196,11 @@ class ByRound:
             quiet = _complete([self._quiet[key] for key in keys])
             found = quiet if quiet.shape[1] >= min(_LEAST_ROUNDS, found.shape[1]) else found
         return tuple(found)
+
+    def slopes(self, x: Sequence[float], *series: Sequence[Any]) -> list[np.ndarray]:
+        """Seconds per unit of x, by round, of each series of keys, one key for each x."""
+        seconds = np.array(self(*(key for keys in series for key in keys))).reshape(len(series), len(x), -1)
+        return [slopes(x, each.T) for each in seconds]
 
     def milliseconds(self, key: Any, count: int = 1) -> Value:
         """Of one of the `count` things that took the seconds together."""

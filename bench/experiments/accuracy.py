@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from bench.core.formatting import percent, share
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads.accuracy_tables import Comparison, beside_one_pass, right
-from bench.workloads.held_out import held_out_digits, read_some, read_strings, task_strings
+from bench.workloads.held_out import held_out_digits, pieces, read_some, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
@@ -30,7 +30,7 @@ from seqocr.statistics import Value
 
 _AT_ONCE = 250  # strings of a piece
 _AGAIN = 100  # strings that are predicted again to verify what is stored
-_SAMPLES = 8  # strings shown in the report whatever their readings; mistakes come on top
+_SAMPLES = 8  # strings shown in the report whatever is predicted; mistakes come on top
 _MISTAKES = 12
 _CONFUSIONS = 6  # most frequent ones named in the text
 
@@ -40,24 +40,32 @@ class Settings:
     strings: int
 
 
-PRESETS = {"smoke": Settings(200), "default": Settings(2000), "full": Settings(2000)}
-
-
 @dataclass(frozen=True)
 class Results:
     """Attributes:
     about: source and number of the strings, and the weights.
+    samples: (strings shown · 28, 140) uint8.
     """
 
     about: dict[str, Any]
     predictions: pd.DataFrame
-    summary: pd.DataFrame
-    comparisons: pd.DataFrame
-    positions: pd.DataFrame
-    confusion: pd.DataFrame
     samples: np.ndarray
-    shown: list[int]
-    comparison: Comparison
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        return metrics.summary(self.predictions)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        return beside_one_pass({"": right(self.predictions)})[""]
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        return metrics.positions(self.predictions)
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        return metrics.confusion(self.predictions, self.about["charset"])
 
     def exact(self, strategy: str) -> Value | None:
         """None of a head that the weights do not hold."""
@@ -71,17 +79,14 @@ class Accuracy(Experiment):
     timed = False
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        settings = PRESETS[preset]
-        steps = -(-settings.strings // _AT_ONCE)
-        return [Part("accuracy", settings, steps, weights=(bench.task,))]
+        strings = 200 if preset == "smoke" else 2000
+        return [Part(self.name, Settings(strings), -(-strings // _AT_ONCE), weights=(bench.task,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """Readings, images of the first strings and of the worst mistakes, and where the digits came from."""
+        """Predictions, images of the first strings and of the worst mistakes, and where the digits came from."""
         source = held_out_digits()
         strings = task_strings(part.settings.strings, source)
-        starts = range(0, len(strings), _AT_ONCE)
-        pieces: list[Any] = [(strings, range(i, min(i + _AT_ONCE, len(strings))), {}) for i in starts]
-        predictions = read_strings(part, bench, reporter, pieces, strategies.read())
+        predictions = read_strings(part, bench, reporter, pieces(strings, _AT_ONCE), strategies.read())
         chosen = _samples(predictions)
         lines, _ = strings.batch(chosen)
         with replacing(bench.store.file(part.name, ".samples.png")) as temporary:
@@ -99,22 +104,11 @@ class Accuracy(Experiment):
         about = store.facts(self.name).get("about")
         if about is None:
             return None
-        predictions = store.read(self.name)
-        return Results(
-            about,
-            predictions,
-            metrics.summary(predictions),
-            metrics.comparisons(predictions),
-            metrics.positions(predictions),
-            metrics.confusion(predictions, about["charset"]),
-            np.array(Image.open(store.file(self.name, ".samples.png"))),
-            about["samples"],
-            beside_one_pass({self.name: right(predictions)})[self.name],
-        )
+        return Results(about, store.read(self.name), np.array(Image.open(store.file(self.name, ".samples.png"))))
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        names = ("comparisons", "positions", "confusion")
-        return {"accuracy": results.summary, **{name: getattr(results, name) for name in names}}
+        tables = {"comparisons": metrics.comparisons(results.predictions), "positions": results.positions}
+        return {"accuracy": results.summary, **tables, "confusion": results.confusion}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         return {"accuracy": partial(accuracy_plot, results), "samples": partial(strings_plot, results)}
@@ -138,8 +132,7 @@ class Accuracy(Experiment):
         return [Section("Accuracy on five digits", text, "accuracy", shown, details)]
 
     def claims(self, results: Results) -> list[Claim]:
-        found = results.comparison
-        return [Claim("autoregression, accuracy on the task", found.verdict, found.gap.difference, ratio=False)]
+        return [results.comparison.claim("autoregression, accuracy on the task")]
 
 
 EXPERIMENT = Accuracy()
@@ -161,7 +154,7 @@ def _confusions(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def accuracy_plot(results: Results) -> Figure:
-    """Exact match of each strategy with its Wilson interval; accuracy by position beside it."""
+    """Exact match of each strategy, and accuracy by position, with Wilson intervals."""
     names = [name for name in strategies.read() if name in set(results.summary["head"])]
     figure, (left, right) = plotting.panels(2, 4.8, 3.2)
     for y, name in enumerate(names[::-1]):
@@ -174,13 +167,11 @@ def accuracy_plot(results: Results) -> Figure:
     # Other strategies of a head predict the same here: the heads are enough, side by side so that bars do not cover.
     own = [name for name in names if name in strategies.heads()]
     for i, name in enumerate(own):
-        part = results.positions[results.positions["head"] == name]
+        part, style = results.positions[results.positions["head"] == name], plotting.style_of(name)
         x = part["position"] + (i - (len(own) - 1) / 2) * 0.16
         errors = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]) * 100
-        style = plotting.style_of(name)
-        right.errorbar(
-            x, part["accuracy"] * 100, yerr=errors, fmt=style.marker, color=style.colour, capsize=3, ms=5, label=name
-        )
+        more: dict[str, Any] = {"fmt": style.marker, "color": style.colour, "capsize": 3, "ms": 5, "label": name}
+        right.errorbar(x, part["accuracy"] * 100, yerr=errors, **more)
     right.set_xticks(sorted(results.positions["position"].unique()))
     right.set_xlabel("position in the string")
     right.set_ylabel("digits read right, %")
@@ -194,12 +185,13 @@ def strings_plot(results: Results) -> Figure:
     wide = results.predictions.pivot(index="index", columns="head", values="prediction")
     truth = results.predictions.drop_duplicates("index").set_index("index")["text"]
     heads = [name for name in strategies.heads() if name in wide.columns]
-    lines = np.split(results.samples, len(results.shown))
+    shown = results.about["samples"]
+    lines = np.split(results.samples, len(shown))
     aspect = lines[0].shape[1] / lines[0].shape[0]
     at = {"truth": aspect + 0.5} | {name: aspect + 3.1 + 3.2 * i for i, name in enumerate(heads)}
     figure = Figure(figsize=(8.2, 0.42 * len(lines) + 0.75), layout="constrained")
     axis = figure.add_subplot()
-    for row, (index, line) in enumerate(zip(results.shown, lines, strict=True)):
+    for row, (index, line) in enumerate(zip(shown, lines, strict=True)):
         axis.imshow(255 - line, cmap="gray", vmin=0, vmax=255, extent=(0, aspect, row + 0.94, row + 0.06))
         for name, x in at.items():
             text = str(truth[index] if name == "truth" else wide.loc[index, name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting
-from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Experiment, Part, Section
 from bench.core.formatting import share
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -92,30 +92,24 @@ class Adapting(Experiment):
         store, settings, out = bench.store, part.settings, bench.store.file(part.name, _TUNED)
         learned, held_out = bench.real.split(settings.held_out, "test")
         store.add_facts(part.name, about={"lines": len(learned)})
-        tables = [store.read(part.name)] if store.has(part.name) else []
-        done = set(tables[0]["learned"]) if tables else set()
-        recognizer = load_recognizer(part.weights[0]).to(bench.device)
-        for count, steps in settings.sizes:
-            if count in done:
-                continue
-            kept = out / str(count)
+        recognizer, steps = load_recognizer(part.weights[0]).to(bench.device), dict(settings.sizes)
+
+        def adapt(count: int) -> pd.DataFrame:
             if count == _NO_TEXTS:
-                tuned = _without_texts(recognizer, learned, kept)
+                tuned = _without_texts(recognizer, learned, out / str(count))
             else:
                 # Of few lines, a larger share chooses the checkpoint: a tenth of 30 may be none.
-                config, share = replace(settings.training, steps=steps), max(VALIDATION_SHARE, 6 / count)
+                config, share = replace(settings.training, steps=steps[count]), max(VALIDATION_SHARE, 6 / count)
                 few = learned.first(count, "adapting")
-                tuned = fine_tune(recognizer, few, kept, config=config, validation_share=share)
-            read = predict_lines(tuned.to(bench.device), held_out, quiet=True)
-            tables.append(read.assign(learned=count))
-            store.write(part.name, pd.concat(tables, ignore_index=True))
-            reporter.advance(part.name)
+                tuned = fine_tune(recognizer, few, out / str(count), config=config, validation_share=share)
+            return predict_lines(tuned.to(bench.device), held_out, quiet=True).assign(learned=count)
+
+        bench.measure_each(part, "learned", steps, adapt, reporter)
         shutil.rmtree(out, ignore_errors=True)  # weights are no measurements
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
-            return None
-        return Results(store.facts(self.name)["about"], store.read(self.name))
+        rows = self.rows(store)
+        return Results(store.facts(self.name)["about"], rows[self.name]) if rows else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return {"adapting": accuracy_tables.summary(results.read, ["learned", "head"])}
@@ -124,18 +118,18 @@ class Adapting(Experiment):
         return {"adapting": partial(_drawn, results, everything.get(REAL.name))}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        real, heads = everything.get(REAL.name), results.heads
-        rows: dict[str, dict[str, Value]] = {}
+        real, lines = everything.get(REAL.name), f"{results.about['lines']:,}"
+        rows: dict[str, Callable[[str], Value]] = {}
         if real:
-            rows["none, as shipped"] = {head: real.exact(head, "zero-shot") for head in heads}
-        rows |= {f"{count:,}": {head: results.exact(count, head) for head in heads} for count in _labelled(results)}
+            rows["none, as shipped"] = partial(real.exact, phase="zero-shot")
+        rows |= {f"{count:,}": partial(results.exact, count) for count in _labelled(results)}
         if real:
-            rows[f"{results.about['lines']:,}"] = {head: real.exact(head, "fine-tuned") for head in heads}
+            rows[lines] = partial(real.exact, phase="fine-tuned")
         if _NO_TEXTS in set(results.read["learned"]):
-            rows[f"{results.about['lines']:,}, texts unused"] = {h: results.exact(_NO_TEXTS, h) for h in heads}
+            rows[f"{lines}, texts unused"] = partial(results.exact, _NO_TEXTS)
         table = pd.DataFrame(
-            {"labelled lines": name, **{f"`{head}`": share(value) for head, value in row.items()}}
-            for name, row in rows.items()
+            {"labelled lines": name, **{f"`{head}`": share(exact(head)) for head in results.heads}}
+            for name, exact in rows.items()
         )
         text = prose("adapting", held_out=results.read["index"].nunique())
         return [Section("How much of your data it takes", text, "adapting", table)]
@@ -168,9 +162,8 @@ def _drawn(results: Results, real: Any) -> Figure:
         x = [float(count) for count in counts]
         if real:
             values, x = [*values, real.exact(head, "fine-tuned")], [*x, float(every)]
-            axis.axhline(
-                real.exact(head, "zero-shot").estimate * 100, color=plotting.style_of(head).colour, lw=0.8, ls=":"
-            )
+            shipped, colour = real.exact(head, "zero-shot").estimate * 100, plotting.style_of(head).colour
+            axis.axhline(shipped, color=colour, lw=0.8, ls=":")
         plotting.curve(axis, head, x, [value.times(100) for value in values])
     axis.set_xscale("log")
     plotting.at_points(axis, x)

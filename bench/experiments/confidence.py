@@ -1,4 +1,4 @@
-"""How far can the confidence be trusted? Of what `levels` and `real` read; nothing is measured here."""
+"""How far can the confidence be trusted? Of the predictions of `levels` and `real`; nothing is measured here."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Trust(Experiment):
         if strings := difficulty.EXPERIMENT.results(store):
             tables.append(strings.read.assign(lines="`" + strings.read["level"] + "`"))
         if lines := real_lines.EXPERIMENT.results(store):
-            own = lines.lines[lines.lines["phase"].isin(difficulty.OWN_PHASES)].rename(columns={"reader": "head"})
-            place = {phase: i for i, phase in enumerate(difficulty.OWN_PHASES)}
+            own = lines.lines[lines.lines["phase"].isin(difficulty.REAL_PHASES)].rename(columns={"reader": "head"})
+            place = {phase: i for i, phase in enumerate(difficulty.REAL_PHASES)}
             own = own.sort_values("phase", key=lambda phase: phase.map(place), kind="stable")
-            tables.append(own.assign(lines="real, " + own["phase"].map(difficulty.OWN_PHASES)))
+            tables.append(own.assign(lines="real, " + own["phase"].map(difficulty.REAL_PHASES)))
         return trust(pd.concat(tables, ignore_index=True)) if tables else None
 
     def tables(self, results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -69,8 +69,8 @@ EXPERIMENT = Trust()
 def trust(read: pd.DataFrame) -> pd.DataFrame:
     """One row for each kind of `lines` and head: what is gained by keeping only the texts it is sure of.
 
-    `ece` is `evaluation.expected_calibration_error`; `sure` is the share of lines with a confidence of at least `SURE`,
-    `sure_exact` the exact match of those, `exact` of all. Readings without a confidence are left out.
+    `sure` is the share of lines with a confidence of at least `SURE`, `sure_exact` their exact match, `exact` that of
+    all. Predictions without a confidence are left out.
     """
     rows: list[dict[str, Any]] = []
     for (lines, head), table in read.dropna(subset="confidence").groupby(["lines", "head"], sort=False):

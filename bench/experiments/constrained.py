@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, points, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock, counted, measure_rounds
+from bench.core.timer import ByRound, clock, counted
 from bench.study.label_distributions import Luhn
 from bench.workloads import fingerprints
-from bench.workloads.held_out import held_out_digits, rested
+from bench.workloads.held_out import held_out_digits, warm_up
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
@@ -45,7 +45,7 @@ class Settings:
     """Attributes:
     each: codes that a sample reads, one by one: other ones every round.
     length: digits of a code, the last of which is Luhn's check digit.
-    width: beginnings kept while the autoregressive head is searched.
+    width: beam width of the autoregressive head.
     """
 
     rounds: int
@@ -90,7 +90,7 @@ class Results:
 
 
 class Codes(TextSampler):
-    """Numbers that end in Luhn's check digit, as `seqocr.data.synthetic.lines.SyntheticLines` asks for texts."""
+    """Numbers that end in Luhn's check digit, for `SyntheticLines`."""
 
     def sample(self, count: int, symbols: int, generator: torch.Generator) -> list[torch.Tensor]:
         assert isinstance(self.length, int)
@@ -104,11 +104,10 @@ class Constrained(Experiment):
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])
-        steps = settings.rounds + settings.warmup
-        return [Part("forms", settings, steps, weights=(bench.reader,))]
+        return [Part(self.name, settings, settings.rounds + settings.warmup, (bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A sample is a head. There the same codes are read under every constraint, one by one, in random order."""
+        """A sample is a head: the same codes are read under every constraint, one by one, in random order."""
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
@@ -124,42 +123,40 @@ class Constrained(Experiment):
             pictures = [Image.fromarray(image.numpy()) for image in images]
             for name in shuffle.sample(list(constraints), len(constraints)):
                 work = partial(_read, recognizer, head, constraints[name], settings.width)
-                rested(partial(work, pictures[:1]))
+                warm_up(partial(work, pictures[:1]))
                 read, timing = clock(partial(work, pictures), bench.device)
-                right = "".join(str(int(a.text == text)) for a, text in zip(read, texts, strict=True))
-                passes = sum(a.passes for a in read)
-                yield {
-                    "head": head,
-                    "constraint": name,
-                    "first": start,
-                    "right": "=" + right,
-                    "passes": passes,
-                    **timing,
-                }
+                right = "".join(str(int(each.text == text)) for each, text in zip(read, texts, strict=True))
+                of = {"head": head, "constraint": name, "first": start, "right": f"={right}"}
+                yield {**of, "passes": sum(each.passes for each in read), **timing}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, heads, sample, reporter)
+        bench.measure_rounds(part, heads, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], part.settings.length, tuple(available_heads()))
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
+        if not (tables := self.rows(store)):
             return None
-        rows, settings = store.read(self.name), store.facts(self.name)["depends"]["settings"]
-        of_kind = counted(rows).sort_values("first").groupby(["head", "constraint"], sort=False)
-        found = {key: [c == "1" for text in table["right"] for c in text[1:]] for key, table in of_kind}
-        pairs = [(head, constraint) for head in available_heads() for constraint in CONSTRAINTS]
-        ordered = [pair for pair in pairs if pair in found]
-        passes = {key: float(table["passes"].sum()) / len(found[key]) for key, table in of_kind}
-        return Results(settings, {key: found[key] for key in ordered}, ByRound(rows, ["head", "constraint"]), passes)
+        settings, rows = store.facts(self.name)["depends"]["settings"], tables[self.name]
+        of_kind = dict(iter(counted(rows).sort_values("first").groupby(["head", "constraint"])))
+        ordered = [(head, name) for head in available_heads() for name in CONSTRAINTS if (head, name) in of_kind]
+        right = {key: [c == "1" for text in of_kind[key]["right"] for c in text[1:]] for key in ordered}
+        passes = {key: float(of_kind[key]["passes"].sum()) / len(right[key]) for key in ordered}
+        return Results(settings, right, ByRound(rows, ["head", "constraint"]), passes)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        rows = []
-        for head, constraint in results.right:
-            row = {"head": head, "constraint": constraint, "codes": len(results.right[head, constraint])}
-            row |= {"exact": results.exact(head, constraint), "ms": results.milliseconds(head, constraint)}
-            row |= {"passes": results.passes[head, constraint]}
-            rows.append(row | ({"gain": results.gain(head, constraint).difference} if constraint != NONE else {}))
+        rows = [
+            {
+                "head": head,
+                "constraint": constraint,
+                "codes": len(right),
+                "exact": results.exact(head, constraint),
+                "ms": results.milliseconds(head, constraint),
+                "passes": results.passes[head, constraint],
+                **({"gain": results.gain(head, constraint).difference} if constraint != NONE else {}),
+            }
+            for (head, constraint), right in results.right.items()
+        ]
         return {"constrained": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core import strategies
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.formatting import percent, si
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -19,8 +19,6 @@ from bench.workloads import fingerprints
 from bench.workloads.counting import costs, machine_rates
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel, bind
 from seqocr.progress import Reporter
-
-_TRIES = 20  # of the machine's best rates
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Settings:
 class Rates:
     """The machine's best rates."""
 
-    tries: int = _TRIES
+    tries: int = 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Costs(Experiment):
         return {} if isinstance(settings, Rates) else fingerprints.of_timed_model(settings.subject, settings.lengths)
 
     def results(self, store: Store) -> Results | None:
-        parts = {name.removeprefix("costs-"): store.read(name) for name in stored(store, self.name)}
+        parts = self.rows(store)
         tables = [parts[name] for name in TIMED_MODELS if name in parts]
         if not tables or "rates" not in parts:
             return None
@@ -104,7 +102,7 @@ EXPERIMENT = Costs()
 
 
 def _limits(results: Results) -> dict[str, pd.Series]:
-    """Milliseconds that the work, and the bytes that it moves, take at the least: at the machine's best rates."""
+    """Milliseconds that the work, and the bytes that it moves, take at the machine's best rates."""
     best = results.rates
     return {
         "work_ms": results.costs["flops"] / best["flops_per_second"] * 1e3,

@@ -18,36 +18,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.fingerprint import of_call
 from bench.core.formatting import estimates, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock, measure_rounds
+from bench.core.timer import ByRound, clock
 from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import right, verdict
-from bench.workloads.held_out import readings, task_strings
-from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind
+from bench.workloads.held_out import predict_images, task_strings
+from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind, count_passes
 from seqocr.data.sources.datasets import load_digits
 from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, slopes
+from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import Trainer
 from seqocr.train.recipe import build_mixture, train_on_digits
 
 LAYERS = (1, 2, 6)
-_SUBJECT = TINY  # timed
 
 
 @dataclass(frozen=True)
 class Training:
-    """Attributes:
-    steps: of each head's training; validated four times.
-    """
-
     layers: tuple[int, ...] = LAYERS
     steps: int = 1500
     strings: int = 2000
@@ -60,7 +55,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Timing:
-    subject: TimedModel = _SUBJECT
+    subject: TimedModel = TINY
     layers: tuple[int, ...] = LAYERS
     lengths: tuple[int, ...] = LENGTHS
     rounds: int = 12
@@ -72,8 +67,7 @@ class Timing:
 class Results:
     """Attributes:
     by: seconds of decoding by round, of (layers, length).
-    right: (strings, layers) bool; empty where nothing could be trained.
-    not_trained: why.
+    right: (strings, layers) bool; empty where nothing could be trained, and `not_trained` says why.
     """
 
     layers: tuple[int, ...]
@@ -105,10 +99,8 @@ class Results:
         return quotient(*self._slopes(layers, min(self.layers)))
 
     def _slopes(self, *which: int) -> list[np.ndarray]:
-        """Seconds a symbol by round, of the rounds that have all."""
-        seconds = np.array(self.by(*((layers, n) for layers in which for n in self.lengths)))
-        by_depth = seconds.reshape(len(which), len(self.lengths), -1)
-        return [slopes(self.lengths, each.T) for each in by_depth]
+        """Seconds per symbol, by round."""
+        return self.by.slopes(self.lengths, *([(layers, n) for n in self.lengths] for layers in which))
 
 
 class Depth(Experiment):
@@ -126,37 +118,31 @@ class Depth(Experiment):
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        (self.train if isinstance(part.settings, Training) else self.time)(part, bench, reporter)
+        (self._train if isinstance(part.settings, Training) else self._time)(part, bench, reporter)
 
-    def train(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """Readings of the task's strings with a head of each depth. A training that was killed goes on."""
-        store = bench.store
-        folders = {layers: store.file(part.name, f".{layers}") for layers in part.settings.layers}
-        if not store.has(part.name):
-            try:
-                read = self._trained(part, bench, folders, reporter)
-            except InputError as error:  # no digits to train on, or no such head
-                store.add_facts(part.name, not_trained=str(error))
-                read = pd.DataFrame(columns=["index", "layers", "text", "prediction"])
-            store.write(part.name, read)
-        for folder in folders.values():
-            shutil.rmtree(folder, ignore_errors=True)  # weights are not measurements
-
-    def _trained(self, part: Part, bench: Bench, folders: dict[int, Path], reporter: Reporter) -> pd.DataFrame:
-        digits = load_digits("train"), load_digits("validation")
-        held_out = task_strings(part.settings.strings)
+    def _train(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        """Predictions of the task's strings by a head of each depth. A training that was killed goes on."""
+        store, settings, held_out = bench.store, part.settings, task_strings(part.settings.strings)
         images: Any
         images, texts = held_out.batch(range(len(held_out)))
-        tables = []
-        for layers, folder in folders.items():
+
+        def read(layers: int) -> pd.DataFrame:
+            digits = load_digits("train"), load_digits("validation")
             start = load_recognizer(part.weights[0]).to(bench.device)
             recognizer = with_layers(start, layers, start.max_length)
-            trained = train_on_digits(recognizer, digits, part.settings.config, folder).to(bench.device).eval()
-            tables.append(readings(partial(_texts, trained), images, texts, layers=layers))
-            reporter.advance(part.name)
-        return pd.concat(tables, ignore_index=True)
+            folder = store.file(part.name, f".{layers}")
+            trained = train_on_digits(recognizer, digits, settings.config, folder).to(bench.device).eval()
+            return predict_images(partial(_texts, trained), images, texts, layers=layers)
 
-    def time(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        try:
+            bench.measure_each(part, "layers", settings.layers, read, reporter)
+        except InputError as error:  # no digits to train on, or no such head
+            store.add_facts(part.name, not_trained=str(error))
+            store.write(part.name, pd.DataFrame(columns=["index", "layers", "text", "prediction"]))
+        for layers in settings.layers:
+            shutil.rmtree(store.file(part.name, f".{layers}"), ignore_errors=True)  # weights are no measurements
+
+    def _time(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is one depth: its head writes every length, in random order, from the same features."""
         settings: Timing = part.settings
         heads, features = _timed(settings, bench.device)
@@ -164,10 +150,10 @@ class Depth(Experiment):
         def sample(layers: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             every = settings.lengths * settings.repeats
             for n in shuffle.sample(every, len(every)):
-                passes, timing = clock(partial(_passes, heads[layers], features, n), bench.device)
+                passes, timing = clock(partial(count_passes, heads[layers].decode, features, n), bench.device)
                 yield {"layers": layers, "length": n, "passes": passes, **timing}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, settings.layers, sample, reporter)
+        bench.measure_rounds(part, settings.layers, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         settings = part.settings
@@ -176,12 +162,11 @@ class Depth(Experiment):
         return fingerprints.of_training(partial(_trainer, settings, part.weights[0]))
 
     def results(self, store: Store) -> Results | None:
-        finished = stored(store, self.name)
-        if "depth-timing" not in finished:
+        parts = self.rows(store)
+        if "timing" not in parts:
             return None
-        rows = store.read("depth-timing")
-        layers, lengths = (tuple(sorted(int(n) for n in rows[name].unique())) for name in ("layers", "length"))
-        read = store.read("depth-accuracy") if "depth-accuracy" in finished else pd.DataFrame()
+        rows, read = parts["timing"], parts.get("accuracy", pd.DataFrame())
+        layers, lengths = (tuple(sorted(rows[name].unique().tolist())) for name in ("layers", "length"))
         by_depth = right(read, readers="layers") if len(read) else read
         not_trained = store.facts("depth-accuracy").get("not_trained", "")
         return Results(layers, lengths, ByRound(rows, ["layers", "length"]), by_depth, not_trained)
@@ -191,11 +176,10 @@ class Depth(Experiment):
         for layers in results.layers:
             row: dict[str, Any] = {"layers": layers}
             if len(results.right):
-                row |= {"strings": (exact := results.exact(layers)).n, "exact": exact}
+                row |= {"strings": len(results.right), "exact": results.exact(layers)}
             row |= {"rounds": (slope := results.slope(layers)).n, "ms_a_symbol": slope}
-            rows.append(
-                {**row, "over_shallowest": results.over_shallowest(layers), "decode_ms": results.decode(layers)}
-            )
+            row |= {"over_shallowest": results.over_shallowest(layers), "decode_ms": results.decode(layers)}
+            rows.append(row)
         return {"depth": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
@@ -209,14 +193,9 @@ class Depth(Experiment):
             }
             for layers in results.layers
         ]
-        text = prose(
-            "depth",
-            results=results,
-            few=min(results.layers),
-            many=max(results.layers),
-            model=_SUBJECT.label,
-            verdict=verdict(gained, gained.p_value) if (gained := results.gained) else "",
-        )
+        found = verdict(gained, gained.p_value) if (gained := results.gained) else ""
+        ends = {"few": min(results.layers), "many": max(results.layers)}
+        text = prose("depth", results=results, **ends, model=TINY.label, verdict=found)
         return [Section("Decoder depth", text, None, pd.DataFrame(rows))]
 
 
@@ -252,7 +231,7 @@ def _timed(settings: Timing, device: torch.device) -> tuple[dict[int, Any], torc
 @cache
 def _of_depths(settings: Timing) -> dict[str, str]:
     heads, features = _timed(settings, torch.device("cpu"))
-    return {f"{n} layers": of_call(partial(_passes, heads[n], features, TASK_LENGTH)) for n in heads}
+    return {f"{n} layers": of_call(partial(count_passes, heads[n].decode, features, TASK_LENGTH)) for n in heads}
 
 
 def _trainer(settings: Training, weights: Path) -> Trainer:
@@ -267,10 +246,3 @@ def _trainer(settings: Training, weights: Path) -> Trainer:
 def _texts(recognizer: Recognizer, images: torch.Tensor) -> list[str]:
     (head,) = recognizer.heads
     return recognizer.decode(images, head).texts
-
-
-def _passes(head: Any, features: torch.Tensor, length: int) -> int:
-    """Made to write a text and say how sure it is."""
-    decoded = head.decode(features, length=length)
-    passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
-    return int(passes)

@@ -19,7 +19,7 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.accuracy_tables import Comparison
-from bench.workloads.held_out import held_out_digits, level_strings, read_some, read_strings
+from bench.workloads.held_out import held_out_digits, level_strings, pieces, read_some, read_strings
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
@@ -32,7 +32,7 @@ _AT_ONCE = 100  # strings of a piece
 _AGAIN = 2  # strings of every length that are predicted again to verify what is stored
 _SHEET = 18  # lines on a contact sheet
 _SHEET_SUFFIX = ".sheet.png"
-OWN_PHASES = {"zero-shot": "as shipped", "fine-tuned": "adapted"}  # of real lines, and what pages call them
+REAL_PHASES = {"zero-shot": "as shipped", "fine-tuned": "adapted"}  # of real lines, and what pages call them
 _EACH = {"smoke": 8, "default": 100, "full": 200}
 
 
@@ -94,23 +94,19 @@ class Levels(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         each = _EACH[preset]
         steps = LONGEST * -(-each // _AT_ONCE)
-        found = []
-        for name, layout in LEVELS.items():
-            found.append(Part(f"levels-{name}", Settings(name, layout, each), steps, weights=(bench.reader,)))
-        return found
+        return [
+            Part(f"{self.name}-{level}", Settings(level, layout, each), steps, weights=(bench.reader,))
+            for level, layout in LEVELS.items()
+        ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """Readings of every length, and a contact sheet of the first strings."""
+        """Predictions of every length, and a contact sheet of the first strings."""
         settings: Settings = part.settings
         digits = held_out_digits()
         lengths = range(1, min(LONGEST, load_recognizer(part.weights[0]).max_length) + 1)
         strings = {n: level_strings(digits, settings.level, n, settings.each) for n in lengths}
-        pieces: list[Any] = [
-            (of_length, range(start, min(start + _AT_ONCE, len(of_length))), {"length": n})
-            for n, of_length in strings.items()
-            for start in range(0, len(of_length), _AT_ONCE)
-        ]
-        read_strings(part, bench, reporter, pieces, strategies.heads())
+        todo = [piece for n, of_length in strings.items() for piece in pieces(of_length, _AT_ONCE, length=n)]
+        read_strings(part, bench, reporter, todo, strategies.heads())
         turns = islice(cycle(strings.values()), _SHEET)
         lines = [of_length[i // len(lengths) % len(of_length)][0] for i, of_length in enumerate(turns)]
         with replacing(bench.store.file(part.name, _SHEET_SUFFIX)) as temporary:
@@ -134,7 +130,7 @@ class Levels(Experiment):
         return Results(store.facts(next(iter(parts.values())))["about"], read)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        """By level; by level and length; and every pair of heads on the same strings (`evaluation.comparisons`)."""
+        """By level; by level and length; and every pair of heads on the same strings."""
         read = results.read
         apart = read.assign(index=read["length"].astype(str) + "/" + read["index"].astype(str))
         pairs = [metrics.comparisons(part).assign(level=level) for level, part in apart.groupby("level", sort=False)]
@@ -169,30 +165,22 @@ class Levels(Experiment):
         return [Section("Any length, any spacing", text, "lengths", table, details)]
 
     def claims(self, results: Results) -> list[Claim]:
-        return [
-            Claim(
-                f"`{level}`: `{found.head}` beside the best one-pass head",
-                found.verdict,
-                found.gap.difference,
-                ratio=False,
-            )
-            for level, found in results.comparisons.items()
-        ]
+        found = results.comparisons
+        return [each.claim(f"`{level}`: `{each.head}` beside the best one-pass head") for level, each in found.items()]
 
 
 EXPERIMENT = Levels()
 
 
 def _parts(store: Store) -> dict[str, str]:
-    """What is measured, by level, in the order of the registry."""
+    """Finished parts by level, in the order of the registry."""
     there = stored(store, Levels.name)
     return {level: part for level in LEVELS if (part := f"{Levels.name}-{level}") in there}
 
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:
-    """Exact match against length, a panel a level; and over all lengths, with real lines if they were read."""
+    """Exact match against length, a panel per level; and over all lengths, with real lines if they were read."""
     figure, (*axes, last) = plotting.panels(len(results.levels) + 1, 4.6, 3.3)
-    # So that no head covers another.
     aside = {head: 0.12 * (i - (len(results.heads) - 1) / 2) for i, head in enumerate(results.heads)}
     lowest = 100.0
     for axis, level in zip(axes, results.levels, strict=True):
@@ -206,7 +194,7 @@ def lengths_plot(results: Results, real: Any = None) -> Figure:
     for head in results.heads:
         whole = {level: results.exact(level, head) for level in results.levels}
         if real is not None:
-            whole |= {f"real,\n{name}": real.exact(head, phase) for phase, name in OWN_PHASES.items()}
+            whole |= {f"real,\n{name}": real.exact(head, phase) for phase, name in REAL_PHASES.items()}
         for i, value in enumerate(whole.values()):
             lowest = min(lowest, value.low * 100)
             plotting.point(last, i + aside[head], value.times(100), plotting.style_of(head))

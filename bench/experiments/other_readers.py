@@ -15,40 +15,34 @@ import pandas as pd
 import torch
 
 from bench.core import strategies
-from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock, measure_rounds
+from bench.core.timer import ByRound, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import exact
-from bench.workloads.held_out import readings, rested, task_strings
+from bench.workloads.held_out import predict_images, task_strings, warm_up
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
-_STRINGS = 2000
 _RUNTIME = ", onnxruntime"  # suffix of our readers that are graphs
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Attributes:
-    peers: those that read, if they can be had.
-    """
-
     peers: tuple[str, ...]
-    strings: int = _STRINGS
+    strings: int = 2000
 
 
 @dataclass(frozen=True)
 class Timing:
     """Attributes:
-    peers: those that are timed, if they can be had.
     repeats: of a single line in a sample.
     batch: lines at once, besides one.
     """
@@ -85,10 +79,6 @@ class Reader:
 
 @dataclass(frozen=True)
 class Results:
-    """Attributes:
-    not_run: why, by name.
-    """
-
     readers: list[Reader]
     strings: int
     batch: int
@@ -97,10 +87,6 @@ class Results:
     @property
     def trained(self) -> list[Reader]:
         return [reader for reader in self.readers if reader.trained]
-
-    @property
-    def bare(self) -> list[Reader]:
-        return [reader for reader in self.readers if not reader.trained]
 
 
 class Peers(Experiment):
@@ -114,8 +100,8 @@ class Peers(Experiment):
         reading = Readings(tuple(name for name, peer in declared.items() if peer.trained))
         timing = Timing(tuple(declared))
         return [
-            _part("peers-readings", reading, len(reading.peers), bench, timed=False),
-            _part("peers-timing", timing, timing.rounds + timing.warmup, bench),
+            Part("peers-readings", reading, len(reading.peers), weights=(bench.task,), timed=False),
+            Part("peers-timing", timing, timing.rounds + timing.warmup, weights=(bench.task,)),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -127,10 +113,7 @@ class Peers(Experiment):
                 for name in part.settings.peers
                 if name not in absent and (not declared[name].strategy or declared[name].strategy in held)
             }
-            if isinstance(part.settings, Readings):
-                self._read(part, bench, reporter, made)
-            else:
-                self._time(part, bench, reporter, made)
+            (self._read if isinstance(part.settings, Readings) else self._time)(part, bench, reporter, made)
         about = {
             name: {"about": peer.about, "trained": declared[name].trained, "own": bool(declared[name].strategy)}
             for name, peer in made.items()
@@ -139,15 +122,12 @@ class Peers(Experiment):
 
     def _read(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
         """The strings of the accuracy table, by everyone whose weights are trained."""
-        store, strings = bench.store, task_strings(part.settings.strings)
+        strings = task_strings(part.settings.strings)
         lines: Any
         lines, texts = strings.batch(range(len(strings)))
-        tables = [store.read(part.name)] if store.has(part.name) else []
-        done = set(tables[0]["peer"]) if tables else set()
-        for name in (name for name in made if name not in done):
-            tables.append(readings(made[name].read, lines, texts, peer=name))
-            store.write(part.name, pd.concat(tables, ignore_index=True))
-            reporter.advance(part.name)
+        bench.measure_each(
+            part, "peer", made, lambda name: predict_images(made[name].read, lines, texts, peer=name), reporter
+        )
 
     def _time(self, part: Part, bench: Bench, reporter: Reporter, made: dict[str, Peer]) -> None:
         """A sample is one peer at one batch size."""
@@ -157,13 +137,13 @@ class Peers(Experiment):
         def sample(each: tuple[str, int], shuffle: random.Random) -> Iterator[dict[str, Any]]:
             name, batch = each
             work = partial(made[name].read, lines[:batch])
-            rested(work)
+            warm_up(work)
             for repeat in range(settings.repeats if batch == 1 else 1):
                 _, timing = clock(work, torch.device("cpu"))
                 yield {"peer": name, "batch": batch, "repeat": repeat, **timing}
 
         samples = [(name, batch) for name in made for batch in (1, settings.batch)]
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, samples, sample, reporter)
+        bench.measure_rounds(part, samples, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         if isinstance(part.settings, Readings):
@@ -171,56 +151,56 @@ class Peers(Experiment):
         return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, strategies.deployed())
 
     def results(self, store: Store) -> Results | None:
-        if not {"peers-readings", "peers-timing"} <= set(stored(store, self.name)):
+        parts = self.rows(store)
+        if len(parts) < 2:
             return None
-        rows, read = store.read("peers-timing"), store.read("peers-readings")
+        rows, read = parts["timing"], parts["readings"]
         by, batch = ByRound(rows, ["peer", "batch"]), int(rows["batch"].max())
         readers = []
         for name, about in store.facts("peers-timing")["about"].items():
             texts = read[read["peer"] == name]
             if about["trained"] and not len(texts):
-                continue  # it came to this machine after the readings
+                continue  # it came to this machine after the predictions
             ms, rate = by.milliseconds((name, 1)), by.milliseconds((name, batch)).map(lambda ms: 1e3 * batch / ms)
             cer = metrics.character_error_rate(texts) if len(texts) else math.nan
             readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
         return Results(readers, read["index"].nunique(), batch, store.facts("peers-timing")["not_run"])
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        rows = []
-        for reader in results.readers:
-            row = {"peer": reader.name, "about": reader.about, "trained": reader.trained}
-            if reader.trained:
-                row |= {"strings": reader.exact.n, "exact": reader.exact, "cer": reader.cer}
-            rows.append(row | {"rounds": reader.ms.n, "ms": reader.ms})
-            rows[-1] |= {"batch": results.batch, "lines_per_second": reader.rate}
+        rows = [
+            {
+                "peer": reader.name,
+                "about": reader.about,
+                "trained": reader.trained,
+                **({"strings": reader.exact.n, "exact": reader.exact, "cer": reader.cer} if reader.trained else {}),
+                "rounds": reader.ms.n,
+                "ms": reader.ms,
+                "batch": results.batch,
+                "lines_per_second": reader.rate,
+            }
+            for reader in results.readers
+        ]
         return {"peers": estimates(rows)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        ours, others = ([r for r in results.trained if r.own is own] for own in (True, False))
+        ours, others = ([each for each in results.trained if each.own is own] for own in (True, False))
         in_runtime = {reader.name.removesuffix(_RUNTIME): reader for reader in ours if reader.name.endswith(_RUNTIME)}
         shown = [reader for reader in results.trained if reader not in in_runtime.values()]
         table = pd.DataFrame(_row(reader, in_runtime.get(reader.name), results.batch) for reader in shown)
-        text = prose(
-            "peers",
-            results=results,
-            fastest=min(ours, key=lambda reader: reader.ms.estimate),
-            best=max(others, key=lambda reader: reader.exact.estimate, default=None),
-        )
+        fastest = min(ours, key=lambda reader: reader.ms.estimate)
+        best = max(others, key=lambda reader: reader.exact.estimate, default=None)
+        text = prose("peers", results=results, fastest=fastest, best=best)
         details: dict[str, Any] = {}
-        if results.bare:
-            details["Readers without weights here, timed with random ones"] = pd.DataFrame(
-                {"reader": reader.name, "ms per line, batch 1": time(reader.ms)} for reader in results.bare
-            )
+        bare = [reader for reader in results.readers if not reader.trained]
+        if bare:
+            rows = ({"reader": reader.name, "ms per line, batch 1": time(reader.ms)} for reader in bare)
+            details["Readers without weights here, timed with random ones"] = pd.DataFrame(rows)
         if absent := not_run(results.not_run):
             details["Readers that are not here"] = absent
         return [Section("Other readers", text, None, table.head(LONGEST_TABLE), details)]
 
 
 EXPERIMENT = Peers()
-
-
-def _part(name: str, settings: Readings | Timing, steps: int, bench: Bench, **more: Any) -> Part:
-    return Part(name, settings, steps, weights=(bench.task,), **more)
 
 
 def _row(reader: Reader, in_runtime: Reader | None, batch: int) -> dict[str, str]:

@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 
 from bench.core import strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section, stored
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import clock
-from bench.experiments.difficulty import OWN_PHASES
+from bench.experiments.difficulty import REAL_PHASES
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.workloads import accuracy_tables, fingerprints
@@ -86,17 +86,12 @@ class Results:
         found = accuracy_tables.summary(self.lines, ["phase", "reader"])
         return found.sort_values("exact", ascending=False, kind="stable", ignore_index=True)
 
-    @cached_property
-    def right(self) -> pd.DataFrame:
-        """Whether each reader in each phase (columns) reads each line right."""
-        return accuracy_tables.right(self.lines, readers=["phase", "reader"])
-
     def _of(self, reader: str, phase: str) -> pd.DataFrame:
         return self.lines[(self.lines["reader"] == reader) & (self.lines["phase"] == phase)]
 
     @property
     def heads(self) -> list[str]:
-        return list(self.lines.loc[self.lines["phase"].isin(OWN_PHASES), "reader"].unique())
+        return list(self.lines.loc[self.lines["phase"].isin(REAL_PHASES), "reader"].unique())
 
     def exact(self, reader: str, phase: str) -> Value:
         """Exact match of the lines held out."""
@@ -109,7 +104,8 @@ class Results:
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
         """By phase as pages call it: the autoregressive head beside the best one-pass head, as one family."""
-        return accuracy_tables.beside_one_pass({name: self.right[phase] for phase, name in OWN_PHASES.items()})
+        right = accuracy_tables.right(self.lines, readers=["phase", "reader"])
+        return accuracy_tables.beside_one_pass({name: right[phase] for phase, name in REAL_PHASES.items()})
 
 
 class Real(Experiment):
@@ -124,7 +120,7 @@ class Real(Experiment):
         return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """Fine-tune on most lines; read the rest with what was and was not fine-tuned, and with every peer."""
+        """Fine-tune on most lines; read the rest with weights before and after, and with every peer."""
         if bench.real is None:
             return
         store, settings, out = bench.store, part.settings, bench.store.file(part.name, _TUNED)
@@ -136,11 +132,8 @@ class Real(Experiment):
             tuned = fine_tune(recognizer, learned, out, config=settings.training)
             absent = unavailable(settings.peers)
             with TemporaryDirectory() as scratch:
-                made = {
-                    name: peers()[name].load(recognizer, Path(scratch), False)
-                    for name in settings.peers
-                    if name not in absent
-                }
+                there = [name for name in settings.peers if name not in absent]
+                made = {name: peers()[name].load(recognizer, Path(scratch), False) for name in there}
                 about = {"folder": bench.real.directory.resolve().name, "lines": len(bench.real)}
                 about |= {"learned": len(learned), "held_out": len(held_out), "not_run": absent}
                 about |= {name: tuned.provenance[name] for name in ("step", "seconds")}
@@ -160,9 +153,8 @@ class Real(Experiment):
         return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, strategies.heads())
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
-            return None
-        return Results(store.facts(self.name)["about"], store.read(self.name))
+        rows = self.rows(store)
+        return Results(store.facts(self.name)["about"], rows[self.name]) if rows else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = results.summary.to_dict("records")
@@ -181,13 +173,8 @@ class Real(Experiment):
 
     def claims(self, results: Results) -> list[Claim]:
         return [
-            Claim(
-                f"real lines, {name}: `{found.head}` beside the best one-pass head",
-                found.verdict,
-                found.gap.difference,
-                ratio=False,
-            )
-            for name, found in results.comparisons.items()
+            each.claim(f"real lines, {name}: `{each.head}` beside the best one-pass head")
+            for name, each in results.comparisons.items()
         ]
 
 
@@ -197,23 +184,22 @@ EXPERIMENT = Real()
 def _row(results: Results, reader: str, summary: pd.DataFrame) -> dict[str, str]:
     """Of a reader of ours, or of another one, which has one phase, and no column of adapted weights."""
     by_phase = {row["phase"]: row for row in summary.to_dict("records")}
-    shipped, _ = OWN_PHASES
+    shipped, _ = REAL_PHASES
     row = {"reader": f"`{reader}`" if shipped in by_phase else reader}
     by_phase.setdefault(shipped, by_phase.get("as it comes"))
-    for phase, name in OWN_PHASES.items():
+    for phase, name in REAL_PHASES.items():
         found = by_phase.get(phase)
         row[f"exact match, {name}"] = share(Value.of(found, "exact")) if found else ""
         row[f"CER, {name}"] = percent(found["cer"]) if found else ""
     return {**row, "ms per line": time(results.milliseconds(reader, summary["phase"].iloc[-1]))}
 
 
-def _own(recognizer: Recognizer, phase: str) -> Iterator[RealReader]:
+def _own(recognizer: Recognizer, phase: str) -> list[RealReader]:
     def read(head: str, line: torch.Tensor) -> tuple[str, float]:
         (prediction,) = predict(recognizer, [line], ReadOptions(head))
         return prediction.text, prediction.confidence
 
-    for head in (*recognizer.heads, *recognizer.pairs()):
-        yield RealReader(head, phase, partial(read, head))
+    return [RealReader(head, phase, partial(read, head)) for head in (*recognizer.heads, *recognizer.pairs())]
 
 
 def _read_by(peer: Peer, line: torch.Tensor) -> tuple[str, None]:

@@ -13,17 +13,17 @@ import torch
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, percent, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock, measure_rounds
+from bench.core.timer import ByRound, clock
 from bench.experiments.difficulty import Results as Readings
 from bench.workloads import fingerprints
-from bench.workloads.held_out import held_out_digits, level_strings, rested
-from bench.workloads.timed_models import TASK_LENGTH
+from bench.workloads.held_out import held_out_digits, level_strings, warm_up
+from bench.workloads.timed_models import TASK_LENGTH, count_passes
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.output import DecodeFunction
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
@@ -80,11 +80,10 @@ class Drafts(Experiment):
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])
-        steps = settings.rounds + settings.warmup
-        return [Part("drafts", settings, steps, weights=(bench.reader,))]
+        return [Part(self.name, settings, settings.rounds + settings.warmup, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A sample is one level. There, every strategy reads the same strings, one by one, in random order."""
+        """A sample is one level: every strategy reads the same strings, one by one, in random order."""
         settings: Settings = part.settings
         recognizer, digits = load_recognizer(part.weights[0]).to(bench.device), held_out_digits()
         decoders = {
@@ -101,20 +100,19 @@ class Drafts(Experiment):
             inputs = [recognizer.processor([image]).to(bench.device) for image in images]
             for name in shuffle.sample(list(decoders), len(decoders)):
                 work = partial(_read, recognizer.encoder, decoders[name])
-                rested(partial(work, inputs[:1]))
+                warm_up(partial(work, inputs[:1]))
                 passes, timing = clock(partial(work, inputs), bench.device)
                 yield {"level": level, "strategy": name, "strings": len(inputs), "passes": passes, **timing}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(LEVELS), sample, reporter)
+        bench.measure_rounds(part, list(LEVELS), sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], part.settings.length, strategies.heads())
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
+        if not (tables := self.rows(store)):
             return None
-        rows = store.read(self.name)
-        settings = store.facts(self.name)["depends"]["settings"]
+        rows, settings = tables[self.name], store.facts(self.name)["depends"]["settings"]
         passes = rows.groupby(["level", "strategy"])[["passes", "strings"]].sum()
         mean = (passes["passes"] / passes["strings"]).to_dict()
         if not {name for _, name in mean} & set(strategies.speculative()):
@@ -124,14 +122,16 @@ class Drafts(Experiment):
         return Results(settings["length"], settings["each"], by, {key: mean[key] for key in ordered})
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        rows = []
-        for (level, name), passes in results.passes.items():
-            others = [other for other in strategies.by_symbol() if (level, other) in results.passes]
-            over = {
-                f"over_{other}": results.over(level, name, other) for other in (*others, *_one_pass(results, level))
+        rows = [
+            {
+                "level": level,
+                "strategy": name,
+                "passes": passes,
+                "ms": results.milliseconds(level, name),
+                **{f"over_{other}": results.over(level, name, other) for other in _others(results, level)},
             }
-            row = {"level": level, "strategy": name, "passes": passes, "ms": results.milliseconds(level, name)}
-            rows.append({**row, **over})
+            for (level, name), passes in results.passes.items()
+        ]
         return {"drafts": estimates(rows)}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
@@ -174,11 +174,7 @@ EXPERIMENT = Drafts()
 @torch.inference_mode()
 def _read(encoder: Callable[[torch.Tensor], torch.Tensor], decode: DecodeFunction, inputs: list[torch.Tensor]) -> int:
     """Lines one by one; how many passes it took."""
-    passes = 0
-    for pixel_values in inputs:
-        decoded: DecoderOutput = decode(encoder(pixel_values))
-        passes, _ = passes + decoded.passes, decoded.confidences
-    return passes
+    return sum(count_passes(decode, encoder(pixel_values)) for pixel_values in inputs)
 
 
 def _speculative(results: Results) -> list[tuple[str, str, str]]:
@@ -191,13 +187,17 @@ def _one_pass(results: Results, level: str) -> list[str]:
     return [name for name in strategies.one_pass() if (level, name) in results.passes]
 
 
+def _others(results: Results, level: str) -> list[str]:
+    """What the table compares a strategy with."""
+    return [*(name for name in strategies.by_symbol() if (level, name) in results.passes), *_one_pass(results, level)]
+
+
 def _fastest(results: Results, level: str) -> str:
     """The one-pass head that takes the least time."""
     return min(_one_pass(results, level), key=lambda name: results.milliseconds(level, name).estimate)
 
 
 def _agreement(read: Readings, level: str, name: str, writer: str) -> str:
-    """Of all lengths."""
     rows = read.read[read.read["level"] == level]
     wide = rows.pivot(index=["length", "index"], columns="head", values="prediction")
     if name not in wide:
@@ -207,14 +207,13 @@ def _agreement(read: Readings, level: str, name: str, writer: str) -> str:
 
 
 def passes_plot(read: Readings) -> Figure:
-    """Mean decoder passes a string against its length, a panel a level."""
+    """Mean decoder passes per string against its length, a panel per level."""
     figure, axes = plotting.panels(len(read.levels), 3.6, 2.9, columns=3)
     shown = [name for name in (*strategies.by_symbol(), *strategies.speculative()) if name in read.heads]
     for axis, level in zip(axes, read.levels, strict=True):
         for name in shown:
             rows = read.read[(read.read["level"] == level) & (read.read["head"] == name)]
-            mean = rows.groupby("length")["passes"].mean()
-            style = plotting.style_of(name)
+            mean, style = rows.groupby("length")["passes"].mean(), plotting.style_of(name)
             axis.plot(mean.index, mean, style.line, color=style.colour, marker=style.marker, ms=4)
         axis.set_title(level, fontsize=10)
         axis.set_xticks(read.lengths)

@@ -6,17 +6,18 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import truediv
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, counted, measure_rounds
+from bench.core.timer import ByRound, counted
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
@@ -59,12 +60,13 @@ class Results:
 
     rates: dict[tuple[str, str, int], Value]
 
-    @property
-    def subjects(self) -> list[str]:
-        return list(dict.fromkeys(subject for subject, _, _ in self.rates))
-
-    def of(self, subject: str, strategy: str) -> dict[int, Value]:
-        return {batch: value for (s, name, batch), value in self.rates.items() if (s, name) == (subject, strategy)}
+    def of(self, strategy: str) -> dict[str, dict[int, Value]]:
+        """Strings a second by batch, by subject."""
+        found: dict[str, dict[int, Value]] = {}
+        for (subject, name, batch), value in self.rates.items():
+            if name == strategy:
+                found.setdefault(subject, {})[batch] = value
+        return found
 
 
 class Throughput(Experiment):
@@ -83,24 +85,23 @@ class Throughput(Experiment):
             for row in interleaved(bound, strategies.deployed(), inputs[batch], shuffle):
                 yield {"batch": batch, **row}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, settings.batches, sample, reporter)
+        bench.measure_rounds(part, settings.batches, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.deployed()
         return fingerprints.of_timed_model(part.settings.subject, (TASK_LENGTH,), names, batch=2)
 
     def results(self, store: Store) -> Results | None:
-        parts = {name.removeprefix("throughput-"): store.read(name) for name in stored(store, self.name)}
-        rates: dict[tuple[str, str, int], Value] = {}
+        parts, rates = self.rows(store), dict[tuple[str, str, int], Value]()
         for subject in (name for name in TIMED_MODELS if name in parts):
             rows = parts[subject]
             encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")
             by = ByRound(pd.concat([rows, encoder]), ["strategy", "batch", "phase"])
-            for batch in sorted(int(b) for b in counted(rows)["batch"].unique()):
+            for batch in sorted(counted(rows)["batch"].unique().tolist()):
                 for strategy in (*strategies.deployed(), "encoder"):
                     phases = ("encode",) if strategy == "encoder" else ("encode", "decode", "confidence")
                     seconds = location(sum(by(*((strategy, batch, phase) for phase in phases))))
-                    rates[subject, strategy, batch] = seconds.map(partial(_rate, batch))
+                    rates[subject, strategy, batch] = seconds.map(partial(truediv, batch))
         return Results(rates) if rates else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
@@ -119,8 +120,7 @@ class Throughput(Experiment):
                 "strategy": f"`{strategy}`",
                 **{
                     f"{TIMED_MODELS[subject].label}, batch {size}": time(rates[size])
-                    for subject in results.subjects
-                    for rates in [results.of(subject, strategy)]
+                    for subject, rates in results.of(strategy).items()
                     for size in (1, max(rates))
                 },
             }
@@ -128,9 +128,9 @@ class Throughput(Experiment):
         )
         kinds = (strategies.one_pass(), strategies.autoregressive())
         gains = []
-        for subject in results.subjects:
-            batch = max(results.of(subject, "encoder"))
-            fast, slow = (max(results.of(subject, name)[batch].estimate for name in kind) for kind in kinds)
+        for subject, rates in results.of("encoder").items():
+            batch = max(rates)
+            fast, slow = (max(results.rates[subject, name, batch].estimate for name in kind) for kind in kinds)
             gains.append(fast / slow)
         text = prose("throughput", length=TASK_LENGTH, least=min(gains), most=max(gains))
         return [Section("Throughput", text, "throughput", table)]
@@ -139,23 +139,17 @@ class Throughput(Experiment):
 EXPERIMENT = Throughput()
 
 
-def _rate(strings: int, seconds: float) -> float:
-    return strings / seconds
-
-
 def throughput_plot(results: Results) -> Figure:
     """Strings a second against batch size."""
-    figure, axes = plotting.panels(len(results.subjects), 3.6, 3.3, columns=3)
-    shown = (*strategies.deployed(), "encoder")
-    for axis, subject in zip(axes, results.subjects, strict=True):
+    encoder, shown = results.of("encoder"), (*strategies.deployed(), "encoder")
+    figure, axes = plotting.panels(len(encoder), 3.6, 3.3, columns=3)
+    for axis, (subject, batches) in zip(axes, encoder.items(), strict=True):
         for strategy in shown:
-            rates = results.of(subject, strategy)
+            rates = results.of(strategy)[subject]
             plotting.curve(axis, strategy, list(rates), list(rates.values()))
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        plotting.at_points(axis, list(results.of(subject, "encoder")))
+        axis.set(xscale="log", yscale="log", xlabel="batch size")
+        plotting.at_points(axis, list(batches))
         plotting.plain_log_axis(axis, "y")
-        axis.set_xlabel("batch size")
         axis.set_title(TIMED_MODELS[subject].label, fontsize=10)
     axes[0].set_ylabel("strings per second")
     figure.suptitle(f"Throughput, strings of {TASK_LENGTH} (95 % CI)", fontsize=11)

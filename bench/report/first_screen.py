@@ -94,7 +94,7 @@ def _study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     def most(name: str, among: list[Decision]) -> Decision | None:
         return max(among, key=lambda decision: decision.exact[name] - decision.exact[ONE_PASS], default=None)
 
-    structured = [decision for decision in found if decision.laws and CONSTRAINED in decision.exact]
+    structured = [decision for decision in found if decision.labels and CONSTRAINED in decision.exact]
     return {
         "constrained": most(CONSTRAINED, [decision for decision in structured if CONSTRAINED in decision.known]),
         "at_least": all(decision.exact[CONSTRAINED] >= decision.exact[AR] - MARGIN for decision in structured),

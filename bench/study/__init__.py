@@ -1,4 +1,4 @@
-"""When does autoregression pay? One encoder, laws of labels that are known exactly, damage by known amounts.
+"""When does autoregression pay? One encoder, label distributions that are known exactly, damage by known amounts.
 
 `make study` makes the study, in an hour and more (see `pipeline`); its table is in results/study. The bench shows it,
 and measures one cell again, in small.
@@ -20,37 +20,23 @@ from bench.core.experiment import Bench, Experiment, Part, Section, stored
 from bench.core.store import Store
 from bench.study import cost, pipeline, plots, sections, training
 from bench.study.design import Size
-from bench.study.estimates import ONE_PASS, Again, Results
+from bench.study.estimates import ONE_PASS, Results
 from bench.workloads import fingerprints
 from seqocr.progress import Reporter
 
 _COMMITTED = Path(__file__).parents[2] / "results" / "study"
+_CELL = "dependence-cell"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The cell that is measured again (see `pipeline.cell`).
+    """The cell that is measured again (see `pipeline.cell`)."""
 
-    Attributes:
-        steps, batch: of the training.
-        strings: that are read.
-    """
-
-    law: str
-    damage: str
-    steps: int
-    batch: int
-    strings: int
-
-
-_AGAIN = {
-    "smoke": Settings("lexicon-100", "erased 60%", 2, 8, 20),
-    "default": Settings("lexicon-100", "erased 60%", 200, 32, 500),
-    "full": Settings("lexicon-100", "erased 60%", 200, 32, 500),
-}
-
-
-_CELL = "dependence-cell"
+    labels: str = "lexicon-100"
+    damage: str = "erased 60%"
+    steps: int = 200
+    batch: int = 32
+    strings: int = 500
 
 
 class Dependence(Experiment):
@@ -61,16 +47,14 @@ class Dependence(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if study_of(bench.store) is None:
             return []  # there is nothing to compare it with
-        return [Part(_CELL, _AGAIN[preset], weights=(bench.task,))]
+        settings = Settings(steps=2, batch=8, strings=20) if preset == "smoke" else Settings()
+        return [Part(_CELL, settings, weights=(bench.task,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        settings: Settings = part.settings
         with TemporaryDirectory() as folder:
-            rows = pipeline.cell(
-                settings.law, settings.damage, settings.steps, settings.batch, settings.strings, Path(folder)
-            )
+            rows = pipeline.cell(**vars(part.settings), folder=Path(folder))
         bench.store.write(part.name, rows)
-        bench.store.add_facts(part.name, about=vars(settings))
+        bench.store.add_facts(part.name, about=vars(part.settings))
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         size = pipeline.cell_size(**vars(part.settings))
@@ -82,11 +66,10 @@ class Dependence(Experiment):
             return None
         again = None
         if _CELL in stored(store, self.name):
-            rows, about = store.read(_CELL), store.facts(_CELL)["about"]
-            again = Again(about["law"], about["damage"], about["steps"], rows)
+            again = {**store.facts(_CELL)["about"], "rows": store.read(_CELL)}
         facts = found.facts("study")
         timed_on = found.facts(cost.TABLE).get("environment", {}).get("cpu", "")
-        return Results(found.read(pipeline.READINGS), size_of(facts), facts, again, cost.of(found), timed_on)
+        return Results(found.read(pipeline.READINGS), size_of(facts), facts, again, cost.read(found), timed_on)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         timed = {} if results.cost is None else {"dependence_cost": results.cost.table(ONE_PASS)}

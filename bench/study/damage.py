@@ -1,8 +1,7 @@
 """Damage to digits on a line: some are gone, or all are hard to read, by a known amount.
 
-A damage is applied to the digits of a string, before they are laid side by side. Its amount runs from 0, clean, to 1,
-where little or nothing can be read. What is random is decided by numbers that come with each digit, so a line is the
-same every time.
+It is applied to the digits of a string, before they are laid side by side. Its amount runs from 0, clean, to 1, where
+little or nothing can be read. Random numbers come with each digit, so a line is the same every time.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import torch
 import torch.nn.functional as F
 
 from seqocr.data.augment import CELL
-from seqocr.errors import InputError
 
 NUMBERS = 3  # uniform random numbers that a digit comes with
 _BLURS = 8  # amounts of blur that are distinguished: lines of one amount are blurred together
@@ -31,19 +29,10 @@ class Damage:
         name: of the kind, one of `KINDS`.
         amount: in [0, 1]: the chance that a digit is erased at random; the share of a string's digits erased at its
             start or end; how much of a digit is covered, how faded, blurred or noisy it is.
-
-    Raises:
-        InputError: there is no such kind, or the amount is out of bounds.
     """
 
     name: str
     amount: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            raise InputError(f"unknown damage {self.name!r}: choose one of {', '.join(KINDS)}")
-        if not 0 <= self.amount <= 1:
-            raise InputError(f"amount {self.amount} of damage: give a number from 0, clean, to 1, nothing left")
 
     @property
     def label(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from bench.core import strategies
 from bench.core.formatting import code, percent, points
@@ -32,7 +31,7 @@ class Decision:
     """What to use for a kind of strings.
 
     Attributes:
-        laws: the label distributions of its cells.
+        labels: names of the label distributions of its cells.
         exact: exact match by strategy, the mean over cells.
         known: what to use where the label distribution is known as a constraint; learned: where only the data know it,
             empty where what was learned does not hold.
@@ -41,7 +40,7 @@ class Decision:
     """
 
     kind: str
-    laws: tuple[str, ...]
+    labels: tuple[str, ...]
     exact: dict[str, float]
     known: list[str]
     learned: list[str]
@@ -54,11 +53,11 @@ class Decision:
 
     @property
     def row(self) -> dict[str, str]:
-        laws = f" ({code(self.laws)})" if self.laws else ""
+        labels = f" ({code(self.labels)})" if self.labels else ""
         shown = {shown_as(name): percent(exact) for name, exact in self.exact.items() if name != CTC_CONSTRAINED}
         advised = {"constraint known": self.known, "only learned": self.learned}
         use = {f"use, {when}": self._advice(names) for when, names in advised.items()}
-        return {"strings": f"{self.kind}{laws}", **shown, **use, f"`{SPECULATIVE}`, passes": f"{self.passes:.2f}"}
+        return {"strings": f"{self.kind}{labels}", **shown, **use, f"`{SPECULATIVE}`, passes": f"{self.passes:.2f}"}
 
     def _advice(self, names: list[str]) -> str:
         said = " or ".join(shown_as(SPECULATIVE if name == AR else name) for name in names)
@@ -74,23 +73,20 @@ def decisions(results: Results) -> list[Decision]:
     """One a kind of strings in damaged images, one for clean images, and one where what was learned does not hold."""
     clean, damaged = results.size.damages[0], results.size.damages[1:]
     found = []
-    for kind, laws in _KINDS.items():
-        there = tuple(law for law in laws if law in results.size.seeds)
-        if cells := [(law, law, damage) for law in there for damage in damaged]:
+    for kind, names in _KINDS.items():
+        there = tuple(labels for labels in names if labels in results.size.seeds)
+        if cells := [(labels, labels, damage) for labels in there for damage in damaged]:
             found.append(_decision(results, f"{kind}, damaged", there, cells))
-    found.append(_decision(results, "any of these, clean", (), [(law, law, clean) for law in results.laws]))
+    cells = [cell for cell in results.own if cell[2] == clean]
+    found.append(_decision(results, "any of these, clean", (), cells))
     if shifted := [cell for cell in results.shifted if cell[2] == results.size.shifted[0]]:
         kind = f"independent digits, {results.size.shifted[0]}, by heads that learned another distribution"
         found.append(_decision(results, kind, (), shifted, holds=False))
     return found
 
 
-def decision_table(results: Results) -> pd.DataFrame:
-    return pd.DataFrame(decision.row for decision in decisions(results))
-
-
 def _decision(
-    results: Results, kind: str, laws: tuple[str, ...], cells: Sequence[Cell], holds: bool = True
+    results: Results, kind: str, labels: tuple[str, ...], cells: Sequence[Cell], holds: bool = True
 ) -> Decision:
     there = [name for name in (ONE_PASS, "ctc", AR, CONSTRAINED, CTC_CONSTRAINED) if name in results.strategies]
     exact = {name: float(results.together(cells, name).mean()) for name in there}
@@ -99,7 +95,7 @@ def _decision(
     leads = {name: results.ahead(cells, name, ONE_PASS) for name in {*known, *learned} - {ONE_PASS}}
     speculative = SPECULATIVE if SPECULATIVE in results.strategies else AR
     passes = float(np.mean([results.mean(cell, "passes", speculative) for cell in cells]))
-    return Decision(kind, laws, exact, known, learned if holds else [], leads, passes)
+    return Decision(kind, labels, exact, known, learned if holds else [], leads, passes)
 
 
 def _cheapest(exact: dict[str, float]) -> list[str]:

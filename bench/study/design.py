@@ -1,62 +1,50 @@
-"""What the study trains and reads: laws, damages, seeds, sizes."""
+"""What the study trains and reads: label distributions, damages, seeds, sizes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from bench.study.damage import Damage
-from bench.study.structured import DamageMixture
 
 LENGTH = 5  # symbols in a string
 HEADS = ("ar", "ar-1layer", "parallel", "ctc", "refine")
-# What lines to learn from suffer, in equal shares, each by an amount up to the most: so a cell of the study is read by
-# weights that have seen its like, and needs no training of its own.
-MIXTURE = DamageMixture(
-    (
-        ("clean", 0.0),
-        ("erased", 0.8),
-        ("erased first", 0.6),
-        ("erased last", 0.6),
-        ("covered", 0.8),
-        ("faded", 1.0),
-        ("blurred", 1.0),
-        ("noisy", 0.4),
-    )
-)
-DAMAGES = {
-    damage.label: damage
-    for damage in (
-        Damage("clean"),
-        Damage("erased", 0.2),
-        Damage("erased", 0.4),
-        Damage("erased", 0.6),
-        Damage("erased", 0.8),
-        Damage("erased first", 0.4),
-        Damage("erased last", 0.4),
-        Damage("covered", 0.6),
-        Damage("faded", 0.9),
-        Damage("blurred", 0.6),
-        Damage("noisy", 0.2),
-        Damage("noisy", 0.3),
-    )
+# Damage to lines that are learned from, by the most of each kind: a cell of the study is read by weights that have seen
+# its like, and needs no training of its own.
+MIXTURE = {
+    "clean": 0.0,
+    "erased": 0.8,
+    "erased first": 0.6,
+    "erased last": 0.6,
+    "covered": 0.8,
+    "faded": 1.0,
+    "blurred": 1.0,
+    "noisy": 0.4,
 }
-BASE_LAW = "uniform"
+_DAMAGES = (
+    Damage("clean"),
+    *(Damage("erased", amount) for amount in (0.2, 0.4, 0.6, 0.8)),
+    *(Damage("erased first", 0.4), Damage("erased last", 0.4)),
+    *(Damage("covered", 0.6), Damage("faded", 0.9), Damage("blurred", 0.6)),
+    *(Damage("noisy", 0.2), Damage("noisy", 0.3)),
+)
+DAMAGES = {damage.label: damage for damage in _DAMAGES}
+UNIFORM = "uniform"  # independent digits
 ABLATED = 3  # seeds of each ablation
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: from the base to a law.
+    """One training, from the base.
 
     Attributes:
-        law: of the strings that are learned from.
+        labels: distribution of the strings that are learned from.
         seed: of strings, damage, augmentation and new weights.
         heads: that are trained together.
         frozen: the encoder stays as it is in the base.
         share: of the training digits that images are drawn from.
     """
 
-    law: str
+    labels: str
     seed: int
     heads: tuple[str, ...] = HEADS
     frozen: bool = False
@@ -64,11 +52,20 @@ class Training:
 
     @property
     def name(self) -> str:
-        parts = [self.law, f"seed{self.seed}"]
+        parts = [self.labels, f"seed{self.seed}"]
         parts += ["frozen"] if self.frozen else []
         parts += [f"only-{'-'.join(self.heads)}"] if self.heads != HEADS else []
         parts += [f"share{self.share:g}"] if self.share != 1.0 else []
         return "-".join(parts)
+
+    @property
+    def ablation(self) -> str:
+        """How it differs from the study's main trainings; empty for one of those."""
+        if self.frozen:
+            return "encoder frozen"
+        if self.heads != HEADS:
+            return "each head alone"
+        return "" if self.share == 1.0 else f"{self.share:.0%} of the digits"
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,12 @@ class Size:
     """How large a study is.
 
     Attributes:
-        seeds: of each law.
+        seeds: by label distribution.
         damages: names, of `DAMAGES`.
         base_steps, base_batch: of the training of the base; steps, batch: of each training from there.
-        strings: that each cell reads, a seed.
-        ablated: the law whose trainings are repeated with the encoder frozen, each head alone, and fewer digits;
-            none: nothing is.
+        strings: per cell and seed.
+        ablated: label distribution whose trainings are repeated with the encoder frozen, each head alone, and fewer
+            digits; None: no ablations.
         shifted: damages in which every training also reads independent digits.
     """
 
@@ -97,27 +94,24 @@ class Size:
 
     def first(self, seeds: int) -> Size:
         """The study of so many replications."""
-        return replace(self, seeds={law: min(count, seeds) for law, count in self.seeds.items()})
+        return replace(self, seeds={labels: min(count, seeds) for labels, count in self.seeds.items()})
 
     def trainings(self) -> list[Training]:
-        """All: seed by seed, so that a study that is cut short has whole replications, and of each seed the base law's
-        first, since the others' evidence comes from it."""
+        """Seed by seed, so that a study that is cut short has whole replications; of each seed independent digits
+        first, since the others' evidence comes from them."""
         found = []
         for seed in range(max(self.seeds.values())):
-            laws = [law for law, seeds in self.seeds.items() if seed < seeds]
-            found += [Training(law, seed) for law in sorted(laws, key=lambda law: law != BASE_LAW)]
+            there = [labels for labels, seeds in self.seeds.items() if seed < seeds]
+            found += [Training(labels, seed) for labels in sorted(there, key=lambda labels: labels != UNIFORM)]
             if self.ablated and seed < ABLATED:
-                law = self.ablated
                 found += [
-                    Training(law, seed, frozen=True),
-                    Training(law, seed, heads=("ar",)),
-                    Training(law, seed, heads=("parallel",)),
-                    Training(law, seed, share=0.02),
+                    Training(self.ablated, seed, frozen=True),
+                    Training(self.ablated, seed, heads=("ar",)),
+                    Training(self.ablated, seed, heads=("parallel",)),
+                    Training(self.ablated, seed, share=0.02),
                 ]
         return found
 
-
-_CLAIMED, _OTHERS = 5, 3  # seeds
 
 SIZES = {
     "smoke": Size(
@@ -133,14 +127,8 @@ SIZES = {
     ),
     "full": Size(
         seeds={
-            "uniform": _CLAIMED,
-            "lexicon-20": _CLAIMED,
-            "lexicon-100": _CLAIMED,
-            "markov-0.5": _OTHERS,
-            "markov-0.9": _OTHERS,
-            "luhn": _OTHERS,
-            "dates": _OTHERS,
-            "frequencies": _OTHERS,
+            **dict.fromkeys(("uniform", "lexicon-20", "lexicon-100"), 5),  # of these there are claims
+            **dict.fromkeys(("markov-0.5", "markov-0.9", "luhn", "dates", "frequencies"), 3),
         },
         damages=tuple(DAMAGES),
         base_steps=3000,

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from bench.study.cost import Cost
-from bench.study.design import ABLATED, BASE_LAW, HEADS, LENGTH, Size, Training
+from bench.study.design import ABLATED, LENGTH, UNIFORM, Size, Training
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.predictions import SLOTS
-from seqocr.statistics import Replicated, Value, holm, mean, replicated, smallest_seen
+from seqocr.statistics import Replicated, Value, holm, mean, paired_difference, replicated, smallest_seen
 
 MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
 AR, ONE_PASS = "ar", "parallel"
@@ -24,48 +23,43 @@ AR, ONE_PASS = "ar", "parallel"
 OTHERS = (ONE_PASS, SLOTS)
 LOCAL, MARGINAL, JOINT = "oracle local", "oracle marginal", "oracle joint"
 SEEN = 0.02  # of exact match: where the joint reader is ahead by less, shares of it say nothing
-Cell = tuple[str, str, str]  # law learned, law read, damage
-
-
-@dataclass(frozen=True)
-class Again:
-    """One cell, trained and read again in small. `rows` are as the study's."""
-
-    law: str
-    damage: str
-    steps: int
-    rows: pd.DataFrame
+Cell = tuple[str, str, str]  # labels learned, labels read, damage
+_CELL = ["labels", "read", "damage"]
 
 
 @dataclass(frozen=True)
 class Results:
     """Attributes:
     rows: one a training, cell and strategy (see `predictions.read`).
-    size: of the study.
     facts: preset, environment, commit, seconds.
-    again: the cell that was measured again, if one was.
-    cost: what strategies take, if they were timed.
-    timed_on: the CPU on which they were.
+    again: settings and `rows` of the cell that was measured again, if one was.
+    cost: what strategies take, if they were timed; timed_on: the CPU on which they were.
     """
 
     rows: pd.DataFrame
     size: Size
     facts: dict[str, Any]
-    again: Again | None = None
+    again: dict[str, Any] | None = None
     cost: Cost | None = None
     timed_on: str = ""
 
     @cached_property
     def main(self) -> pd.DataFrame:
         """Of trainings that are no ablation, by cell, strategy and seed."""
-        names = {Training(law, seed).name for law, seeds in self.size.seeds.items() for seed in range(seeds)}
+        names = {Training(labels, seed).name for labels, seeds in self.size.seeds.items() for seed in range(seeds)}
         rows = self.rows[self.rows["training"].isin(names)]
-        return rows.set_index(["law", "read", "damage", "strategy", "seed"]).sort_index()
+        return rows.set_index([*_CELL, "strategy", "seed"]).sort_index()
 
     @cached_property
-    def laws(self) -> list[str]:
-        """By what their symbols tell of each other, from nothing on."""
-        return sorted(self.size.seeds, key=lambda law: (LABEL_DISTRIBUTIONS[law](LENGTH).total_correlation, law))
+    def total_correlations(self) -> dict[str, float]:
+        """Of each label distribution, nats, in rising order."""
+        found = {labels: LABEL_DISTRIBUTIONS[labels](LENGTH).total_correlation for labels in self.size.seeds}
+        return dict(sorted(found.items(), key=lambda item: item[::-1]))
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the label distributions, by their total correlation."""
+        return list(self.total_correlations)
 
     @property
     def strategies(self) -> list[str]:
@@ -73,12 +67,15 @@ class Results:
 
     @property
     def own(self) -> list[Cell]:
-        """Every law under every damage, read by what learned it."""
-        return [(law, law, damage) for law in self.laws for damage in self.size.damages]
+        """Every label distribution under every damage, read by what learned it."""
+        return [(labels, labels, damage) for labels in self.labels for damage in self.size.damages]
 
     @property
     def shifted(self) -> list[Cell]:
-        return [(law, BASE_LAW, damage) for law in self.laws if law != BASE_LAW for damage in self.size.shifted]
+        """Independent digits, read by what learned another distribution."""
+        return [
+            (labels, UNIFORM, damage) for labels in self.labels if labels != UNIFORM for damage in self.size.shifted
+        ]
 
     def exact(self, cell: Cell, strategy: str) -> np.ndarray:
         """(seeds,) shares read right."""
@@ -99,7 +96,14 @@ class Results:
     def gap(self, cell: Cell, strategy: str = AR, other: str = ONE_PASS) -> Replicated:
         """Exact match of one strategy minus another's, on the same strings of each seed."""
         difference = self.exact(cell, strategy) - self.exact(cell, other)
-        return replicated(difference, MARGIN, self._sampled(cell, strategy, other))
+        # The standard error that the choice of strings alone makes (McNemar's variance).
+        variances = [(a - b).var() / len(a) for a, b in self._right(cell, strategy, other)]
+        return replicated(difference, MARGIN, float(np.sqrt(np.sum(variances)) / len(variances)))
+
+    def _right(self, cell: Cell, strategy: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each seed, which strings each strategy read right: 1 or 0."""
+        found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (strategy, other)]
+        return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
 
     def together(self, cells: Sequence[Cell], strategy: str) -> np.ndarray:
         """(seeds,) exact match, the mean over cells, of the seeds that all of them have."""
@@ -111,35 +115,20 @@ class Results:
         """Exact match of one strategy minus another's, the mean over cells."""
         return mean(self.together(cells, strategy) - self.together(cells, other))
 
-    def _sampled(self, cell: Cell, strategy: str, other: str) -> float:
-        """The standard error of the mean difference that the choice of strings alone makes (McNemar's variance)."""
-        variances = [(a - b).var() / len(a) for a, b in self._right(cell, strategy, other)]
-        return float(np.sqrt(np.sum(variances)) / len(variances))
-
-    def _right(self, cell: Cell, strategy: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each seed, which strings each strategy read right: 1 or 0."""
-        found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (strategy, other)]
-        return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
-
     def seen_by_one_seed(self) -> tuple[int, int]:
-        """Of the differences that the claims found, how many one seed alone would have shown, the first, and how many
-        there are. Over the strings of one seed McNemar's test does not know that another training might differ."""
-        rows = self.family.to_dict("records")
-        gaps, p_values = [], []
-        for row in rows:
-            a, b = self._right((row["law"], row["read"], row["damage"]), AR, row["other"])[0]
-            gaps.append(float((a - b).mean()))
-            one, two = int(((a - b) > 0).sum()), int(((a - b) < 0).sum())
-            p_values.append(float(binomtest(one, one + two).pvalue) if one + two else 1.0)
-        adjusted = holm(p_values)
-        found = [row["verdict"] in ("better", "worse") for row in rows]
-        alike = [gap * row["difference"] > 0 for gap, row in zip(gaps, rows, strict=True)]
-        return int((np.array(found) & np.array(alike) & (adjusted < 0.05)).sum()), sum(found)
+        """Of the differences that the claims found, how many the first seed alone would have shown, and how many there
+        are. Over the strings of one seed McNemar's test does not know that another training might differ."""
+        found = self.family[self.family["verdict"].isin(("better", "worse"))]
+        cells = [*zip(*(self.family[name] for name in _CELL), strict=True)]
+        first = [self._right(cell, AR, other)[0] for cell, other in zip(cells, self.family["other"], strict=True)]
+        gaps = pd.Series([(a - b).mean() for a, b in first], self.family.index)
+        seen = pd.Series(holm([paired_difference(a, b).p_value for a, b in first]) < 0.05, self.family.index)
+        return int((seen & (gaps * found["difference"] > 0)).sum()), len(found)
 
     @cached_property
     def family(self) -> pd.DataFrame:
-        """The claims: `ar` minus each of `OTHERS` in every cell of the laws with the most seeds. One row per claim,
-        with Holm's adjusted p-value, the verdict, and the smallest difference that the claim could have seen."""
+        """The claims: `ar` minus each of `OTHERS` in every cell of the label distributions with the most seeds. One row
+        per claim, with Holm's adjusted p-value, the verdict, and the smallest difference that could have been seen."""
         most = max(self.size.seeds.values())
         cells = [cell for cell in (*self.own, *self.shifted) if self.size.seeds[cell[0]] == most]
         claims = [(cell, other) for other in self.others for cell in cells]
@@ -150,7 +139,7 @@ class Results:
             own = cell[0] == cell[1]
             rows.append(
                 {
-                    **dict(zip(("law", "read", "damage"), cell, strict=True)),
+                    **dict(zip(_CELL, cell, strict=True)),
                     "other": other,
                     "seeds": gap.difference.n,
                     **gap.difference.columns("difference"),
@@ -168,44 +157,42 @@ class Results:
 
     def verdict(self, cell: Cell, other: str = ONE_PASS) -> str:
         """Of a claim of the family; empty for others."""
-        rows = self.family
-        here = (rows["law"] == cell[0]) & (rows["read"] == cell[1]) & (rows["damage"] == cell[2])
-        found = rows[here & (rows["other"] == other)]
-        return "" if found.empty else str(found["verdict"].iloc[0])
+        claims = self.family.set_index([*_CELL, "other"])["verdict"]
+        return str(claims.get((*cell, other), ""))
 
     def captured(self, strategy: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
         """Share of the joint reader's lead over another oracle reader that a strategy makes: 0 is that one's exact
         match, 1 the joint reader's. Over the cells where the lead is `SEEN` at least; replications are seeds.
 
         Args:
-            floor: `MARGINAL`, and the lead is G; `LOCAL`, and it is all that knowing the law is worth.
-            cells: of those; none: all of them.
+            floor: `MARGINAL`, and the lead is G; `LOCAL`, and it is the whole oracle gain.
+            cells: of those; None: all of them.
         """
         chosen = self.worthwhile(floor) if cells is None else cells
         below = self.together(chosen, floor)
         return mean((self.together(chosen, strategy) - below) / (self.together(chosen, JOINT) - below))
 
     def unlearned(self) -> list[str]:
-        """Laws of whose worth `ar` makes less than a tenth, where they are worth anything."""
-        cells = {law: [cell for cell in self.worthwhile(LOCAL) if cell[0] == law] for law in self.laws}
-        return [law for law, there in cells.items() if there and self.captured(AR, LOCAL, there).estimate < 0.1]
+        """Label distributions of whose oracle gain, where there is one, `ar` makes less than a tenth."""
+        cells = {labels: [cell for cell in self.worthwhile(LOCAL) if cell[0] == labels] for labels in self.labels}
+        return [labels for labels, there in cells.items() if there and self.captured(AR, LOCAL, there).estimate < 0.1]
 
     def worthwhile(self, floor: str = MARGINAL) -> list[Cell]:
         """The cells where the joint reader is expected to lead by `SEEN` at least, the largest lead first. What is
-        expected is computed from the law and the images, not from the predictions."""
+        expected is computed from the label distribution and the images, not from the predictions."""
         column = {MARGINAL: "G", LOCAL: "worth"}[floor]
         leads = {cell: self.mean(cell, column) for cell in self.own}
         return sorted((cell for cell in self.own if leads[cell] >= SEEN), key=lambda cell: -leads[cell])
 
-    def price(self, law: str, strategy: str, damage: str) -> Value:
-        """What having learned a law costs a strategy on independent digits, against having learned those."""
-        seeds = min(self.size.seeds[law], self.size.seeds[BASE_LAW])
-        there = self.exact((law, BASE_LAW, damage), strategy)[:seeds]
-        here = self.exact((BASE_LAW, BASE_LAW, damage), strategy)[:seeds]
+    def price(self, labels: str, strategy: str, damage: str) -> Value:
+        """What having learned a label distribution costs a strategy on independent digits, against having learned
+        those."""
+        seeds = min(self.size.seeds[labels], self.size.seeds[UNIFORM])
+        there, here = (self.exact((learned, UNIFORM, damage), strategy)[:seeds] for learned in (labels, UNIFORM))
         return mean(there - here)
 
     def passes(self, strategy: str) -> float:
-        """Decoder passes a string, over all cells of its own law."""
+        """Decoder passes a string, over all cells of its own label distribution."""
         return float(np.mean([self.mean(cell, "passes", strategy) for cell in self.own]))
 
     def by_cell(self) -> pd.DataFrame:
@@ -223,25 +210,21 @@ class Results:
         for other in self.others:
             for cell in self.own:
                 gap = self._column(cell, other, "nats") - self._column(cell, AR, "nats")
-                row = {"other": other, "law": cell[0], "damage": cell[2], "C": self.mean(cell, "C")}
+                row = {"other": other, "labels": cell[0], "damage": cell[2], "C": self.mean(cell, "C")}
                 rows.append({**row, **mean(gap).columns("nats_lost")})
         return pd.DataFrame(rows)
 
     def ablations(self) -> pd.DataFrame:
-        """One row per kind of training, damage and head: exact match of the ablated law's strings."""
-        law = self.size.ablated
-        if law is None:
-            return pd.DataFrame()
-        rows, named = [], {Training(law, seed).name: "as all" for seed in range(min(ABLATED, self.size.seeds[law]))}
-        for each in self.size.trainings():
-            if each.law == law and each.name not in named and each != Training(law, each.seed):
-                named[each.name] = _ablation(each)
-        chosen = self.rows[(self.rows["read"] == law) & self.rows["training"].isin(named)]
+        """One row per kind of training, damage and head: exact match of the ablated distribution's strings."""
+        labels, rows = self.size.ablated, []
+        trainings = [each for each in self.size.trainings() if each.labels == labels]
+        named = {each.name: each.ablation or "as all" for each in trainings if each.ablation or each.seed < ABLATED}
+        chosen = self.rows[(self.rows["read"] == labels) & self.rows["training"].isin(named)]
         chosen = chosen[chosen["strategy"].isin((AR, ONE_PASS, "ctc"))].assign(trained=chosen["training"].map(named))
-        for (trained, damage, strategy), table in chosen.groupby(["trained", "damage", "strategy"], sort=False):
+        for key, table in chosen.groupby(["trained", "damage", "strategy"], sort=False):
             found = mean(table["exact"])
-            of = {"trained": trained, "damage": damage, "strategy": strategy, "seeds": found.n}
-            rows.append({**of, **found.columns("exact")})
+            of = dict(zip(("trained", "damage", "strategy"), key, strict=True))
+            rows.append({**of, "seeds": found.n, **found.columns("exact")})
         return pd.DataFrame(rows)
 
 
@@ -249,14 +232,6 @@ def _bits(row: dict[str, Any]) -> np.ndarray:
     packed = np.frombuffer(bytes.fromhex(row["right"]), np.uint8)
     found: np.ndarray = np.unpackbits(packed, count=row["strings"]).astype(int)
     return found
-
-
-def _ablation(training: Training) -> str:
-    if training.frozen:
-        return "encoder frozen"
-    if training.heads != HEADS:
-        return "each head alone"
-    return f"{training.share:.0%} of the digits"
 
 
 def _verdict(gap: Replicated, p_value: float) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, as_completed
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from bench.study.design import SIZES, Size, Training
 from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.inference.shipped import SHIPPED
-from seqocr.progress import Reporter, progress
+from seqocr.progress import progress
+from seqocr.train.state import is_finished
 
 READINGS = "readings"
 SHOWN = "full"  # the preset that reports show
@@ -37,7 +38,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
 
     Args:
         out: results folder; the study's table and facts lie in its folder `study`, of small ones in `study-PRESET`.
-        runs: where recognizers are kept, and the readings of each.
+        runs: where recognizers are kept, and the predictions of each.
         engine: what trains and reads. Beside Ray, nothing is timed: that is left to a run without it.
 
     Returns:
@@ -57,14 +58,17 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     waves = [replications] if engine.name == "ray" else [replications[seed : seed + 1] for seed in replications]
     with progress(f"study {preset}", 1 + 2 * len(size.trainings())) as reporter, engine.workers(runs) as pool:
         _claim(kept, depends(size))
-        _timed(kept, lambda: training.base(size, runs))
+        with _timed(kept):
+            training.train_base(size, runs)
         reporter.advance(training.BASE)
         for seeds in waves:
             here = [each for each in size.trainings() if each.seed in seeds]
-            for work, done in ((_train, _trained), (_read, _has_readings)):
+            for work, done in ((_train, _is_trained), (_read, _is_read)):
                 todo = [each for each in here if not done(each, kept)]
                 reporter.advance(steps=len(here) - len(todo))
-                _timed(kept, partial(_all_of, pool, work, todo, size, runs, reporter))
+                with _timed(kept):
+                    for future in as_completed([pool.submit(work, each, size, runs) for each in todo]):
+                        reporter.advance(future.result())
             _write(preset, kept, size.first(seeds.stop), study)
     _measure_cost(preset, study, engine)
     return study.folder
@@ -85,30 +89,39 @@ def _measure_cost(preset: str, study: Store, engine: Engine) -> None:
         cost.measure(timing, study, reporter)
 
 
-def cell_size(law: str, damage: str, steps: int, batch: int, strings: int) -> Size:
-    return Size({law: 1}, (damage,), steps, steps, strings, None, (), batch, batch)
+def cell_size(labels: str, damage: str, steps: int, batch: int, strings: int) -> Size:
+    return Size({labels: 1}, (damage,), steps, steps, strings, None, (), batch, batch)
 
 
-def cell(law: str, damage: str, steps: int, batch: int, strings: int, folder: Path) -> pd.DataFrame:
-    """One cell in small: an encoder, `ar` and `parallel` learn independent digits, from the shipped weights, and then a
-    law, with new heads; they read one damage."""
-    alone = Training(law, seed=0, heads=CELL_HEADS)
-    size = cell_size(law, damage, steps, batch, strings)
+def cell(labels: str, damage: str, steps: int, batch: int, strings: int, folder: Path) -> pd.DataFrame:
+    """One cell in small: an encoder, `ar` and `parallel` learn independent digits, from the shipped weights, and then
+    other labels, with new heads; they read one damage.
+
+    Args:
+        labels: name of a label distribution.
+        steps, batch: of both trainings.
+        strings: that are read.
+    """
+    each = Training(labels, seed=0, heads=CELL_HEADS)
+    size = cell_size(labels, damage, steps, batch, strings)
     with contextlib.redirect_stderr(io.StringIO()):
-        training.base(size, folder, alone.heads)
-        training.trained(alone, size, folder)
-    return predictions.read(alone, size, folder)
+        training.train_base(size, folder, each.heads)
+        training.train(each, size, folder)
+    return predictions.read(each, size, folder)
 
 
 def depends(size: Size) -> dict[str, Any]:
     """What a study depends on, as JSON: its size and the weights it starts from."""
-    return dict(_as_json({"size": dataclasses.asdict(size), "weights": fingerprint.of_weights(SHIPPED)}))
+    return {"size": _as_json(size), "weights": fingerprint.of_weights(SHIPPED)}
+
+
+def _as_json(size: Size) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(size)))
 
 
 def _claim(kept: Store, asked: dict[str, Any]) -> None:
     """Recognizers of one size and one start only lie in a folder."""
-    facts = kept.facts("study")
-    before = facts.get("depends", asked)
+    before = kept.facts("study").get("depends", asked)
     if changed := changed_dependencies(before, asked):
         raise InputError(
             f"{kept.folder} holds recognizers of another study (other {listed(changed)}): give another --runs, or "
@@ -117,41 +130,24 @@ def _claim(kept: Store, asked: dict[str, Any]) -> None:
     kept.add_facts("study", depends=asked)
 
 
-def _timed(kept: Store, work: Callable[[], object]) -> None:
+@contextlib.contextmanager
+def _timed(kept: Store) -> Iterator[None]:
     """Adds to the study's wall time, also where the work is cut short."""
     began = time.monotonic()
     try:
-        work()
+        yield
     finally:
         kept.add_facts("study", seconds=kept.facts("study").get("seconds", 0.0) + time.monotonic() - began)
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_json(each) for key, each in value.items()}
-    return [_as_json(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _all_of(
-    pool: Executor,
-    work: Callable[..., str],
-    todo: Sequence[Training],
-    size: Size,
-    runs: Path,
-    reporter: Reporter,
-) -> None:
-    for future in as_completed([pool.submit(work, each, size, runs) for each in todo]):
-        reporter.advance(future.result())
-
-
 def _train(each: Training, size: Size, runs: Path) -> str:
     with contextlib.redirect_stderr(io.StringIO()):  # the study's own progress is shown
-        training.trained(each, size, runs)
+        training.train(each, size, runs)
     return f"trained {each.name}"
 
 
-def _trained(each: Training, kept: Store) -> bool:
-    return training.finished(each, kept.folder)
+def _is_trained(each: Training, kept: Store) -> bool:
+    return is_finished(kept.folder / each.name)
 
 
 def _read(each: Training, size: Size, runs: Path) -> str:
@@ -159,7 +155,7 @@ def _read(each: Training, size: Size, runs: Path) -> str:
     return f"read {each.name}"
 
 
-def _has_readings(each: Training, kept: Store) -> bool:
+def _is_read(each: Training, kept: Store) -> bool:
     return kept.has(_table(each))
 
 
@@ -172,7 +168,7 @@ def _write(preset: str, kept: Store, size: Size, study: Store) -> None:
     study.write(READINGS, pd.concat(tables, ignore_index=True))
     facts = {
         "preset": preset,
-        "size": _as_json(dataclasses.asdict(size)),
+        "size": _as_json(size),
         "depends": depends(SIZES[preset]),
         "commit": environment.commit(),
         "environment": environment.describe(),

@@ -7,20 +7,18 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from bench.core import plotting
-from bench.study.design import LENGTH
 from bench.study.estimates import AR, Results
-from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from seqocr.statistics import Value
 
 _SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
 
 
 def dependence_plot(results: Results) -> Figure:
-    """`ar` minus each of the others, laws by total correlation (up) against damages (across), with contours of G."""
-    laws, damages = results.laws, list(results.size.damages)
-    cells = [[(law, law, damage) for damage in damages] for law in laws]
-    worth = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
-    figure = Figure(figsize=(10.5, (0.5 * len(laws) + 1.3) * len(results.others) + 0.9), layout="constrained")
+    """`ar` minus each of the others: label distributions (up) against damages (across), with contours of G."""
+    damages, nats = list(results.size.damages), results.total_correlations
+    cells = [[(labels, labels, damage) for damage in damages] for labels in nats]
+    gain = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
+    figure = Figure(figsize=(10.5, (0.5 * len(nats) + 1.3) * len(results.others) + 0.9), layout="constrained")
     axes = figure.subplots(len(results.others), squeeze=False, sharex=True)[:, 0]
     gaps = {
         other: np.array([[results.gap(cell, AR, other).difference.estimate for cell in row] for row in cells]) * 100
@@ -29,17 +27,15 @@ def dependence_plot(results: Results) -> Figure:
     most = max(1.0, *(float(np.abs(each).max()) for each in gaps.values()))
     for axis, (other, found) in zip(axes, gaps.items(), strict=True):
         image = axis.imshow(found, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
-        for y, row in enumerate(cells):
-            for x, cell in enumerate(row):
-                colour = "white" if abs(found[y, x]) > 0.6 * most else "black"
-                shown = f"{found[y, x]:+.1f}{_SIGNS[results.verdict(cell, other)]}"
-                axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
-        if min(worth.shape) > 1 and worth.max() > 1:
-            levels = [level for level in (1, 5, 20) if level < worth.max()]
-            lines = axis.contour(worth, levels=levels, colors="#222222", linewidths=0.8)
+        for (y, x), points in np.ndenumerate(found):
+            shown = f"{points:+.1f}{_SIGNS[results.verdict(cells[y][x], other)]}"
+            colour = "white" if abs(points) > 0.6 * most else "black"
+            axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
+        if min(gain.shape) > 1 and gain.max() > 1:
+            levels = [level for level in (1, 5, 20) if level < gain.max()]
+            lines = axis.contour(gain, levels=levels, colors="#222222", linewidths=0.8)
             axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
-        nats = [LABEL_DISTRIBUTIONS[law](LENGTH).total_correlation for law in laws]
-        axis.set_yticks(range(len(laws)), [f"{law} ({total:.1f})" for law, total in zip(laws, nats, strict=True)])
+        axis.set_yticks(range(len(nats)), [f"{labels} ({total:.1f})" for labels, total in nats.items()])
         axis.grid(visible=False)
         axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
     axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")
@@ -49,16 +45,16 @@ def dependence_plot(results: Results) -> Figure:
 
 
 def likelihoods_plot(results: Results) -> Figure:
-    """What strategies that take symbols as independent lose to `ar`, in nats a string, against C; a look a law."""
+    """Nats per string that strategies of independent symbols lose to `ar`, against C, by label distribution."""
     table = results.likelihoods()
     figure, axes = plotting.panels(len(results.others), 4.8, 4.0)
     top = max(float(table["C"].max()), 0.1)
     for axis, other in zip(axes, results.others, strict=True):
-        for place, law in enumerate(results.laws):
+        for place, labels in enumerate(results.labels):
             style = plotting.numbered_style(place)
-            for row in table[(table["law"] == law) & (table["other"] == other)].to_dict("records"):
+            for row in table[(table["labels"] == labels) & (table["other"] == other)].to_dict("records"):
                 plotting.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
-            axis.plot([], [], style.marker, color=style.colour, label=law)
+            axis.plot([], [], style.marker, color=style.colour, label=labels)
         axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
         axis.set_xlabel("C, nats a string")
         axis.set_ylabel(f"nats that {other} loses to {AR}")

@@ -2,66 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import entr
 
-from bench.study import label_distributions as labels
-from bench.study.label_distributions import LabelDistribution
-from seqocr.decoding.automaton import ACCEPT, REJECT, Automaton, accept_if, build, build_lexicon, restrict_length
-from seqocr.decoding.check_digits import build_luhn, build_mod97
+from bench.study.label_distributions import Chain, LabelDistribution, Luhn
+from seqocr.decoding.automaton import ACCEPT, REJECT, Automaton, build_lexicon, restrict_length
+from seqocr.decoding.check_digits import build_luhn
 from seqocr.decoding.trellis import Trellis, sum_last
 from seqocr.errors import InputError
 
 _BLOCK = 1_000_000  # numbers that one step of a recursion computes at once
-_MAX_STATES = 50_000  # of a pool
 
 
 def from_distribution(distribution: LabelDistribution) -> Automaton:
-    """The automaton whose weights are the log probabilities of a label distribution's strings.
-
-    Raises:
-        InputError: it has too many states or strings.
-    """
-    if isinstance(distribution, labels.Luhn | labels.Mod97):
-        numbers = build_luhn() if isinstance(distribution, labels.Luhn) else build_mod97()
-        form = restrict_length(numbers, distribution.n)
-        return Automaton(form.next, form.weight, form.final - distribution.entropy)  # all strings are equally likely
-    if isinstance(distribution, labels.Markov):
-        return restrict_length(_build_chain(distribution.marginals[0], distribution.transition), distribution.n)
-    if isinstance(distribution, labels.Independent):
-        first = distribution.marginals[0]
-        return restrict_length(_build_chain(first, np.tile(first, (distribution.k, 1))), distribution.n)
-    if isinstance(distribution, labels.WithoutReplacement):
-        return _build_pool(distribution)
-    strings, probabilities = distribution.enumerated()
+    """The automaton whose weights are the log probabilities of a label distribution's strings."""
+    if isinstance(distribution, Luhn):
+        found = restrict_length(build_luhn(), distribution.n)
+        return Automaton(found.next, found.weight, found.final - distribution.entropy)  # all are equally likely
+    if isinstance(distribution, Chain):
+        # State 0 is the start, state 1 + i comes after symbol i.
+        probabilities = np.vstack([distribution.first, distribution.transition])
+        with np.errstate(divide="ignore"):
+            weight = np.log(probabilities)
+        states = np.where(probabilities > 0, np.arange(1, distribution.k + 1), -1)
+        return restrict_length(Automaton(states, weight, np.full(len(states), ACCEPT)), distribution.n)
+    strings, probabilities = distribution.list_strings()
     return build_lexicon(strings.tolist(), distribution.k, np.log(probabilities).tolist())
-
-
-def _build_chain(first: np.ndarray, transition: np.ndarray) -> Automaton:
-    """Strings of any length of a Markov chain: (k,) probabilities of the first symbol, (k, k) from row to column."""
-    k = len(first)
-    chances = np.vstack([first, transition])  # state 0 is the start, state 1 + i comes after symbol i
-    with np.errstate(divide="ignore"):
-        weight = np.log(chances)
-    return Automaton(np.where(chances > 0, np.arange(1, k + 1), -1), weight, np.full(k + 1, ACCEPT))
-
-
-def _build_pool(distribution: labels.WithoutReplacement) -> Automaton:
-    """Its states are how many of each symbol were taken."""
-    n, k, pool = distribution.n, distribution.k, distribution.pool
-    if math.comb(n + k, k) > _MAX_STATES:
-        raise InputError(f"a pool with strings of {n} has too many states: take Independent of its frequencies")
-
-    def step(taken: tuple[int, ...], symbol: int) -> tuple[tuple[int, ...], float] | None:
-        chance = (pool[symbol] - taken[symbol]) / (pool.sum() - sum(taken)) if sum(taken) < n else 0
-        after = (*taken[:symbol], taken[symbol] + 1, *taken[symbol + 1 :])
-        return (after, math.log(chance)) if chance > 0 else None
-
-    return build((0,) * k, step, lambda taken: accept_if(sum(taken) == n), k)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from itertools import zip_longest
@@ -13,7 +14,7 @@ import pandas as pd
 import torch
 
 from bench.study import oracle
-from bench.study.design import BASE_LAW, DAMAGES, HEADS, LENGTH, Size, Training
+from bench.study.design import DAMAGES, LENGTH, UNIFORM, Size, Training
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution
 from bench.study.posterior import find_best, from_distribution
 from bench.study.structured import StructuredLines
@@ -34,16 +35,10 @@ _ALIKE = {each.name for head in DEPLOYED.values() for each in head.strategies} -
 
 
 def cells(training: Training, size: Size) -> list[tuple[str, str]]:
-    """(law, damage) of what a training reads: its own law under every damage, and independent digits under some, which
-    shows what a learned law costs where it does not hold."""
-    own = [(training.law, damage) for damage in size.damages]
-    shifted = [(BASE_LAW, damage) for damage in size.shifted] if training.law != BASE_LAW else []
-    return own + shifted
-
-
-def lines(law: str, damage: str, seed: int, count: int) -> StructuredLines:
-    """The strings of a cell: digits of the test half. The same strings and images at every damage."""
-    return StructuredLines(_digits(), LABEL_DISTRIBUTIONS[law](LENGTH), count, DAMAGES[damage], seed=_SEED + seed)
+    """(labels, damage) of what a training reads: its own labels under every damage, and independent digits under some,
+    which shows what a learned distribution costs where it does not hold."""
+    own = [(training.labels, damage) for damage in size.damages]
+    return own + [(UNIFORM, damage) for damage in size.shifted if training.labels != UNIFORM]
 
 
 @cache
@@ -53,81 +48,71 @@ def _digits() -> Digits:
 
 @torch.inference_mode()
 def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
-    """One row per cell and strategy.
+    """One row per cell and strategy. The strings and images of a cell are the same at every damage.
 
-    Columns: `training`, `law` that was learned, `read` law, `damage`, `seed`, `strategy`, `strings`, `exact` share read
-    right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at their
-    place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where it gives one). Of
+    Columns: `training`, `labels` that were learned, labels `read`, `damage`, `seed`, `strategy`, `strings`, `exact`
+    share read right, `right` (which ones: a bit a string, packed, in hexadecimal), share of `symbols` that are right at
+    their place, mean `passes`, mean `nats` that the truth is given (minus its log probability, where it gives one). Of
     the cell, where oracle readers read it: mean `C` and `G` (see `bench.study.oracle`), and `worth`, the joint reader's
     expected exact match minus the local one's.
     """
     own = load_recognizer(folder / training.name).eval()
-    replicates = training.heads == HEADS and not training.frozen and training.share == 1.0
-    reference = load_recognizer(folder / Training(BASE_LAW, training.seed).name).eval() if replicates else None
-    rows = []
-    for law, damage in cells(training, size):
-        strings = lines(law, damage, training.seed, size.strings)
-        of = {"training": training.name, "law": training.law, "read": law, "damage": damage, "seed": training.seed}
-        rows += [{**of, **row} for row in _cell(own, reference, strings, LABEL_DISTRIBUTIONS[training.law](LENGTH))]
+    reference = None
+    if not training.ablation:
+        reference = load_recognizer(folder / Training(UNIFORM, training.seed).name).eval()
+    learned, rows = LABEL_DISTRIBUTIONS[training.labels](LENGTH), []
+    for labels, damage in cells(training, size):
+        distribution = LABEL_DISTRIBUTIONS[labels](LENGTH)
+        lines = StructuredLines(_digits(), distribution, size.strings, DAMAGES[damage], seed=_SEED + training.seed)
+        of = {"training": training.name, "labels": training.labels, "read": labels, "damage": damage}
+        rows += [{**of, "seed": training.seed, **row} for row in _cell(own, reference, lines, learned)]
     return pd.DataFrame(rows)
 
 
 def _cell(
-    own: Recognizer, reference: Recognizer | None, strings: StructuredLines, learned: LabelDistribution
+    own: Recognizer, reference: Recognizer | None, lines: StructuredLines, learned: LabelDistribution
 ) -> Iterator[dict[str, Any]]:
     truth: list[str] = []
-    found, nats = _Found(), _Found()
+    read: dict[str, list[str]] = defaultdict(list)
+    passes: dict[str, list[int]] = defaultdict(list)
+    nats: dict[str, list[float]] = defaultdict(list)
     evidence, slots, frames = [], [], []
-    for start in range(0, len(strings), _AT_ONCE):
-        images, texts = strings.batch(range(start, min(start + _AT_ONCE, len(strings))))
+    for start in range(0, len(lines), _AT_ONCE):
+        images, texts = lines.batch(range(start, min(start + _AT_ONCE, len(lines))))
         truth += texts
         pixels = own.processor(images)
         features = own.encoder(pixels)
         for name, decode in own.decode_functions().items():
             if name not in _ALIKE:
                 decoded = decode(features)
-                found.add(name, decoded.texts, decoded.line_passes)
+                read[name] += decoded.texts
+                passes[name] += decoded.line_passes
         for name, head in own.heads.items():
             if isinstance(head, RefiningHead):
-                nats.add(SLOTS, _lost(head, features, texts))
+                nats[SLOTS] += _lost(head, features, texts)
             else:
-                nats.add(name, [float(head.loss(features, texts)) * _terms(name)] * len(texts))
+                nats[name] += [float(head.loss(features, texts)) * _terms(name)] * len(texts)
         if reference is not None:
             evidence.append(_slots(reference, reference.encoder(pixels)))
             slots.append(_slots(own, features))
             frames.append(own.heads["ctc"].log_probs(features).double().numpy())
     axes: dict[str, float] = {}
     if reference is not None:
-        axes, oracles = _oracles(strings.law, np.concatenate(evidence))
-        for name, read in (*oracles, *_structured(learned, np.concatenate(slots), np.concatenate(frames))):
-            found.add(name, read, [1] * len(read))
-    for name, (read, passes) in found.by_name.items():
-        right = np.array([a == b for a, b in zip(read, truth, strict=True)])
-        symbols = [
-            a == b for text, other in zip(truth, read, strict=True) for a, b in zip_longest(text, other[:LENGTH])
-        ]
+        axes, oracles = _oracles(lines.distribution, np.concatenate(evidence))
+        read |= oracles | _constrained(learned, np.concatenate(slots), np.concatenate(frames))
+    for name, found in read.items():
+        right = np.array([a == b for a, b in zip(found, truth, strict=True)])
+        places = (zip_longest(text, other[:LENGTH]) for text, other in zip(truth, found, strict=True))
         yield {
             "strategy": name,
             "strings": len(truth),
             "exact": right.mean(),
             "right": np.packbits(right).tobytes().hex(),
-            "symbols": np.mean(symbols),
-            "passes": np.mean(passes),
-            "nats": np.mean(nats.by_name[name][0]) if name in nats.by_name else None,
+            "symbols": np.mean([a == b for each in places for a, b in each]),
+            "passes": np.mean(passes.get(name, 1)),
+            "nats": np.mean(nats[name]) if name in nats else None,
             **axes,
         }
-
-
-class _Found:
-    """Lists by name, piece after piece."""
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, tuple[list[Any], ...]] = {}
-
-    def add(self, name: str, *pieces: list[Any]) -> None:
-        kept = self.by_name.setdefault(name, tuple([] for _ in pieces))
-        for all_of, piece in zip(kept, pieces, strict=True):
-            all_of.extend(piece)
 
 
 def _terms(head: str) -> int:
@@ -149,33 +134,35 @@ def _slots(recognizer: Recognizer, features: torch.Tensor) -> np.ndarray:
     return found
 
 
-def _oracles(law: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], list[tuple[str, list[str]]]]:
+def _oracles(distribution: LabelDistribution, evidence: np.ndarray) -> tuple[dict[str, float], dict[str, list[str]]]:
     """Mean C, G and worth, and what the three oracle readers read.
 
     What each image says by itself comes from weights trained, with the same seed, on independent digits: their slots'
     probabilities are in proportion to likelihoods, since every symbol was equally likely.
     """
-    found = oracle.read(law, evidence)
-    worth = found.joint.probability - found.local.probability
+    found = oracle.read(distribution, evidence)
+    worth = found.probability["joint"] - found.probability["local"]
     axes = {"C": found.total_correlation, "G": found.gap, "worth": worth}
-    readers = {"local": found.local, "marginal": found.marginal, "joint": found.joint}
-    read = [(f"oracle {name}", _texts(reading.ids)) for name, reading in readers.items()]
+    read = {f"oracle {name}": _texts(ids) for name, ids in found.ids.items()}
     return {name: float(values.mean()) for name, values in axes.items()}, read
 
 
-def _structured(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarray) -> Iterator[tuple[str, list[str]]]:
-    """The one-pass heads, decoded exactly under the law that they learned.
+def _constrained(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarray) -> dict[str, list[str]]:
+    """The one-pass heads, decoded under the label distribution that they learned.
 
-    Slots have learned how frequent symbols are, which the law says again: it is divided out. CTC's frames have blanks
-    as well; there, only what the law allows is kept.
+    Slots have learned how frequent symbols are, which the distribution says again: it is divided out. CTC's frames have
+    blanks as well; there, only the support of the distribution is kept.
     """
     automaton = from_distribution(learned)
-    with np.errstate(divide="ignore"):
-        frequent = np.log(learned.marginals)
-    evidence = np.where(np.isfinite(frequent), slots - np.where(np.isfinite(frequent), frequent, 0), -np.inf)
-    yield "parallel + constraint", _texts(find_best(automaton, evidence)[0])
+    possible = learned.marginals > 0
+    evidence = np.where(
+        possible, slots - np.log(learned.marginals, where=possible, out=np.zeros_like(slots[0])), -np.inf
+    )
     paths = find_best(automaton.support.ctc_topology, frames)[0]
-    yield "ctc + constraint", ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()]
+    return {
+        "parallel + constraint": _texts(find_best(automaton, evidence)[0]),
+        "ctc + constraint": ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()],
+    }
 
 
 def _texts(ids: np.ndarray) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,37 +12,25 @@ import pandas as pd
 from bench.core.experiment import LONGEST_TABLE, Section
 from bench.core.formatting import percent, points, ratio, share
 from bench.core.templating import prose
-from bench.study.cost import Cost, dearest
-from bench.study.decisions import CONSTRAINED, CTC_CONSTRAINED, SPECULATIVE, decision_table, shown_as
-from bench.study.design import BASE_LAW, LENGTH
+from bench.study.cost import Cost
+from bench.study.decisions import CONSTRAINED, CTC_CONSTRAINED, SPECULATIVE, decisions, shown_as
+from bench.study.design import LENGTH, UNIFORM
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SEEN, Cell, Results
-from bench.study.label_distributions import LABEL_DISTRIBUTIONS
+from bench.study.label_distributions import pool_total_correlation
 from bench.study.predictions import SLOTS
 from bench.workloads.timed_models import TASK_LENGTH, TINY
 
 _VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "undecided"}
 # In the order of the table; the first ones are shown, all are in its details.
-_SHARED = (
-    AR,
-    SPECULATIVE,
-    ONE_PASS,
-    SLOTS,
-    "refine-2",
-    CONSTRAINED,
-    MARGINAL,
-    JOINT,
-    "ar-1layer",
-    "ctc",
-    "refine",
-    CTC_CONSTRAINED,
-)
+_SHARED = [AR, SPECULATIVE, ONE_PASS, SLOTS, "refine-2", CONSTRAINED, MARGINAL, JOINT]
+_SHARED += ["ar-1layer", "ctc", "refine", CTC_CONSTRAINED]
 
 
 def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     """Which strategy for which strings, and where `ar` is ahead."""
     text = prose(
         "dependence_answer",
-        equal=results.gap((BASE_LAW, BASE_LAW, results.size.damages[0])),
+        equal=results.gap((UNIFORM, UNIFORM, results.size.damages[0])),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
         constrained=shown_as(CONSTRAINED),
@@ -52,39 +40,31 @@ def answer(results: Results, everything: Mapping[str, Any]) -> Section:
         "Caveats, measured": _caveats(results, everything),
         "Cells by verdict": _verdicts(results),
     }
-    return Section("When does autoregression pay?", text, "dependence", decision_table(results), details)
+    table = pd.DataFrame(decision.row for decision in decisions(results))
+    return Section("When does autoregression pay?", text, "dependence", table, details)
 
 
 def largest_lead(results: Results) -> dict[str, Any] | None:
     """The damaged cell of dependent symbols where `ar` is ahead of `parallel` by most; None where it is in none."""
-    rows = results.family[results.family["other"] == ONE_PASS]
-    dependent = (rows["law"] == rows["read"]) & (rows["law"] != BASE_LAW) & (rows["damage"] != results.size.damages[0])
-    found = rows[dependent & (rows["verdict"] == "better")].nlargest(1, "difference").to_dict("records")
-    if not found:
-        return None
-    (row,) = found
-    cell: Cell = (row["law"], row["read"], row["damage"])
-    return {
-        **row,
-        "oracle": results.mean(cell, "exact", MARGINAL),
-        "beside_constrained": results.gap(cell, AR, CONSTRAINED).difference
-        if CONSTRAINED in results.strategies
-        else None,
-    }
+    rows = results.family.query("other == @ONE_PASS and labels == read and labels != @UNIFORM and verdict == 'better'")
+    rows = rows[rows["damage"] != results.size.damages[0]]
+    for row in rows.nlargest(1, "difference").to_dict("records"):
+        cell: Cell = (row["labels"], row["read"], row["damage"])
+        beside = results.gap(cell, AR, CONSTRAINED).difference if CONSTRAINED in results.strategies else None
+        return {**row, "oracle": results.mean(cell, "exact", MARGINAL), "beside_constrained": beside}
+    return None
 
 
 def largest_loss(results: Results) -> dict[str, Any]:
     """Where having learned a label distribution costs most on independent digits: strategy, distribution, damage."""
     prices = {
-        (results.price(law, name, damage).estimate, name, law, damage)
-        for law in results.laws
-        if law != BASE_LAW
+        (results.price(labels, name, damage).estimate, name, labels, damage)
         for name in _heads(results)
-        for damage in results.size.shifted
+        for labels, _, damage in results.shifted
     }
-    _, name, law, damage = min(prices)
-    of = {"strategy": name, "law": law, "damage": damage}
-    return {**of, "price": results.price(law, name, damage), "other": results.price(law, ONE_PASS, damage)}
+    _, name, labels, damage = min(prices)
+    of = {"strategy": name, "labels": labels, "damage": damage}
+    return {**of, "price": results.price(labels, name, damage), "other": results.price(labels, ONE_PASS, damage)}
 
 
 def gains(results: Results) -> Section:
@@ -106,10 +86,10 @@ def gains(results: Results) -> Section:
 def shift(results: Results) -> Section:
     """What a learned label distribution costs where it does not hold: one row each, its costliest damage."""
     rows = []
-    for law in (law for law in results.laws if law != BASE_LAW):
-        damage = min(results.size.shifted, key=lambda damage: results.price(law, AR, damage).estimate)
-        prices = {f"`{name}`": points(results.price(law, name, damage)) for name in _heads(results)}
-        rows.append({"learned": f"`{law}`", "damage": damage, **prices})
+    for labels in (labels for labels in results.labels if labels != UNIFORM):
+        damage = min(results.size.shifted, key=lambda damage: results.price(labels, AR, damage).estimate)
+        prices = {f"`{name}`": points(results.price(labels, name, damage)) for name in _heads(results)}
+        rows.append({"learned": f"`{labels}`", "damage": damage, **prices})
     text = prose("dependence_shift", loss=largest_loss(results), one_pass=ONE_PASS)
     return Section("What a learned label distribution costs where it does not hold", text, None, pd.DataFrame(rows))
 
@@ -138,10 +118,10 @@ def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
     """The project's own caveats, and the cell that the bench measured again."""
     frequent = None
     # Of the damages in which a learned distribution was read where it does not hold, the one `parallel` reads worst.
-    hard = min(results.size.shifted, key=lambda d: float(results.exact((BASE_LAW, BASE_LAW, d), ONE_PASS).mean()))
+    hard = min(results.size.shifted, key=lambda d: float(results.exact((UNIFORM, UNIFORM, d), ONE_PASS).mean()))
     if "frequencies" in results.size.seeds:
         frequent = results.gap(("frequencies", "frequencies", hard)).difference
-    pool = LABEL_DISTRIBUTIONS["pool"](LENGTH).total_correlation
+    pool = pool_total_correlation(LENGTH)
     timed = everything["latency"].main if "latency" in everything else None
     slower = {n: timed.speedup(ONE_PASS, AR, n).estimate for n in (TASK_LENGTH, max(timed.lengths))} if timed else {}
     return prose(
@@ -152,26 +132,22 @@ def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
         most=100 * math.sqrt(2 * pool),  # Pinsker: each reader's exact match changes by half of it at most
         slower=slower,
         again=results.again,
-        exact={} if results.again is None else results.again.rows.set_index("strategy")["exact"],
+        exact={} if results.again is None else results.again["rows"].set_index("strategy")["exact"],
     )
 
 
 def _verdicts(results: Results) -> pd.DataFrame:
-    by_other = results.family.groupby("other", sort=False)["verdict"]
-    return pd.DataFrame(
-        {
-            f"`{AR}` beside": f"`{other}`",
-            **{said: int((verdicts == verdict).sum()) for verdict, said in _VERDICTS.items()},
-        }
-        for other, verdicts in by_other
-    )
+    counts = pd.crosstab(results.family["other"], results.family["verdict"])
+    counts = counts.reindex(results.others).reindex(columns=[*_VERDICTS], fill_value=0).rename(columns=_VERDICTS)
+    counts.insert(0, f"`{AR}` beside", [f"`{other}`" for other in counts.index])
+    return counts
 
 
 def _axis(results: Results) -> list[dict[str, Any]]:
     """By strategy that takes symbols as independent: the nats that it loses to `ar`, as a multiple of C."""
     likelihoods = results.likelihoods()
     found = []
-    for other, rows in likelihoods[~likelihoods["law"].isin(results.unlearned())].groupby("other", sort=False):
+    for other, rows in likelihoods[~likelihoods["labels"].isin(results.unlearned())].groupby("other", sort=False):
         lost, c = rows["nats_lost"].to_numpy(), rows["C"].to_numpy()
         if len(rows) > 2 and c.any() and lost.any():
             found.append({"name": other, "times": lost @ c / (c @ c), "correlation": np.corrcoef(c, lost)[0, 1]})
@@ -180,18 +156,18 @@ def _axis(results: Results) -> list[dict[str, Any]]:
 
 def _shares(results: Results) -> pd.DataFrame:
     """One row per strategy: share of the oracle gain, lead over the marginal oracle, exact match, passes, time."""
-    cells, worth = results.worthwhile(), results.worthwhile(LOCAL)
+    cells, gain = results.worthwhile(), results.worthwhile(LOCAL)
     if not cells:
         return pd.DataFrame()
-    law, _, damage = cells[0]
+    labels, _, damage = cells[0]
     rows = []
     for name in (name for name in _SHARED if name in results.strategies):
         row = {"strategy": shown_as(name)}
-        if worth:
+        if gain:
             row["share of the oracle gain"] = share(results.captured(name, LOCAL), 0)
         row |= {
             "points over the marginal oracle": points(results.ahead(cells, name, MARGINAL)),
-            f"exact match, `{law}`, {damage}": percent(results.mean(cells[0], "exact", name)),
+            f"exact match, `{labels}`, {damage}": percent(results.mean(cells[0], "exact", name)),
             "decoder passes": f"{results.passes(name):.2f}",
         }
         rows.append(row | ({} if results.cost is None else {f"time over `{ONE_PASS}`": _cost(results.cost, name)}))
@@ -199,9 +175,8 @@ def _shares(results: Results) -> pd.DataFrame:
 
 
 def _cost(cost: Cost, name: str) -> str:
-    """Of constrained decoding, the dearest of the constraints that were timed."""
     if name in (CONSTRAINED, CTC_CONSTRAINED):
-        return ratio(dearest(cost, name.removesuffix(" + constraint"), ONE_PASS))
+        return ratio(cost.dearest_constraint(name.removesuffix(" + constraint"), ONE_PASS))
     return ratio(cost.over(name, ONE_PASS)) if name in cost.strategies else ""
 
 
@@ -210,7 +185,7 @@ def _by_end(results: Results) -> dict[str, pd.DataFrame]:
     rows = []
     for damage in (name for name in results.size.damages if name.startswith(("erased first", "erased last"))):
         if cells := [cell for cell in results.worthwhile(LOCAL) if cell[2] == damage]:
-            names: Sequence[str] = [name for name in (AR, "refine-2", CONSTRAINED) if name in results.strategies]
+            names = [name for name in (AR, "refine-2", CONSTRAINED) if name in results.strategies]
             shares = {shown_as(name): share(results.captured(name, LOCAL, cells), 0) for name in names}
             rows.append({"share of the oracle gain": damage, **shares})
     return {"By which end is damaged": pd.DataFrame(rows)} if rows else {}
@@ -222,12 +197,8 @@ def _ablations(results: Results) -> dict[str, pd.DataFrame]:
     there = [cell for cell in results.worthwhile(LOCAL) if cell[0] == results.size.ablated]
     if table.empty or not there:
         return {}
-    law, _, damage = max(there, key=lambda cell: results.gap(cell).difference.estimate)
+    labels, _, damage = max(there, key=lambda cell: results.gap(cell).difference.estimate)
     here = table[table["damage"] == damage].pivot(index="trained", columns="strategy", values="exact")
-    rows = [
-        {f"exact match, `{law}`, {damage}": trained, **{f"`{name}`": percent(here.loc[trained, name]) for name in both}}
-        for both in [(AR, ONE_PASS)]
-        for trained in dict.fromkeys(table["trained"])
-        if here.loc[trained, list(both)].notna().all()
-    ]
-    return {"By how heads were trained": pd.DataFrame(rows)}
+    here = here.loc[[*dict.fromkeys(table["trained"])], [AR, ONE_PASS]].dropna().map(percent)
+    here = here.rename(columns="`{}`".format).rename_axis(f"exact match, `{labels}`, {damage}").reset_index()
+    return {"By how heads were trained": here}

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.core import strategies
-from bench.study.cost import dearest
 from bench.study.decisions import CONSTRAINED, SPECULATIVE
-from bench.study.design import LENGTH
 from bench.study.estimates import AR, LOCAL, ONE_PASS, Results
-from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.pipeline import SHOWN
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.advice.recommend import SHIPPED_STUDY, Cell, Study, as_json
@@ -27,22 +24,20 @@ def study_of(everything: Mapping[str, Any]) -> Study:
     """From the results of the study, and of latency for what a strategy costs beside `parallel`."""
     results: Results = everything["dependence"]
     there = [name for name in _STRATEGIES if name in results.strategies]
-    cells = []
-    for cell in results.own:
-        exact = {name: _rounded(mean(results.exact(cell, name))) for name in there}
-        cells.append(
-            Cell(
-                cell[0],
-                cell[2],
-                round(LABEL_DISTRIBUTIONS[cell[0]](LENGTH).total_correlation, _PLACES),
-                round(results.mean(cell, "C"), _PLACES),
-                round(results.mean(cell, "G"), _PLACES),
-                round(results.mean(cell, "symbols", LOCAL), _PLACES),
-                {name: round(results.mean(cell, "passes", name), _PLACES) for name in there},
-                exact,
-                _rounded(results.gap(cell).difference),
-            )
+    cells = [
+        Cell(
+            labels=cell[0],
+            damage=cell[2],
+            total_correlation=round(results.total_correlations[cell[0]], _PLACES),
+            C=round(results.mean(cell, "C"), _PLACES),
+            G=round(results.mean(cell, "G"), _PLACES),
+            symbols=round(results.mean(cell, "symbols", LOCAL), _PLACES),
+            exact={name: _rounded(mean(results.exact(cell, name))) for name in there},
+            passes={name: round(results.mean(cell, "passes", name), _PLACES) for name in there},
+            gap=_rounded(results.gap(cell).difference),
         )
+        for cell in results.own
+    ]
     timed = everything["latency"].main
     cost = {
         name: _rounded(timed.speedup(ONE_PASS, name, TASK_LENGTH))
@@ -50,7 +45,7 @@ def study_of(everything: Mapping[str, Any]) -> Study:
         if name in timed.strategies and name in strategies.heads() and name != ONE_PASS
     }
     if results.cost is not None:  # of an encoder that takes less time: so at most as much of a larger one's
-        cost |= {CONSTRAINED: _rounded(dearest(results.cost, ONE_PASS, ONE_PASS))}
+        cost |= {CONSTRAINED: _rounded(results.cost.dearest_constraint(ONE_PASS, ONE_PASS))}
     return Study(tuple(cells), cost)
 
 
@@ -66,4 +61,4 @@ def write_study(everything: Mapping[str, Any], path: Path = SHIPPED_STUDY) -> Pa
 
 
 def _rounded(value: Value) -> Value:
-    return Value(round(value.estimate, _PLACES), round(value.low, _PLACES), round(value.high, _PLACES), value.n)
+    return value.map(lambda number: round(number, _PLACES))

@@ -1,9 +1,8 @@
-"""Strings of a law, as lines of damaged digits."""
+"""Strings of a label distribution, as lines of damaged digits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,40 +16,30 @@ from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 
 
-@dataclass(frozen=True)
-class DamageMixture:
-    """Kinds of damage in equal shares, each line's amount drawn uniformly up to a most.
-
-    Attributes:
-        kinds: by name, with the most of each.
-    """
-
-    kinds: tuple[tuple[str, float], ...]
-
-
 class StructuredLines:
-    """Strings drawn from a law, each digit any image of its class, with damage: lines (28, 28·n) uint8 and texts.
+    """Strings of a label distribution, each digit any image of its class, with damage: (28, 28·n) uint8 and texts.
 
     An epoch is drawn whole, and a line is the same whether asked for alone or in a batch.
 
     Args:
         digits: images to draw from, with replacement.
-        law: of symbols that are the digits' labels.
+        distribution: of the strings.
         count: strings.
-        damage: the same for every line, or a mixture.
+        damage: the same for every line, or kinds of damage in equal shares, by the most of each: a line's amount is
+            drawn uniformly up to it.
         seed, epoch: seed the draw; another epoch has other strings.
-        augmentation: distorts each digit before it is damaged. Refused on the test and validation splits.
+        augmentation: distorts each digit before it is damaged.
 
     Raises:
-        InputError: the law has symbols that there are no digits of, or held-out digits are to be augmented.
+        InputError: held-out digits are to be augmented.
     """
 
     def __init__(
         self,
         digits: Digits,
-        law: LabelDistribution,
+        distribution: LabelDistribution,
         count: int,
-        damage: Damage | DamageMixture,
+        damage: Damage | Mapping[str, float],
         *,
         seed: int = 0,
         epoch: int = 0,
@@ -58,21 +47,18 @@ class StructuredLines:
     ) -> None:
         if augmentation is not None and digits.split != "train":
             raise InputError(f"augmentation is for training digits only, these are the {digits.split} split")
-        if law.k != len(digits.symbols) or not set(range(law.k)) <= set(digits.labels.tolist()):
-            raise InputError(f"a law of {law.k} symbols cannot be drawn from {digits.source}: give one of its symbols")
-        self.digits, self.law, self.damage, self.augmentation = digits, law, damage, augmentation
-        self._arguments = {"count": count, "seed": seed}
+        self.digits, self.distribution, self.damage, self.augmentation = digits, distribution, damage, augmentation
+        self.seed = seed
         self._key = hash_seed(hash_seed(seed) ^ epoch)
-        self.strings = law.sample(count, seed=self._key)
+        self.strings = distribution.sample(count, seed=self._key)
         generator = np.random.default_rng([self._key, 1])  # apart from the one that drew the strings
         flat, uniform = (torch.from_numpy(x).flatten() for x in (self.strings, generator.random(self.strings.shape)))
         self._members = sample_of_class(digits.labels, flat, uniform).view(self.strings.shape)
         self._kinds, self._amounts = _sample_damages(damage, count, generator)
 
     def at_epoch(self, epoch: int) -> StructuredLines:
-        return StructuredLines(
-            self.digits, self.law, damage=self.damage, epoch=epoch, augmentation=self.augmentation, **self._arguments
-        )
+        more: Any = {"seed": self.seed, "epoch": epoch, "augmentation": self.augmentation}
+        return StructuredLines(self.digits, self.distribution, len(self), self.damage, **more)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -104,11 +90,11 @@ class StructuredLines:
 
 
 def _sample_damages(
-    damage: Damage | DamageMixture, count: int, generator: np.random.Generator
+    damage: Damage | Mapping[str, float], count: int, generator: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
     """Each line's kind and amount."""
     if isinstance(damage, Damage):
         return [damage.name] * count, np.full(count, damage.amount)
-    which = generator.integers(len(damage.kinds), size=count)
-    most = np.array([most for _, most in damage.kinds])
-    return [damage.kinds[i][0] for i in which], generator.random(count) * most[which]
+    which = generator.integers(len(damage), size=count)
+    most = np.array([*damage.values()])
+    return [[*damage][i] for i in which], generator.random(count) * most[which]

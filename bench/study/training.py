@@ -1,4 +1,4 @@
-"""Training the study's recognizers: one base for all, then one for every law and seed from there."""
+"""Training the study's recognizers: one base for all, then one for every label distribution and seed from there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bench.study.design import BASE_LAW, HEADS, LENGTH, MIXTURE, Size, Training
+from bench.study.design import HEADS, LENGTH, MIXTURE, UNIFORM, Size, Training
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.structured import StructuredLines
 from seqocr.data.augment import Augmentation
@@ -25,26 +25,21 @@ _BASE_SEED = 1000  # apart from those of replications
 _HELD_OUT = 400
 
 
-def base(size: Size, folder: Path, heads: tuple[str, ...] = HEADS) -> Recognizer:
+def train_base(size: Size, folder: Path, heads: tuple[str, ...] = HEADS) -> None:
     """All heads on damaged strings of independent digits, from the shipped weights; heads that those lack are new."""
-    return _trained(_base_start(heads), _base(heads), size.base_steps, 1e-3, size.base_batch, folder / BASE)
+    _train(_base_start(heads), _base(heads), size.base_steps, 1e-3, size.base_batch, folder / BASE)
 
 
-def trained(training: Training, size: Size, folder: Path) -> Recognizer:
-    """A training, or what came of it if it was finished before. Goes on where it was cut short.
+def train(training: Training, size: Size, folder: Path) -> None:
+    """One training; goes on where it was cut short.
 
     The encoder is the base's. Heads are new: one that has learned that symbols are independent is slower to unlearn it
-    than a new one is to learn a law.
+    than a new one is to learn how they depend.
     """
     start = load_recognizer(folder / BASE).adapted(training.heads)
     torch.manual_seed(training.seed)
-    new = Recognizer.build("tiny", training.heads, max_length=LENGTH)
-    start.heads = new.heads
-    return _trained(start, training, size.steps, 2e-3, size.batch, folder / training.name)
-
-
-def finished(training: Training, folder: Path) -> bool:
-    return is_finished(folder / training.name)
+    start.heads = Recognizer.build("tiny", training.heads, max_length=LENGTH).heads
+    _train(start, training, size.steps, 2e-3, size.batch, folder / training.name)
 
 
 def base_trainer(size: Size, heads: tuple[str, ...] = HEADS) -> Trainer:
@@ -53,7 +48,7 @@ def base_trainer(size: Size, heads: tuple[str, ...] = HEADS) -> Trainer:
 
 
 def _base(heads: tuple[str, ...]) -> Training:
-    return Training(BASE_LAW, _BASE_SEED, heads)
+    return Training(UNIFORM, _BASE_SEED, heads)
 
 
 def _base_start(heads: tuple[str, ...]) -> Recognizer:
@@ -61,12 +56,9 @@ def _base_start(heads: tuple[str, ...]) -> Recognizer:
     return load_recognizer(SHIPPED).adapted(heads)
 
 
-def _trained(
-    start: Recognizer, training: Training, steps: int, learning_rate: float, batch: int, out: Path
-) -> Recognizer:
-    if is_finished(out):
-        return load_recognizer(out)
-    return _trainer(start, training, steps, learning_rate, batch, out).fit()
+def _train(start: Recognizer, training: Training, steps: int, learning_rate: float, batch: int, out: Path) -> None:
+    if not is_finished(out):
+        _trainer(start, training, steps, learning_rate, batch, out).fit()
 
 
 def _trainer(
@@ -95,9 +87,9 @@ def _trainer(
 
 
 def _mixture(training: Training) -> DataMixture:
-    law = LABEL_DISTRIBUTIONS[training.law](LENGTH)
-    learned, held_out = load_digits("train"), load_digits("validation")
-    learned = learned[: round(training.share * len(learned))]
-    augmentation = Augmentation().with_strength(0.5)
-    train = StructuredLines(learned, law, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
-    return DataMixture([MixtureSource(train, StructuredLines(held_out, law, _HELD_OUT, MIXTURE, seed=training.seed))])
+    distribution = LABEL_DISTRIBUTIONS[training.labels](LENGTH)
+    digits, augmentation = load_digits("train"), Augmentation().with_strength(0.5)
+    digits = digits[: round(training.share * len(digits))]
+    learned = StructuredLines(digits, distribution, _EPOCH, MIXTURE, seed=training.seed, augmentation=augmentation)
+    held_out = StructuredLines(load_digits("validation"), distribution, _HELD_OUT, MIXTURE, seed=training.seed)
+    return DataMixture([MixtureSource(learned, held_out)])

@@ -10,6 +10,7 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from bench.core import strategies
+from bench.core.experiment import Claim
 from seqocr import metrics
 from seqocr.errors import InputError
 from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
@@ -73,6 +74,9 @@ class Comparison:
     def verdict(self) -> str:
         """How the autoregressive head does."""
         return verdict(self.gap, self.p_value)
+
+    def claim(self, name: str) -> Claim:
+        return Claim(name, self.verdict, self.gap.difference, ratio=False)
 
 
 def beside_one_pass(rights: Mapping[str, pd.DataFrame]) -> dict[str, Comparison]:

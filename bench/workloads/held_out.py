@@ -1,4 +1,5 @@
-"""Held-out digit strings and real lines, and reading strings in several processes where nothing is timed."""
+"""Held-out digit strings and real lines, and predictions of strings, made in several processes where nothing is
+timed."""
 
 from __future__ import annotations
 
@@ -27,10 +28,11 @@ from seqocr.progress import Reporter
 HELD_OUT = 0.2  # share of a folder of real lines that is never trained on
 REST = 0.01  # seconds before another reader is timed, so that the threads of the one before fall asleep
 _READ_AT_ONCE = 100
+Piece = tuple[SequenceMNIST, range, dict[str, Any]]
 
 
 def held_out_digits() -> Digits:
-    """The test half, or validation digits where it cannot be had."""
+    """The test split, or validation digits where it cannot be had."""
     return load_digits_or_validation("test")
 
 
@@ -44,20 +46,29 @@ def digest(folder: LineFolder) -> str:
 
 
 def task_strings(count: int, digits: Digits | None = None) -> SequenceMNIST:
-    """So many held-out strings of the task; fewer where the source has fewer."""
+    """`count` held-out strings of the task; fewer where the source has fewer digits."""
     digits = digits or held_out_digits()
     return SequenceMNIST(digits, TASK_LENGTH, count=min(count, len(digits) // TASK_LENGTH))
 
 
 def level_strings(digits: Digits, level: str, length: int, count: int) -> SequenceMNIST:
-    """The strings of one length and level; fewer than `count` where the source has fewer digits."""
+    """`count` strings of one length and level; fewer where the source has fewer digits."""
     return SequenceMNIST(digits, length, count=min(count, len(digits) // length), seed=length, layout=level_of(level))
 
 
-def readings(
+def predict_images(
     read: Callable[[Any], list[str]], images: torch.Tensor, texts: Sequence[str], **facts: Any
 ) -> pd.DataFrame:
-    """What `read` makes of images (N, ...), a hundred at a time, beside their texts; `facts` in every row."""
+    """Predictions of images, a hundred at a time.
+
+    Args:
+        read: images to texts.
+        images: (N, ...).
+        facts: columns that are the same in every row.
+
+    Returns:
+        columns `index`, facts, `text` and `prediction`.
+    """
     read_as = [text for part in images.split(_READ_AT_ONCE) for text in read(part)]
     return pd.DataFrame({"index": range(len(texts)), **facts, "text": texts, "prediction": read_as})
 
@@ -70,13 +81,13 @@ def _recognizer(folder: Path, device: str) -> Recognizer:
 def read_some(
     folder: Path, strings: SequenceMNIST, indices: range, heads: tuple[str, ...], device: str = "cpu", **facts: Any
 ) -> pd.DataFrame:
-    """Rows of `predict_lines` for some strings, read by the recognizer of a folder; `facts` in every row."""
-    found = predict_lines(_recognizer(folder, device), _Some(strings, indices), heads, quiet=True)
+    """Predictions of some strings by the recognizer of a folder; `facts` are columns, the same in every row."""
+    found = predict_lines(_recognizer(folder, device), _Slice(strings, indices), heads, quiet=True)
     return found.assign(index=found["index"] + indices.start, **facts)
 
 
-class _Some:
-    """A stretch of strings."""
+class _Slice:
+    """A range of strings, as a data set."""
 
     def __init__(self, strings: SequenceMNIST, indices: range) -> None:
         self.strings, self.indices = strings, indices
@@ -89,18 +100,23 @@ class _Some:
         return self.strings.batch(range(first + indices.start, first + indices.stop))
 
 
+def pieces(strings: SequenceMNIST, size: int, **facts: Any) -> list[Piece]:
+    """Strings, `size` at a time: see `read_strings`."""
+    starts = range(0, len(strings), size)
+    return [(strings, range(start, min(start + size, len(strings))), facts) for start in starts]
+
+
 def read_strings(
-    part: Part,
-    bench: Bench,
-    reporter: Reporter,
-    pieces: Sequence[tuple[SequenceMNIST, range, dict[str, Any]]],
-    heads: tuple[str, ...],
+    part: Part, bench: Bench, reporter: Reporter, pieces: Sequence[Piece], heads: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Read pieces of data sets, saving each as it comes, so that a run that was killed goes on with the next.
+    """Predictions of strings, saved piece by piece, so that a run that was killed goes on with the next.
 
     Args:
-        pieces: strings, those of them to read, and facts for every row, which tell pieces apart.
+        pieces: strings, the indices to read, and columns that are the same in every row and tell pieces apart.
         heads: or other strategies; those that the weights do not hold are left out.
+
+    Returns:
+        columns `index`, `head`, `text`, `prediction` and what else `predict_lines` gives, ordered by piece.
     """
     store, folder = bench.store, part.weights[0]
     done = store.read(part.name) if store.has(part.name) else pd.DataFrame()
@@ -131,7 +147,8 @@ def _results(bench: Bench, tasks: Sequence[Callable[[], pd.DataFrame]]) -> Itera
         yield future.result()
 
 
-def rested(work: Callable[[], Any]) -> None:
-    """An untimed call after a rest: another reader's threads may still spin on the cores, and this one's must wake."""
+def warm_up(work: Callable[[], Any]) -> None:
+    """Make an untimed call after a rest: another reader's threads may still spin on the cores, and this one's must
+    wake."""
     time.sleep(REST)
     work()

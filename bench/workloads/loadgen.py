@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from bench.core.timer import Moment, disturbance, is_disturbed, quiet_within
 
 # Queries of a Server test: LoadGen wants some 660 to be sure of a 99th percentile.
@@ -64,6 +66,11 @@ def highest_rate(test: Callable[[float], dict[str, Any]], low: float, high: floa
         low, high = (rate, high) if rows[-1]["valid"] else (low, rate)
     best = max(rows, key=lambda row: (row["valid"], row["rate"] if row["valid"] else -row["rate"]))
     return [{**row, "chosen": row is best} for row in rows]
+
+
+def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of stored tests, those that count."""
+    return rows[rows["chosen"]].drop(columns="chosen").reset_index(drop=True)
 
 
 def drive(

@@ -1,4 +1,4 @@
-"""What is timed: recognizers of several sizes with random weights, every head able to read n symbols."""
+"""Recognizers to be timed: several sizes, random weights, all heads, each able to read n symbols."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from bench.core import strategies
 from bench.core.timer import clock
-from seqocr.decoding.output import DecodeFunction
+from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.models.encoder import Encoder
 from seqocr.models.heads.registry import available_heads
 from seqocr.models.recognizer import Recognizer
@@ -24,13 +24,13 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class TimedModel:
-    """One encoder at one input size, with all heads.
+    """An encoder at an input size, with all heads.
 
     Attributes:
         name: short, for files and axes.
         preset: architecture.
-        image_size: (height, width) in pixels; for a growing image, the size that holds `TASK_LENGTH` digits.
-        grows: the image is as many cells wide as the string has digits; otherwise it is the same for every length.
+        image_size: (height, width) in pixels; of a growing image, for `TASK_LENGTH` digits.
+        grows: the image is as wide as the string is long; otherwise it is the same for every length.
     """
 
     name: str
@@ -58,11 +58,11 @@ TIMED_MODELS = {subject.name: subject for subject in (TINY, SMALL_NATIVE, SMALL_
 
 @dataclass(frozen=True)
 class BoundModel:
-    """A recognizer bound to a length: every head is one that could read that many symbols.
+    """A timed model for one length.
 
-    Weights are random, and heads that can write the first symbol everywhere: so a draft is always right, as nearly all
-    are in use. The clock does not see weights, since heads that decide for themselves when to stop are made to write
-    exactly `length` symbols. One-pass heads have slots or frames enough for the worst case.
+    Weights are random. Heads that decide for themselves when to stop are made to write exactly `length` symbols, and
+    heads that can are made to write the first symbol everywhere: a draft is always right, as nearly all are in use.
+    One-pass heads have slots or frames enough for the worst case.
     """
 
     recognizer: Recognizer
@@ -70,7 +70,7 @@ class BoundModel:
     device: torch.device
 
     def pixel_values(self, batch: int) -> torch.Tensor:
-        """(batch, 3, H, W) float32 noise: what is in the image does not change the work."""
+        """(batch, 3, H, W) float32 noise: the image's content does not change the work."""
         generator = torch.Generator().manual_seed(_SEED)
         height, width = self.recognizer.encoder.image_size
         return torch.rand(batch, 3, height, width, generator=generator).mul_(2).sub_(1).to(self.device)
@@ -81,8 +81,8 @@ class BoundModel:
 
 
 def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) -> dict[int, BoundModel]:
-    """The subject for each length: one encoder an image size, and one head for all lengths where it can be told how
-    much to write."""
+    """A timed model for each length: one encoder per image size, and one head for all lengths where its length can be
+    imposed."""
     bound: dict[int, BoundModel] = {}
     encoders: dict[tuple[int, int], Encoder] = {}
     shared: dict[str, Any] = {}
@@ -102,10 +102,21 @@ def bind(subject: TimedModel, lengths: tuple[int, ...], device: torch.device) ->
     return bound
 
 
+def count_passes(decode: DecodeFunction, features: torch.Tensor, length: int | None = None) -> int:
+    """Decode, and ask for the confidences, which may not be computed before; returns the decoder passes made."""
+    decoded: DecoderOutput = decode(features, length=length)
+    _ = decoded.confidences
+    return decoded.passes
+
+
 def interleaved(
     bound: BoundModel, names: tuple[str, ...], pixel_values: torch.Tensor, shuffle: random.Random
 ) -> Iterator[dict[str, Any]]:
-    """Every strategy, image to text, in random order; the confidence is asked for once the text is there."""
+    """Time every strategy in random order: encoder, decoder, and confidence, each by itself.
+
+    Yields:
+        rows with `strategy`, `phase` (encode, decode or confidence) and what `clock` gives; of decoding, also `passes`.
+    """
     encoder, decoders = bound.recognizer.encoder, bound.decode_functions()
     with torch.inference_mode():
         for name in shuffle.sample(names, len(names)):

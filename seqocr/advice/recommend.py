@@ -20,17 +20,17 @@ SHIPPED_STUDY = Path(__file__).parent / "study.json"
 LEAST = 30  # strings of one length, below which nothing is estimated
 
 _CONSTRAINED = "parallel + constraint"
-_WAYS = ("ar", "ar-speculative", "parallel", _CONSTRAINED)  # that are advised, and compared in the table
+_STRATEGIES = ("ar", "ar-speculative", "parallel", _CONSTRAINED)  # that are advised, and compared in the table
 _MARGIN = 0.01  # of exact match: less than that is not worth exact decoding
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A law under a damage, as the study measured it."""
+    """Strings of a label distribution under a damage, as the study measured them."""
 
-    law: str
+    labels: str
     damage: str
-    total_correlation: float  # of the law, nats per string
+    total_correlation: float  # of the labels, nats per string
     C: float  # the same, given the images
     G: float  # what the joint reader gains
     symbols: float  # share of single symbols that their own images tell
@@ -76,7 +76,7 @@ def advise(texts: Sequence[str], charset: str, symbols: float, study: Study) -> 
     """
     Args:
         texts: labels.
-        symbols: share of single symbols that a reader which knows nothing of the law reads right.
+        symbols: share of single symbols that a reader which knows nothing of the labels reads right.
     """
     found = structures_of(texts, charset)
     if not found:
@@ -94,30 +94,34 @@ def advise(texts: Sequence[str], charset: str, symbols: float, study: Study) -> 
 
 
 def nearest(structure: Structure, symbols: float, study: Study) -> Cell:
-    """The cell whose law is most like the labels, and of those the one whose images are as hard to read."""
-    kinds = {cell.law for cell in study.cells}
-    law = _law(structure, kinds, study)
-    return min((cell for cell in study.cells if cell.law == law), key=lambda cell: abs(cell.symbols - symbols))
+    """The cell whose label distribution is most like the labels, and of those the one whose images are as hard to
+    read."""
+    nats = {cell.labels: cell.total_correlation for cell in study.cells}
+    name = _nearest_distribution(structure, nats)
+    return min((cell for cell in study.cells if cell.labels == name), key=lambda cell: abs(cell.symbols - symbols))
 
 
-def _law(structure: Structure, known: set[str], study: Study) -> str:
-    """By kind first: a list of strings, a check digit, a date; or else by how much symbols tell of each other."""
-    if structure.is_list and (lists := sorted(law for law in known if law.startswith("lexicon"))):
-        return min(lists, key=lambda law: abs(int(law.split("-")[1]) - structure.distinct))
+def _nearest_distribution(structure: Structure, nats: dict[str, float]) -> str:
+    """By kind first: a list of strings, a check digit, a date; or else by how much symbols tell of each other.
+
+    Args:
+        nats: total correlation of the study's label distributions, by name.
+    """
+    if structure.is_list and (lists := sorted(name for name in nats if name.startswith("lexicon"))):
+        return min(lists, key=lambda name: abs(int(name.split("-")[1]) - structure.distinct))
     for form in structure.forms:
         kind = "luhn" if "check" in form else "dates"
-        if kind in known:
+        if kind in nats:
             return kind
-    nats = {cell.law: cell.total_correlation for cell in study.cells}
-    plain = [law for law in nats if not law.startswith("lexicon") and law not in ("luhn", "dates")]
-    # Of laws that are as near, independent digits.
-    return min(plain, key=lambda law: (abs(nats[law] - structure.total_correlation), law != "uniform", law))
+    plain = [name for name in nats if not name.startswith("lexicon") and name not in ("luhn", "dates")]
+    # Of distributions that are as near, independent digits.
+    return min(plain, key=lambda name: (abs(nats[name] - structure.total_correlation), name != "uniform", name))
 
 
 def _chosen(structure: Structure, cell: Cell) -> tuple[str, str]:
     """The head, and why."""
     gap = cell.gap
-    at = f"In the study's nearest cell (`{cell.law}`, {cell.damage}),"
+    at = f"In the study's nearest cell (`{cell.labels}`, {cell.damage}),"
     if not structure.depends:
         return "parallel", (
             f"The symbols tell nothing of each other, as far as {structure.strings:,} labels show. {at} `ar` is "
@@ -147,12 +151,12 @@ def _points(value: Value) -> str:
     return f"{value.estimate * 100:+.1f} ({value.low * 100:+.1f} to {value.high * 100:+.1f})"
 
 
-def shown_ways(found: Advice) -> tuple[str, ...]:
-    """The strategies to compare: constrained decoding only where there is a constraint."""
+def compared_strategies(found: Advice) -> tuple[str, ...]:
+    """Those of the table: constrained decoding only where there is a constraint."""
     if found.cell is None:
         return ()
     known = found.structures[0].is_known
-    return tuple(way for way in _WAYS if way in found.cell.exact and (known or way != _CONSTRAINED))
+    return tuple(name for name in _STRATEGIES if name in found.cell.exact and (known or name != _CONSTRAINED))
 
 
 def _values(kept: Mapping[str, Any]) -> dict[str, Value]:

@@ -75,13 +75,13 @@ def _labels(found: Advice, folder: str) -> Table:
 
 def _heads(found: Advice, study: Study) -> Table:
     """What the study found for strings like these."""
-    from seqocr.advice.recommend import shown_ways
+    from seqocr.advice.recommend import compared_strategies
 
     assert found.cell is not None
-    table = Table(title=Text(f"In the study: {found.cell.law}, {found.cell.damage}, 5 digits"))
+    table = Table(title=Text(f"In the study: {found.cell.labels}, {found.cell.damage}, 5 digits"))
     for column in ("decoding strategy", "exact match", "passes", "time over parallel"):
         table.add_column(column, justify="left" if column == "decoding strategy" else "right")
-    for strategy in shown_ways(found):
+    for strategy in compared_strategies(found):
         share, cost = found.cell.exact[strategy], study.cost.get(strategy)
         table.add_row(
             strategy,

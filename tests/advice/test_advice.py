@@ -1,4 +1,4 @@
-"""Advice: from labels of known laws and a made-up study, the head that the study says."""
+"""Advice: from labels of known distributions and a made-up study, the head that the study says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.study.label_distributions import Independent, LabelDistribution, Lexicon, Luhn, Markov
-from seqocr.advice.recommend import Advice, Cell, Study, advise, as_json, shown_ways, structures_of
+from seqocr.advice.recommend import Advice, Cell, Study, advise, as_json, compared_strategies, structures_of
 from seqocr.errors import InputError
 from seqocr.files import write_json
 from seqocr.statistics import Value
@@ -20,7 +20,7 @@ def value(estimate: float, half: float = 0.01) -> Value:
     return Value(estimate, estimate - half, estimate + half, 5)
 
 
-def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
+def cell(distribution: str, nats: float, symbols: float, ar: float) -> Cell:
     passes = {"ar": 6.0, "ar-speculative": 1.5, "parallel": 1.0, "parallel + constraint": 1.0}
     exact = {
         "ar": value(0.5 + ar),
@@ -28,7 +28,7 @@ def cell(law: str, nats: float, symbols: float, ar: float) -> Cell:
         "parallel": value(0.5),
         "parallel + constraint": value(0.7),
     }
-    return Cell(law, f"hard {symbols}", nats, nats / 2, 0.1, symbols, passes, exact, value(ar))
+    return Cell(distribution, f"hard {symbols}", nats, nats / 2, 0.1, symbols, passes, exact, value(ar))
 
 
 LABEL_DISTRIBUTIONS = {
@@ -45,15 +45,15 @@ LABEL_DISTRIBUTIONS = {
 @pytest.fixture
 def study() -> Study:
     cells = tuple(
-        cell(law, nats, symbols, 0.0 if law in ("uniform", "frequencies") else 0.2)
-        for law, nats in LABEL_DISTRIBUTIONS.items()
+        cell(distribution, nats, symbols, 0.0 if distribution in ("uniform", "frequencies") else 0.2)
+        for distribution, nats in LABEL_DISTRIBUTIONS.items()
         for symbols in (0.9, 0.99)
     )
     return Study(cells, {"ar": value(2.2), "parallel": value(1.0, 0)})
 
 
-def given(law: LabelDistribution, count: int, study: Study, symbols: float = 0.985) -> Advice:
-    texts = ["".join(map(str, row)) for row in law.sample(count, 3).tolist()]
+def given(distribution: LabelDistribution, count: int, study: Study, symbols: float = 0.985) -> Advice:
+    texts = ["".join(map(str, row)) for row in distribution.sample(count, 3).tolist()]
     return advise(texts, DIGITS, symbols, study)
 
 
@@ -61,28 +61,28 @@ def test_independent_digits_need_one_pass(study: Study) -> None:
     found = given(Independent(5), 2000, study)
     assert found.head == "parallel"
     assert found.cell is not None
-    assert (found.cell.law, found.cell.symbols) == ("uniform", 0.99)
+    assert (found.cell.labels, found.cell.symbols) == ("uniform", 0.99)
     assert "tell nothing of each other" in found.because
 
 
 @pytest.mark.parametrize(
-    ("law", "count", "nearest", "says"),
+    ("distribution", "count", "nearest", "says"),
     [
         (Luhn(8), 400, "luhn", "Luhn check digit"),
         (Lexicon.dates(6), 800, "dates", "date DDMMYY"),
-        (Lexicon.drawn(5, 25), 500, "lexicon-20", "a list of 25 strings"),
-        (Lexicon.drawn(5, 90), 1500, "lexicon-100", "a list of 90 strings"),
+        (Lexicon.sampled(5, 25), 500, "lexicon-20", "a list of 25 strings"),
+        (Lexicon.sampled(5, 90), 1500, "lexicon-100", "a list of 90 strings"),
     ],
 )
 def test_a_known_form_is_decoded_under(
-    study: Study, law: LabelDistribution, count: int, nearest: str, says: str
+    study: Study, distribution: LabelDistribution, count: int, nearest: str, says: str
 ) -> None:
-    found = given(law, count, study)
+    found = given(distribution, count, study)
     assert found.head == "parallel + constraint"
     assert found.cell is not None
-    assert found.cell.law == nearest
+    assert found.cell.labels == nearest
     assert says in found.because
-    assert "parallel + constraint" in shown_ways(found)
+    assert "parallel + constraint" in compared_strategies(found)
 
 
 def test_a_form_that_gains_nothing_is_not_decoded_under(study: Study) -> None:
@@ -93,15 +93,15 @@ def test_a_form_that_gains_nothing_is_not_decoded_under(study: Study) -> None:
 
 
 def test_exact_decoding_is_compared_only_where_there_is_a_form(study: Study) -> None:
-    assert shown_ways(given(Independent(5), 2000, study)) == ("ar", "ar-speculative", "parallel")
-    assert shown_ways(given(Independent(5), 31, study)) == ()
+    assert compared_strategies(given(Independent(5), 2000, study)) == ("ar", "ar-speculative", "parallel")
+    assert compared_strategies(given(Independent(5), 31, study)) == ()
 
 
 def test_a_dependence_without_a_form_asks_for_a_verified_draft(study: Study) -> None:
     found = given(Markov(5, 0.9), 1500, study, symbols=0.9)
     assert found.head == "ar-speculative"
     assert found.cell is not None
-    assert (found.cell.law, found.cell.symbols) == ("markov-0.9", 0.9)
+    assert (found.cell.labels, found.cell.symbols) == ("markov-0.9", 0.9)
 
 
 @pytest.mark.parametrize("count", [3, 31])

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.backends import backends
 from bench.core import strategies
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.store import Store
-from bench.experiments.backends import agreement, plots, sections, timing
+from bench.experiments.backends import agreement, sections, timing
 from bench.experiments.backends.estimates import Results, agreement_table, timed
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import SMALL_NATIVE, TIMED_MODELS, TINY
@@ -33,12 +33,9 @@ class Runtimes(Experiment):
             timing.Settings(TINY, tuple(found), 14, batch=64, repeats=2),
             timing.Settings(SMALL_NATIVE, quick, 10, batch=8),
         )
-        parts = []
-        for each in settings:
-            parts.append(Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup))
+        timed = [Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup) for each in settings]
         read = agreement.Settings(tuple(found))
-        agreed = Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False)
-        return [*parts, agreed]
+        return [*timed, Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False)]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         how = timing if isinstance(part.settings, timing.Settings) else agreement
@@ -53,7 +50,7 @@ class Runtimes(Experiment):
         return eager | fingerprints.of_graphs(settings.subject, strategies.exportable())
 
     def results(self, store: Store) -> Results | None:
-        parts = {name.removeprefix("runtimes-"): store.read(name) for name in stored(store, self.name)}
+        parts = self.rows(store)
         subjects = {name: timed(TIMED_MODELS[name], parts[name]) for name in TIMED_MODELS if name in parts}
         not_run: dict[str, str] = {}
         for name in parts:
@@ -61,15 +58,11 @@ class Runtimes(Experiment):
         return Results(subjects, agreement_table(parts.get("agreement")), not_run) if subjects else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        return {
-            "runtime_slopes": results.slopes(),
-            "runtime_overhead": results.overhead(),
-            "runtime_speed": results.speed(),
-            "runtime_agreement": results.agreement,
-        }
+        times = {"slopes": results.slopes(), "overhead": results.overhead(), "speed": results.speed()}
+        return {f"runtime_{name}": table for name, table in {**times, "agreement": results.agreement}.items()}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"runtimes": partial(plots.runtimes_plot, results)}
+        return {"runtimes": partial(sections.runtimes_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         return [sections.section(results)]

@@ -1,9 +1,9 @@
-"""Reading the task's strings in every runtime. Nothing is timed."""
+"""Predictions of the task's strings in every runtime. Nothing is timed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ import torch
 from bench.backends import prepare, unavailable
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
-from bench.workloads.held_out import readings, task_strings
+from bench.workloads.held_out import predict_images, task_strings
 from seqocr.decoding.output import DecodeFunction
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
@@ -26,25 +26,24 @@ class Settings:
 
 
 def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
-    """Each runtime's readings are saved as they come, so that a run that was killed goes on with the next."""
-    store, settings = bench.store, part.settings
-    not_run = unavailable(settings.runtimes)
-    store.add_facts(part.name, not_run=not_run)
-    strings = task_strings(settings.strings)
+    """Each runtime's predictions are saved as they come, so that a run that was killed goes on with the next."""
+    not_run = unavailable(part.settings.runtimes)
+    bench.store.add_facts(part.name, not_run=not_run)
+    strings, recognizer = task_strings(part.settings.strings), load_recognizer(part.weights[0])
     images, texts = strings.batch(range(len(strings)))
-    recognizer = load_recognizer(part.weights[0])
     pixel_values = recognizer.processor(images)
-    tables = [store.read(part.name)] if store.has(part.name) else []
-    done = set(tables[0]["runtime"]) if tables else set()
     with TemporaryDirectory() as folder:
-        for name in (name for name in settings.runtimes if name not in {*not_run, *done}):
-            heads = prepare(name, recognizer, Path(folder)).strategies
-            for head in (head for head in strategies.heads() if head in heads):
-                read = partial(_texts, heads[head])
-                tables.append(readings(read, pixel_values, texts, runtime=name, head=head))
-            store.write(part.name, pd.concat(tables, ignore_index=True))
-            reporter.advance(part.name)
+
+        def read(name: str) -> pd.DataFrame:
+            decoders = prepare(name, recognizer, Path(folder)).strategies
+            heads = [head for head in strategies.heads() if head in decoders]
+            return pd.concat(
+                predict_images(_texts(decoders[h]), pixel_values, texts, runtime=name, head=h) for h in heads
+            )
+
+        here = [name for name in part.settings.runtimes if name not in not_run]
+        bench.measure_each(part, "runtime", here, read, reporter)
 
 
-def _texts(decode: DecodeFunction, pixel_values: torch.Tensor) -> list[str]:
-    return decode(pixel_values).texts
+def _texts(decode: DecodeFunction) -> Callable[[torch.Tensor], list[str]]:
+    return lambda pixel_values: decode(pixel_values).texts

@@ -15,7 +15,7 @@ from bench.core.formatting import estimates
 from bench.core.timer import ByRound, counted
 from bench.experiments.backends.timing import BATCH, LENGTHS, SINGLE
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
-from seqocr.statistics import Value, location, paired_difference, proportion, quotient, slopes
+from seqocr.statistics import Value, location, paired_difference, proportion, quotient
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class Timed:
         return quotient(*self._slopes((runtime, strategy), (EAGER, strategies.autoregressive()[0])))
 
     def _slopes(self, *which: tuple[str, str]) -> list[np.ndarray]:
-        """Seconds a symbol of each (runtime, strategy), by round, of the rounds that have them all."""
-        found = self.by(*((name, LENGTHS, strategy, n) for name, strategy in which for n in self.lengths))
-        each = np.array(found).reshape(len(which), len(self.lengths), -1)
-        return [slopes(self.lengths, seconds.T) for seconds in each]
+        """Seconds per symbol of each (runtime, strategy), by round."""
+        keys = ([(name, LENGTHS, strategy, n) for n in self.lengths] for name, strategy in which)
+        return self.by.slopes(self.lengths, *keys)
 
 
 @dataclass(frozen=True)
@@ -91,19 +90,18 @@ class Results:
 
     def slopes(self) -> pd.DataFrame:
         """What a symbol costs every autoregressive head, alone and over eager `generate`."""
-        rows = []
-        for t, of, args in self._each(LENGTHS):
-            found = t.slope(*args)
-            rows.append({**of, "rounds": found.n, "ms_a_symbol": found, "over_generate": t.over_generate(*args)})
-        return estimates(rows)
+        return estimates(
+            {**of, "rounds": (found := t.slope(*args)).n, "ms_a_symbol": found, "over_generate": t.over_generate(*args)}
+            for t, of, args in self._each(LENGTHS)
+        )
 
     def overhead(self) -> pd.DataFrame:
         """Image to text over the encoder alone in the same runtime, batch 1."""
-        rows = []
-        for t, of, args in self._each(SINGLE):
-            if of["strategy"] != "encoder":
-                rows.append({**of, "rounds": (found := t.over(*args, "encoder")).n, "over_encoder": found})
-        return estimates(rows)
+        return estimates(
+            {**of, "rounds": (found := t.over(*args, "encoder")).n, "over_encoder": found}
+            for t, of, args in self._each(SINGLE)
+            if of["strategy"] != "encoder"
+        )
 
     def speed(self) -> pd.DataFrame:
         """Milliseconds a string and a batch, and how many times as fast as in eager mode."""
@@ -129,7 +127,7 @@ def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
     return Timed(
         subject,
         tuple(name for name in backends() if name in present),
-        tuple(sorted(int(n) for n in at_lengths["length"].unique())),
+        tuple(sorted(at_lengths["length"].unique().tolist())),
         int(rows["batch"].max()),
         ByRound(rows, ["runtime", "what", "strategy", "length"]),
     )
@@ -141,11 +139,15 @@ def agreement_table(read: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame(columns=["runtime", "head", "strings", "disagreements"])
     wide = read.pivot(index="index", columns=["runtime", "head"], values="prediction")
     truth = read.drop_duplicates("index").set_index("index")["text"]
-    rows: list[dict[str, Any]] = []
-    for runtime, head in wide.columns:
-        here, eager = wide[runtime, head], wide[EAGER, head]
-        differ, change = int((here != eager).sum()), paired_difference(here == truth, eager == truth).difference
-        row = {"runtime": runtime, "head": head, "strings": len(wide), "disagreements": differ}
-        rate, exact = proportion(differ, len(wide)), float((here == truth).mean())
-        rows.append({**row, "rate": rate, "exact": exact, "difference": change})
-    return estimates(rows)
+    return estimates(
+        {
+            "runtime": runtime,
+            "head": head,
+            "strings": len(wide),
+            "disagreements": (differ := int((here != wide[EAGER, head]).sum())),
+            "rate": proportion(differ, len(wide)),
+            "exact": float((here == truth).mean()),
+            "difference": paired_difference(here == truth, wide[EAGER, head] == truth).difference,
+        }
+        for (runtime, head), here in wide.items()
+    )

@@ -1,17 +1,19 @@
-"""The section on runtimes."""
+"""The section on runtimes, and its plot."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bench.backends import EAGER
-from bench.core import strategies
+from bench.core import plotting, strategies
 from bench.core.experiment import LONGEST_TABLE, Section
 from bench.core.formatting import not_run, ratio, time
 from bench.core.templating import prose
 from bench.experiments.backends.estimates import Results, Timed
+from bench.experiments.backends.timing import LENGTHS
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 
@@ -20,16 +22,8 @@ def section(results: Results) -> Section:
     t = results.main
     generate, own = strategies.autoregressive()[:2]
     best = min((name for name in t.runtimes if own in t.strategies(name)), key=lambda name: t.slope(name, own).estimate)
-    text = prose(
-        "runtimes",
-        t=t,
-        eager=EAGER,
-        best=best,
-        generate=generate,
-        own=own,
-        length=TASK_LENGTH,
-        **_agreement(results.agreement),
-    )
+    names = {"eager": EAGER, "best": best, "generate": generate, "own": own}
+    text = prose("runtimes", t=t, **names, length=TASK_LENGTH, **_agreement(results.agreement))
     absent = not_run({f"`{name}`": why for name, why in results.not_run.items()})
     details = {"Runtimes that are not here": absent} if absent else {}
     return Section("Runtimes", text, "runtimes", _table(t).head(LONGEST_TABLE), details)
@@ -65,3 +59,28 @@ def _table(t: Timed) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def runtimes_plot(results: Results) -> Figure:
+    """Image to text at the task's length by runtime; beside it, what a symbol costs autoregressive heads."""
+    figure, axes = plotting.panels(2 * len(results.subjects), 4.6, 2.8)
+    shown = strategies.deployed()
+    for t, whole, symbol in zip(results.subjects.values(), axes[::2], axes[1::2], strict=True):
+        places = {runtime: -place for place, runtime in enumerate(t.runtimes)}
+        for runtime, place in places.items():
+            for i, strategy in enumerate(shown):
+                y = place + 0.12 * ((len(shown) - 1) / 2 - i)  # side by side, so that intervals do not cover
+                if strategy in t.strategies(runtime):
+                    plotting.point(whole, t.seconds(runtime, strategy).times(1e3), y, plotting.style_of(strategy))
+                if strategy in t.strategies(runtime, LENGTHS):
+                    plotting.point(symbol, t.slope(runtime, strategy), y, plotting.style_of(strategy))
+        for axis, what in ((whole, f"image to text, n = {TASK_LENGTH}, ms"), (symbol, "ms a symbol")):
+            axis.set_xscale("log")
+            plotting.plain_log_axis(axis, "x")
+            axis.set_yticks(list(places.values()), list(places) if axis is whole else [""] * len(places))
+            axis.set_ylim(0.5 - len(places), 0.5)
+            axis.set_xlabel(what)
+            axis.set_title(t.subject.label, fontsize=10)
+    figure.suptitle("The same weights in several runtimes, batch 1 (95 % CI)", fontsize=11)
+    plotting.legend(figure, shown)
+    return figure

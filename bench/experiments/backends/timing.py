@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,9 @@ from bench.backends import EAGER, prepare, unavailable
 from bench.backends.base import BackendModel
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
-from bench.core.timer import clock, measure_rounds
-from bench.workloads.held_out import rested
-from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind
-from seqocr.decoding.output import DecodeFunction
+from bench.core.timer import clock
+from bench.workloads.held_out import warm_up
+from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind, count_passes
 from seqocr.progress import Reporter
 
 SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runtime
@@ -63,13 +62,13 @@ def measure(part: Part, bench: Bench, reporter: Reporter) -> None:
             lengths *= 1 if what == BATCH else settings.repeats
             works = _works(name, prepared[name], what, inputs[batch])
             for strategy in shuffle.sample(list(works), len(works)):
-                rested(partial(works[strategy], min(lengths)))
+                warm_up(partial(works[strategy], min(lengths)))
                 for n in shuffle.sample(lengths, len(lengths)):
                     passes, timing = clock(partial(works[strategy], n), bench.device)
                     of = {"runtime": name, "what": what, "strategy": strategy, "length": n, "batch": batch}
                     yield {**of, "passes": passes, **timing}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(samples), sample, reporter)
+        bench.measure_rounds(part, list(samples), sample, reporter)
 
 
 def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Tensor) -> dict[str, Callable[[int], int]]:
@@ -79,17 +78,10 @@ def _works(name: str, prepared: BackendModel, what: str, pixel_values: torch.Ten
         prepared.encoder(pixel_values)
         return 0
 
-    def read(decode: DecodeFunction, length: int) -> int:
-        decoded = decode(pixel_values, length=length)
-        passes, _ = decoded.passes, decoded.confidences  # which may be computed only when they are asked for
-        return passes
-
     names = dict.fromkeys((*(strategies.autoregressive() if name == EAGER else ()), *strategies.heads()))
-    found = {name: partial(read, prepared.strategies[name]) for name in names if name in prepared.strategies}
-    return {name: found[name] for name in _growing(found)} if what == LENGTHS else {"encoder": encode, **found}
-
-
-def _growing(names: Iterable[str]) -> list[str]:
-    """Strategies of one decoder pass per symbol: what drafts has slots for the task's length only."""
-    known = strategies.by_name()
-    return [name for name in names if not known[name].is_one_pass and not known[name].is_speculative]
+    there = prepared.strategies
+    found = {name: partial(count_passes, there[name], pixel_values) for name in names if name in there}
+    if what != LENGTHS:
+        return {"encoder": encode, **found}
+    # One decoder pass per symbol: what drafts has slots for the task's length only.
+    return {name: work for name, work in found.items() if name in strategies.autoregressive()}

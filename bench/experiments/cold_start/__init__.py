@@ -1,4 +1,4 @@
-"""Cold start: how long a process takes to start and read, with how much memory, and how fast it then is."""
+"""Cold start: seconds from the start of a process to its first text, its memory, and its speed from then on."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ import pandas as pd
 from PIL import Image
 
 from bench import __file__ as _BENCH
-from bench.core.experiment import DEPLOYMENT as DEPLOYMENT_PAGE
-from bench.core.experiment import Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.fingerprint import of_graph_files
 from bench.core.formatting import estimates, not_run, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, counted, measure_rounds
+from bench.core.timer import ByRound, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.workloads.held_out import held_out_digits, level_strings
@@ -43,24 +42,21 @@ _DEFAULT = default_head(exported_outputs(graphs_path(None)))
 RAPIDOCR, WEIGHTS = "RapidOCR", f"weights, `{_DEFAULT}`"
 _GRAPHS = {f"graphs, `{head}`": head for head in HEADS}
 _ALONE = 60  # lines read one by one
-_SLOWER = 10  # of many lines, the share that other readers read: they take longer for each
+_SLOWER = 10  # RapidOCR takes longer per line: it reads so many times fewer of a folder
 
-
-# What is measured of a reader: the column of its rows, a factor, and what the report calls it. From the start of a
-# process to its first text; its most memory; a line, from the file to its text, in a process that runs; of a folder,
-# without the process's start.
+# Estimates of a reader: the column of its rows, a factor, and what the report calls it.
 _COLUMNS = {
-    "first": ("first", 1.0, "first text after, s"),
+    "first": ("first", 1.0, "first text after, s"),  # since the start of the process
     "mb": ("megabytes", 1.0, "memory, MB"),
-    "ms": ("alone", 1e3, "ms per line"),
-    "rate": ("rate", 1.0, "lines per second"),
+    "ms": ("alone", 1e3, "ms per line"),  # from the file to its text, in a process that runs
+    "rate": ("rate", 1.0, "lines per second"),  # of a folder, without the start of the process
 }
 
 
 @dataclass(frozen=True)
 class Settings:
     """Attributes:
-    many: lines of the folder that is read as one.
+    many: lines of a folder.
     graphs: digest of the graph files; empty where there are none.
     """
 
@@ -73,7 +69,7 @@ class Settings:
 @dataclass(frozen=True)
 class Results:
     """Attributes:
-    rows: as measured. missing: what was not run, and why.
+    rows: one per round and reader. missing: why readers were not run.
     """
 
     rows: pd.DataFrame
@@ -99,17 +95,15 @@ class Results:
 
 class Start(Experiment):
     name = "start"
-    page = DEPLOYMENT_PAGE
-    order = 15
+    page, order = DEPLOYMENT, 15
     quantities = tuple(column for column, _, _ in _COLUMNS.values())
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset], _MANY[preset], of_graph_files(bench.reader / "onnx"))
-        steps = settings.rounds + settings.warmup
-        return [Part("start", settings, steps, weights=(bench.reader,))]
+        return [Part(self.name, settings, settings.rounds + settings.warmup, (bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A sample is a reader: one line in a process of its own, many lines, and some one by one."""
+        """A sample is a reader: it reads one line, a folder, and lines one by one, each in a process of its own."""
         settings, folder = part.settings, part.weights[0]
         absent = unavailable([RAPIDOCR])
         if not settings.graphs:
@@ -117,34 +111,28 @@ class Start(Experiment):
         bench.store.add_facts(part.name, missing=absent)
         readers = [name for name in (*_GRAPHS, WEIGHTS, RAPIDOCR) if name not in absent]
         with TemporaryDirectory() as scratch:
-            folders = {
-                count: Path(scratch) / f"{count}-lines"
-                for count in (1, _ALONE, settings.many // _SLOWER, settings.many)
-            }
+            counts = (1, _ALONE, settings.many // _SLOWER, settings.many)
+            folders = {count: Path(scratch) / f"{count}-lines" for count in counts}
             _write_lines(folders)
 
             def sample(reader: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
-                yield {"reader": reader, **_measure_reader(reader, folder, folders, settings.many)}
+                yield {"reader": reader, **_measure(reader, folder, folders, settings.many)}
 
-            measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, readers, sample, reporter)
+            bench.measure_rounds(part, readers, sample, reporter)
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
-            return None
-        return Results(store.read(self.name), store.facts(self.name)["missing"])
+        rows = self.rows(store)
+        return Results(rows[self.name], store.facts(self.name)["missing"]) if rows else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return {"start": estimates({"reader": reader, **results.values(reader)} for reader in results.readers)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        shown = {reader: results.values(reader) for reader in results.readers}
         table = pd.DataFrame(
-            {
-                "reader": reader,
-                **{said: time(values[name]) if name in values else "" for name, (_, _, said) in _COLUMNS.items()},
-            }
-            for reader, values in shown.items()
+            {"reader": reader} | {_COLUMNS[name][2]: time(value) for name, value in results.values(reader).items()}
+            for reader in results.readers
         )
+        table = table.reindex(columns=["reader", *(said for _, _, said in _COLUMNS.values())]).fillna("")
         details = {"Readers that are not here": absent} if (absent := not_run(results.missing)) else {}
         return [Section("Cold start", prose("start"), None, table, details)]
 
@@ -153,54 +141,51 @@ EXPERIMENT = Start()
 
 
 def _write_lines(folders: Mapping[int, Path]) -> None:
-    """Lines of `wild` of five digits, as many in each folder as it is for."""
+    """Lines of `wild` of five digits, in each folder as many as its key."""
     strings = level_strings(held_out_digits(), "wild", 5, max(folders))
-    pages = [np.asarray(strings[i % len(strings)][0]) for i in range(min(max(folders), len(strings)))]
+    lines = [np.asarray(strings[i][0]) for i in range(len(strings))]
     for count, folder in folders.items():
         folder.mkdir()
         for i in range(count):
-            Image.fromarray(pages[i % len(pages)]).save(folder / f"{i:05}.png")
+            Image.fromarray(lines[i % len(lines)]).save(folder / f"{i:05}.png")
 
 
-def _measure_reader(reader: str, weights: Path, folders: Mapping[int, Path], many: int) -> dict[str, float]:
-    many = many // _SLOWER if reader == RAPIDOCR else many
-    one = _ran(_command(reader, weights, folders[1], first=True))
-    all_ = _alone_or_many(reader, weights, folders[many])
-    found = {"first": one["first"], "megabytes": one["megabytes"], "seconds": one["seconds"]}
+def _measure(reader: str, weights: Path, folders: Mapping[int, Path], many: int) -> dict[str, float]:
+    """A row of a reader: see `_COLUMNS`."""
+    if reader == RAPIDOCR:  # has no command for folders
+        one = _run(_one_by_one(reader, weights, folders[1], "--first"))
+        many //= _SLOWER
+        whole = _run(_one_by_one(reader, weights, folders[many]))["seconds"]
+        more = many  # it reads the first line of a folder twice
+    else:
+        one, whole = (
+            _run(_command(reader, weights, folders[1])),
+            _run(_command(reader, weights, folders[many]))["seconds"],
+        )
+        more = many - 1
+    found = {name: one[name] for name in ("first", "megabytes", "seconds")}
     if reader != WEIGHTS:
-        each = json.loads(_ran(_one_by_one(reader, weights, folders[_ALONE]))["said"])
-        found["alone"] = median(each)
-    # RapidOCR's process reads the first line of a folder once more than the one that reads only that.
-    more = many if reader == RAPIDOCR else many - 1
-    found["rate"] = more / (all_ - one["seconds"]) if all_ > one["seconds"] else math.nan
+        found["alone"] = median(json.loads(_run(_one_by_one(reader, weights, folders[_ALONE]))["output"]))
+    found["rate"] = more / (whole - one["seconds"]) if whole > one["seconds"] else math.nan
     return found
 
 
-def _alone_or_many(reader: str, weights: Path, folder: Path) -> float:
-    """Seconds that a process takes for a folder."""
-    if reader == RAPIDOCR:  # has no command for folders: what its calls took, beside the start
-        return _ran(_one_by_one(reader, weights, folder))["seconds"]
-    return _ran(_command(reader, weights, folder))["seconds"]
-
-
-def _command(reader: str, weights: Path, folder: Path, first: bool = False) -> list[str]:
+def _command(reader: str, weights: Path, folder: Path) -> list[str]:
     """What a person would type, to read a folder."""
-    if reader == RAPIDOCR:
-        return [*_one_by_one(reader, weights, folder), *(["--first"] if first else [])]
     directory = weights if reader == WEIGHTS else weights / "onnx"
-    where = ["--weights", str(directory), "--device", "cpu"]
-    return [sys.executable, "-m", "seqocr", "read", str(folder), *where, "--head", _GRAPHS.get(reader, _DEFAULT)]
+    where = ["--weights", str(directory), "--device", "cpu", "--head", _GRAPHS.get(reader, _DEFAULT)]
+    return [sys.executable, "-m", "seqocr", "read", str(folder), *where]
 
 
-def _one_by_one(reader: str, weights: Path, folder: Path) -> list[str]:
-    kind = ["rapidocr", str(folder)]
+def _one_by_one(reader: str, weights: Path, folder: Path, *more: str) -> list[str]:
+    which = ["rapidocr", str(folder)]
     if reader != RAPIDOCR:
-        kind = ["graphs", str(folder), str(weights / "onnx"), _GRAPHS[reader]]
-    return [sys.executable, read_one_by_one.__file__, *kind]
+        which = ["graphs", str(folder), str(weights / "onnx"), _GRAPHS[reader]]
+    return [sys.executable, read_one_by_one.__file__, *which, *more]
 
 
-def _ran(command: list[str]) -> dict[str, Any]:
-    """See `bench.experiments.cold_start.spawn`.
+def _run(command: list[str]) -> dict[str, Any]:
+    """See `spawn.run`.
 
     Raises:
         RuntimeError: the command failed.

@@ -1,7 +1,7 @@
-"""Reads the line images of a folder one by one, as a process of its own, and prints the seconds that each took as JSON.
+"""Read the line images of a folder one by one, and print the seconds of each as JSON.
 
-Run by its path, `python one_by_one.py graphs|rapidocr FOLDER [DIRECTORY HEAD]`, so that nothing else of the bench is
-loaded. With `--first` it reads the first alone, as a command would, and prints its text.
+Run by its path, `python read_one_by_one.py graphs|rapidocr FOLDER [DIRECTORY HEAD]`, so that nothing else of the bench
+is loaded. With `--first` it prints the text of the first line alone, as a command would.
 """
 
 from __future__ import annotations

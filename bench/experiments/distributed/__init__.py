@@ -23,8 +23,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.experiments.distributed import process
-from bench.experiments.distributed.estimates import FIRST, Results, differences_table, exact_table, short
-from bench.experiments.distributed.plots import losses
+from bench.experiments.distributed.estimates import FIRST, Results, differences_table, exact_table, losses_plot, short
 from bench.workloads import fingerprints
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
@@ -98,11 +97,10 @@ class Distributed(Experiment):
         return fingerprints.of_training(partial(process.trainer, Path("unused")), steps=3)
 
     def results(self, store: Store) -> Results | None:
-        facts = store.facts(self.name)
-        if not facts.get("finished"):
+        if not (tables := self.rows(store)):
             return None
-        rows = store.read(self.name)
-        losses = {str(name): part["loss"].tolist() for name, part in rows.groupby("run", sort=False)}
+        facts, by_run = store.facts(self.name), tables[self.name].groupby("run", sort=False)
+        losses = {str(name): part["loss"].tolist() for name, part in by_run}
         settings = facts["depends"]["settings"]
         return Results(settings, losses, facts["runs"], facts["weights"], store.environment(self.name))
 
@@ -110,7 +108,7 @@ class Distributed(Experiment):
         return {"distributed": pd.DataFrame(results.losses).rename_axis("step").reset_index()}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"distributed": partial(losses, results)}
+        return {"distributed": partial(losses_plot, results)}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         killed = next(run for run in results.runs.values() if run["killed_at"] is not None)

@@ -1,12 +1,16 @@
-"""Differences between trainings by other numbers of processes."""
+"""Differences between trainings by other numbers of processes, as numbers, tables and a plot."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.core import plotting
 
 FIRST = 20  # steps in which rounding has not grown
 _STEPS = (FIRST, 50, 100, 200)
@@ -68,3 +72,22 @@ def exact_table(results: Results) -> pd.DataFrame:
         }
         for name, run in results.runs.items()
     )
+
+
+def losses_plot(results: Results) -> Figure:
+    """Losses of all runs in float32, and the differences of each pair."""
+    figure, (left, right) = plotting.panels(2, 5.2, 3.6)
+    runs = [name for name, run in results.runs.items() if run["precision"] == "float32"]
+    styles = ("-", "--", ":", "-.")
+    for name, style, width in zip(runs, styles, (3.5, 2.2, 1.4, 1.0), strict=True):
+        left.plot(results.losses[name], style, lw=width, label=results.label(name))
+    left.set(xlabel="step", ylabel="loss, mean of the heads", title="Losses, float32")
+    left.legend(frameon=False)
+    for each in results.weights:
+        # A logarithmic axis has no zero.
+        differences = [value or math.nan for value in results.differences(*each["pair"])]
+        if not all(map(math.isnan, differences)):
+            right.plot(differences, ".-", ms=3, lw=0.8, label=results.pair_label(each["pair"]))
+    right.set(yscale="log", ylim=(1e-17, 1e5), xlabel="step", title="How far losses differ, where they do")
+    right.legend(frameon=False, fontsize=7, loc="upper left")
+    return figure

@@ -12,10 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import strategies
-from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Claim, Experiment, Part, Section
 from bench.core.store import Store
-from bench.core.timer import measure_rounds
-from bench.experiments.latency import plots, sections
+from bench.experiments.latency import sections
 from bench.experiments.latency.estimates import Results, tables, timed
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
@@ -76,9 +75,8 @@ class Latency(Experiment):
         return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        """A sample is one length. There, every strategy is timed in random order, each after an encoder run that is
-        timed too, as in use; drift of the machine hits all alike, and ratios within a round are what is compared.
-        `more` repeats are samples of their own: a short sample is disturbed less often."""
+        """A sample is one length: every strategy is timed in random order, each after an encoder run that is timed too,
+        as in use. `more` repeats are samples of their own: a short sample is disturbed less often."""
         settings: Settings = part.settings
         bound = bind(settings.subject, settings.lengths, bench.device)
         inputs = {length: bound[length].pixel_values(1) for length in settings.lengths}
@@ -94,21 +92,22 @@ class Latency(Experiment):
                 for row in interleaved(bound[length], called, inputs[length], shuffle):
                     yield {"length": length, "repeat": repeat, **row}
 
-        measure_rounds(bench.store, part.name, settings.rounds, settings.warmup, list(samples), sample, reporter)
+        bench.measure_rounds(part, list(samples), sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         names = strategies.timed() if part.settings.study else strategies.deployed()
         return fingerprints.of_timed_model(part.settings.subject, part.settings.lengths, names)
 
     def results(self, store: Store) -> Results | None:
-        parts = {name.removeprefix("latency-"): store.read(name) for name in stored(store, self.name)}
+        parts = self.rows(store)
         return Results({s: timed(TIMED_MODELS[s], parts[s]) for s in TIMED_MODELS if s in parts}) if parts else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return tables(results)
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-        return {"latency": partial(plots.latency_plot, results), "breakdown": partial(plots.breakdown_plot, results)}
+        made = {"latency": sections.latency_plot, "breakdown": sections.breakdown_plot}
+        return {name: partial(plot, results) for name, plot in made.items()}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         return [sections.growth(results), sections.whole(results)]

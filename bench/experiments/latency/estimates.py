@@ -10,7 +10,7 @@ from bench.core import strategies
 from bench.core.formatting import estimates
 from bench.core.timer import ByRound
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TimedModel
-from seqocr.statistics import Value, location, slopes
+from seqocr.statistics import Value, location
 from seqocr.statistics import ratio as ratio_of
 
 
@@ -34,8 +34,7 @@ class Timed:
         """Milliseconds from image to text, confidence included; of the encoder alone, its own."""
         if strategy == "encoder":
             return self.encode(length)
-        phases = ("encode", "decode", "confidence")
-        return location(sum(self.by(*((strategy, length, phase) for phase in phases)))).times(1e3)
+        return location(sum(self.by(*_phases(strategy, length)))).times(1e3)
 
     def decode(self, strategy: str, length: int) -> Value:
         """Milliseconds from features to text."""
@@ -46,7 +45,7 @@ class Timed:
 
     def over_encoder(self, strategy: str, length: int) -> Value:
         """Image to text, confidence included, over the encoder alone: of the calls that decoding followed."""
-        parts = self.more(*((strategy, length, phase) for phase in ("encode", "decode", "confidence")))
+        parts = self.more(*_phases(strategy, length))
         return ratio_of(sum(parts), parts[0])
 
     def flatness(self, strategy: str) -> Value:
@@ -59,16 +58,18 @@ class Timed:
 
     def speedup(self, strategy: str, over: str, length: int) -> Value:
         """How many times faster a strategy is from image to text."""
-        phases = ("encode", "decode", "confidence")
-        keys = [(name, length, phase) for name in (over, strategy) for phase in phases]
-        seconds = self.by(*keys)
+        seconds = self.by(*_phases(over, length), *_phases(strategy, length))
         return ratio_of(sum(seconds[:3]), sum(seconds[3:]))
 
     def slope(self, strategy: str) -> Value:
         """Milliseconds a symbol: of decoding, and of the encoder its own where the image grows."""
         phase = "encode" if strategy == "encoder" else "decode"
-        seconds = self.more(*((strategy, length, phase) for length in self.lengths))
-        return location(slopes(self.lengths, list(zip(*seconds, strict=True)))).times(1e3)
+        keys = [(strategy, length, phase) for length in self.lengths]
+        return location(self.more.slopes(self.lengths, keys)[0]).times(1e3)
+
+
+def _phases(strategy: str, length: int) -> list[tuple[str, int, str]]:
+    return [(strategy, length, phase) for phase in ("encode", "decode", "confidence")]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Results:
 
 def timed(subject: TimedModel, rows: pd.DataFrame) -> Timed:
     present = set(rows["strategy"])
-    lengths = tuple(sorted(int(n) for n in rows["length"].unique()))
+    lengths = tuple(sorted(rows["length"].unique().tolist()))
     encoder = rows[rows["phase"] == "encode"].assign(strategy="encoder")  # whatever was decoded after
     everything = pd.concat([rows, encoder])
     # Those that are named by their length alone; in others only heads that need one pass take turns.

@@ -17,14 +17,14 @@ import pandas as pd
 
 from bench.backends import EAGER, backends
 from bench.core import strategies
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.formatting import digits
 from bench.core.plugins import not_installed
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import is_disturbed
 from bench.workloads import fingerprints
-from bench.workloads.loadgen import MIN_QUERIES, highest_rate, percentiles, run_test
+from bench.workloads.loadgen import MIN_QUERIES, chosen, highest_rate, percentiles, run_test
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
@@ -54,25 +54,6 @@ class Settings:
     bound: float = 0.1
 
 
-@dataclass(frozen=True)
-class Results:
-    """Attributes:
-    tests: one row per runtime, strategy (column `head`) and scenario, of the LoadGen test that counts.
-    """
-
-    tests: pd.DataFrame
-
-    def of(self, runtime: str, strategy: str) -> dict[str, dict[str, Any]]:
-        """Rows by scenario."""
-        rows = self.tests[(self.tests["runtime"] == runtime) & (self.tests["head"] == strategy)]
-        return {row["scenario"]: row for row in rows.to_dict("records")}
-
-    @property
-    def readers(self) -> list[tuple[str, str]]:
-        """(runtime, strategy), in order."""
-        return list(dict.fromkeys(zip(self.tests["runtime"], self.tests["head"], strict=True)))
-
-
 class Load(Experiment):
     name = "load"
     page, order = DEPLOYMENT, 75
@@ -94,36 +75,29 @@ class Load(Experiment):
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Every scenario, a row per LoadGen test; saved at the end."""
-        settings: Settings = part.settings
+        weights, heads = str(part.weights[0]), strategies.heads_of(part.settings.strategy)
         with TemporaryDirectory() as folder:
-            request = {
-                "weights": str(part.weights[0]),
-                "heads": strategies.heads_of(settings.strategy),
-                "folder": folder,
-                **vars(settings),
-            }
-            rows = list(_scenarios(request))
-        bench.store.write(part.name, pd.DataFrame(rows))
+            rows = _scenarios({"weights": weights, "heads": heads, "folder": folder, **vars(part.settings)})
+            bench.store.write(part.name, pd.DataFrame(rows))
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         return fingerprints.of_recognizer(part.weights[0], TASK_LENGTH, (part.settings.strategy,))
 
-    def results(self, store: Store) -> Results | None:
-        there = stored(store, self.name)
-        names = [f"{self.name}-{runtime}-{strategy}" for runtime in _RUNTIMES for strategy in strategies.by_name()]
-        tables = [store.read(name) for name in names if name in there]
-        if not tables:
+    def results(self, store: Store) -> pd.DataFrame | None:
+        """One row per runtime, strategy (column `head`) and scenario, of the LoadGen test that counts."""
+        parts = self.rows(store)
+        names = [f"{runtime}-{strategy}" for runtime in _RUNTIMES for strategy in strategies.by_name()]
+        if not parts:
             return None
-        tests = pd.concat([table.assign(disturbed=is_disturbed(table)) for table in tables], ignore_index=True)
-        return Results(tests[tests["chosen"]].drop(columns="chosen").reset_index(drop=True))
+        tables = [parts[name].assign(disturbed=is_disturbed(parts[name])) for name in names if name in parts]
+        return chosen(pd.concat(tables, ignore_index=True))
 
-    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
-        return {"load": results.tests}
+    def tables(self, results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        return {"load": results}
 
-    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        names = dict.fromkeys(name for _, name in results.readers)
-        table = pd.DataFrame({"strategy": f"`{name}`", **_row(results, name)} for name in names)
-        text = prose("load", bound=results.tests["bound_ms"].iloc[0], gains=_gains(results))
+    def sections(self, results: pd.DataFrame, everything: Mapping[str, Any]) -> list[Section]:
+        table = pd.DataFrame({"strategy": f"`{name}`", **_row(results, name)} for name in results["head"].unique())
+        text = prose("load", bound=results["bound_ms"].iloc[0], gains=_gains(results))
         return [Section("Under load", text, None, table)]
 
 
@@ -146,9 +120,8 @@ def _scenarios(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_row(request: dict[str, Any], scenario: str, rate: float) -> dict[str, Any]:
     """The row of one test. `value` is milliseconds (p90) or lines per second."""
     seconds = max(request["seconds"], MIN_QUERIES / rate if scenario == "Server" else 0)
-    test = run_test(
-        "bench.experiments.load.reader", {**request, "scenario": scenario, "rate": rate, "seconds": seconds}
-    )
+    asked = {**request, "scenario": scenario, "rate": rate, "seconds": seconds}
+    test = run_test("bench.experiments.load.reader", asked)
     value = test[FIGURES[scenario]]
     return {
         **{"runtime": request["runtime"], "head": request["strategy"], "scenario": scenario, "rate": rate},
@@ -166,23 +139,22 @@ _SHOWN = {
 }
 
 
-def _row(results: Results, strategy: str) -> dict[str, str]:
+def _row(results: pd.DataFrame, strategy: str) -> dict[str, str]:
     """Tests that LoadGen did not call VALID, and those that were disturbed, are marked."""
-    row = {}
-    for runtime in dict.fromkeys(runtime for runtime, _ in results.readers):
-        by = results.of(runtime, strategy)
+    row, tests = {}, results[results["head"] == strategy].set_index(["runtime", "scenario"]).to_dict("index")
+    for runtime in results["runtime"].unique():
         for column, (scenario, value) in _SHOWN.items():
-            test = by.get(scenario)
+            test = tests.get((runtime, scenario))
             marks = (" ≈" * test["disturbed"] + " (not valid)" * (not test["valid"])) if test else ""
             row[f"{runtime}: {column}"] = digits(test[value]) + marks if test else ""
     return row
 
 
-def _gains(results: Results) -> list[dict[str, Any]]:
+def _gains(results: pd.DataFrame) -> list[dict[str, Any]]:
     """By runtime: the rate that a service sustains with the best one-pass head, over the best autoregressive one."""
     found = []
-    for runtime in dict.fromkeys(runtime for runtime, _ in results.readers):
-        rates = {name: results.of(runtime, name)["Server"]["rate"] for r, name in results.readers if r == runtime}
+    for runtime, tests in results[results["scenario"] == "Server"].groupby("runtime", sort=False):
+        rates = dict(zip(tests["head"], tests["rate"], strict=True))
         kinds = (strategies.one_pass(), strategies.autoregressive())
         one_pass, others = ([name for name in kind if name in rates] for kind in kinds)
         if one_pass and others:

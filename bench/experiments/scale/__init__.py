@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.store import Store
 from bench.core.timer import measure_rounds
 from bench.experiments.scale import batch_inference, data_loading
@@ -47,17 +47,10 @@ class Scale(Experiment):
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(20_000 if preset == "smoke" else 200_000)
-        steps = {"workers": settings.rounds, "loading": settings.rounds}
-        return [
-            Part(
-                f"scale-{name}",
-                settings,
-                steps.get(name, 1),
-                weights=(READER, SHIPPED),
-                timed=name not in ("memory", "killed", "store"),
-            )
-            for name in ("memory", "killed", "store", "workers", "model", "loading")
-        ]
+        untimed = [Part(f"scale-{name}", settings, timed=False) for name in ("memory", "killed", "store")]
+        steps = {"workers": settings.rounds, "model": 1, "loading": settings.rounds}
+        parts = [*untimed, *(Part(f"scale-{name}", settings, count) for name, count in steps.items())]
+        return [replace(part, weights=(READER, SHIPPED)) for part in parts]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings, store, work = part.settings, bench.store, _WORK.absolute()
@@ -90,13 +83,12 @@ class Scale(Experiment):
         store.write(part.name, pd.DataFrame(rows))
 
     def results(self, store: Store) -> Results | None:
-        names = stored(store, self.name)
-        if not names:
+        if not (tables := self.rows(store)):
             return None
-        tables = {name.removeprefix("scale-"): store.read(name) for name in names}
+        environment = store.environment(f"scale-{next(iter(tables))}")
         if "model" in tables:
             tables["simulation"] = store.read("scale-model.simulation")
-        return Results(tables, store.facts("scale-model"), store.environment(names[0]))
+        return Results(tables, store.facts("scale-model"), environment)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         return {f"scale_{name}": table for name, table in results.tables.items()}

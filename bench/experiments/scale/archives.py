@@ -21,7 +21,6 @@ from seqocr.progress import progress
 TAR_LINES = 1000  # in a tar file
 DISTINCT = 40  # tar files of custom data; more hold the same lines under other names
 TRUNCATED_EVERY = 497  # one image of so many in a tar file ends early
-_BATCH = 250
 
 
 def make_archives(folder: Path, lines: int) -> Path:
@@ -69,10 +68,8 @@ def _write(path: Path, first: int, images: Iterable[bytes]) -> None:
 
 def _lines(strings: SequenceMNIST) -> Iterator[bytes]:
     """PNGs."""
-    for start in range(0, len(strings), _BATCH):
-        images, _ = strings.batch(range(start, min(start + _BATCH, len(strings))))
-        for i, image in enumerate(images, start + 1):
-            file = io.BytesIO()
-            Image.fromarray(np.asarray(image)).save(file, "PNG", compress_level=1)
-            png = file.getvalue()
-            yield png[: len(png) // 2] if i % TRUNCATED_EVERY == 0 else png
+    for i in range(len(strings)):
+        file = io.BytesIO()
+        Image.fromarray(np.asarray(strings[i][0])).save(file, "PNG", compress_level=1)
+        png = file.getvalue()
+        yield png[: len(png) // 2] if (i + 1) % TRUNCATED_EVERY == 0 else png

@@ -10,16 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench.experiments.scale import object_store
 from bench.experiments.scale.archives import TAR_LINES, link_files, read_archive
 from bench.experiments.scale.model import Run
+from bench.experiments.scale.object_store import BUCKET, object_store
 from seqocr.batch import engines
 from seqocr.batch.runner import predict_batch
 
@@ -127,35 +127,42 @@ def measure_kills(archives: Path, work: Path, lines: int) -> dict[str, Any]:
             raise RuntimeError(f"batch inference ended with {predicting.returncode}")
     finally:
         cluster.shutdown()
-    return {"kills": kills, **asdict(compare_rows(expected, out)), "seconds": time.perf_counter() - start}
+    return {"kills": kills, **compare_rows(expected, out), "seconds": time.perf_counter() - start}
 
 
 def measure_object_store(archives: Path, work: Path) -> Iterator[dict[str, Any]]:
     """Tar files, and images that are files of their own, from an object store, against the same from a folder."""
     images = sorted(_unpack(archives, work / "images", _UNPACKED).iterdir())
-    sources = {"tar": sorted(archives.glob("lines-0000*.tar")), "images": images}
-    for row in object_store.compare_with_folder(sources, work, QUICK):
-        here, store = (work / f"{place}-{row['source']}" for place in ("here", "store"))
-        found = compare_rows(here, store, wording=False)
-        yield {**row, "lost": found.lost, "doubled": found.doubled, "different": found.different}
+    return compare_with_store({"tar": sorted(archives.glob("lines-0000*.tar")), "images": images}, work)
 
 
-@dataclass(frozen=True)
-class RowDifferences:
-    """The rows of a run against those expected: how many there are, and how many are lost, doubled or different."""
+def compare_with_store(sources: dict[str, list[Path]], work: Path) -> Iterator[dict[str, Any]]:
+    """Read the same files, by name, from a folder and from an object store, with two workers: a row for each source."""
+    read = partial(predict_batch, engine=partial(engines.local, workers=2), weights=QUICK, head="", size=1000)
+    with object_store() as store:
+        for name, files in sources.items():
+            links, key = link_files(files, work / f"files-{name}"), f"{BUCKET}/{name}"
+            here, fetched = (work / f"{place}-{name}" for place in ("here", "store"))
+            for each in (here, fetched):
+                shutil.rmtree(each, ignore_errors=True)
+            store.put([str(path) for path in files], [f"{key}/{path.name}" for path in files])
+            local = read(str(links), str(here))
+            remote = read(f"s3://{key}", f"s3://{BUCKET}/read-{name}")
+            store.get(f"{BUCKET}/read-{name}/", f"{fetched}/", recursive=True)
+            row = {"source": name, "files": len(files), "lines": remote.lines}
+            row |= {"here_seconds": local.seconds, "store_seconds": remote.seconds}
+            found = compare_rows(here, fetched, wording=False)
+            yield row | {what: found[what] for what in ("lost", "doubled", "different")}
 
-    lines: int
-    rows: int
-    lost: int
-    doubled: int
-    different: int
 
-
-def compare_rows(expected: Path, out: Path, wording: bool = True) -> RowDifferences:
+def compare_rows(expected: Path, out: Path, wording: bool = True) -> dict[str, int]:
     """Compare the Parquet files of two runs.
 
     Args:
         wording: problems must have the same words: those of a folder and of an object store have not.
+
+    Returns:
+        lines expected, rows there are, and how many are lost, doubled and different.
     """
     from pyarrow import parquet
 
@@ -167,11 +174,11 @@ def compare_rows(expected: Path, out: Path, wording: bool = True) -> RowDifferen
         for row in (*a, *b):
             row["problem"] = row["problem"] is not None
     names_a, names_b = [row["file_name"] for row in a], [row["file_name"] for row in b]
-    rows = {row["file_name"]: row for row in a}
-    return RowDifferences(
-        lines=len(a),
-        rows=len(b),
-        lost=len(set(names_a) - set(names_b)),
-        doubled=len(names_b) - len(set(names_b)),
-        different=sum(rows.get(row["file_name"]) != row for row in b) + (names_a != names_b),
-    )
+    rows = dict(zip(names_a, a, strict=True))
+    return {
+        "lines": len(a),
+        "rows": len(b),
+        "lost": len(set(names_a) - set(names_b)),
+        "doubled": len(names_b) - len(set(names_b)),
+        "different": sum(rows.get(row["file_name"]) != row for row in b) + (names_a != names_b),
+    }

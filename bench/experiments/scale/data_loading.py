@@ -24,10 +24,9 @@ TRAININGS = {
     "strings": (Start(init=str(READER)), TrainConfig(level="jitter,wild", length=(1, 10), optimizer="muon")),
 }
 DRAWING, LEARNING, BOTH, DEVICE = "drawing", "learning", "both", "device"
-# What is measured: DRAWING: batches are drawn, and nothing else. LEARNING: training on the same batch again and again.
-# BOTH: training. DEVICE: each batch is drawn, and then waited for as long as this process takes to draw one: as by a
-# device that learns as fast as that, and takes none of this machine's cores.
-DRAWING, LEARNING, BOTH, DEVICE = "drawing", "learning", "both", "device"
+# What is measured. DRAWING: batches are drawn. LEARNING: training on one batch again and again. BOTH: training. DEVICE:
+# each batch is drawn, and then waited for as long as this process takes to draw one, as by a device that learns as fast
+# as that, and takes none of this machine's cores.
 # Each with its workers; 0: this process draws.
 TURNS = [(DRAWING, 0), (DRAWING, 1), (DRAWING, 2), (LEARNING, 0)]
 TURNS += [(what, workers) for what in (BOTH, DEVICE) for workers in (0, 1, 2)]

@@ -67,30 +67,28 @@ def sections(results: Results) -> list[Section]:
 def _inference_rows(results: Results) -> Iterator[dict[str, str]]:
     tables = results.tables
 
-    def row(what: str, lines: int, rate: str, wrong: Any = "", memory: str = "") -> dict[str, str]:
-        return {
-            "what": what,
-            "lines": f"{lines:,}",
-            "lines a second": rate,
-            "rows lost, doubled, different": wrong,
-            "a worker at most, MB": memory,
-        }
+    def row(what: str, lines: int, rate: str, wrong: str = "", memory: str = "") -> dict[str, str]:
+        found = {"what": what, "lines": f"{lines:,}", "lines a second": rate}
+        return {**found, "rows lost, doubled, different": wrong, "a worker at most, MB": memory}
 
     if "workers" in tables:
         rates = results.rates("workers", ["workers"], "lines")
         for workers in (1, 2):
-            what, lines = f"`strings`, {workers} worker{'s' * (workers > 1)}", tables["workers"]["lines"].iloc[0]
-            yield row(what, lines, median_range(rates(workers)[0]))
-    for each in tables.get("memory", pd.DataFrame()).to_dict("records"):
-        rate = f"{each['lines'] / each['seconds']:,.0f}"
-        yield row("`tiny`, 2 workers", each["lines"], rate, "", f"{each['worker_mb']:,.0f}")
-    for each in tables.get("killed", pd.DataFrame()).to_dict("records"):
-        rate = f"{each['lines'] / each['seconds']:,.0f}"
-        yield row(f"`tiny` on Ray, {each['kills']} nodes killed", each["lines"], rate, _wrong(each))
-    for each in tables.get("store", pd.DataFrame()).to_dict("records"):
-        here, store = (f"{each['lines'] / each[f'{place}_seconds']:,.0f}" for place in ("here", "store"))
+            what = f"`strings`, {workers} worker{'s' * (workers > 1)}"
+            yield row(what, tables["workers"]["lines"].iloc[0], median_range(rates(workers)[0]))
+    records = {name: table.to_dict("records") for name, table in tables.items()}
+    for each in records.get("memory", []):
+        yield row("`tiny`, 2 workers", each["lines"], _rate(each), "", f"{each['worker_mb']:,.0f}")
+    for each in records.get("killed", []):
+        yield row(f"`tiny` on Ray, {each['kills']} nodes killed", each["lines"], _rate(each), _wrong(each))
+    for each in records.get("store", []):
         what = f"`tiny`, object store, {each['files']:,} files"
-        yield row(what, each["lines"], f"{store} (from a folder: {here})", _wrong(each))
+        rate = f"{_rate(each, 'store_seconds')} (from a folder: {_rate(each, 'here_seconds')})"
+        yield row(what, each["lines"], rate, _wrong(each))
+
+
+def _rate(row: dict[str, Any], seconds: str = "seconds") -> str:
+    return f"{row['lines'] / row[seconds]:,.0f}"
 
 
 def _wrong(row: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,17 +18,20 @@ from urllib.request import urlopen
 import pandas as pd
 import psutil
 
-from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section, stored
+from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.server import serving
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.experiments.serving.samples import make_samples, save_samples
-from bench.workloads.loadgen import MIN_QUERIES, highest_rate, run_test
+from bench.workloads.loadgen import MIN_QUERIES, chosen, highest_rate, run_test
 from seqocr.progress import Reporter
 
 _SOAK = "serving.soak"  # table of the soak test
 _SETTLES = 60  # seconds until memory is what it stays
 _USERS = 38  # of the locustfile, all kinds together
+# Columns of locust's tables, and of ours.
+_STATS = {"Name": "what", "Request Count": "requests", "Failure Count": "failed", "50%": "p50_ms", "99%": "p99_ms"}
+_FAILURES = {"Name": "what", "Error": "error", "Occurrences": "times"}
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,8 @@ class Serving(Experiment):
     page, order = DEPLOYMENT, 76
     on_request = True
     packages: ClassVar[Mapping[str, str]] = {
-        "locust": "locust",
+        **{name: name for name in ("locust", "uvicorn")},
         "mlperf_loadgen": "mlcommons-loadgen",
-        "uvicorn": "uvicorn",
     }
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
@@ -119,15 +120,15 @@ class Serving(Experiment):
             save_samples(make_samples(), Path(folder))
             if not store.has(part.name):
                 store.write(part.name, pd.DataFrame(_rates(settings, folder, reporter)))
-            rates = _chosen(store.read(part.name)).set_index("what")["lines_a_second"]
+            rates = chosen(store.read(part.name)).set_index("what")["lines_a_second"]
             requests, soak = _soak(settings, folder, settings.share * rates[SERVER])
         store.write(_SOAK, requests)
         store.add_facts(part.name, soak=soak)
 
     def results(self, store: Store) -> Results | None:
-        if self.name not in stored(store, self.name):
+        if not (rows := self.rows(store)):
             return None
-        facts, rates = store.facts(self.name), _chosen(store.read(self.name))
+        facts, rates = store.facts(self.name), chosen(rows[self.name])
         bound, environment = facts["depends"]["settings"]["bound"], store.environment(self.name)
         return Results(bound, rates, store.read(_SOAK), facts["soak"], environment)
 
@@ -135,24 +136,20 @@ class Serving(Experiment):
         return {"serving": results.rates, "serving_requests": results.requests}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        names = {"what": "what", "lines_a_second": "lines a second", "requests": "requests", "failed": "failed"}
-        names |= {"wrong": "wrong answers", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
-        rates, requests = (
-            pd.DataFrame({label: rows[name] for name, label in names.items() if name in rows})
-            for rows in (
-                results.rates.assign(lines_a_second=results.rates["lines_a_second"].map("{:,.0f}".format)).round(1),
-                results.requests.round(0).astype({"p50_ms": int, "p99_ms": int}),
-            )
-        )
-        details = {"Requests of the soak test": requests}
-        return [Section("The server under load", prose("serving", **asdict(results)), None, rates, details)]
+        rates = results.rates.assign(lines_a_second=results.rates["lines_a_second"].map("{:,.0f}".format)).round(1)
+        details = {
+            "Requests of the soak test": _shown(results.requests.round(0).astype({"p50_ms": int, "p99_ms": int}))
+        }
+        return [Section("The server under load", prose("serving", **vars(results)), None, _shown(rates), details)]
 
 
 EXPERIMENT = Serving()
+_SHOWN = {"what": "what", "lines_a_second": "lines a second", "requests": "requests", "failed": "failed"}
+_SHOWN |= {"wrong": "wrong answers", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
 
 
-def _chosen(rates: pd.DataFrame) -> pd.DataFrame:
-    return rates[rates["chosen"]].drop(columns="chosen").reset_index(drop=True)
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[[name for name in _SHOWN if name in rows]].rename(columns=_SHOWN)
 
 
 def _rates(settings: Settings, samples: str, reporter: Reporter) -> Iterator[dict[str, Any]]:
@@ -186,29 +183,14 @@ def _soak(settings: Settings, samples: str, rate: float) -> tuple[pd.DataFrame, 
             while locust.poll() is None:
                 memory.append((time.monotonic() - start, process.memory_info().rss / 1e6))
                 time.sleep(2)
-        rows, failures = (_read_csv(Path(f"{logs}/soak_{name}.csv")) for name in ("stats", "failures"))
+        stats, failures = (pd.read_csv(f"{logs}/soak_{name}.csv") for name in ("stats", "failures"))
         alive = urlopen(f"{url}/healthz", timeout=10).status == 200
     settled = [mb for second, mb in memory if second >= min(_SETTLES, seconds / 2)]
-    requests = pd.DataFrame(
-        {
-            "what": row["Name"],
-            "requests": int(row["Request Count"]),
-            "failed": int(row["Failure Count"]),
-            "p50_ms": float(row["50%"]),
-            "p99_ms": float(row["99%"]),
-        }
-        for row in rows
-        if row["Name"] != "Aggregated"
-    )
+    requests = stats.loc[stats["Name"] != "Aggregated", list(_STATS)].rename(columns=_STATS)
     return requests, {
         "minutes": settings.minutes,
-        "failures": [{"what": r["Name"], "error": r["Error"], "times": int(r["Occurrences"])} for r in failures],
-        "lines_a_second": next(float(row["Requests/s"]) for row in rows if row["Name"] == "good"),
+        "failures": failures[list(_FAILURES)].rename(columns=_FAILURES).to_dict("records"),
+        "lines_a_second": float(stats.set_index("Name").loc["good", "Requests/s"]),
         "memory_mb": {"first": memory[0][1], "settled": settled[0], "end": settled[-1], "most": max(settled)},
         "alive": alive,
     }
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import queue
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,32 +67,24 @@ class HTTPClient:
     def __init__(self, samples: list[Sample], port: int, path: str) -> None:
         self.samples, self.wrong, self.failed = samples, 0, 0
         self._bodies, self._port, self._path = [form([sample]) for sample in samples], port, path
-        self._waiting: queue.SimpleQueue[tuple[Any, int] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(_CONNECTIONS)]
-        for thread in self._threads:
-            thread.start()
+        self._thread, self._pool = threading.local(), ThreadPoolExecutor(_CONNECTIONS, initializer=self._connect)
 
     def warm_up(self) -> None:
-        connection = self._connection()
         for index in range(_WARM_UP):
-            self._post(connection, index)
-        connection.close()
+            self._pool.submit(self._post, index).result()
 
     def issue(self, query: Any, index: int) -> None:
-        self._waiting.put((query, index))
+        self._pool.submit(self._read, query, index)
 
     def close(self) -> None:
-        for _ in self._threads:
-            self._waiting.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+    def _connect(self) -> None:
+        self._thread.connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
 
-    def _post(self, connection: http.client.HTTPConnection, index: int) -> tuple[int, Any]:
+    def _post(self, index: int) -> tuple[int, Any]:
         """Status and JSON of the response. A connection that the server closed while it was idle is opened again."""
-        body, kind = self._bodies[index]
+        (body, kind), connection = self._bodies[index], self._thread.connection
         for attempt in range(2):
             try:
                 connection.request("POST", self._path, body, {"Content-Type": kind})
@@ -105,20 +96,17 @@ class HTTPClient:
                     raise
         return response.status, json.loads(response.read())
 
-    def _work(self) -> None:
-        connection = self._connection()
-        while (job := self._waiting.get()) is not None:
-            query, index = job
-            try:
-                status, found = self._post(connection, index)
-                if status != 200:
-                    self.failed += 1
-                elif "lines" in found:
-                    self.wrong += [line["text"] for line in found["lines"]] != [self.samples[index].text]
-            except (OSError, http.client.HTTPException, ValueError):
+    def _read(self, query: Any, index: int) -> None:
+        try:
+            status, found = self._post(index)
+            if status != 200:
                 self.failed += 1
-                connection.close()
-            complete(query)
+            elif "lines" in found:
+                self.wrong += [line["text"] for line in found["lines"]] != [self.samples[index].text]
+        except (OSError, http.client.HTTPException, ValueError):
+            self.failed += 1
+            self._thread.connection.close()
+        complete(query)
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:

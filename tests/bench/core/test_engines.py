@@ -58,7 +58,7 @@ def nowhere() -> str:
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
     """The table of a small study by an engine. Nothing is trained or read; times are measured in one round."""
     monkeypatch.setitem(pipeline.SIZES, "small", SMALL)
-    monkeypatch.setitem(pipeline.COST, "small", cost.Settings(rounds=1, laws=("luhn",), repeats=1, warmup=0))
+    monkeypatch.setitem(pipeline.COST, "small", cost.Settings(rounds=1, distributions=("luhn",), repeats=1, warmup=0))
     monkeypatch.setattr(pipeline, "alone", loop.contextlib.nullcontext)
     monkeypatch.setattr(pipeline.training, "base", lambda *_: None)
     monkeypatch.setattr(pipeline, "_train", cells.train)

@@ -64,14 +64,14 @@ def test_it_depends_on_the_graphs_and_not_on_what_their_config_says(tmp_path: Pa
 
 def test_a_process_that_fails_says_so() -> None:
     with pytest.raises(RuntimeError, match="ended with 3"):
-        cold_start._ran([sys.executable, "-c", "import sys; sys.exit(3)"])
+        cold_start._run([sys.executable, "-c", "import sys; sys.exit(3)"])
 
 
 def test_the_first_line_is_timed_apart_from_the_rest() -> None:
-    said = cold_start._ran([sys.executable, "-c", "import time; print(1); time.sleep(0.3); print(2)"])
-    assert said["said"].split() == ["1", "2"]
-    assert said["seconds"] > said["first"] + 0.25
-    assert said["megabytes"] > 1
+    found = cold_start._run([sys.executable, "-c", "import time; print(1); time.sleep(0.3); print(2)"])
+    assert found["output"].split() == ["1", "2"]
+    assert found["seconds"] > found["first"] + 0.25
+    assert found["megabytes"] > 1
 
 
 def test_what_was_measured_in_the_warm_up_alone_is_left_empty() -> None:

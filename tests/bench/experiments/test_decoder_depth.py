@@ -19,7 +19,7 @@ from bench.core.store import Store
 from bench.experiments import decoder_depth
 from bench.experiments.decoder_depth import EXPERIMENT, Timing, Training, with_layers
 from bench.report.build import everything, pages, write_report
-from bench.workloads.timed_models import TINY
+from bench.workloads.timed_models import TINY, count_passes
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer, save
@@ -198,7 +198,7 @@ def test_confidences_count() -> None:
         def decode(self, features: torch.Tensor, length: int) -> Any:
             return Late()
 
-    assert decoder_depth._passes(Head(), torch.zeros(1), 5) == 3
+    assert count_passes(Head().decode, torch.zeros(1), 5) == 3
     assert asked == [True]
 
 

@@ -101,12 +101,12 @@ def test_the_highest_rate_that_keeps_the_bound_is_found(bench: Bench, machine: N
         measured(EXPERIMENT, part, bench)
     found = EXPERIMENT.results(bench.store)
     assert found is not None
-    assert found.readers == [("eager", "ar"), ("eager", "ctc"), ("onnxruntime", "ctc")]
-    assert found.tests["valid"].all()
-    for (runtime, strategy), bound in zip(found.readers, (1250 / 4, 625, 625), strict=True):
-        by = found.of(runtime, strategy)
-        assert set(by) == set(load.FIGURES)
-        assert bound / 1.06 < by["Server"]["rate"] <= bound  # six halvings of five octaves
+    by = dict(iter(found.set_index("scenario").groupby(["runtime", "head"], sort=False)))
+    assert list(by) == [("eager", "ar"), ("eager", "ctc"), ("onnxruntime", "ctc")]
+    assert found["valid"].all()
+    for tests, bound in zip(by.values(), (1250 / 4, 625, 625), strict=True):
+        assert set(tests.index) == set(load.FIGURES)
+        assert bound / 1.06 < tests.loc["Server", "rate"] <= bound  # six halvings of five octaves
     everything = bench.store.read("load-eager-ctc")
     too_slow = everything[(everything["scenario"] == "Offline") & (everything["rate"] < 2500)]
     assert len(too_slow)
@@ -138,9 +138,9 @@ def test_no_rate_that_keeps_the_bound_is_said(bench: Bench, machine: None, monke
     measured(EXPERIMENT, parts(bench, "load-eager-ctc")[0], bench)
     found = EXPERIMENT.results(bench.store)
     assert found is not None
-    by = found.of("eager", "ctc")
-    assert not by["Server"]["valid"]
-    assert by["Offline"]["valid"]
+    valid = found.set_index("scenario")["valid"]
+    assert not valid["Server"]
+    assert valid["Offline"]
     (section,) = EXPERIMENT.sections(found, {})
     assert section.table is not None
     assert section.table["eager: Server, lines/s"].iloc[0].endswith(" (not valid)")

@@ -115,7 +115,7 @@ def test_peers_read_the_accuracy_strings_and_are_timed_in_rounds(few: Bench) -> 
 
 def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     part, _ = small(few)
-    read, seen = other_readers.readings, []
+    read, seen = other_readers.predict_images, []
 
     def killed(call: Any, lines: Any, texts: Any, peer: str) -> pd.DataFrame:
         seen.append(peer)
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_with_the_next_peer(few: Bench, monkeypatch: pytest
             raise KeyboardInterrupt
         return read(call, lines, texts, peer=peer)
 
-    monkeypatch.setattr(other_readers, "readings", killed)
+    monkeypatch.setattr(other_readers, "predict_images", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(EXPERIMENT, part, few)
     measured(EXPERIMENT, part, few)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import entropy as entropy_of
 
-from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov, WithoutReplacement
+from bench.study.label_distributions import LABEL_DISTRIBUTIONS, LabelDistribution, Markov
 from bench.study.posterior import compute_posterior, find_best, from_distribution, score
 from seqocr.decoding.automaton import Automaton, build_lexicon, restrict_length
 from seqocr.decoding.check_digits import build_luhn
@@ -127,27 +127,28 @@ def test_what_is_ruled_out_is_said() -> None:
             find_best(build_luhn(), bad)
 
 
-@pytest.fixture(params=[*LABEL_DISTRIBUTIONS, "other chain", "small pool"], scope="module")
-def law(request: pytest.FixtureRequest) -> LabelDistribution:
-    others = {"other chain": Markov(4, 1.0, step=3), "small pool": WithoutReplacement(3, (2, 0, 1, 3))}
-    return others[request.param] if request.param in others else LABEL_DISTRIBUTIONS[request.param](5)
+@pytest.fixture(params=[*LABEL_DISTRIBUTIONS, "determined chain"], scope="module")
+def distribution(request: pytest.FixtureRequest) -> LabelDistribution:
+    return Markov(4, 1.0) if request.param == "determined chain" else LABEL_DISTRIBUTIONS[request.param](5)
 
 
-def test_the_automaton_of_a_law_is_the_law(law: LabelDistribution) -> None:
-    automaton = from_distribution(law)
-    strings, likely = law.enumerated()
-    np.testing.assert_allclose(score(automaton, strings, np.zeros((len(strings), law.n, law.k))), np.log(likely))
-    prior = compute_posterior(automaton, np.zeros((1, law.n, law.k)))  # an image that tells nothing
+def test_the_automaton_of_a_distribution_has_its_probabilities(distribution: LabelDistribution) -> None:
+    automaton = from_distribution(distribution)
+    strings, likely = distribution.list_strings()
+    np.testing.assert_allclose(
+        score(automaton, strings, np.zeros((len(strings), distribution.n, distribution.k))), np.log(likely)
+    )
+    prior = compute_posterior(automaton, np.zeros((1, distribution.n, distribution.k)))  # an image that tells nothing
     assert prior.log_normaliser == pytest.approx(0, abs=1e-9)
-    np.testing.assert_allclose(prior.marginals[0], law.marginals, atol=1e-9)
-    assert prior.entropy == pytest.approx(law.entropy)
-    assert prior.total_correlation == pytest.approx(law.total_correlation, abs=1e-9)
+    np.testing.assert_allclose(prior.marginals[0], distribution.marginals, atol=1e-9)
+    assert prior.entropy == pytest.approx(distribution.entropy)
+    assert prior.total_correlation == pytest.approx(distribution.total_correlation, abs=1e-9)
     with pytest.raises(InputError, match="is possible under the evidence"):
-        find_best(automaton, np.zeros((1, law.n + 1, law.k)))
+        find_best(automaton, np.zeros((1, distribution.n + 1, distribution.k)))
 
 
 def test_a_long_string_is_read_under_its_check_digit() -> None:
-    """Of a card's 16 digits, any that cannot be read follows from the others; a law of 10^15 strings is no burden."""
+    """Of a card's 16 digits, any that cannot be read follows from the others; 10^15 strings are no burden."""
     strings = LABEL_DISTRIBUTIONS["luhn"](16).sample(20)
     evidence = np.log(np.eye(10)[strings] * 0.99 + 0.001)
     evidence[np.arange(20), np.arange(20) % 16] = 0
@@ -155,16 +156,11 @@ def test_a_long_string_is_read_under_its_check_digit() -> None:
     assert np.array_equal(find_best(build_luhn(), evidence)[0], strings)
 
 
-def test_a_pool_of_too_many_states_is_refused() -> None:
-    with pytest.raises(InputError, match="too many states: take Independent"):
-        from_distribution(LABEL_DISTRIBUTIONS["pool"](12))
-
-
-def test_any_other_law_is_enumerated() -> None:
+def test_strings_of_any_other_distribution_are_listed() -> None:
     class Alternating(LabelDistribution):
         n, k = 3, 2
 
-        def following(self, prefixes: np.ndarray) -> np.ndarray:
+        def next_symbol(self, prefixes: np.ndarray) -> np.ndarray:
             return 1 - np.eye(2)[prefixes[:, -1]] if prefixes.shape[1] else np.full((len(prefixes), 2), 0.5)
 
     assert accepted(from_distribution(Alternating()), 3) == pytest.approx(
