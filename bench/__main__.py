@@ -1,7 +1,5 @@
 """The command line of the benchmark: python -m bench run, report, compare, repeat, study, two-sample or baseline."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

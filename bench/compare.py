@@ -3,8 +3,6 @@
 An experiment declares which columns of its tables name a quantity and which hold one; predictions have exact match.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path

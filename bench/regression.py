@@ -5,8 +5,6 @@ shortest, and of the paths to a prediction to what is done on them. No absolute 
 The baseline is committed; `python -m bench baseline` writes it anew after an intended change.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Would the first screen say the same again? The preset, run again and again, with or without a load beside it."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """The loop: every part that is missing or of other code is measured, what is not timed first."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Two-sample classifier test: can a small network tell synthetic lines from real ones? Also makes a sheet of both."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

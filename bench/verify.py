@@ -5,8 +5,6 @@ again. Only what cannot stand is a failure: damaged rows, a commit that is not i
 stale when a version is tagged.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field

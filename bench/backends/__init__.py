@@ -1,7 +1,5 @@
 """The backends that run a recognizer's weights: modules with a list BACKENDS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 for eager mode, which the others are compared with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`torch.compile` of the graphs that are exported."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """PyTorch as the project runs it by default, and the same with matrix products in bfloat16."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

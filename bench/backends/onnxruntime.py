@@ -1,7 +1,5 @@
 """Exported graphs through ONNX Runtime or OpenVINO, which share out a batch: each core reads its own part."""
 
-from __future__ import annotations
-
 from functools import cache, partial
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A cell is a call that is not timed and needs nothing but its arguments, the code
 is the same each time, and whole or not there, so it can be run again.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor

@@ -1,7 +1,5 @@
 """A clock wants a machine to itself: what refuses to time beside something else."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -3,8 +3,6 @@
 One module of `bench.experiments` is one experiment. Only the first screen knows any of them by name.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,8 +6,6 @@ strides where a tensor is not contiguous. An extra decoder pass, a cache that is
 time spent in plain Python does not (`make bench-check` measures that).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

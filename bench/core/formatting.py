@@ -1,7 +1,5 @@
 """Numbers and tables as the report writes them; each function is also a filter of its templates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What plots share: colours, markers, axes, files. The same numbers give the same PNG and SVG."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Backends and peers: found by what their modules list, also where this machine lacks what they need."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Iterable

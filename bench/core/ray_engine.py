@@ -4,8 +4,6 @@ A machine runs cells only if it has this code, these versions and digits, and th
 a run on this machine. Each process makes sure of that before its first cell, and every machine at the beginning.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Start a program that serves HTTP, wait until it answers, and end it."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import subprocess

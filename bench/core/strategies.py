@@ -1,7 +1,5 @@
 """The decoding strategies that the bench compares: those of all heads, and which of them it times, reads and shows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

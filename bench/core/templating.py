@@ -1,7 +1,5 @@
 """The report's words: Jinja templates, one a page and one a section. Python hands them numbers."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

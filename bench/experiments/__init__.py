@@ -1,7 +1,5 @@
 """The experiments: each module here, or small folder, is one, and names an instance EXPERIMENT."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 

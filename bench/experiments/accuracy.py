@@ -1,7 +1,5 @@
 """Does autoregression read digit strings better? The task's five digits, read by every strategy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial

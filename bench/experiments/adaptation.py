@@ -1,7 +1,5 @@
 """How much of your data does it take, and what do images without texts do?"""
 
-from __future__ import annotations
-
 import io
 import shutil
 from collections.abc import Callable, Mapping

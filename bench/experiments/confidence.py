@@ -1,7 +1,5 @@
 """How far can the confidence be trusted? Of the predictions of `levels` and `real`; nothing is measured here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

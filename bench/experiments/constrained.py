@@ -1,7 +1,5 @@
 """What does constrained decoding gain? Codes with a check digit, read with and without it."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

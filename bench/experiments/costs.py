@@ -1,7 +1,5 @@
 """Work without a clock: passes, FLOPs, bytes and memory, and how near the machine's limits the measured times come."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

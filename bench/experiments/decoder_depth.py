@@ -4,8 +4,6 @@ Autoregressive heads that differ only in their number of layers are trained alik
 recognizer, so that what they read better or worse is theirs alone.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Does autoregression read longer and harder strings better? Every length at every level of difficulty."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial

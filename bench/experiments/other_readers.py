@@ -1,7 +1,5 @@
 """What would people use instead? Other readers on the task's strings, from a line in memory to its text."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterator, Mapping

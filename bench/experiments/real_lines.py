@@ -1,7 +1,5 @@
 """What does it read of real lines, before and after it is adapted to others of their kind?"""
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What does speculative decoding save? Trained weights, on synthetic lines of every level."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many strings a second does a head read in batches?"""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The peers: readers that people would use instead; modules with a list PEERS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from bench.core.plugins import plugins

@@ -4,8 +4,6 @@ A peer gets dark digits on a light background, scaled as its documentation advis
 for a single line of digits. Symbols that are no digits are dropped from its texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Heads that write symbol by symbol are built for the task's length, so they stop there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version

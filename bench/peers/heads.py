@@ -1,7 +1,5 @@
 """This project's heads as peers: in PyTorch's eager mode, and in ONNX Runtime."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """RapidOCR: PP-OCRv4's recogniser (SVTR-LCNet, CTC). It scales lines to 48 pixels by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version

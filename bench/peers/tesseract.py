@@ -1,7 +1,5 @@
 """Tesseract: a process a call, as its wrappers run it; several lines go through one process."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """results/report.md and deployment.md, plots and tables from saved measurements alone. Nothing here measures."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """What `bench compare` prints."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from math import inf

@@ -1,7 +1,5 @@
 """What a reader with one minute sees: which head to use, a picture, a table. The same in the report and in README."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """How much the first screen moves when a preset is measured again and again (`python -m bench repeat`)."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@
 and measures one cell again, in small.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What each strategy of the study costs: the time from an image to its text, in interleaved rounds."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ It is applied to the digits of a string, before they are laid side by side. Its 
 little or nothing can be read. Random numbers come with each digit, so a line is the same every time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

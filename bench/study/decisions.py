@@ -1,7 +1,5 @@
 """Which strategy for which strings: the cheapest that reads within the margin of the best."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

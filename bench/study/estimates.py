@@ -1,7 +1,5 @@
 """Statistics of the study. The unit of replication is the seed: a training, with strings of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

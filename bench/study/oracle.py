@@ -13,8 +13,6 @@ Of equally likely symbols the smallest id is taken, as argmax does. Probabilitie
 equal.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

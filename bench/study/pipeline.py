@@ -1,7 +1,5 @@
 """`make study`: train what is missing, read what is missing, write one table. Killed, it goes on where it was."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """What the report draws of the study."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """The posterior of a label distribution's strings, given the evidence of their lines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reading the study's cells: every strategy, oracle readers, and the two axes, on the same strings."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """The study's sections of the report."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What of the study the package carries, for `seqocr advise`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

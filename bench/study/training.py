@@ -1,7 +1,5 @@
 """Training the study's recognizers: one base for all, then one for every label distribution and seed from there."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

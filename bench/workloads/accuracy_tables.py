@@ -1,7 +1,5 @@
 """Exact match, CER, edits by kind and paired comparisons, of tables of predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

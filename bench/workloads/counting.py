@@ -1,7 +1,5 @@
 """What needs no clock: parameters, passes, FLOPs, bytes moved and peak memory, exact or nearly so on any machine."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

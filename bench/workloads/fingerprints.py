@@ -1,7 +1,5 @@
 """Fingerprints of what the bench times: models with random weights, trained ones, and exported graphs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path

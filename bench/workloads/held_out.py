@@ -1,8 +1,6 @@
 """Held-out digit strings and real lines, and predictions of strings, made in several processes where nothing is
 timed."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """MLPerf Inference's load generator, LoadGen: one test, and the search for the highest rate that keeps a bound."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -3,8 +3,6 @@
 Needs the extra "serve". Nothing goes over the network: requests are handed to the application.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """Recognizers to be timed: several sizes, random weights, all heads, each able to read n symbols."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The geometric changes (rotation, scale, shear, shift, elastic distortion) are co
 pixel is interpolated once. Digits are changed a batch at a time.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cache

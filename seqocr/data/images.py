@@ -3,8 +3,6 @@
 Memory is bounded: images that are too large are refused before they are decoded, large ones are shrunk right after.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import stat

@@ -1,7 +1,5 @@
 """Line images to an encoder's input, with numpy and Pillow alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Line images to pixel_values, in TrOCR's convention."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Uniform random numbers, and what is made of them."""
 
-from __future__ import annotations
-
 import torch
 
 Range = tuple[float, float]  # (least, most), sampled uniformly

@@ -1,7 +1,5 @@
 """Saving and loading a recognizer: `model.safetensors` and a `config.json`, or a directory of Hugging Face's."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Graphs that heads are exported as."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

@@ -3,8 +3,6 @@
 transformers alone reads with what is written here, and what is written here can be loaded again.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Known settings of encoders and decoders and their bounds, checked before memory is allocated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

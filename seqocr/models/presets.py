@@ -1,7 +1,5 @@
 """Named architectures, for when there is no checkpoint to start from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

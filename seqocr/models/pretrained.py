@@ -1,8 +1,6 @@
 """TrOCR checkpoints in Hugging Face format: from the hub or a local directory. Only JSON and safetensors are opened,
 and here: transformers has no file to unpickle, and no name of code, kernels or adapters to fetch."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

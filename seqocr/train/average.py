@@ -1,7 +1,5 @@
 """Averages of weights: over the steps of one run, or over several runs."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 The command line makes its options from these. This file imports nothing heavy, because `--help` needs it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any

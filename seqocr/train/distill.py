@@ -5,8 +5,6 @@ symbol learn the soft labels at a temperature (Hinton et al. 2015, "Distilling t
 has no such place, and learns the teachers' text (as in Touvron et al. 2021, DeiT).
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import replace

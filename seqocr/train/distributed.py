@@ -4,8 +4,6 @@
 there are (WORLD_SIZE), and the address where they meet (MASTER_ADDR, MASTER_PORT).
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """Stopping on Ctrl-C (SIGINT) or SIGTERM without leaving a step half done."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

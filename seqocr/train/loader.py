@@ -1,8 +1,6 @@
 """Batches in shards: each process reads only its own of each batch, perhaps in workers ahead of the step. A shard's
 lines are a function of (seed, step, shard), whoever reads it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -5,8 +5,6 @@ it would have had. A step's loss is the mean over its whole batch, however many 
 how sums of float32 are rounded.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -1,7 +1,5 @@
 """Optimisers (AdamW; Muon for the layers' matrices) and the schedule of the learning rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any

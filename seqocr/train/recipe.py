@@ -6,8 +6,6 @@
     steps, learning rate and the rest      -> config      /
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

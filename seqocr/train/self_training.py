@@ -6,8 +6,6 @@ make the same mistake. A round that lowers exact match on held-out synthetic lin
 unlabelled ones, is undone, and is the last.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 """The state that an interrupted training resumes from: weights, their average and optimiser moments in one safetensors
 file, and progress as JSON in its metadata."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

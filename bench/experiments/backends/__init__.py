@@ -1,7 +1,5 @@
 """How far does a good runtime narrow the gap? The same weights through several runtimes, from pixels to text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any

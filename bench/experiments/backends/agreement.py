@@ -1,7 +1,5 @@
 """Predictions of the task's strings in every runtime. Nothing is timed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

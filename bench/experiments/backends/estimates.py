@@ -1,7 +1,5 @@
 """From rows to numbers: what is compared is compared within a round."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

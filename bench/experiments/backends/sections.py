@@ -1,7 +1,5 @@
 """The section on runtimes, and its plot."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

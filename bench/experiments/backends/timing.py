@@ -1,7 +1,5 @@
 """Timing runtimes: encoder and heads one by one, in batches, and autoregressive heads at every length."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

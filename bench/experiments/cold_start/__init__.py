@@ -1,7 +1,5 @@
 """Cold start: seconds from the start of a process to its first text, its memory, and its speed from then on."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -4,8 +4,6 @@ Run by its path, `python read_one_by_one.py graphs|rapidocr FOLDER [DIRECTORY HE
 is loaded. With `--first` it prints the text of the first line alone, as a command would.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -4,8 +4,6 @@ A process of its own, run by its path: peak memory of a process includes that of
 small.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Distributed training by 1, 2 and 4 processes: how far losses and weights differ, and recovery of a killed process."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

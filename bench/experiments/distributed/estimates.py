@@ -1,7 +1,5 @@
 """Differences between trainings by other numbers of processes, as numbers, tables and a plot."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Start it with `torchrun ... -m bench.experiments.distributed.process OUT float32`.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What does a head cost as the string grows? Milliseconds from image to text against length, at batch 1."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Statistics of latency: what a subject's rounds say."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Sections on latency, their claims and their plots."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.figure import Figure
 

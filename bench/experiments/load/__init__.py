@@ -5,8 +5,6 @@ et al. 2020, "MLPerf Inference Benchmark". Departures from MLPerf's rules: secon
 bound of our own, our model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial

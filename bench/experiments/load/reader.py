@@ -1,7 +1,5 @@
 """One LoadGen test of a decoding strategy in a backend: python -m bench.experiments.load.reader JSON."""
 
-from __future__ import annotations
-
 import json
 import sys
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """Batch inference and data loading at scale: throughput, memory, killed nodes, an object store, and a cost model."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace

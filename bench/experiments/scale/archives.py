@@ -1,7 +1,5 @@
 """Tar files of synthetic lines for batch inference, a few images of them truncated."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import tarfile

@@ -1,7 +1,5 @@
 """Batch inference on this machine: throughput, memory, nodes that are killed, an object store, cost of shards."""
 
-from __future__ import annotations
-
 import random
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Drawing batches and training on them: strings per second of each alone, and of both together."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@
 that of a line.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Generator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An object store: S3's interface, served on this machine by moto."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

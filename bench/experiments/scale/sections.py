@@ -1,7 +1,5 @@
 """The report's sections on batch inference and data loading."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median

@@ -1,7 +1,5 @@
 """Serving: lines per second of `seqocr serve` beside the library, and a soak test with invalid requests."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One LoadGen Server test, of a server or of the library: python -m bench.experiments.serving.client JSON."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import sys

@@ -4,8 +4,6 @@ Responses to valid requests are checked. Environment: SAMPLES (a folder, see `sa
 per second of each kind).
 """
 
-from __future__ import annotations
-
 import os
 import random
 import socket

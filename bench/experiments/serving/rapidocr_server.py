@@ -4,8 +4,6 @@ In place of its own server (rapidocr_api 0.2.0), which fails without detection, 
 one line.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from fastapi import FastAPI, UploadFile
 from PIL import Image

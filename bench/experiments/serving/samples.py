@@ -1,7 +1,5 @@
 """Sample lines as PNG, with the text that the library reads of each by itself."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Sequence

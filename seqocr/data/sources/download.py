@@ -1,7 +1,5 @@
 """What fetching a file and checking it have in common, whatever the data set."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import socket

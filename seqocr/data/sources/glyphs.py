@@ -8,8 +8,6 @@
     DIR/0/*.png, DIR/1/*.png   bitmaps; a file is WRITER-anything.png, or nobody's in particular
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,8 +1,6 @@
 """EMNIST digits and letters, QMNIST, KMNIST and USPS, read from the archives that torchvision downloads: it knows their
 checksums, not those of what it unpacks, or of its older versions' pickles."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 import struct

@@ -6,8 +6,6 @@ exchange and recognizer benchmarks").
     include/apb/data/apb02/app0237.dat  .PEN_DOWN, x and y a line, .PEN_UP    a component each
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What stands between or behind digits and is none: separators of thousands, full stops, dashes, flourishes."""
 
-from __future__ import annotations
-
 import math
 
 import torch

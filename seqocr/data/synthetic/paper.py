@@ -1,7 +1,5 @@
 """Paper that amounts are written on: printed with fine waves, ruled, shaded, photographed."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

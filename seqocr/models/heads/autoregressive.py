@@ -1,7 +1,5 @@
 """Autoregressive head: TrOCR's own decoder (Li et al. 2021) over a digit vocabulary."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """The interface of a decoding head, and what describes its strategies and its input."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args

@@ -1,7 +1,5 @@
 """CTC head (Graves et al. 2006, "Connectionist Temporal Classification"): one pass, one distribution a frame."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A TrOCR decoder's exported graphs, whose caches of keys and values are inputs and outputs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

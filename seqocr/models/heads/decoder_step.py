@@ -1,7 +1,5 @@
 """One token through a TrOCR decoder, arranged for speed; what greedy decoding, export and compilation all run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

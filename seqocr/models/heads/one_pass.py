@@ -1,7 +1,5 @@
 """Heads of one decoder pass: the distribution of every slot, or of every CTC frame, at once."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Parallel head: every slot of the string read at once, in one pass (non-autoregressive, Gu et al. 2018)."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,8 +1,6 @@
 """Parallel decoding with refinement: mask-predict (Ghazvininejad et al. 2019, "Mask-Predict: Parallel Decoding of
 Conditional Masked Language Models")."""
 
-from __future__ import annotations
-
 from functools import partialmethod
 from typing import Any
 

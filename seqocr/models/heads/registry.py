@@ -1,8 +1,6 @@
 """The heads there are. To add one: a file beside this one, and its class in one of these lists; or a package of your
 own that names it under the entry point group `seqocr.heads`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points

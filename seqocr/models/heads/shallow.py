@@ -1,7 +1,5 @@
 """`ar` with a decoder of one layer: deep encoder, shallow decoder (Kasai et al. 2021)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from seqocr.models.heads.autoregressive import AutoregressiveHead

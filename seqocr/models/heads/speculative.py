@@ -6,8 +6,6 @@ Stern et al. 2018; speculative decoding, Leviathan et al. 2023). With 8-bit weig
 rounding: activations are scaled anew in every pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Levels of difficulty: how digits are laid out. To add one: a class that is a `Layout`, and its name in this list."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Digits spaced, sized and slanted as people write them, on clean paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 
