@@ -47,6 +47,9 @@ class Runtimes(Experiment):
         eager = fingerprints.of_timed_model(settings.subject, settings.lengths, names)
         return eager | fingerprints.of_graphs(settings.subject, strategies.exportable())
 
+    def predict_again(self, part: Part, bench: Bench, rows: pd.DataFrame) -> pd.DataFrame | None:
+        return agreement.predict_again(part, rows) if isinstance(part.settings, agreement.Settings) else None
+
     def results(self, store: Store) -> Results | None:
         parts = self.rows(store)
         subjects = {name: timed(TIMED_MODELS[name], parts[name]) for name in TIMED_MODELS if name in parts}

@@ -404,3 +404,13 @@ def test_weights_without_some_heads_are_read_with_the_others(
     part = Part("runtimes-agreement", agreement.Settings(("eager",), 5), weights=(tmp_path / "weights",))
     EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
     assert set(bench_.store.read(part.name)["head"]) == {"ctc"}
+
+
+def test_shipped_graphs_predict_again_where_such_rows_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(agreement, "task_strings", lambda count: SequenceMNIST(embedded_digits(), 5, count=100))
+    part = Part("runtimes-agreement", agreement.Settings(("onnxruntime-int8",)), weights=(SHIPPED,))
+    assert agreement.predict_again(part, pd.DataFrame({"runtime": ["eager"]})) is None
+    again = agreement.predict_again(part, pd.DataFrame({"runtime": ["onnxruntime-int8"]}))
+    assert set(again["head"]) == {"parallel", "ctc"}
+    assert (again["prediction"] == again["text"]).mean() > 0.9
