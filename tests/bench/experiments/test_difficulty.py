@@ -83,7 +83,7 @@ def test_a_killed_run_goes_on_with_the_next_piece(bench: Bench, monkeypatch: pyt
 def test_several_workers_read_the_same(bench: Bench, tmp_path: Path) -> None:
     alone = all_measured(bench).read
     with ThreadPoolExecutor(2) as pool:
-        together = all_measured(replace(bench, store=Store(tmp_path / "other"), workers=lambda: pool)).read
+        together = all_measured(replace(bench, store=Store(tmp_path / "other"), workers=pool)).read
     pd.testing.assert_frame_equal(together, alone, check_exact=False, rtol=1e-4)
 
 
