@@ -229,7 +229,7 @@ def test_of_a_training_nothing_is_said_where_there_are_no_digits(monkeypatch: py
     monkeypatch.setattr("bench.study.training.load_digits", none)
     monkeypatch.setattr("bench.experiments.decoder_depth.load_digits", none)
     bench = Bench(Store(Path("unused")))
-    cell = Part("dependence-cell", dependence._AGAIN["smoke"])
+    cell = Part("dependence-cell", dependence.Settings(steps=2, batch=8, strings=20))
     depth = Part("depth-accuracy", decoder_depth.Training(), weights=(SHIPPED,))
     assert dependence.EXPERIMENT.fingerprint(cell, bench) == {}
     assert decoder_depth.EXPERIMENT.fingerprint(depth, bench) == {}
