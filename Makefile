@@ -67,7 +67,7 @@ test-scale: $(VENV)/.scale ## test what needs Ray or an object store, which this
 bench: $(VENV)/.setup $(SCALE) ## measure every head and write the report to OUT
 	$(PY) -m bench run --preset $(PRESET) --out $(OUT) $(ON) $(if $(REAL),--real $(REAL)) $(ARGS)
 
-bench-check: $(VENV)/.setup ## time every head and fail where passes, FLOPs, or ratios of times rose
+bench-check: $(VENV)/.demo ## time every head and fail where passes, FLOPs, or ratios of times rose
 	$(PY) -m pytest tests/bench/regression --benchmark-enable $(ARGS)
 
 verify: $(VENV)/.setup ## compare results with the code as it is: whether they are whole, and what has changed since
