@@ -60,7 +60,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes
     monkeypatch.setitem(pipeline.SIZES, "small", SMALL)
     monkeypatch.setitem(pipeline.COST, "small", cost.Settings(rounds=1, distributions=("luhn",), repeats=1, warmup=0))
     monkeypatch.setattr(pipeline, "alone", loop.contextlib.nullcontext)
-    monkeypatch.setattr(pipeline.training, "base", lambda *_: None)
+    monkeypatch.setattr(pipeline.training, "train_base", lambda *_: None)
     monkeypatch.setattr(pipeline, "_train", cells.train)
     monkeypatch.setattr(pipeline, "_read", cells.read)
 

@@ -108,12 +108,13 @@ def test_what_was_repeated_is_said(store):
     assert f"6 of {9 * 6 + 6} timed samples were disturbed and repeated." in line
 
 
-def test_a_long_table_is_refused(store, monkeypatch):
-    rows = everything(store)["latency"]
-    table = report.pd.DataFrame({"row": range(LONGEST_TABLE + 1)})
+def test_a_long_table_is_cut_and_folded_below(store, monkeypatch):
+    table = report.pd.DataFrame({"row": [f"row {i}" for i in range(LONGEST_TABLE + 1)]})
     monkeypatch.setattr(latency.Latency, "sections", lambda *_: [Section("Long", "", None, table)])
-    with pytest.raises(ValueError, match=f"Long: {LONGEST_TABLE + 1} rows"):
-        pages(store, {**everything(store), "latency": rows})
+    shown, folded = pages(store, everything(store))["report"].split("<details><summary>All rows</summary>")[:2]
+    last = f"| row {LONGEST_TABLE} |"
+    assert last not in shown
+    assert last in folded
 
 
 def test_nothing_measured_is_said(tmp_path, store):
