@@ -1,4 +1,7 @@
-"""CTC head (Graves et al. 2006, "Connectionist Temporal Classification"): one pass, one distribution a frame."""
+"""CTC head (Graves et al. 2006, "Connectionist Temporal Classification"): one pass, one distribution per frame.
+
+Its loss is that of all heads with CTC output: `OnePassHead.loss` in one_pass.py.
+"""
 
 from typing import Any
 
@@ -14,8 +17,8 @@ from seqocr.models.heads.one_pass import FrameClassifier, OnePassHead
 class CTCHead(OnePassHead):
     """The line's frames, each a distribution over the charset and blank.
 
-    A string needs a frame a symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns are cut
-    into as many frames as `max_length` asks for.
+    A string needs one frame per symbol and one more between equal neighbours, 2n - 1 in the worst case, so columns are
+    cut into as many frames as `max_length` asks for.
 
     Args:
         frames_a_column: at least so many; more than one where symbols may be narrower than two columns.
