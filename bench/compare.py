@@ -24,7 +24,7 @@ from seqocr.errors import InputError
 from seqocr.statistics import Value
 
 _SHOWN = ("preset", "finished", "cpu", "cores", "threads", "torch", "commit")  # of a run, also where runs agree
-_ROUNDS = {"round", "warmup", "counts", "disturbed"}  # columns of a table that was measured in rounds
+_ROUNDS = {"round", "warmup", "counts"}  # columns of a table that was measured in rounds
 _UNITS = ("index", "length", "text")  # columns that name a line
 
 

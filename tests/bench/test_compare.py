@@ -35,7 +35,7 @@ def in_rounds(slow: float, rounds: int, seed: int) -> pd.DataFrame:
             "visit": length,
             "attempt": 0,
             "counts": True,
-            "disturbed": False,
+            **{"others": 0.0, "stolen": 0.0, "core_seconds": 1.0},
             "strategy": strategy,
             "length": length,
             "phase": "decode",
