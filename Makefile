@@ -76,7 +76,7 @@ verify: $(VENV)/.setup ## compare results with the code as it is: whether they a
 wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
 	.ci/wheel $(PY)
 
-study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read every law of labels (PRESET=smoke or full)
+study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read every label distribution (PRESET=smoke or full)
 	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
