@@ -33,33 +33,31 @@ def costs(bound: BoundModel, memory: bool = True) -> list[dict[str, Any]]:
                 "strategy": name,
                 "length": length,
                 "parameters": sum(p.numel() for p in module.parameters()),
-                "flops": flops(call),
-                "bytes": traffic(call),
-                "passes": getattr(call(), "passes", 0),
+                **work_of(call),  # also the warm-up of what follows: what is allocated once and kept is not counted
                 "peak_bytes": peak_bytes(call, bound.device) if memory else None,
             }
             for name, (module, call) in work.items()
         ]
 
 
-def flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of matrix products, convolutions and attention, counted by torch.
+def work_of(call: Callable[[], Any]) -> dict[str, int]:
+    """What one call does, on any device.
 
-    Attention runs as plain matrix products while it is counted: the fused kernels are not counted on every device.
+    Attention runs as plain matrix products meanwhile: the fused kernels are not counted everywhere.
+
+    Returns:
+        `flops`: floating-point operations of matrix products, convolutions and attention, as torch counts them.
+        `bytes`: that these read and write, each operand once, in float32: weights, activations, caches.
+        `passes`: of the decoder; 0 of what has none.
     """
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return int(counter.get_total_flops())
-
-
-def traffic(work: Callable[[], object]) -> int:
-    """Bytes that the operations counted by `flops` read and write, each operand once: weights, activations, caches."""
     aten = torch.ops.aten
     products = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution)
-    counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values))
-    with counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return 4 * int(counter.get_total_flops())  # float32
+    operations = FlopCounterMode(display=False)
+    numbers = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _values))
+    with operations, numbers, sdpa_kernel(SDPBackend.MATH):
+        result = call()
+    flops, moved = (int(counter.get_total_flops()) for counter in (operations, numbers))
+    return {"flops": flops, "bytes": 4 * moved, "passes": getattr(result, "passes", 0)}
 
 
 def _values(*operands: object, out_shape: object = None, **_: object) -> int:
@@ -79,7 +77,6 @@ def machine_rates(device: torch.device) -> dict[str, float]:
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """Most memory that `work` holds at once in tensors of its own, beyond weights and inputs, bytes."""
-    work()  # what is allocated once and kept is not counted
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

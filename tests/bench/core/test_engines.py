@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 import bench.runner as loop
 import tests.cells as cells
+from bench.core import engines
 from bench.core.engines import LOCAL, Engine
 from bench.core.experiment import Bench, Experiment, Part
 from bench.core.store import Store
@@ -55,7 +57,13 @@ def nowhere() -> str:
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of processes of this machine, which take seconds to start."""
+    monkeypatch.setattr(engines, "_processes", partial(ThreadPoolExecutor, 2))
+
+
+@pytest.fixture
+def kept(threads: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
     """The table of a small study by an engine. Nothing is trained or read; times are measured in one round."""
     monkeypatch.setitem(pipeline.SIZES, "small", SMALL)
     monkeypatch.setitem(pipeline.COST, "small", cost.Settings(rounds=1, distributions=("luhn",), repeats=1, warmup=0))
@@ -238,7 +246,7 @@ made: list[str] = []
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+def two(threads: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     """A bench of one part that is read and one that is timed."""
     made.clear()
     monkeypatch.setattr(loop, "experiments", lambda: [Clock(), Read()])
