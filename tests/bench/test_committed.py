@@ -1,4 +1,4 @@
-"""What is committed in results/ and README is what the committed rows say; `make verify` looks whether they are whole."""
+"""What is committed in results/ and README is what its rows say; whether these are whole is for `make verify`."""
 
 from __future__ import annotations
 
