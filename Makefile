@@ -3,6 +3,7 @@ PYTHON ?= python3
 PRESET ?= default
 OUT ?= results
 TORCH_INDEX ?=
+HASHES ?=
 ARGS ?=
 REAL ?=
 STROKES ?= data/unipen
@@ -12,8 +13,8 @@ ADDRESS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip shows its progress to a person and keeps quiet in a log.
-PIP = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet) \
-	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP_INSTALL = $(PY) -m pip install --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet)
+PIP = $(PIP_INSTALL) -c constraints.txt
 
 # What runs cells that are not timed, and what that takes.
 ON := --engine $(ENGINE) $(if $(ADDRESS),--address $(ADDRESS))
@@ -37,8 +38,9 @@ help: ## list the targets and variables
 	@echo '  PRESET       size of the benchmark: smoke, default or full [$(PRESET)]'
 	@echo '  OUT          folder of the report, plots, tables and raw measurements [$(OUT)]'
 	@echo '  PYTHON       Python 3.11 or newer that makes .venv [$(PYTHON)]'
-	@echo '  TORCH_INDEX  package index to look for torch in besides PyPI; for the CPU build, a tenth'
+	@echo '  TORCH_INDEX  package index that torch comes from in place of PyPI; for the CPU build, a tenth'
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
+	@echo '  HASHES       not empty: all but torch is installed by the SHA-256 of its file, as in CI [$(HASHES)]'
 	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
 	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-strings [$(STROKES)]'
 	@echo '  ENGINE       runs what bench and study do not time: local (processes here) or ray [$(ENGINE)]'
@@ -129,6 +131,8 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 		{ echo 'error: "$(PYTHON)" cannot make virtual environments: on Debian, apt-get install python3-venv' >&2; exit 1; }
 	@echo 'Setting up $(VENV) (minutes, once)'
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
+	@$(if $(HASHES),$(PIP_INSTALL) --no-deps --require-hashes -r requirements/ci.txt)
 	@$(PIP) setuptools
 	@$(PIP) --no-build-isolation -e '.[bench,test,onnx]'
 	@touch $@

