@@ -12,6 +12,7 @@ from PIL import Image
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.calibration import Calibration, apply_calibration, find_operating_point, fit_calibration
+from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError
 from seqocr.inference.predict import BEAM_WIDTH, Reader, ReadOptions, predict
 from seqocr.progress import progress
@@ -29,6 +30,7 @@ def predict_lines(
     *,
     constraint: Automaton | None = None,
     beam_width: int = BEAM_WIDTH,
+    min_fit: float = MIN_FIT,
     quiet: bool = False,
     calibrate: bool = True,
     part: tuple[int, int] = (0, 1),
@@ -37,7 +39,8 @@ def predict_lines(
 
     Args:
         strategies: default: the heads themselves.
-        constraint: the accepted texts; a prediction is empty where none is accepted.
+        constraint: the accepted texts; a prediction is empty where none is accepted, or all are unlikely.
+        beam_width, min_fit: as of `ReadOptions`.
         quiet: without a progress bar.
         calibrate: else confidences are the heads' own.
         part: (i, n): read only every nth batch, from the ith on, as one of n processes that share the work.
@@ -53,11 +56,14 @@ def predict_lines(
     if unknown := [name for name in strategies if name not in functions]:
         raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(functions)}")
 
+    def options(name: str) -> ReadOptions:
+        return ReadOptions(name, constraint, beam_width=beam_width, min_fit=min_fit)
+
     def decode(images: Any) -> Iterator[tuple[str, list[str], np.ndarray, list[int]]]:
         if constraint is not None:
             pictures = [Image.fromarray(x.numpy()) if isinstance(x, torch.Tensor) else x for x in images]
             for name in strategies:
-                found = predict(reader, pictures, ReadOptions(name, constraint, beam_width=beam_width))
+                found = predict(reader, pictures, options(name))
                 confidences = np.array([each.confidence for each in found])
                 yield name, [each.text for each in found], confidences, [each.passes for each in found]
             return

@@ -18,9 +18,9 @@ from PIL import Image
 
 from seqocr import cli
 from seqocr.data.images import line_or_problem
-from seqocr.inference import predict as reading
-from seqocr.inference.image_files import image_files
-from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.inference import image_files as reading
+from seqocr.inference.image_files import image_files, predict_files
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
