@@ -15,6 +15,7 @@ from seqocr.files import shown
 from seqocr.inference.manifest import AGAIN
 
 ENGINES = ("onnxruntime", "openvino")
+DEFAULT_ENGINE = "onnxruntime"
 _LINES = 16  # that one thread decodes at once: their activations stay in a core's cache
 _T = TypeVar("_T")
 
@@ -91,6 +92,15 @@ def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> S
     except Exception as error:  # each engine has its own kinds
         raise InputError(f"{shown(path)} cannot be used ({str(error).splitlines()[0]}): {AGAIN}") from error
     return session
+
+
+def check_engine(engine: str) -> None:
+    """Raise an InputError if an engine is unknown, or not installed; the default one may be missing where PyTorch reads
+    weights."""
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    if engine != DEFAULT_ENGINE:
+        session_class(engine)
 
 
 def session_class(engine: str) -> Any:
