@@ -35,8 +35,8 @@ def load(weights: Path | str | None = None, engine: str = DEFAULT_ENGINE) -> Rec
     directory = weights if isinstance(weights, Path) else weights_path(weights)
     if not directory.is_dir():
         raise InputError(
-            f"there is no folder {shown(directory)}: give one written by `seqocr train` or `seqocr export`, or shipped "
-            f"weights: {', '.join(SHIPPED_NAMES)}"
+            f"the folder {shown(directory)} is missing: give one written by `seqocr train` or `seqocr export`, or "
+            f"shipped weights: {', '.join(SHIPPED_NAMES)}"
         )
     check_engine(engine)
     if is_exported(directory):
