@@ -185,12 +185,18 @@ def build_lexicon(
     weights = dict(zip(listed, [ACCEPT] * len(listed) if log_weights is None else log_weights, strict=True))
     if not weights:
         raise InputError("a lexicon without strings: give at least one")
-    prefixes = {string[:t] for string in weights for t in range(len(string) + 1)}
-
-    def step(prefix: tuple[int, ...], symbol: int) -> tuple[tuple[int, ...], float] | None:
-        return ((*prefix, symbol), ACCEPT) if (*prefix, symbol) in prefixes else None
-
-    return minimise(build((), step, lambda prefix: weights.get(prefix, REJECT), k))
+    trie, final = [[-1] * k], {}  # the states after each symbol
+    for string, weight in weights.items():
+        state = 0
+        for symbol in string:
+            if trie[state][symbol] < 0:
+                trie[state][symbol] = len(trie)
+                trie.append([-1] * k)
+            state = trie[state][symbol]
+        final[state] = weight
+    next_, ends = np.array(trie), np.full(len(trie), REJECT)
+    ends[list(final)] = list(final.values())
+    return minimise(Automaton(next_, np.where(next_ >= 0, ACCEPT, REJECT), ends))
 
 
 def accept_if(condition: bool) -> float:

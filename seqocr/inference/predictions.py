@@ -100,19 +100,24 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
 
 
 def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
-    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head."""
+    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head; one sentence where it is the
+    same."""
     lines = []
     for head, rows in predictions.groupby("head", sort=False):
+        confidences = rows["confidence"].to_numpy(np.float64)
         right = (rows["prediction"] == rows["text"]).to_numpy()
-        for target in _TARGETS:
-            point = find_operating_point(rows["confidence"].to_numpy(np.float64), right, target)
+        points = {target: find_operating_point(confidences, right, target) for target in _TARGETS}
+        for threshold in dict.fromkeys(point and point.threshold for point in points.values()):
+            same = {target: point for target, point in points.items() if (point and point.threshold) == threshold}
+            named = " and ".join(f"{target:.1%}" for target in same)
+            point = next(iter(same.values()))
             if point is None:
-                lines.append(f"{head}: no confidence reaches {target:.1%} precision")
+                lines.append(f"{head}: no confidence reaches {named} precision")
                 continue
             count = round(point.coverage * len(right))
             share = proportion(round(point.precision * count), count)
             lines.append(
-                f"{head}: from confidence {point.threshold:.4f} on, {point.coverage:.1%} of the lines are accepted, "
-                f"{point.precision:.2%} of them right ({share.low:.1%} to {share.high:.1%})"
+                f"{head}: for {named} precision, accept from confidence {point.threshold:.4f} on: {point.coverage:.1%} "
+                f"of the lines, {point.precision:.2%} of them right ({share.low:.1%} to {share.high:.1%})"
             )
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -432,6 +433,7 @@ def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
     code, out, err = run_cli(name, "--help")
     assert (code, err) == (0, "")
     said, parameters = squeezed(out), COMMANDS[name].params
+    assert squeezed(inspect.getdoc(COMMANDS[name].callback) or "-") in said
     assert len(parameters) >= 2
     for parameter in parameters:
         assert all(option in said for option in parameter.opts)
