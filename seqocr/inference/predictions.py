@@ -100,8 +100,8 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
 
 
 def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
-    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head; one sentence where it is the
-    same."""
+    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head; one sentence where both
+    are the same."""
     lines = []
     for head, rows in predictions.groupby("head", sort=False):
         confidences = rows["confidence"].to_numpy(np.float64)
