@@ -7,6 +7,7 @@ be written, and JSON that cannot be read, is an `InputError`.
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,10 +73,23 @@ def replacing(path: Path) -> Iterator[Path]:
     with _input_errors(path), _parents(path.parent):
         try:
             yield temporary
+            _share(temporary)
             temporary.replace(path)
         finally:
             with suppress(OSError):  # a name that is too long: then it was never there
                 temporary.unlink(missing_ok=True)
+
+
+def _share(file: Path) -> None:
+    """Make a file as readable as the umask allows: some libraries, such as safetensors, give it to its owner alone."""
+    if not file.is_file():
+        return
+    probe = file.with_name(f"{file.name[:100]}.mode")  # Python tells the umask only by changing it for all threads
+    try:
+        probe.touch()
+        file.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def sweep(pattern: Path) -> None:
@@ -105,6 +119,7 @@ def replacing_all(folder: Path) -> Iterator[Path]:
     ):
         yield Path(temporary)
         for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == "config.json"):
+            _share(file)
             file.replace(folder / file.name)
 
 

@@ -40,6 +40,21 @@ def test_an_exception_leaves_old_content_and_no_temporary(tmp_path: Path, error:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_are_as_readable_as_the_umask_allows(tmp_path: Path) -> None:
+    def private(path: Path) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "one") as temporary:
+            private(temporary)
+        with replacing_all(tmp_path) as folder:
+            private(folder / "two")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"one": 0o640, "two": 0o640}
+
+
 def test_temporary_keeps_the_suffix(tmp_path: Path) -> None:
     with replacing(tmp_path / "plot.svg") as temporary:
         assert temporary.suffix == ".svg"

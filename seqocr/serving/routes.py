@@ -199,4 +199,4 @@ def _options(service: Service, head: str, asked: ReadRequest) -> ReadOptions:
         pattern = f"[{re.escape(asked.charset)}]*"
     service.reader(head)  # refused before a pattern takes time
     constraint = try_constraint(service.charset, pattern, asked.check)
-    return ReadOptions(head, constraint, asked.top, symbols=True, positions=asked.places)
+    return ReadOptions(head, constraint, asked.top, symbols=True, positions=asked.places, min_fit=asked.min_fit)

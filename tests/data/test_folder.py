@@ -167,5 +167,5 @@ def test_a_name_that_is_no_utf_8_can_be_listed_read_and_split(tmp_path: Path) ->
 def test_a_share_that_leaves_a_side_empty_is_refused(tmp_path: Path, share: float) -> None:
     images(tmp_path, list(TEXTS))
     _labels(tmp_path, TEXTS)
-    with pytest.raises(InputError, match=f"a share of {share} of 3 lines"):
+    with pytest.raises(InputError, match=f"a test share of {share} of 3 lines"):
         LineFolder(tmp_path).split(share, "test")
