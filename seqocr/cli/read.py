@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqocr.cli.options import BeamWidth, Check, Device, Engine, Head, Lexicon, Pattern, Weights
-from seqocr.decoding.calibration import load_calibration
+from seqocr.decoding.calibration import is_synthetic, load_calibration
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
@@ -122,6 +122,12 @@ def _operating_point(reader: Reader, options: ReadOptions, target: float) -> flo
         raise InputError(
             f"--target-precision {target:g}: these weights are not calibrated for {options.head}: "
             "run `seqocr calibrate` first"
+        )
+    if is_synthetic(reader.provenance):
+        print(
+            f"warning: these weights were calibrated on synthetic lines: of yours fewer than {target:.1%} may be right. "
+            "Calibrate on yours: seqocr calibrate --data",
+            file=sys.stderr,
         )
     return found.threshold(target)
 

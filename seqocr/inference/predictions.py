@@ -93,6 +93,19 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
     return found
 
 
+def describe_lost_zeros(predictions: pd.DataFrame) -> list[str]:
+    """How many predictions of each head have zeros in front of the label and are right but for them, in words: labels
+    lose them in spreadsheets. Empty where none has."""
+    wrong = predictions[predictions["prediction"] != predictions["text"]]
+    # A number alone loses its zeros; of "000" one is left.
+    lost = wrong[wrong["prediction"].str.replace("^0+(?=.)", "", regex=True) == wrong["text"]]
+    return [
+        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes are labels without leading zeros that the "
+        "prediction has: did a spreadsheet remove them?"
+        for head, count in lost["head"].value_counts(sort=False).items()
+    ]
+
+
 def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
     """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head."""
     lines = []
