@@ -125,8 +125,8 @@ def _operating_point(reader: Reader, options: ReadOptions, target: float) -> flo
         )
     if is_synthetic(reader.provenance):
         print(
-            f"warning: these weights were calibrated on synthetic lines: of yours fewer than {target:.1%} may be right. "
-            "Calibrate on yours: seqocr calibrate --data",
+            f"warning: calibrated on synthetic lines: of real ones accepted, fewer than {target:.1%} may be right. "
+            "To calibrate on yours: seqocr calibrate --data",
             file=sys.stderr,
         )
     return found.threshold(target)

@@ -76,7 +76,7 @@ def load_state(
         InputError: the state is damaged, or of a run with other inputs.
     """
     path = out / STATE
-    remedy = f"give another --out, or delete {shown(out)} to start again"
+    remedy = "give another --out, or delete its folder to start again"
     try:
         metadata, tensors = read_tensors(path)
         if other := differing(json.loads(metadata["inputs"]), inputs):

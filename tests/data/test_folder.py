@@ -115,7 +115,7 @@ def test_a_file_of_texts_that_cannot_be_used_is_named(tmp_path: Path, name: str,
 
 
 def test_other_encodings_none_or_several_files_and_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file of texts: give one of metadata\.csv, metadata\.jsonl, labels\.json, gt\.txt"):
+    with pytest.raises(InputError, match=r"no file of texts: give one of metadata\.csv, metadata\.jsonl, labels\."):
         LineFolder(tmp_path)
     (tmp_path / "gt.txt").write_bytes("a.png\té\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"gt\.txt cannot be read .* UTF-8"):
