@@ -94,14 +94,13 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
 
 
 def describe_lost_zeros(predictions: pd.DataFrame) -> list[str]:
-    """How many predictions of each head have zeros in front of the label and are right but for them, in words: labels
-    lose them in spreadsheets. Empty where none has."""
+    """How many mistakes of each head differ from the label by leading zeros alone, in words; those with none are left
+    out. Spreadsheets remove such zeros from labels."""
     wrong = predictions[predictions["prediction"] != predictions["text"]]
-    # A number alone loses its zeros; of "000" one is left.
-    lost = wrong[wrong["prediction"].str.replace("^0+(?=.)", "", regex=True) == wrong["text"]]
+    lost = wrong[wrong["prediction"].str.lstrip("0") == wrong["text"].str.lstrip("0")]
     return [
-        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes are labels without leading zeros that the "
-        "prediction has: did a spreadsheet remove them?"
+        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes differ from the label by leading zeros alone: "
+        "did a spreadsheet remove them?"
         for head, count in lost["head"].value_counts(sort=False).items()
     ]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.inference.predictions import predict_lines
+from seqocr.inference.predictions import describe_lost_zeros, predict_lines
 from tests.conftest import coded, lively, small_recognizer
 
 
@@ -35,3 +36,11 @@ def test_predictions_of_chosen_strategies() -> None:
     assert found["head"].unique().tolist() == ["ctc-beam", "ar-nocache"]
     with pytest.raises(InputError, match="no head 'lstm' in this recognizer: it has ar-generate,"):
         predict_lines(small_recognizer(), strings, ["ctc", "lstm"])
+
+
+def test_mistakes_by_leading_zeros_alone_are_counted() -> None:
+    rows = [("42", "0042"), ("7", "07"), ("0", "000"), ("42", "43"), ("5", "5"), ("10", "1")]
+    table = pd.DataFrame([(head, *row) for head in ("ctc", "ar") for row in rows], columns=["head", "text", "prediction"])
+    table.loc[table["head"] == "ar", "prediction"] = "8"
+    (line,) = describe_lost_zeros(table)
+    assert line.startswith("ctc: 3 of 5 mistakes differ from the label by leading zeros alone")
