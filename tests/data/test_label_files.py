@@ -26,7 +26,10 @@ def folder(path: Path, name: str, content: str, images: tuple[str, ...] = ("a.pn
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("metadata.csv", "# from the scanner, June\nfile_name,text\na.png,12\n,\n,,,\n# checked, twice, by A\nb.png,34\n"),
+        (
+            "metadata.csv",
+            "# from the scanner, June\nfile_name,text\na.png,12\n,\n,,,\n# checked, twice, by A\nb.png,34\n",
+        ),
         ("metadata.csv", 'text,page,file_name\n"12",1,a.png\r\n34,"2, 3",./b.png\r\n'),
         ("metadata.jsonl", '{"file_name": "a.png", "text": "12"}\n\n{"page": 2, "text": "34", "file_name": "b.png"}\n'),
         ("gt.txt", "# by A\na.png\t12\n\nb.png\t34"),

@@ -40,7 +40,9 @@ def test_predictions_of_chosen_strategies() -> None:
 
 def test_mistakes_by_leading_zeros_alone_are_counted() -> None:
     rows = [("42", "0042"), ("7", "07"), ("0", "000"), ("42", "43"), ("5", "5"), ("10", "1")]
-    table = pd.DataFrame([(head, *row) for head in ("ctc", "ar") for row in rows], columns=["head", "text", "prediction"])
+    table = pd.DataFrame(
+        [(head, *row) for head in ("ctc", "ar") for row in rows], columns=["head", "text", "prediction"]
+    )
     table.loc[table["head"] == "ar", "prediction"] = "8"
     (line,) = describe_lost_zeros(table)
     assert line.startswith("ctc: 3 of 5 mistakes differ from the label by leading zeros alone")

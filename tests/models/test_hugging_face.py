@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from transformers import TrOCRProcessor, VisionEncoderDecoderModel
+from transformers import AutoTokenizer, TrOCRProcessor, VisionEncoderDecoderModel
 
 from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
