@@ -99,7 +99,7 @@ def describe_lost_zeros(predictions: pd.DataFrame) -> list[str]:
     wrong = predictions[predictions["prediction"] != predictions["text"]]
     lost = wrong[wrong["prediction"].str.lstrip("0") == wrong["text"].str.lstrip("0")]
     return [
-        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes differ from the label by leading zeros alone: "
+        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes differ from labels by leading zeros alone: "
         "did a spreadsheet remove them?"
         for head, count in lost["head"].value_counts(sort=False).items()
     ]

@@ -45,4 +45,4 @@ def test_mistakes_by_leading_zeros_alone_are_counted() -> None:
     )
     table.loc[table["head"] == "ar", "prediction"] = "8"
     (line,) = describe_lost_zeros(table)
-    assert line.startswith("ctc: 3 of 5 mistakes differ from the label by leading zeros alone")
+    assert line.startswith("ctc: 3 of 5 mistakes differ from labels by leading zeros alone")
