@@ -48,6 +48,13 @@ def multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in known)
 
 
+def bfloat16_is_faster(device: torch.device) -> bool:
+    """On GPUs, and on CPUs with matrix tiles for it (AMX); elsewhere it is emulated or gains nothing."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
 def commit() -> str | None:
     """The commit of the source tree ($SEQOCR_COMMIT where there is no git), "+" if the tree differs from it."""
     try:

@@ -1,14 +1,18 @@
 """Reading and writing files of users.
 
 A file is written whole or not at all: a kill at any moment leaves either the old content or the new. A file that cannot
-be written, and JSON that cannot be read, is an `InputError`.
+be written, and JSON that cannot be read, is an `InputError`. What is damaged later is known by its SHA-256: of a file
+(`file_sum`), kept beside it, or of content that holds its own (`seal`).
 """
 
+import hashlib
 import json
 import os
 import re
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +20,13 @@ from typing import Any
 
 from seqocr.errors import InputError
 
+if sys.platform != "win32":
+    import fcntl
+
 MOST_JSON = 100_000_000  # bytes of a JSON file that is read; that of a large tokenizer has a tenth
+
+UNSEALED = "0" * 64  # the value of "sha256", in JSON or in the header of safetensors, until the content is sealed
+_SEAL = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
 
 # Control characters, line separators, and lone surrogates, which stand for bytes of a name that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -165,3 +175,70 @@ def write_csv(path: Path, table: Any) -> None:
     """Write a pandas table, without its index."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+@contextmanager
+def exclusive(folder: Path, seconds: float = 8.0) -> Iterator[None]:
+    """Hold a folder for the block, as one process at a time can. Made where there is none.
+
+    Args:
+        seconds: to wait for it: workers of a process that was killed hold it until they notice.
+
+    Raises:
+        InputError: another process holds it, or it cannot be written.
+    """
+    with _input_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":  # has no such locks
+        yield
+        return
+    handle, end = os.open(folder, os.O_RDONLY), time.monotonic() + seconds
+    try:
+        while not _lock(handle):
+            if time.monotonic() > end:
+                raise InputError(
+                    f"another process writes to {shown(folder)}: wait until it ends, or give another --out"
+                )
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(content: bytes) -> bytes:
+    """The content with its own SHA-256 in the place of `UNSEALED`, the first value of a key "sha256"."""
+    found = _SEAL.search(content)
+    if found is None:
+        raise ValueError("no place for a seal: give a key sha256 whose value is UNSEALED")
+    return content[: found.start(1)] + _sum_around(found) + content[found.end(1) :]
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether content is, to the bit, what `seal` gave."""
+    found = _SEAL.search(content)
+    return found is not None and found[1] == _sum_around(found)
+
+
+def _sum_around(found: re.Match[bytes]) -> bytes:
+    """SHA-256, in hexadecimal, of content that is not sealed."""
+    content = memoryview(found.string)
+    digest = hashlib.sha256(content[: found.start(1)])
+    digest.update(UNSEALED.encode())
+    digest.update(content[found.end(1) :])
+    return digest.hexdigest().encode()

@@ -11,6 +11,7 @@ import torch
 from bench.study.damage import NUMBERS, Damage, apply_damage
 from bench.study.label_distributions import LabelDistribution
 from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.contents import Contents
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
@@ -64,6 +65,10 @@ class StructuredLines:
     def about(self) -> dict[str, Any]:
         """What they are made of, for the provenance of weights."""
         return {"source": self.digits.source, "split": self.digits.split, "digits": len(self.digits)}
+
+    @property
+    def contents(self) -> Contents:
+        return self.digits.contents
 
     def __len__(self) -> int:
         return len(self.strings)

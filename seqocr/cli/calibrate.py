@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import DataRoot, Device, Engine, Skip, YourData, parse_length
+from seqocr.cli.options import DataRoot, Device, Engine, Skip, YourData, parse_length, warn_of_learned_lines
 from seqocr.errors import InputError
 
 
@@ -29,7 +29,7 @@ def calibrate(
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import level as layout_of
-    from seqocr.decoding.calibration import KEY
+    from seqocr.decoding.calibration import KEY, MIN_LINES, SYNTHETIC
     from seqocr.files import read_json, shown, write_json
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import fit_calibrations
@@ -40,16 +40,21 @@ def calibrate(
     reader = load_reader(weights, device=device, engine=engine)
     parts: list[Lines]
     if data is not None:
-        parts = [LineFolder(data, charset=reader.charset, max_length=reader.max_length, skip=skip)]
+        folder = LineFolder(data, charset=reader.charset, max_length=reader.max_length, skip=skip)
+        warn_of_learned_lines(folder, reader.provenance)
+        parts, source = [folder], f"lines of {shown(data.name)}"
     else:
         digits = load_digits("validation", root=root)
         parts = [
             SequenceMNIST(digits, parse_length(length), count=count, replacement=True, layout=layout_of(name))
             for name in level.split(",")
         ]
+        source = SYNTHETIC
+    if (lines := sum(map(len, parts))) < MIN_LINES:
+        raise InputError(f"{lines:,} lines are too few to calibrate by: give at least {MIN_LINES}")
     config, found = read_json(path), fit_calibrations(reader, parts)
     for head, each in found.items():
         print(f"{head}: temperature {each.temperature:.3f}, from {each.lines:,} lines")
-    config["provenance"][KEY] = {head: each.as_json() for head, each in found.items()}
+    config["provenance"][KEY] = {head: each.as_json() | {"source": source} for head, each in found.items()}
     write_json(path, config)
     print(f"written: {shown(path)}")

@@ -54,7 +54,7 @@ def evaluate(
     from seqocr.decoding.constraints import build_constraint
     from seqocr.files import replacing, shown, writable
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predictions import describe_operating_points, predict_lines
+    from seqocr.inference.predictions import describe_lost_zeros, describe_operating_points, predict_lines
 
     writable(directory)
     recognizer = load_reader(weights, device=device, engine=engine)
@@ -62,6 +62,7 @@ def evaluate(
     if data is not None:
         lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
         what = f"lines of {shown(data)}"
+        options.warn_of_learned_lines(lines, recognizer.provenance)
     else:
         layout = layout_of(level)
         digits = load_digits_or_validation(split, dataset, root)
@@ -90,6 +91,7 @@ def evaluate(
             row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
         )
     Console().print(table)
-    for line in describe_operating_points(predictions):
+    zeros = describe_lost_zeros(predictions) if data is not None else []
+    for line in (*zeros, *describe_operating_points(predictions)):
         print(line)
     print(f"tables: {shown(directory)}")

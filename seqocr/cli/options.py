@@ -1,16 +1,20 @@
 """Options that several commands share, and parsers of their values."""
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from functools import update_wrapper
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from seqocr.errors import InputError
 from seqocr.train.config import Source
+
+if TYPE_CHECKING:
+    from seqocr.data.folder import LineFolder
 
 
 def option(f: Field[Any], group: str | None = None) -> Any:
@@ -95,6 +99,16 @@ def _options(kind: type) -> list[inspect.Parameter]:
         annotation: Any = Annotated[typed | None, option(f, f.metadata["group"])]
         made.append(inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return made
+
+
+def warn_of_learned_lines(lines: "LineFolder", provenance: Mapping[str, Any]) -> None:
+    """Say on standard error how many of the lines the weights learned from, by their pixels."""
+    if count := lines.count_learned(provenance):
+        print(
+            f"warning: these weights learned from {count:,} of these {len(lines):,} lines: others are read less well. "
+            "Give lines that they have not seen",
+            file=sys.stderr,
+        )
 
 
 def output_folder(text: str) -> Path:

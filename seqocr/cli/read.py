@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqocr.cli.options import BeamWidth, Check, Device, Engine, Head, Lexicon, MinFit, Pattern, Weights
-from seqocr.decoding.calibration import load_calibration
+from seqocr.decoding.calibration import is_synthetic, load_calibration
 from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
@@ -139,6 +139,12 @@ def _operating_point(reader: Reader, options: ReadOptions, target: float) -> flo
         raise InputError(
             f"--target-precision {target:g}: these weights are not calibrated for {options.head}: "
             "run `seqocr calibrate` first"
+        )
+    if is_synthetic(reader.provenance):
+        print(
+            f"warning: calibrated on synthetic lines: of real ones accepted, fewer than {target:.1%} may be right. "
+            "To calibrate on yours: seqocr calibrate --data",
+            file=sys.stderr,
         )
     return found.threshold(target)
 

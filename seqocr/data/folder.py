@@ -1,20 +1,16 @@
-"""Your own data: a folder of line images and a file of their texts, in the conventions that people already have.
+"""Your own data: a folder of line images and a file of their texts.
 
-metadata.csv    columns file_name and text                  (Hugging Face's imagefolder)
-labels.json     {"file name": "text"}, files in images/     (docTR)
-gt.txt          file name, tab, text                        (PaddleOCR, deep-text-recognition-benchmark)
+The conventions are those of `seqocr.data.label_files`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,7 +19,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import LineAugmentation
+from seqocr.data.contents import Contents, digest, image_digest, learned_digests
 from seqocr.data.images import open_line
+from seqocr.data.label_files import FOLDERS, charset_notes, read_labels, twin_notes
 from seqocr.data.sampling import hash_seed
 from seqocr.errors import InputError
 from seqocr.files import shown
@@ -35,18 +33,20 @@ _SHOWN = 20  # problems that a message lists
 
 @dataclass(frozen=True)
 class Line:
-    """A line image, its file's name as listed and its path as found, and its text."""
+    """A line image, its file's name as listed and its path as found, its text, and the digest of its pixels
+    (`image_digest`), empty where it was not opened."""
 
     name: str
     path: Path
     text: str
+    digest: str = ""
 
 
 class LineFolder(Dataset[tuple[Image.Image, str]]):
     """The labelled lines of a folder. Every image is opened once when this is made; after that, when it is asked for.
 
     Args:
-        directory: holds one of the files above.
+        directory: holds one of the files of `LABEL_FILES`.
         charset: symbols that a text may have; default: those the texts have.
         max_length: symbols that a text may have at most.
         skip: leave out lines that cannot be used, with a warning each, in place of refusing the folder.
@@ -68,15 +68,17 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         self.lines: list[Line] = []
         problems: list[str] = []
         seen: set[Path] = set()
-        for where, name, text in _listed(directory):
-            line = Line(name, _found(directory, name), text)
-            if line.path in seen:
-                problems.append(f"{where}: {shown(name)} is listed twice")
-            elif problem := _problem(line, charset, max_length):
-                problems.append(f"{where}: {problem}")
-            else:
-                self.lines.append(line)
-            seen.add(line.path)
+        for entry in read_labels(directory):
+            line = Line(entry.name, _found(directory, entry.name), entry.text)
+            try:
+                if line.path in seen:
+                    raise InputError(f"{shown(entry.name)} is listed twice")
+                seen.add(line.path)
+                if entry.problem:
+                    raise InputError(entry.problem)
+                self.lines.append(_checked(line, charset, max_length))
+            except InputError as error:
+                problems.append(f"{entry.where}: {error}")
         if problems and not skip:
             listed = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
             more = f"\n  and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
@@ -88,6 +90,14 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         if not self.lines:
             raise InputError(f"{shown(directory)} has no line that can be used: list its images and their texts")
         self.charset = charset or "".join(sorted({symbol for line in self.lines for symbol in line.text}))
+        texts = [line.text for line in self.lines]
+        if not charset:
+            log.info("%s: labels have %d symbols: %r", shown(directory), len(self.charset), self.charset)
+        for note in (
+            *([] if charset else charset_notes(texts)),
+            *twin_notes([(line.name, line.digest, line.text) for line in self.lines]),
+        ):
+            log.warning("%s: %s", shown(directory), note)
 
     @property
     def longest(self) -> int:
@@ -96,15 +106,15 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
     def split(self, share: float, purpose: str) -> tuple[LineFolder, LineFolder]:
         """Two folders: about 1 - `share` of the lines, and about `share`.
 
-        Which a line belongs to is a hash of its file's name and the purpose: the same on any machine, and when others
-        join it. Splits for different purposes are independent.
+        Which a line belongs to is a hash of its path below the folder of all and the purpose: the same on any machine,
+        and when others join it there. Splits for different purposes are independent.
 
         Raises:
             InputError: one of the two would be empty.
         """
         parts: tuple[list[Line], list[Line]] = [], []
-        for line in self.lines:
-            parts[_place(line, purpose) < share * 2**64].append(line)
+        for line, place in zip(self.lines, _places(self.lines, purpose), strict=True):
+            parts[place < share * 2**64].append(line)
         if not all(parts):
             raise InputError(
                 f"{shown(self.directory)}: a {purpose} share of {share} of {len(self):,} lines leaves one side with "
@@ -115,8 +125,9 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
 
     def first(self, count: int, purpose: str) -> LineFolder:
         """So many of the lines, chosen by hashes as in `split`: those of fewer are among those of more."""
-        chosen = sorted(self.lines, key=lambda line: _place(line, purpose))[:count]
-        return self.from_lines(self.directory, chosen, self.charset)
+        places = _places(self.lines, purpose)
+        chosen = sorted(range(len(self)), key=places.__getitem__)[:count]
+        return self.from_lines(self.directory, [self.lines[index] for index in chosen], self.charset)
 
     @classmethod
     def from_lines(cls, directory: Path, lines: list[Line], charset: str) -> LineFolder:
@@ -124,6 +135,18 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
         folder = cls.__new__(cls)
         folder.directory, folder.lines, folder.charset = directory, lines, charset
         return folder
+
+    @property
+    def contents(self) -> Contents:
+        return {
+            "images": digest(line.digest for line in self.lines),
+            "labels": digest(line.text for line in self.lines),
+        }
+
+    def count_learned(self, provenance: Mapping[str, Any]) -> int:
+        """How many of the lines weights of this provenance learned from, by their pixels."""
+        learned = learned_digests(provenance)
+        return sum(line.digest in learned for line in self.lines)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -149,7 +172,13 @@ class ShuffledLines:
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"source": f"lines of {self.folder.directory.name}", "split": "train", "lines": len(self)}
+        digests = " ".join(sorted({line.digest for line in self.folder.lines}))
+        source = f"lines of {self.folder.directory.name}"
+        return {"source": source, "split": "train", "lines": len(self), "digests": digests}
+
+    @property
+    def contents(self) -> Contents:
+        return self.folder.contents
 
     def at_epoch(self, epoch: int) -> ShuffledLines:
         return ShuffledLines(self.folder, self.augmentation, self.seed, epoch)
@@ -168,77 +197,32 @@ class ShuffledLines:
         return changed, texts
 
 
-def _place(line: Line, purpose: str) -> int:
-    """A whole number below 2^64, of a line's file name and a purpose."""
-    digest = hashlib.sha256(f"{purpose}/{Path(line.name).name}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:8])
+def _places(lines: list[Line], purpose: str) -> list[int]:
+    """Whole numbers below 2^64, of each line's path and a purpose. What all paths begin with does not count: lines of
+    one folder are placed by name alone, wherever the folder is."""
+    paths = [PurePosixPath(line.name.replace("\\", "/")) for line in lines]
+    same = len(os.path.commonprefix([path.parts[:-1] for path in paths]))  # noqa: RUF071 (of folders)
+    texts = (f"{purpose}/{'/'.join(path.parts[same:])}".encode(errors="surrogateescape") for path in paths)
+    return [int.from_bytes(hashlib.sha256(text).digest()[:8]) for text in texts]
 
 
-def _problem(line: Line, charset: str | None, max_length: int | None) -> str:
-    """Why a line cannot be used; empty if it can."""
+def _checked(line: Line, charset: str | None, max_length: int | None) -> Line:
+    """The line with the digest of its pixels; InputError if it cannot be used."""
     name, text = shown(line.name), line.text
     if not text:
-        return f"{name} has no text"
+        raise InputError(f"{name} has no text")
     if outside := sorted(set(text) - set(charset or text)):
-        return f"{name}: {text!r} has {outside[0]!r}, which is not in the charset {charset!r}"
+        raise InputError(f"{name}: {text!r} has {outside[0]!r}, which is not in the charset {charset!r}")
     if max_length is not None and len(text) > max_length:
-        return f"{name}: {text!r} has {len(text)} symbols, at most {max_length} can be read"
+        raise InputError(f"{name}: {text!r} has {len(text)} symbols, at most {max_length} can be read")
     if shown(text) != text:
-        return f"{name}: {text!r} has a character that cannot be printed"
-    try:
-        open_line(line.path)
-    except InputError as error:
-        return str(error)
-    return ""
+        raise InputError(f"{name}: {text!r} has a character that cannot be printed")
+    return replace(line, digest=image_digest(open_line(line.path)))
 
 
 def _found(directory: Path, name: str) -> Path:
-    """Beside the list or in images/; `os.path.exists` takes any name for an answer, however long."""
-    path, below = directory / name, directory / "images" / name
-    return below if os.path.exists(below) and not os.path.exists(path) else path  # noqa: PTH110
-
-
-def _listed(directory: Path) -> Iterator[tuple[str, str, str]]:
-    """(where it says so, file name, text) of every line listed."""
-    readers = {"metadata.csv": _metadata_csv, "labels.json": _labels_json, "gt.txt": _gt_txt}
-    if not os.path.isdir(directory):  # noqa: PTH112 (as in `_found`)
-        raise InputError(f"{shown(directory)} is not a folder: give one with images and their texts")
-    there = [name for name in readers if (directory / name).is_file()]
-    if len(there) != 1:
-        raise InputError(
-            f"{shown(directory)} has {' and '.join(there) or 'no file of texts'}: give one of {', '.join(readers)}"
-        )
-    path = directory / there[0]
-    try:
-        yield from readers[there[0]](path)
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError, csv.Error) as error:  # UnicodeDecodeError and JSON's are ValueErrors
-        raise InputError(f"{shown(path)} cannot be read ({error}): write it again, in UTF-8") from error
-
-
-def _metadata_csv(path: Path) -> Iterator[tuple[str, str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := [name for name in ("file_name", "text") if name not in (rows.fieldnames or ())]:
-            raise InputError(f"{shown(path)} has no column {missing[0]}: its first line must name file_name and text")
-        for row in rows:
-            yield f"{path.name}, line {rows.line_num}", row["file_name"] or "", row["text"] or ""
-
-
-def _labels_json(path: Path) -> Iterator[tuple[str, str, str]]:
-    # As pairs: a dict would hide what is listed twice.
-    listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=lambda pairs: pairs)
-    if not isinstance(listed, list) or not all(isinstance(x, tuple) and isinstance(x[1], str) for x in listed):
-        raise InputError(f'{shown(path)} is not of the form {{"file name": "text"}}: write it so')
-    for number, (name, text) in enumerate(listed, 1):
-        yield f"{path.name}, entry {number}", name, str(text)
-
-
-def _gt_txt(path: Path) -> Iterator[tuple[str, str, str]]:
-    for number, row in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):  # newlines as any system's
-        name, tab, text = row.partition("\t")
-        if not tab and row.strip():
-            raise InputError(f"{shown(path)}, line {number} has no tab: write file name, tab, text")
-        if row.strip():
-            yield f"{path.name}, line {number}", name, text
+    """Beside the list or in images/, also where the name has the separators of Windows; `os.path.exists` takes any name
+    for an answer, however long."""
+    names = dict.fromkeys((name, name.replace("\\", "/")))
+    paths = [directory / below / each for each in names for below in FOLDERS]
+    return next((path for path in paths if os.path.exists(path)), paths[0])  # noqa: PTH110

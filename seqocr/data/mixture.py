@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqocr.data.augment import Augmentation
+from seqocr.data.contents import Contents, digest
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
 from seqocr.data.sources.datasets import Digits
@@ -26,7 +27,14 @@ class Lines(Protocol):
     def batch(self, indices: range) -> tuple[Any, list[str]]: ...
 
 
-class TrainingLines(Lines, Protocol):
+class KnownLines(Lines, Protocol):
+    """Lines that can be known again."""
+
+    @property
+    def contents(self) -> Contents: ...
+
+
+class TrainingLines(KnownLines, Protocol):
     """Lines to learn from, in another order, and augmented anew, every epoch."""
 
     def at_epoch(self, epoch: int) -> TrainingLines: ...
@@ -44,8 +52,13 @@ class MixtureSource:
     """Lines to learn from, held-out ones to choose the best checkpoint by (None: others choose), and their weight."""
 
     train: TrainingLines
-    held_out: Lines | None
+    held_out: KnownLines | None
     weight: int = 1
+
+    @property
+    def contents(self) -> Contents:
+        parts = [part.contents for part in (self.train, self.held_out) if part is not None]
+        return {kind: digest(part[kind] for part in parts) for kind in parts[0]}
 
 
 class DataMixture:
@@ -57,6 +70,12 @@ class DataMixture:
     @property
     def about(self) -> list[dict[str, Any]]:
         return [{**source.train.about, "weight": source.weight} for source in self.sources]
+
+    @property
+    def contents(self) -> Contents:
+        """Of all lines, held-out ones included: what must be the same for a training to be resumed."""
+        parts = [source.contents for source in self.sources]
+        return {kind: digest(part[kind] for part in parts) for kind in parts[0]}
 
     def schedule(self, size: int, step: int = 0) -> Iterator[Sequence[Chunk]]:
         """Which lines make up each batch, from that of `step` on, without end: a chunk of each source.
@@ -106,7 +125,7 @@ def mix_levels(
     seed: int,
     augmentation: Augmentation,
     digits: tuple[Digits, Digits] | None = None,
-    custom: tuple[TrainingLines, Lines] | None = None,
+    custom: tuple[TrainingLines, KnownLines] | None = None,
     repeats: float = 0.0,
     soft_labels: SoftLabels | None = None,
 ) -> list[MixtureSource]:

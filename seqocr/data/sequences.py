@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
+from seqocr.data.contents import Contents
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import Layout
@@ -101,6 +102,10 @@ class SequenceMNIST(Dataset[tuple[torch.Tensor, str]]):
     @property
     def about(self) -> dict[str, Any]:
         return {"source": self.digits.source, "split": self.digits.split, "digits": len(self.digits)}
+
+    @property
+    def contents(self) -> Contents:
+        return self.digits.contents
 
     def __len__(self) -> int:
         return len(self._members)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seqocr.data.contents import Contents, digest
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 
@@ -59,6 +60,10 @@ class SoftLabelLines:
     @property
     def about(self) -> dict[str, Any]:
         return {**self.lines.about, "soft_labels": True}
+
+    @property
+    def contents(self) -> Contents:
+        return {**self.lines.contents, "labels": digest([self.labels.logits])}
 
     def batch(self, indices: list[int] | range) -> tuple[Any, list[str]]:
         images, texts = self.lines.batch(indices)

@@ -15,6 +15,7 @@ import numpy as np
 from seqocr.errors import InputError
 
 KEY = "calibration"  # in the provenance of weights
+SYNTHETIC = "synthetic lines"  # what a calibration was fitted on, if not on lines of a folder
 MIN_LINES = 50  # to fit a temperature to
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # precisions that operating points are kept for
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
@@ -129,6 +130,18 @@ def find_operating_point(confidences: np.ndarray, right: np.ndarray, target: flo
         return None
     at = int(reached[-1])
     return OperatingPoint(target, float(sorted_[at]), (at + 1) / len(right), float(precision[at]))
+
+
+def is_synthetic(provenance: Mapping[str, Any]) -> bool:
+    """Whether weights were calibrated on synthetic lines, and so promise nothing of real ones.
+
+    Where that is not noted, on what they were trained on: held-out lines of a folder, if there was one.
+    """
+    kept, sources = provenance.get(KEY), provenance.get("data")
+    noted = {each.get("source") for each in kept.values()} - {None} if isinstance(kept, Mapping) else set()
+    if noted:
+        return SYNTHETIC in noted
+    return not any("lines" in each for each in sources or ())
 
 
 def apply_calibration(provenance: Mapping[str, Any], head: str, confidences: np.ndarray) -> np.ndarray:

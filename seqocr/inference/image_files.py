@@ -40,9 +40,15 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """All that is named as an image. Broken links and pipes are among them: opening one says what is wrong."""
+    """All that is named as an image, but hidden files and what macOS adds to archives. Broken links and pipes are among
+    them: opening one says what is wrong."""
     known = suffixes()
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in known and not path.is_dir())
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in known and not path.is_dir())
+    return sorted(path for path in named if not any(map(_is_hidden, path.relative_to(folder).parts)))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def predict_files(

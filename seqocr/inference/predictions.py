@@ -99,6 +99,18 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
     return found
 
 
+def describe_lost_zeros(predictions: pd.DataFrame) -> list[str]:
+    """How many mistakes of each head differ from the label by leading zeros alone, in words; those with none are left
+    out. Spreadsheets remove such zeros from labels."""
+    wrong = predictions[predictions["prediction"] != predictions["text"]]
+    lost = wrong[wrong["prediction"].str.lstrip("0") == wrong["text"].str.lstrip("0")]
+    return [
+        f"{head}: {count:,} of {(wrong['head'] == head).sum():,} mistakes differ from labels by leading zeros alone: "
+        "did a spreadsheet remove them?"
+        for head, count in lost["head"].value_counts(sort=False).items()
+    ]
+
+
 def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
     """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head; one sentence where both
     are the same."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     DetrImageProcessor,
     GenerationConfig,
@@ -26,6 +26,7 @@ from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
 
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # in no charset
 _BILINEAR = 2  # as Pillow numbers its filters
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), as Pillow has it
 
@@ -129,9 +130,12 @@ def _image_processor(processor: Processor) -> Any:
 
 
 def _tokenizer(head: AutoregressiveHead) -> PreTrainedTokenizerFast:
-    """A token a symbol."""
+    """A token a symbol. Texts that the head cannot write, of other symbols or too long, are an error: as padding they
+    would vanish from the loss of a training."""
     names = [*head.charset, "<s>", "</s>", "<pad>"]
-    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<pad>"))
+    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=_UNKNOWN))
+    too_long = Regex(f"^[\\s\\S]{{{head.max_length + 1},}}$")
+    tokenizer.normalizer = normalizers.Replace(too_long, _UNKNOWN)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", head.end)])

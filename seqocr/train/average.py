@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from seqocr.data.contents import learned_digests
 from seqocr.decoding.calibration import KEY
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
@@ -47,4 +48,8 @@ def average_runs(recognizers: Sequence[Recognizer]) -> Recognizer:
     mean.load_state_dict({name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]})
     provenance = {key: value for key, value in last.provenance.items() if key != KEY}  # which was of the last alone
     mean.provenance = {**provenance, "mean_of": [each.provenance.get("command") for each in recognizers]}
+    learned = set().union(*(learned_digests(each.provenance) for each in others)) - learned_digests(provenance)
+    if learned:
+        lines = {"source": "lines of other runs", "lines": len(learned), "digests": " ".join(sorted(learned))}
+        mean.provenance["data"] = [*provenance.get("data", []), lines]
     return mean

@@ -13,8 +13,6 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from seqocr import environment
@@ -23,10 +21,12 @@ from seqocr.data.sampling import hash_seed
 from seqocr.data.soft_labels import SoftLabels, SoftLabelText
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
-from seqocr.files import replacing, shown
+from seqocr.files import shown
 from seqocr.models.heads.base import Head
+from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.train.average import moving_average
+from seqocr.train.state import UNREADABLE, read_tensors, write_tensors
 
 TEACHERS, EPOCHS, COPIES = 2, 15, 12
 TEMPERATURE = 2.0  # of soft labels and of the logits that learn them
@@ -108,6 +108,22 @@ def training_loss(head: Head, features: torch.Tensor, texts: list[str]) -> torch
     return head.loss(features, texts)
 
 
+class ShardLoss(nn.Module):
+    """What a shard adds to its batch's loss, the sum of the heads'. A module, as DistributedDataParallel needs one."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, pixels: torch.Tensor, texts: list[str], shares: list[float] | None) -> torch.Tensor:
+        """A scalar, of pixel_values (B, 3, H, W) against B texts; `shares` as `Trainer` has them."""
+        features = self.recognizer.encoder(pixels)
+        losses = [training_loss(head, features, texts) for head in self.recognizer.heads.values()]
+        if shares is not None:
+            losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
+        return torch.stack(losses).sum()
+
+
 def _load_teacher(digits: Digits, path: Path, seed: int, epochs: int, device: torch.device | str) -> Teacher:
     torch.manual_seed(seed)
     teacher = Teacher(len(digits.symbols))
@@ -179,19 +195,17 @@ def _logits(teacher: Teacher, images: torch.Tensor) -> torch.Tensor:
 
 
 def _write(path: Path, digits: Digits, tensors: dict[str, torch.Tensor]) -> None:
-    with replacing(path) as temporary:
-        # save_file would make the file readable by its owner alone, whatever the umask.
-        temporary.write_bytes(to_bytes(tensors, {_DIGITS: _digest(digits)}))
+    write_tensors(path, tensors, {_DIGITS: _digest(digits)})
 
 
 def _read(path: Path, digits: Digits) -> dict[str, torch.Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get(_DIGITS) != _digest(digits):
-                raise InputError(f"{shown(path)} belongs to other digits: {_REMEDY}")
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{shown(path)} cannot be read: {_REMEDY}") from error
+        metadata, tensors = read_tensors(path)
+    except UNREADABLE as error:
+        raise InputError(f"{shown(path)} cannot be read ({error}): {_REMEDY}") from error
+    if metadata.get(_DIGITS) != _digest(digits):
+        raise InputError(f"{shown(path)} belongs to other digits: {_REMEDY}")
+    return tensors
 
 
 def _digest(digits: Digits) -> str:

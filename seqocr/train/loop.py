@@ -6,7 +6,6 @@ how sums of float32 are rounded.
 """
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from seqocr import __version__, environment
 from seqocr.data.mixture import DataMixture
 from seqocr.errors import InputError
+from seqocr.files import exclusive
 from seqocr.inference import predictions
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
@@ -28,10 +28,19 @@ from seqocr.progress import Reporter, progress
 from seqocr.train import distributed, interrupts
 from seqocr.train.average import moving_average
 from seqocr.train.config import DistributedConfig, TrainConfig
-from seqocr.train.distill import training_loss
+from seqocr.train.distill import ShardLoss
 from seqocr.train.loader import Shard, ShardedBatches, loading
 from seqocr.train.optim import build_optimizers, set_learning_rate
-from seqocr.train.state import STATE, Progress, is_finished, load_state, save_state
+from seqocr.train.state import (
+    STATE,
+    Progress,
+    differing,
+    input_digests,
+    is_finished,
+    load_state,
+    run_inputs,
+    save_state,
+)
 
 _STEP_SEED, _SHARD_SEED = 1_000_003, 2**52  # between the seeds of runs, and of shards: more than any step's
 
@@ -40,14 +49,15 @@ class Trainer:
     """Trains a recognizer, and keeps the best checkpoint in `out`.
 
     Of several processes (`distributed.process_group`) each has a Trainer, and the main one alone writes. If `out` holds
-    the state of an interrupted run with the same configuration, training goes on from there, with any number of
-    processes or shards.
+    the state of an interrupted run with the same configuration and data, training goes on from there, with any number
+    of processes or shards.
 
     Args:
         recognizer: its heads are trained, in place.
         mixture: to learn from, and to choose the best checkpoint by.
         out: directory for the recognizer; the state to resume from lies beside it until the end.
         command: as typed, for the provenance.
+        init: trained weights that the recognizer was made from; to be resumed, a run must have started from the same.
         start_counts: validate the initial weights too, and keep them if nothing is better.
         on_step: called after every step with its number, from 0, and the loss of the batch, the mean of its heads.
 
@@ -67,6 +77,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         *,
         command: str | None = None,
+        init: nn.Module | None = None,
         start_counts: bool = False,
         sharding: DistributedConfig = DistributedConfig(),
         on_step: Callable[[int, float], None] | None = None,
@@ -88,21 +99,39 @@ class Trainer:
         self.averaged = cast(Recognizer, self.average.module)
         self.optimizers = build_optimizers(self.weights, config)
         auto = config.precision == "auto"
-        self.bfloat16 = _bfloat16_is_faster(self.device) if auto else config.precision == "bfloat16"
-        self.loss: nn.Module = _ShardLoss(recognizer)
+        self.bfloat16 = environment.bfloat16_is_faster(self.device) if auto else config.precision == "bfloat16"
+        self.loss: nn.Module = ShardLoss(recognizer)
+        self.inputs = run_inputs(config, self.weights, mixture, init)
 
-    def fit(self) -> Recognizer:
+    def fit(self, finish: Callable[[Recognizer], Recognizer] = lambda trained: trained) -> Recognizer:
         """Train to the end.
 
+        Args:
+            finish: called with the best checkpoint as the last part of the run, which is resumed too.
+
         Returns:
-            the best checkpoint.
+            the best checkpoint, as `finish` gave it.
 
         Raises:
-            InputError: `out` holds a run with another configuration, or a state that cannot be read or is not the same
-                for all processes; or the loss is no longer a number. The best checkpoint so far stays as it is.
+            InputError: `out` holds a run with other inputs, is written to by another training, or its state is damaged
+                or not the same for all processes; or the loss is no longer a number. The best checkpoint so far stays
+                as it is.
             RuntimeError: of torch.distributed, where another process has ended.
             KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, once the state is saved.
         """
+        with exclusive(self.out) if distributed.is_main() else nullcontext():
+            return self._fit(finish)
+
+    def fit_or_load(self, finish: Callable[[Recognizer], Recognizer] = lambda trained: trained) -> Recognizer:
+        """As `fit`; a run that has ended is only loaded. InputError if it was one with other inputs."""
+        if not is_finished(self.out):
+            return self.fit(finish)
+        trained = load_recognizer(self.out)
+        if other := differing(trained.provenance.get("inputs"), input_digests(self.inputs)):
+            raise InputError(f"{self.out} holds weights of a run with other {other}: give another --out, or delete it")
+        return trained.to(self.device)
+
+    def _fit(self, finish: Callable[[Recognizer], Recognizer]) -> Recognizer:
         self._resume()
         config, so_far = self.config, self.progress
         if distributed.world_size() > 1:
@@ -121,18 +150,21 @@ class Trainer:
                 if so_far.step % config.validate_every == 0 or last:
                     self._validate(reporter)
                 if last:
+                    self._save_state()
                     break
                 signal = distributed.agree_to_stop(received())
                 if signal or so_far.step % config.save_every == 0:
                     self._save_state()
                 if signal:
                     self._stop(signal, reporter)
+            distributed.barrier()  # all is written
+            trained = finish(load_recognizer(self.out))
+            distributed.barrier()
             if distributed.is_main():
                 (self.out / STATE).unlink(missing_ok=True)
-            distributed.barrier()  # all is written
             if signal := received():
                 interrupts.obey(signal)
-        return load_recognizer(self.out)
+        return trained
 
     def batches(self) -> ShardedBatches:
         """This process's shards of each batch, from the current step on."""
@@ -238,16 +270,12 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "validation": self.progress.history,
             "versions": {"seqocr": __version__, "torch": torch.__version__},
+            "inputs": input_digests(self.inputs),
         }
-
-    def _fingerprint(self) -> str:
-        """What must be the same for a state to be resumed: the configuration, the architecture and the data."""
-        shapes = {name: list(p.shape) for name, p in self.weights.items()}
-        return json.dumps([dataclasses.asdict(self.config), shapes, self.mixture.about])
 
     def _save_state(self) -> None:
         if distributed.is_main():
-            save_state(self.out, self._fingerprint(), self.progress, self.recognizer, self.averaged, self.optimizers)
+            save_state(self.out, self.inputs, self.progress, self.recognizer, self.averaged, self.optimizers)
 
     def _resume(self) -> None:
         """Go on from the state in `out`, which the main process writes where there is none."""
@@ -260,32 +288,9 @@ class Trainer:
         distributed.barrier()
         exists = state.exists()
         if exists and not is_new:
-            self.progress = load_state(self.out, self._fingerprint(), self.recognizer, self.averaged, self.optimizers)
+            self.progress = load_state(self.out, self.inputs, self.recognizer, self.averaged, self.optimizers)
             self.average.n_averaged.fill_(1 + self.progress.step)
         steps = distributed.gather(float(self.progress.step if exists else -1))
         if len(set(steps)) > 1:
             found = ", ".join("none" if step < 0 else f"step {step:.0f}" for step in steps)
             raise InputError(f"--out {self.out}: processes see different states there ({found}): give a shared folder")
-
-
-class _ShardLoss(nn.Module):
-    """What a shard adds to its batch's loss, the sum of the heads'. A module, as DistributedDataParallel needs one."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.recognizer = recognizer
-
-    def forward(self, pixels: torch.Tensor, texts: list[str], shares: list[float] | None) -> torch.Tensor:
-        """A scalar, of pixel_values (B, 3, H, W) against B texts; `shares` as `_shares` gives them."""
-        features = self.recognizer.encoder(pixels)
-        losses = [training_loss(head, features, texts) for head in self.recognizer.heads.values()]
-        if shares is not None:
-            losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
-        return torch.stack(losses).sum()
-
-
-def _bfloat16_is_faster(device: torch.device) -> bool:
-    """On GPUs, and on CPUs with matrix tiles for it (AMX); elsewhere it is emulated or gains nothing."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())

@@ -6,9 +6,11 @@
     steps, learning rate and the rest      -> config      /
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
-from seqocr.data.mixture import CUSTOM_DATA, DataMixture, Lines, MixtureSource, TrainingLines, mix_levels
+from seqocr.data.mixture import CUSTOM_DATA, DataMixture, KnownLines, Lines, MixtureSource, TrainingLines, mix_levels
 from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
@@ -26,6 +28,7 @@ from seqocr.data.synthetic.lines import SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.calibration import KEY, MIN_LINES
 from seqocr.errors import InputError
+from seqocr.files import shown
 from seqocr.inference.predictions import fit_calibrations
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer, save
@@ -37,6 +40,8 @@ from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, DistributedConfig
 from seqocr.train.distill import load_soft_labels
 from seqocr.train.loop import Trainer
 from seqocr.train.state import is_finished
+
+log = logging.getLogger(__name__)
 
 _PART_SEED = 104_729  # between the seeds of sources of synthetic lines
 
@@ -114,8 +119,10 @@ def train(
     data = build_mixture(config, digits, own, synthetic, soft_labels)
     more: dict[str, Any] = {"command": command, "start_counts": before is not None, "sharding": sharding}
     for directory, recognizer in recognizers.items():
-        trained = Trainer(recognizer, data, config, directory, device, **more).fit()
-        yield directory, trained if own is None else calibrate(trained, own[1], directory)
+        # Of a checkpoint in place of a preset, the encoder is what was trained before.
+        init = before or (None if start.encoder in PRESETS else recognizer.encoder)
+        trainer = Trainer(recognizer, data, config, directory, device, init=init, **more)
+        yield directory, trainer.fit(partial(calibrate, lines=own[1], out=directory)) if own else trainer.fit()
 
 
 def fine_tune(
@@ -136,17 +143,19 @@ def fine_tune(
         recognizer: is not changed; folder: lines of its charset.
         heads: to adapt; default: all.
         config: default: `fine_tuning`; its batch is reduced where there are fewer lines.
+
+    Raises:
+        InputError: as `Trainer.fit_or_load`.
     """
-    if is_finished(out):
-        return load_recognizer(out)
     config = config or TrainConfig(**fine_tuning(recognizer.charset))
     torch.manual_seed(config.seed)
     adapted = recognizer.adapted(list(heads or recognizer.heads), max_length=max(recognizer.max_length, folder.longest))
     own = split_folder(folder, config, validation_share)
     config = replace(reduce_batch(config, len(own[0])), length=(1, folder.longest))  # of synthetic lines
     data = build_mixture(config, None if config.level == CUSTOM_DATA else load_splits(), own)
-    tuned = Trainer(adapted, data, config, out, recognizer.device, command=command, start_counts=True).fit()
-    return calibrate(tuned, own[1], out)
+    more: dict[str, Any] = {"command": command, "init": recognizer, "start_counts": True}
+    trainer = Trainer(adapted, data, config, out, recognizer.device, **more)
+    return trainer.fit_or_load(partial(calibrate, lines=own[1], out=out))
 
 
 def fine_tuning(charset: str | None) -> dict[str, Any]:
@@ -159,9 +168,8 @@ def train_on_digits(
 ) -> Recognizer:
     """Train a recognizer on strings of digits, to learn from and to choose the best checkpoint by, on the device it is
     on. An interrupted run goes on; a finished one is only loaded."""
-    if is_finished(out):
-        return load_recognizer(out)
-    return Trainer(recognizer, build_mixture(config, digits), config, out, recognizer.device, command=command).fit()
+    trainer = Trainer(recognizer, build_mixture(config, digits), config, out, recognizer.device, command=command)
+    return trainer.fit_or_load()
 
 
 def initial_recognizer(
@@ -177,7 +185,7 @@ def initial_recognizer(
     return before.adapted(heads, patch=start.patch, layers=start.layers, settings=settings, **task)
 
 
-def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[TrainingLines, Lines]:
+def split_folder(folder: LineFolder, config: TrainConfig, validation_share: float) -> tuple[TrainingLines, KnownLines]:
     """Lines of a folder to learn from, augmented, and held-out ones to choose the best checkpoint by."""
     learned, held_out = folder.split(validation_share, "validation")
     return ShuffledLines(learned, LineAugmentation().with_strength(config.augment), config.seed), held_out
@@ -194,7 +202,7 @@ def load_splits(
 def build_mixture(
     config: TrainConfig,
     digits: tuple[Digits, Digits] | None = None,
-    own: tuple[TrainingLines, Lines] | None = None,
+    own: tuple[TrainingLines, KnownLines] | None = None,
     synthetic: Sequence[MixtureSource] = (),
     soft_labels: SoftLabels | None = None,
 ) -> DataMixture:
@@ -229,8 +237,16 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
 
 def calibrate(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
     """Calibrate confidences on held-out lines and save the recognizer, if they are not too few."""
-    if len(lines) >= MIN_LINES:
-        found = {head: each.as_json() for head, each in fit_calibrations(recognizer, [lines]).items()}
+    if len(lines) < MIN_LINES:
+        if distributed.is_main():
+            log.warning(
+                "confidences are not calibrated: %s held-out lines, at least %s are needed. To calibrate: "
+                "seqocr calibrate --weights %s --data a folder of other labelled lines",
+                *(len(lines), MIN_LINES, shown(out)),
+            )
+    else:
+        fitted = fit_calibrations(recognizer, [lines])
+        found = {head: each.as_json() | {"source": "held-out lines"} for head, each in fitted.items()}
         recognizer.provenance = {**recognizer.provenance, KEY: found}
         if distributed.is_main():
             save(recognizer, out)

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from seqocr.data.augment import LineAugmentation
+from seqocr.data.contents import image_digest
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.images import open_line
 from seqocr.data.mixture import DataMixture, Lines, MixtureSource
@@ -30,7 +31,7 @@ from seqocr.errors import InputError
 from seqocr.files import shown, write_json
 from seqocr.inference.image_files import image_files
 from seqocr.inference.predictions import predict_lines
-from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
 from seqocr.train.config import SELF_TRAINING, TrainConfig
@@ -97,7 +98,10 @@ def self_train(
     if is_finished(out):
         raise InputError(f"{shown(out)} holds a finished recognizer: give another --out, or delete it first")
     config = config or TrainConfig(**SELF_TRAINING)
-    images = [Line(path.name, path, "") for path in readable_images(image_files([str(directory)]))]
+    images = [
+        Line(path.relative_to(directory).as_posix(), path, "", pixels)
+        for path, pixels in readable_images(image_files([str(directory)]))
+    ]
     learned, held_out = LineFolder.from_lines(directory, images, recognizer.charset).split(_HELD_OUT, _SPLIT)
     synthetic = DataMixture(list(rehearsal)).held_out(_SYNTHETIC_LINES)
     best, history = recognizer, [_evaluate(0, recognizer, held_out, synthetic, 0)]
@@ -125,8 +129,8 @@ def self_train(
     return result, history
 
 
-def readable_images(paths: Sequence[Path]) -> list[Path]:
-    """Those that can be opened.
+def readable_images(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Those that can be opened, with the digests of their pixels.
 
     Raises:
         InputError: they are fewer than `MIN_IMAGES`.
@@ -134,8 +138,7 @@ def readable_images(paths: Sequence[Path]) -> list[Path]:
     readable, problems = [], []
     for path in paths:
         try:
-            open_line(path)
-            readable.append(path)
+            readable.append((path, image_digest(open_line(path))))
         except InputError as error:
             problems.append(str(error))
     if len(readable) < MIN_IMAGES:
@@ -207,14 +210,13 @@ def _train_round(
     command: str | None,
 ) -> Recognizer:
     """Learn from pseudo-labelled lines, which make up half of each batch, and from rehearsal lines."""
-    if is_finished(out):
-        return load_recognizer(out).to(recognizer.device)
     lines = ShuffledLines(labelled, LineAugmentation().with_strength(config.augment), config.seed + number)
     weight = sum(part.weight for part in rehearsal)
     batch = max(1, min(config.batch_size, 2 * len(labelled)) // (2 * weight)) * 2 * weight
     config = replace(config, validate_every=config.steps, seed=config.seed + number, batch_size=batch)
     data = DataMixture([MixtureSource(lines, None, weight), *rehearsal])
-    return Trainer(copy.deepcopy(recognizer), data, config, out, recognizer.device, command=command).fit()
+    start = copy.deepcopy(recognizer)
+    return Trainer(start, data, config, out, recognizer.device, command=command, init=recognizer).fit_or_load()
 
 
 def _evaluate(number: int, recognizer: Recognizer, held_out: LineFolder, synthetic: Lines, learned: int) -> Round:

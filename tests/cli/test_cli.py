@@ -232,9 +232,30 @@ def test_training_on_lines_of_your_own_says_what_it_gained(
     assert facts["held_out"] + learned == 30
     assert facts["config"]["learning_rate"] == FINE_TUNING["learning_rate"]
     assert facts["validation"][0]["step"] == 0
-    assert run_cli("eval", "--data", folder, "--weights", out, "--out", tmp_path / "tables")[0] == 0
+    code, _, said = run_cli("eval", "--data", folder, "--weights", out, "--out", tmp_path / "tables")
+    assert code == 0
+    (count,) = re.findall(r"warning: these weights learned from (\d+) of these 30 lines", said)
+    assert learned <= int(count) < 30  # some of those held out are the same as others
     kept = json.loads((out / "config.json").read_text())["provenance"]["calibration"]
     assert {head: each["lines"] > 0 for head, each in kept.items()} == {"ar": True, "parallel": True, "ctc": True}
+
+
+def test_calibrating_warns_of_lines_that_were_learned_and_refuses_few(
+    run_cli: Run, tmp_path: Path, weights: Path
+) -> None:
+    folder, config = own_lines(tmp_path / "lines", 49), json.loads((weights / "config.json").read_text())
+    refused = run_cli("calibrate", "--weights", weights, "--data", folder, "--device", "cpu")
+    assert is_one_clear_error(refused, "49 lines are too few to calibrate by: give at least 50")
+    folder = own_lines(tmp_path / "lines", 50)
+    some = [line.digest for line in LineFolder(folder).lines[:7]]
+    count = sum(line.digest in some for line in LineFolder(folder).lines)  # some are the same as others
+    config["provenance"] = {"data": [{"source": "lines of x", "lines": 7, "digests": " ".join(some)}]}
+    (weights / "config.json").write_text(json.dumps(config))
+    code, _, said = run_cli("calibrate", "--weights", weights, "--data", folder, "--device", "cpu")
+    assert code == 0
+    assert f"warning: these weights learned from {count} of these 50 lines" in said
+    kept = json.loads((weights / "config.json").read_text())["provenance"]["calibration"]
+    assert {each["source"] for each in kept.values()} == {"lines of lines"}
 
 
 @pytest.mark.parametrize("charset", ["xyz", None])

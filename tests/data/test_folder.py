@@ -115,7 +115,7 @@ def test_a_file_of_texts_that_cannot_be_used_is_named(tmp_path: Path, name: str,
 
 
 def test_other_encodings_none_or_several_files_and_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file of texts: give one of metadata\.csv, labels\.json, gt\.txt"):
+    with pytest.raises(InputError, match=r"no file of texts: give one of metadata\.csv, metadata\.jsonl, labels\."):
         LineFolder(tmp_path)
     (tmp_path / "gt.txt").write_bytes("a.png\té\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"gt\.txt cannot be read .* UTF-8"):
@@ -169,3 +169,25 @@ def test_a_share_that_leaves_a_side_empty_is_refused(tmp_path: Path, share: floa
     _labels(tmp_path, TEXTS)
     with pytest.raises(InputError, match=f"a test share of {share} of 3 lines"):
         LineFolder(tmp_path).split(share, "test")
+
+
+def test_lines_of_one_name_in_folders_of_their_own_are_split(tmp_path: Path) -> None:
+    names = [f"{i:03}/crop.png" for i in range(40)]
+    for name in names:
+        images(tmp_path / name[:3], ["crop.png"])
+    _labels(tmp_path, dict.fromkeys(names, "1"))
+    lines = LineFolder(tmp_path)
+    learned, held_out = lines.split(0.25, "test")
+    assert 4 <= len(held_out) <= 16
+    assert {line.name for line in learned.lines}.isdisjoint(line.name for line in held_out.lines)
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "images/", "scans/of/may/"])
+def test_the_split_of_one_folder_goes_by_name_alone_as_it_always_did(tmp_path: Path, prefix: str) -> None:
+    names = [f"line-{i}.png" for i in range(12)]
+    images_in = tmp_path / prefix
+    images_in.mkdir(parents=True, exist_ok=True)
+    images(images_in, names)
+    _labels(tmp_path, {prefix + name: "1" for name in names})
+    held_out = LineFolder(tmp_path).split(0.3, "validation")[1]
+    assert [line.path.stem for line in held_out.lines] == [f"line-{i}" for i in (0, 1, 2, 3, 5, 6, 10)]

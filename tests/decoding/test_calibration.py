@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,14 +12,17 @@ from hypothesis import strategies as st
 
 from seqocr.decoding.calibration import (
     KEY,
+    SYNTHETIC,
     Calibration,
     find_operating_point,
     fit_calibration,
     fit_temperature,
+    is_synthetic,
     load_calibration,
     scale_temperature,
 )
 from seqocr.errors import InputError
+from seqocr.inference.shipped import READER
 from seqocr.metrics import expected_calibration_error
 
 
@@ -102,3 +108,17 @@ def test_it_is_kept_in_json_and_found_again():
     assert load_calibration({KEY: {"ctc": {"temperature": "hot"}}}, "ctc") is None
     with pytest.raises(InputError, match=r"--target-precision 0.97: .* known for 0.9, 0.95"):
         again.threshold(0.97)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "expected"),
+    [
+        ({KEY: {"ctc": {"source": SYNTHETIC}}, "data": [{"lines": 3}]}, True),
+        ({KEY: {"ctc": {"source": "lines of receipts"}}, "data": [{"digits": 3}]}, False),
+        ({KEY: {"ctc": {"temperature": 1.0}}, "data": [{"digits": 3}]}, True),
+        ({KEY: {"ctc": {"temperature": 1.0}}, "data": [{"digits": 3}, {"lines": 3}]}, False),
+        (json.loads((READER / "config.json").read_text())["provenance"], True),
+    ],
+)
+def test_what_a_calibration_was_fitted_on_is_known(provenance: dict[str, Any], expected: bool) -> None:
+    assert is_synthetic(provenance) == expected

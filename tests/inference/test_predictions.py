@@ -7,7 +7,7 @@ import pytest
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.inference.predictions import describe_operating_points, predict_lines
+from seqocr.inference.predictions import describe_lost_zeros, describe_operating_points, predict_lines
 from tests.conftest import coded, lively, small_recognizer
 
 
@@ -51,3 +51,13 @@ def test_operating_points_name_their_precision_and_are_said_once() -> None:
     assert second.startswith("h: for 99.9% precision, accept from confidence 0.5010 on: 50.0% of the lines, 100.00% of")
     (never,) = describe_operating_points(table(set(range(1000))))
     assert never == "h: no confidence reaches 99.0% and 99.9% precision"
+
+
+def test_mistakes_by_leading_zeros_alone_are_counted() -> None:
+    rows = [("42", "0042"), ("7", "07"), ("0", "000"), ("42", "43"), ("5", "5"), ("10", "1")]
+    table = pd.DataFrame(
+        [(head, *row) for head in ("ctc", "ar") for row in rows], columns=["head", "text", "prediction"]
+    )
+    table.loc[table["head"] == "ar", "prediction"] = "8"
+    (line,) = describe_lost_zeros(table)
+    assert line.startswith("ctc: 3 of 5 mistakes differ from labels by leading zeros alone")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from transformers import TrOCRProcessor, VisionEncoderDecoderModel
+from transformers import AutoTokenizer, TrOCRProcessor, VisionEncoderDecoderModel
 
 from seqocr.data.folder import LineFolder
 from seqocr.data.sequences import SequenceMNIST
@@ -86,3 +86,13 @@ def test_a_directory_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json is missing"):
         load(tmp_path)
+
+
+def test_texts_that_cannot_be_written_are_an_error_of_the_exported_tokenizer(tmp_path: Path) -> None:
+    """Not padding, which a loss leaves out."""
+    export_hugging_face(small_recognizer(("ar",), max_length=3), tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer(["123", "9"], padding=True).input_ids == [[1, 2, 3, 11], [9, 11, 12, 12]]
+    for text in ("12a", "1234", "1\n2", "\N{REPLACEMENT CHARACTER}"):
+        with pytest.raises(Exception, match="WordLevel error"):
+            tokenizer(["1", text])

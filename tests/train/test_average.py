@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from seqocr.data.contents import learned_digests
 from seqocr.errors import InputError
 from seqocr.train.average import average_runs
 from tests.conftest import small_recognizer
@@ -27,3 +28,11 @@ def test_runs_of_different_architecture_are_not_averaged() -> None:
         average_runs([small_recognizer(max_length=3), small_recognizer(max_length=4)])
     with pytest.raises(InputError, match="no recognizers"):
         average_runs([])
+
+
+def test_the_lines_that_other_runs_learned_from_are_kept_in_mind() -> None:
+    first, last = small_recognizer(), small_recognizer()
+    first.provenance = {"data": [{"digests": "a b"}]}
+    last.provenance = {"data": [{"digests": "b c"}]}
+    assert learned_digests(average_runs([first, last]).provenance) == {"a", "b", "c"}
+    assert learned_digests(last.provenance) == {"b", "c"}

@@ -98,7 +98,7 @@ def test_what_was_finished_is_loaded_and_what_was_not_goes_on(
         with pytest.raises(RuntimeError, match="killed"):
             run(tmp_path / "killed")
     assert same_weights(run(tmp_path / "killed"), whole)
-    monkeypatch.setattr(recipe, "Trainer", lambda *_, **__: pytest.fail("it was finished"))
+    monkeypatch.setattr(recipe.Trainer, "fit", lambda *_, **__: pytest.fail("it was finished"))
     assert same_weights(run(tmp_path / "killed"), whole)
 
 
@@ -154,7 +154,42 @@ def test_a_batch_fits_its_parts_shards_and_lines(level, batch, own, sources, sha
     assert recipe.reduce_batch(config, own, sources, shards).batch_size == expected
 
 
-def test_few_lines_do_not_calibrate(tmp_path: Path) -> None:
+def test_few_lines_do_not_calibrate_and_the_log_says_what_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
     tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "out", config=TUNING)
     assert "calibration" not in tuned.provenance
+    held_out = tuned.provenance["held_out"]
+    assert f"not calibrated: {held_out} held-out lines, at least 50 are needed" in caplog.text
+    assert f"seqocr calibrate --weights {tmp_path / 'out'} --data" in caplog.text
+
+
+def test_a_training_killed_while_it_calibrates_is_calibrated_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "MIN_LINES", 1)
+    lines = own_lines(tmp_path / "lines", 30)
+
+    def run() -> Recognizer:
+        [(_, trained)] = recipe.train(TUNING, Start(heads=("ctc",)), Source(data=lines), tmp_path / "out")
+        return trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "fit_calibrations", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+    assert set(run().provenance["calibration"]) == {"ctc"}
+    with pytest.raises(InputError, match="holds a finished recognizer"):
+        run()
+
+
+def test_weights_know_the_lines_that_they_learned_from(tmp_path: Path) -> None:
+    folder = LineFolder(own_lines(tmp_path / "lines", 30), charset="0123456789")
+    learned, held_out = folder.split(0.1, "validation")
+    tuned = recipe.fine_tune(small_recognizer(), folder, tmp_path / "tuned", config=TUNING)
+    later = {"data": [], "init": tuned.provenance}
+    for provenance in (tuned.provenance, later):
+        assert learned.count_learned(provenance) == len(learned)
+        assert held_out.count_learned(provenance) == 0
+    assert folder.count_learned(small_recognizer().provenance) == 0

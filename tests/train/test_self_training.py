@@ -123,21 +123,24 @@ def test_it_goes_on_after_a_round_that_was_finished(trained, lines, tmp_path, mo
     monkeypatch.setattr(self_training, "_MIN_LABELS", 8)  # how many are read alike depends on how a processor rounds
     arguments = {"rounds": 2, "min_confidence": 0.1, "config": replace(QUICK, steps=10)}
     whole, _ = self_train(trained, lines, rehearsal(), tmp_path / "whole", **arguments)
-    trainer, calls = self_training.Trainer, []
+    fit, calls = self_training.Trainer.fit, []
 
-    def cut_short(*given, **more):
-        calls.append(given[3].name)
+    def cut_short(trainer, *given):
+        calls.append(trainer.out.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return trainer(*given, **more)
+        return fit(trainer, *given)
 
-    monkeypatch.setattr(self_training, "Trainer", cut_short)
+    monkeypatch.setattr(self_training.Trainer, "fit", cut_short)
     with pytest.raises(KeyboardInterrupt):
         self_train(trained, lines, rehearsal(), tmp_path / "cut", **arguments)
     again, _ = self_train(trained, lines, rehearsal(), tmp_path / "cut", **arguments)
     assert calls == ["round-1", "round-2", "round-2"]
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+    (tmp_path / "cut" / "config.json").unlink()
+    with pytest.raises(InputError, match="round-1 holds weights of a run with other settings: "):
+        self_train(trained, lines, rehearsal(), tmp_path / "cut", **arguments | {"config": replace(QUICK, steps=11)})
 
 
 def test_where_heads_agree_on_too_little_the_start_is_kept(trained, lines, tmp_path, capsys):

@@ -6,19 +6,22 @@ import copy
 import dataclasses
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from seqocr.data.mixture import DataMixture
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
+from seqocr.files import exclusive
 from seqocr.inference import predictions
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.ctc import CTCHead
@@ -442,23 +445,122 @@ def test_a_state_of_other_settings_is_refused(half_done: Path, change: dict[str,
 
 
 def test_a_state_of_another_architecture_or_other_digits_is_refused(half_done: Path) -> None:
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="a run with other architecture: give another --out, or delete"):
         train(half_done, hidden_size=32)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="a run with other data, images, labels: "):
         Trainer(small_recognizer(), of_digits(CONFIG, barred(31)), CONFIG, half_done).fit()
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "words"),
+    [
+        ("train", {"images": barred(30).images + 1}, "images"),
+        ("train", {"labels": barred(30).labels.flip(0)}, "labels"),
+        ("validation", {"labels": barred(20).labels.flip(0)}, "labels"),
+    ],
+)
+def test_a_state_of_other_content_under_the_same_names_is_refused(
+    half_done: Path, split: str, change: dict[str, Any], words: str
+) -> None:
+    digits = {"train": barred(30), "validation": barred(20, "validation")}
+    digits[split] = dataclasses.replace(digits[split], **change)
+    with pytest.raises(InputError, match=f"a run with other {words}: "):
+        Trainer(small_recognizer(), of_digits(CONFIG, *digits.values()), CONFIG, half_done).fit()
+
+
+def test_a_state_of_other_initial_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(seed: int) -> Recognizer:
+        init = small_recognizer(seed=seed)
+        return Trainer(copy.deepcopy(init), of_digits(CONFIG), CONFIG, tmp_path, init=init).fit()
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, kill)
+        with pytest.raises(Killed):
+            run(0)
+    with pytest.raises(InputError, match="a run with other initial weights: "):
+        run(1)
+    run(0)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 300, -1])
 def test_a_truncated_state_is_refused_by_name(half_done: Path, keep: int) -> None:
     state = half_done / STATE
     state.write_bytes(state.read_bytes()[:keep])
-    with pytest.raises(InputError, match=rf"{STATE} cannot be read.*delete it"):
+    with pytest.raises(InputError, match=rf"{STATE} cannot be used.*delete its folder"):
         train(half_done)
+
+
+ODD: dict[str, Callable[[dict[str, torch.Tensor], dict[str, str]], Any]] = {
+    "weights are zero": lambda tensors, _: [x.zero_() for name, x in tensors.items() if name.startswith("weight/")],
+    "a weight has another shape": lambda tensors, _: tensors.update({min(tensors): torch.ones(1, 1)}),
+    "moments are lost": lambda tensors, _: [tensors.pop(name) for name in [*tensors] if name.startswith("optimizer/")],
+    "the step is another": lambda _, metadata: metadata.update(facts='{"step": 1000000000}'),
+    "progress is no table": lambda _, metadata: metadata.update(facts="[]"),
+    "there is no metadata": lambda _, metadata: metadata.clear(),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_state_that_was_changed_is_refused_by_name(half_done: Path, odd: str) -> None:
+    with safe_open(half_done / STATE, framework="pt") as state:
+        metadata, tensors = state.metadata(), {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
+    ODD[odd](tensors, metadata)
+    save_file(tensors, half_done / STATE, metadata)
+    with pytest.raises(InputError, match=rf"{STATE} cannot be used \(damaged, or of another version\)"):
+        train(half_done)
+
+
+def test_a_flipped_bit_of_a_state_is_not_blamed_on_the_learning_rate(half_done: Path) -> None:
+    content = bytearray((half_done / STATE).read_bytes())
+    for place in range(8, len(content), len(content) // 20):
+        content[place] ^= 64
+        (half_done / STATE).write_bytes(content)
+        with pytest.raises(InputError, match=rf"{STATE} cannot be used"):
+            train(half_done)
+        content[place] ^= 64
+
+
+def test_a_run_killed_while_its_last_part_is_done_goes_on_with_that(
+    uninterrupted: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(trained: Recognizer) -> Recognizer:
+        kill()
+        return trained
+
+    with pytest.raises(Killed):
+        Trainer(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path).fit(finish)
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("all steps were done"))
+    finished: list[Recognizer] = []
+    trainer = Trainer(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path)
+    trained = trainer.fit(lambda trained: finished.append(trained) or trained)
+    assert finished == [trained]
+    assert same_weights(trained, uninterrupted)
+    assert without_clock(trained) == without_clock(uninterrupted)
+
+
+def test_a_second_training_into_the_same_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "exclusive", partial(exclusive, seconds=0.0))
+
+    def beside() -> None:
+        with pytest.raises(InputError, match=f"another process writes to {tmp_path}"):
+            train(tmp_path)
+
+    calls = iter(range(100))
+    train(tmp_path, on_step=lambda *_: beside() if next(calls) == 2 else None)
+
+
+def test_an_ended_run_is_loaded_if_its_inputs_were_the_same(uninterrupted: Recognizer, tmp_path: Path) -> None:
+    assert same_weights(train(tmp_path), uninterrupted)
+    again = Trainer(small_recognizer(), of_digits(CONFIG), CONFIG, tmp_path).fit_or_load()
+    assert same_weights(again, uninterrupted)
+    other = Trainer(small_recognizer(), of_digits(CONFIG, barred(31)), CONFIG, tmp_path)
+    with pytest.raises(InputError, match="weights of a run with other data, images, labels"):
+        other.fit_or_load()
 
 
 def test_a_state_written_by_something_else_is_refused(half_done: Path) -> None:
     save_file({"x": torch.zeros(1)}, half_done / STATE)
-    with pytest.raises(InputError, match=rf"{STATE} cannot be read"):
+    with pytest.raises(InputError, match=rf"{STATE} cannot be used"):
         train(half_done)
 
 

@@ -26,6 +26,7 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from seqocr.data.contents import Contents, digest
 from seqocr.data.sources import download
 from seqocr.data.sources.torchvision_sets import load_other
 from seqocr.errors import InputError
@@ -72,6 +73,10 @@ class Digits:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def contents(self) -> Contents:
+        return {"images": digest([self.images]), "labels": digest([self.labels])}
 
     def __getitem__(self, keep: slice | torch.Tensor) -> Digits:
         return replace(self, images=self.images[keep], labels=self.labels[keep])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from scipy.interpolate import Akima1DInterpolator
 
+from seqocr.data.contents import Contents, digest
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.sources.unipen import digits_of, is_unipen
 from seqocr.errors import InputError
@@ -51,6 +52,10 @@ class Strokes:
 
     def __len__(self) -> int:
         return len(self.trajectories)
+
+    @property
+    def contents(self) -> Contents:
+        return {"images": digest([self.trajectories]), "labels": digest([self.labels])}
 
     def __getitem__(self, keep: slice | torch.Tensor) -> Strokes:
         return replace(self, trajectories=self.trajectories[keep], labels=self.labels[keep], writers=self.writers[keep])

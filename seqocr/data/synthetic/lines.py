@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from seqocr.data.contents import Contents, digest
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes
@@ -114,6 +115,11 @@ class SyntheticLines:
         pool = self.glyphs.pool
         writers = len(self.glyphs.writers.unique())
         return {"source": pool.source, "split": pool.split, "digits": len(pool), "writers": writers}
+
+    @property
+    def contents(self) -> Contents:
+        pool = self.glyphs.pool.contents
+        return {**pool, "images": digest([pool["images"], self.glyphs.writers])}
 
     def __len__(self) -> int:
         return len(self._ids)
