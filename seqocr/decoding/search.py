@@ -10,15 +10,17 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
 from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.limits import NO_DEADLINE, Deadline, SearchLimitError
 from seqocr.decoding.logarithms import log_add, log_sum
 from seqocr.decoding.trellis import Trellis, sum_last
-from seqocr.errors import InputError
 
 MAX_HYPOTHESES = 20_000  # that a search of one line extends before it gives up
+_MAX_WAITING = 10 * MAX_HYPOTHESES  # prefixes in memory
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ class SlotLattice:
     Args:
         automaton: of the accepted texts.
         log_probs: (slots, k + 1) float; "empty" is the last class. InputError if of another shape, or with NaN.
+        deadline: of all searches; a `SearchLimitError` once it has passed.
     """
 
-    def __init__(self, automaton: Automaton, log_probs: np.ndarray) -> None:
-        self._trellis = Trellis(automaton.closure, np.asarray(log_probs)[None])
+    def __init__(self, automaton: Automaton, log_probs: np.ndarray, deadline: Deadline = NO_DEADLINE) -> None:
+        self._trellis = Trellis(automaton.closure, np.asarray(log_probs)[None], deadline)
         self._all = self._trellis.backward(sum_last)
 
     def n_best(self, count: int) -> SearchResult:
@@ -58,6 +61,7 @@ class SlotLattice:
         found: list[Hypothesis] = []
         waiting: list[tuple[float, tuple[int, ...], int, float]] = [(-float(ahead[0, 0]), (), 0, 0.0)]
         while waiting and len(found) < count:
+            self._trellis.deadline.check()
             minus_bound, ids, state, so_far = heapq.heappop(waiting)
             if minus_bound == math.inf:
                 break
@@ -84,11 +88,12 @@ class CTCLattice:
     Args:
         automaton: of the accepted texts.
         log_probs: (frames, k + 1) float; blank is the last class. InputError if of another shape, or with NaN.
+        deadline: of all searches; a `SearchLimitError` once it has passed.
     """
 
-    def __init__(self, automaton: Automaton, log_probs: np.ndarray) -> None:
-        trellis = Trellis(automaton.ctc_topology, np.asarray(log_probs)[None])
-        self._paths, self._evidence = trellis.automaton, trellis.evidence[0]
+    def __init__(self, automaton: Automaton, log_probs: np.ndarray, deadline: Deadline = NO_DEADLINE) -> None:
+        trellis = Trellis(automaton.ctc_topology, np.asarray(log_probs)[None], deadline)
+        self._paths, self._evidence, self._deadline = trellis.automaton, trellis.evidence[0], deadline
         self._ahead = trellis.backward(sum_last)[:, 0]
 
     def n_best(self, count: int) -> SearchResult:
@@ -96,43 +101,56 @@ class CTCLattice:
 
         Prefix search (Graves et al. 2006, section 3.2): the likeliest prefix is extended first. Its probability is that
         of all accepted texts that begin so, hence a complete text that no prefix exceeds is the likeliest left.
-        InputError if `MAX_HYPOTHESES` prefixes do not decide.
+        `SearchLimitError` if `MAX_HYPOTHESES` prefixes do not decide.
         """
         y, blank, T = self._evidence, self._paths.k - 1, len(self._evidence)
         blanks = y[:, blank].tolist()
         found: list[Hypothesis] = []
-        # Complete texts and prefixes in one queue; a prefix comes with the log probability, per frame, that its last
-        # symbol begins there.
-        Entry = tuple[float, tuple[int, ...], int, "np.ndarray | None"]
-        waiting: list[Entry] = [(-float(self._ahead[0, 0]), (), 0, np.full(T, -math.inf))]
+        # Complete texts and prefixes in one queue. A prefix comes with what is before its last symbol, per frame, which
+        # it shares with others as long (a row of its own would fill memory), and with the weight of that symbol.
+        Entry = tuple[float, tuple[int, ...], int, "np.ndarray | None", float]
+        waiting: list[Entry] = [(-float(self._ahead[0, 0]), (), 0, np.full(T, -math.inf), 0.0)]
         for _ in range(MAX_HYPOTHESES):
             if not waiting or len(found) == count:
                 break
-            minus, ids, state, begins = heapq.heappop(waiting)
+            self._deadline.check()
+            minus, ids, state, before, weight = heapq.heappop(waiting)
             if minus == math.inf:
                 break
-            if begins is None:
+            if before is None:
                 found.append(Hypothesis(ids, -minus))
                 continue
             if ids:
-                in_blank, in_symbol = _prefix_forward(begins.tolist(), y[:, ids[-1]].tolist(), blanks)
+                of_symbol = y[:, ids[-1]]
+                begins = before + of_symbol + weight
+                in_blank, in_symbol = _prefix_forward(begins.tolist(), of_symbol.tolist(), blanks)
             else:
                 in_blank, in_symbol = np.append(0.0, np.cumsum(y[:, blank])), np.full(T + 1, -math.inf)
             either = np.logaddexp(in_blank, in_symbol)
             complete = float(either[-1] + self._paths.final[state])
             if complete > -math.inf:
-                heapq.heappush(waiting, (-complete, ids, state, None))
+                heapq.heappush(waiting, (-complete, ids, state, None, 0.0))
             symbols = np.flatnonzero(self._paths.next[state, :blank] >= 0)
-            held = self._paths.next[state, symbols]
-            before = np.where((symbols == (ids[-1] if ids else -1))[:, None], in_blank[:-1], either[:-1])
-            starts = before + y[:, symbols].T + self._paths.weight[state, symbols][:, None]
+            held, weights = self._paths.next[state, symbols], self._paths.weight[state, symbols]
+            repeats = symbols == (ids[-1] if ids else -1)
+            starts = np.where(repeats[:, None], in_blank[:-1], either[:-1]) + y[:, symbols].T + weights[:, None]
             bounds = log_sum(starts + self._ahead[1:, held].T, axis=1)
             for i in np.flatnonzero(bounds > -math.inf).tolist():
                 after = int(self._paths.next[held[i], blank])
-                heapq.heappush(waiting, (-float(bounds[i]), (*ids, int(symbols[i])), after, starts[i]))
+                shared = in_blank[:-1] if repeats[i] else either[:-1]
+                longer = (*ids, int(symbols[i]))
+                heapq.heappush(waiting, (-float(bounds[i]), longer, after, shared, float(weights[i])))
+            if len(waiting) > _MAX_WAITING:
+                self._give_up()
         else:
-            raise InputError(f"a line has too many texts that are about as likely: {MAX_HYPOTHESES:,} do not decide")
+            self._give_up()
         return SearchResult(found, float(self._ahead[0, 0]))
+
+    def _give_up(self) -> NoReturn:
+        raise SearchLimitError(
+            f"has too many texts that are about as likely ({MAX_HYPOTHESES:,} prefixes do not decide): give a "
+            "constraint that allows fewer, or another head"
+        )
 
 
 def _prefix_forward(begins: list[float], symbol: list[float], blank: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -195,6 +213,7 @@ def beam_search(
     max_length: int,
     count: int = 1,
     beam_width: int = 8,
+    deadline: Deadline = NO_DEADLINE,
 ) -> tuple[SearchResult, int]:
     """The `count` likeliest accepted texts of an autoregressive head.
 
@@ -206,6 +225,7 @@ def beam_search(
         begin, end: ids that begin and end a text.
         max_length: symbols in a text, at most.
         beam_width: hypotheses kept after each pass.
+        deadline: a `SearchLimitError` once it has passed.
 
     Returns:
         the texts, and the number of decoder passes.
@@ -215,6 +235,7 @@ def beam_search(
     done: list[Hypothesis] = []
     parents, symbols, passes = [0], [begin], 0
     while alive:
+        deadline.check()
         log_probs = next_token(parents, symbols)
         passes += 1
         grown: list[tuple[float, tuple[int, ...], int, tuple[float, ...], int]] = []

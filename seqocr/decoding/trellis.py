@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from seqocr.decoding.automaton import Automaton
+from seqocr.decoding.limits import NO_DEADLINE, Deadline
 from seqocr.decoding.logarithms import log_sum
 from seqocr.errors import InputError
 
@@ -16,19 +17,20 @@ class Trellis:
     Args:
         automaton: of strings over k symbols.
         evidence: (B, n, k) float, log likelihoods or log probabilities; -inf for what cannot be.
+        deadline: of all recursions together.
 
     Raises:
         InputError: the evidence has another shape, or holds NaN or inf.
     """
 
-    def __init__(self, automaton: Automaton, evidence: np.ndarray) -> None:
+    def __init__(self, automaton: Automaton, evidence: np.ndarray, deadline: Deadline = NO_DEADLINE) -> None:
         values = np.asarray(evidence, np.float64)
         if values.ndim != 3 or values.shape[2] != automaton.k or not (values < math.inf).all():
             raise InputError(
                 f"evidence of shape {values.shape}: give lines x places x {automaton.k} log probabilities, without NaN "
                 "and inf"
             )
-        self.automaton, self.evidence = automaton, values
+        self.automaton, self.evidence, self.deadline = automaton, values, deadline
 
     def backward(self, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """(n + 1, B, states): the score of what follows each state, before each step and at the end.
@@ -40,6 +42,7 @@ class Trellis:
         ahead = np.empty((n + 1, B, len(self.automaton.final)))
         ahead[n] = self.automaton.final
         for t in reversed(range(n)):
+            self.deadline.check()
             ahead[t] = reduce(self._scores(t, ahead))
         return ahead
 
@@ -82,6 +85,7 @@ class Trellis:
         reached[:, 0] = 1.0
         after = np.arange(B)[:, None, None] * states + np.maximum(self.automaton.next, 0)
         for t in range(n):
+            self.deadline.check()
             flow = reached[:, :, None] * self.symbol_probabilities(t, ahead)
             found[:, t] = flow.sum(axis=1)
             arrived = np.bincount(after.ravel(), flow.ravel(), B * states)

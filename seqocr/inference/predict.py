@@ -17,9 +17,10 @@ from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
-from seqocr.decoding.search import CTCLattice, NextTokenFunction, SearchResult, SlotLattice, beam_search
+from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.files import shown
+from seqocr.inference.line_search import LineSearch
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.symbols import Symbol, locate_symbols
 
@@ -43,6 +44,8 @@ class ReadOptions:
         symbols: also give the confidence of each symbol.
         positions: also give the position of each symbol, which takes a second look at the image unless a CTC head
             reads; includes `symbols`.
+        seconds: that the search of one line may take; a line that takes longer gets a `problem`. Greedy decoding, see
+            `is_plain`, searches nothing.
     """
 
     head: str = ""
@@ -51,6 +54,7 @@ class ReadOptions:
     beam_width: int = BEAM_WIDTH
     symbols: bool = False
     positions: bool = False
+    seconds: float = math.inf
 
     @property
     def is_plain(self) -> bool:
@@ -69,7 +73,7 @@ class Prediction:
         symbols: one per symbol of the text, if requested.
         alternatives: the next best texts, each with its probability, if requested.
         passes: of the decoder.
-        problem: why the image cannot be used; empty where it can.
+        problem: why the line is not read: its image cannot be used, or it is too hard to search; empty where it is.
         margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
             was enough.
         constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
@@ -98,6 +102,7 @@ class Prediction:
             "fitting": round(self.constraint_probability, 4),
             "margin": round(self.margin, 4) if math.isfinite(self.margin) else None,
             "passes": self.passes,
+            "problem": self.problem,
             "others": [{"text": text, "confidence": round(p, 4)} for text, p in self.alternatives],
             "symbols": [symbol.as_json() for symbol in self.symbols],
         }
@@ -155,6 +160,9 @@ def predict(
         reader: see `seqocr.load`.
         batch_size: images encoded at once.
 
+    Returns:
+        one per image, in order; `problem` says of a line alone that it is not read.
+
     Raises:
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
@@ -182,28 +190,22 @@ def predict(
 def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> list[Prediction]:
     """Predictions of lattice or beam search."""
     output, charset = reader.heads[options.head].output, reader.charset
-    automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
     ctc = [name for name, head in reader.heads.items() if head.output == "ctc"]
     aligner = options.head if output == "ctc" else ctc[0] if ctc and options.positions else None
     frames: Any = [None] * len(images) if aligner is None else reader.log_probs(images, aligner)
     wants_symbols = options.symbols or options.positions
-    # Of each line: its texts, the confidences of the first one's symbols, and the passes it took.
-    results: list[tuple[SearchResult, Sequence[float], int]] = []
-    if output == "tokens":
-        begin, end, width = len(charset), len(charset) + 1, max(options.beam_width, count)
-        for next_token in reader.next_tokens(images, options.head):
-            found, passes = beam_search(next_token, automaton, begin, end, reader.max_length, count, width)
-            results.append((found, found.hypotheses[0].step_probabilities if found.hypotheses else (), passes))
-    elif output == "ctc":
-        results = [(CTCLattice(automaton, line).n_best(count), (), 1) for line in frames]
-    else:
-        for line in reader.log_probs(images, options.head):
-            lattice = SlotLattice(automaton, line)
-            found = lattice.n_best(count)
-            marginals = lattice.marginals(found.hypotheses[0].ids) if wants_symbols and found.hypotheses else ()
-            results.append((found, marginals, 1))
+    automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
+    search = LineSearch(output, automaton, count, options.beam_width, reader.max_length, options.seconds, wants_symbols)
+    evidence = frames
+    if output != "ctc":
+        evidence = (reader.next_tokens if output == "tokens" else reader.log_probs)(images, options.head)
     predictions = []
-    for image, line_frames, (found, symbol_confidences, passes) in zip(images, frames, results, strict=True):
+    for image, line_frames, line in zip(images, frames, evidence, strict=True):
+        result = search(line)
+        if isinstance(result, str):
+            predictions.append(Prediction(problem=result))
+            continue
+        found, symbol_confidences, passes = result.found, result.symbol_confidences, result.passes
         if not found.hypotheses:
             predictions.append(Prediction(passes=passes, constraint_probability=0.0))
             continue

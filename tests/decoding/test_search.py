@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from seqocr.decoding.automaton import Automaton, build_universal
+from seqocr.decoding.limits import Deadline, SearchLimitError
 from seqocr.decoding.regex import compile_regex
 from seqocr.decoding.search import CTCLattice, SlotLattice, beam_search
 from seqocr.errors import InputError
@@ -138,5 +139,29 @@ def test_evidence_that_is_no_number_is_refused():
 
 def test_a_search_that_does_not_decide_is_given_up(monkeypatch):
     monkeypatch.setattr("seqocr.decoding.search.MAX_HYPOTHESES", 3)
-    with pytest.raises(InputError, match="3 do not decide"):
+    with pytest.raises(SearchLimitError, match="3 prefixes do not decide"):
         CTCLattice(build_universal(10), np.log(np.full((8, 11), 1 / 11))).n_best(1)
+
+
+def test_a_queue_that_grows_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr("seqocr.decoding.search._MAX_WAITING", 20)
+    with pytest.raises(SearchLimitError, match="too many texts"):
+        CTCLattice(build_universal(10), np.log(np.full((8, 11), 1 / 11))).n_best(1)
+
+
+def test_no_search_goes_on_past_its_deadline():
+    any_text, late, soon = build_universal(3), Deadline(-1), Deadline(60)
+    next_token, _ = autoregressive(5, 3)
+    for search in (
+        lambda deadline: CTCLattice(any_text, evidence(0, 4, 4), deadline),
+        lambda deadline: SlotLattice(any_text, evidence(0, 4, 4), deadline),
+        lambda deadline: beam_search(next_token, any_text, -1, 3, 2, deadline=deadline),
+    ):
+        with pytest.raises(SearchLimitError, match="within -1 s of search"):
+            search(late)
+        search(soon)
+    for lattice in (CTCLattice(any_text, evidence(0, 4, 4), soon), SlotLattice(any_text, evidence(0, 4, 4), soon)):
+        soon._end = 0.0  # the lattice is there; its search is what would go on
+        with pytest.raises(SearchLimitError, match="within 60 s"):
+            lattice.n_best(1)
+        soon._end = math.inf

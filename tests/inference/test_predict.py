@@ -20,7 +20,7 @@ from seqocr.data.sources.datasets import embedded_digits
 from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import ReadOptions, predict, predict_files
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
@@ -189,6 +189,44 @@ def test_a_symbol_is_where_it_is_written():
     assert answer.text == "00"
     first, second = answer.symbols
     assert (first.left, first.right, second.left, second.right) == (0, 42, 42, 84)
+
+
+class Dark:
+    """A reader of one CTC head: sure of "0" where an image is dark, of "1" where it is light, of nothing in between."""
+
+    charset, max_length, heads, provenance = "01", 3, {"frames": SimpleNamespace(output="ctc")}, {}
+    processor = Fit(28, 84)
+
+    def log_probs(self, images, head):
+        sure = np.log([[0.9, 0.001, 0.099], *[[0.001, 0.001, 0.998]] * 7])
+        of = {0: sure, 255: sure[:, [1, 0, 2]], 128: np.full((8, 3), -np.log(3)), 1: np.full((8, 3), np.nan)}
+        return np.stack([of[np.asarray(each)[0, 0]] for each in images])
+
+
+def test_a_line_that_is_too_hard_costs_no_other(monkeypatch, tmp_path):
+    monkeypatch.setattr("seqocr.decoding.search.MAX_HYPOTHESES", 10)
+    lines = [Image.new("L", (84, 28), grey) for grey in (0, 128, 255, 1)]
+    found = predict(Dark(), lines, ReadOptions("frames", symbols=True))
+    assert [each.text for each in found] == ["0", "", "1", ""]
+    assert [bool(each.problem) for each in found] == [False, True, False, True]
+    assert (found[1].fits, found[1].confidence) == (False, 0)
+    assert "too many texts" in found[1].as_json()["problem"]
+    assert "gives nan" in found[3].problem
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for line, path in zip(lines, paths, strict=True):
+        line.save(path)
+    by_file = list(predict_files(Dark(), paths, ReadOptions("frames", symbols=True)))
+    assert [each.text for each in by_file] == ["0", "", "1", ""]
+    assert by_file[1].problem == f"{paths[1]} {found[1].problem}"
+
+
+@every_head
+def test_a_line_that_takes_too_long_says_so(recognizer, head):
+    (late,) = predict(recognizer, [image(0)], ReadOptions(head, symbols=True, seconds=1e-9))
+    assert (late.text, late.confidence) == ("", 0)
+    assert "is not read within 1e-09 s" in late.problem
+    (found,) = predict(recognizer, [image(0)], ReadOptions(head, symbols=True, seconds=60))
+    assert found == predict(recognizer, [image(0)], ReadOptions(head, symbols=True))[0]
 
 
 def test_what_is_not_possible_says_so(recognizer):
