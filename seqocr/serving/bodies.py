@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from seqocr.serving.schema import JsonReadRequest, ReadRequest, shortened
 
-_FREE = 64_000  # bytes of a request that are always granted, which is what a line or two take
+SMALL = 64_000  # bytes of a request that are always granted, which is what a line or two take
 _FIELDS = 20  # of a form, besides images
 _T = TypeVar("_T")
 
@@ -64,7 +64,7 @@ class Share:
     def add(self, size: int) -> None:
         """HTTPException 503 if there is no room."""
         self._total += size
-        more = max(0, self._total - _FREE) - self.counted
+        more = max(0, self._total - SMALL) - self.counted
         if self._memory.held + more > self._memory.most:
             raise HTTPException(503, "the requests in hand hold too much memory: try again", {"Retry-After": "1"})
         self._memory.held += more
@@ -170,5 +170,5 @@ def _result(coroutine: Coroutine[Any, Any, _T]) -> _T:
     try:
         coroutine.send(None)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     raise RuntimeError("it waits for something")

@@ -59,6 +59,7 @@ class BatchingQueue(Generic[Item, Result]):
         # Called after each batch with its number of items and the seconds it took.
         self.on_batch: Callable[[int, float], None] = lambda items, seconds: None
         self._requests: deque[_Request[Item, Result]] = deque()  # with items that wait; the next one's turn first
+        self._in_process: list[_Request[Item, Result]] = []
         self._changed = threading.Condition()
         self._waiting, self._rate, self._closed = 0, 100.0, False
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -98,12 +99,13 @@ class BatchingQueue(Generic[Item, Result]):
         self._thread.join(seconds)
 
     def stop(self) -> None:
-        """Take no more items, and give up those that wait: their requests fail with `Stopped`. What is in process is
-        not waited for."""
+        """Take no more items, and give up all requests that are not finished: they fail with `Stopped`. What is in
+        process is not waited for."""
         with self._changed:
             self._closed = True
-            given_up, self._requests = self._requests, deque()
-            self._waiting -= sum(len(request.items) for request in given_up)
+            self._waiting -= sum(len(request.items) for request in self._requests)
+            given_up = [*self._requests, *self._in_process]
+            self._requests.clear()
             self._changed.notify()
         for request in given_up:
             self._finish(request, Stopped())
@@ -152,4 +154,5 @@ class BatchingQueue(Generic[Item, Result]):
                     batch.append((request, request.items.popleft()))
                     if request.items:
                         self._requests.append(request)
+            self._in_process = [request for request, _ in batch]
         return batch

@@ -17,7 +17,7 @@ from seqocr.data.images import line_or_problem
 from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions
-from seqocr.serving.bodies import Limits, Memory, NamedImage, Share, parse, receive
+from seqocr.serving.bodies import SMALL, Limits, Memory, NamedImage, Share, parse, receive
 from seqocr.serving.compiler import ConstraintCompiler
 from seqocr.serving.monitoring import Metrics
 from seqocr.serving.queue import QueueFull, Stopped
@@ -89,6 +89,8 @@ async def _parse(request: Request, limits: Limits, share: Share) -> tuple[ReadRe
         body = await asyncio.wait_for(receive(request, int(limits.megabytes * 1e6), share), limits.seconds)
     except TimeoutError:
         raise HTTPException(408, f"the request did not arrive within {limits.seconds:g} s: send it faster") from None
+    if len(body) <= SMALL:
+        return parse(request.headers, body, limits)  # sooner than a thread begins
     return await asyncio.to_thread(parse, request.headers, body, limits)
 
 
@@ -102,8 +104,8 @@ async def _options(
         if not asked.charset or set(asked.charset) - set(service.charset):
             raise InputError(f"charset {asked.charset!r}: give symbols of {service.charset!r}")
         pattern = f"[{re.escape(asked.charset)}]*"
-    # Refused before a pattern takes time; loaded, where it is new, beside the event loop.
-    reader = await asyncio.to_thread(service.reader, head)
+    # Refused before a pattern takes time; where it is not loaded yet, that happens beside the event loop.
+    reader = service.reader(head) if service.has_loaded(head) else await asyncio.to_thread(service.reader, head)
     constraint = None
     if pattern is not None or asked.check is not None:
         constraint = await _compile(compiler, service.charset, pattern, asked.check, limits.seconds)
@@ -145,14 +147,14 @@ async def _predict(
         share.add(0 if isinstance(line, str) else line.width * line.height)
     try:
         future = service.submit([line for line in opened if not isinstance(line, str)], options)
-        done = iter(await asyncio.wait_for(asyncio.wrap_future(future), limits.seconds))
+        predictions = await asyncio.wait_for(asyncio.wrap_future(future), limits.seconds)
     except QueueFull as full:
         raise HTTPException(429, str(full), _retry_after(full)) from None
     except Stopped:
         raise HTTPException(503, "the server is stopping: ask another, or later", {"Retry-After": "5"}) from None
     except TimeoutError:
         raise HTTPException(504, f"not read within {limits.seconds:g} s: send fewer lines, or later") from None
-    lines = []
+    lines, done = [], iter(predictions)
     for (name, _), line in zip(images, opened, strict=True):
         if isinstance(line, str):
             lines.append(LineModel(error=line))

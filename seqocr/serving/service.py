@@ -73,6 +73,9 @@ class Service:
         can_load = find_spec("torch") is not None
         return tuple(dict.fromkeys((*self._readers, *(name for name in self._declared if can_load))))
 
+    def has_loaded(self, head: str) -> bool:
+        return head in self._readers
+
     def reader(self, head: str) -> Any:
         """Exported graphs of a head, or another decoding strategy, where there are some, else weights; loaded when
         first used. InputError if there is no such head, or it takes a package that is not installed."""
@@ -95,6 +98,7 @@ class Service:
             if head in self._declared and (message := missing_extra(error)):
                 raise InputError(message) from None
             return None
+
     def _add(self, reader: Any) -> tuple[str, ...]:
         """Note which decoding strategies a reader has; the names of its heads."""
         if reader is None:
@@ -130,8 +134,8 @@ class Service:
     def _lane(self, options: ReadOptions) -> BatchingQueue[_Line, Prediction]:
         if options.constraint is not None:
             return self.lanes[_CONSTRAINED]
-        head = self.reader(options.head).heads.get(options.head)
-        return self.lanes[head.output if head is not None else "tokens"]  # a pair of heads writes tokens
+        heads = self.reader(options.head).heads
+        return self.lanes[heads[options.head].output if options.head in heads else "tokens"]  # as a pair of heads has
 
     def close(self) -> None:
         """Read what still waits, then end."""

@@ -7,6 +7,8 @@ import base64
 import io
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
 from seqocr import demo
+from seqocr.decoding.constraints import build_constraint
+from seqocr.errors import InputError
 from seqocr.inference.load import load_reader
 from seqocr.inference.predict import ReadOptions, predict
-from seqocr.serving import constraint_trials
+from seqocr.serving import service as service_module
 from seqocr.serving.app import create_app
 from seqocr.serving.queue import QueueFull
-from seqocr.serving.routes import Limits
+from seqocr.serving.bodies import Limits
 from seqocr.serving.service import Service
 
 EXAMPLES = sorted((Path(demo.__file__).parent / "examples").glob("*.png"))
@@ -93,17 +97,6 @@ def test_only_texts_of_the_form_are_read(client: TestClient) -> None:
         assert line["text"] != "77253"
     (line,) = client.post("/v1/read", json={"images": [image], "charset": "017"}).json()["lines"]
     assert set(line["text"]) <= set("017")
-
-
-def test_a_wrong_pattern_is_tried_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    image, said = b64(GRID.read_bytes()), []
-    for turn in range(2):
-        if turn:  # each trial takes a process, and so a quarter of a second
-            monkeypatch.setattr(constraint_trials.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
-        answer = client.post("/v1/read", json={"images": [image], "pattern": "(7"})
-        said.append((answer.status_code, answer.json()))
-    assert said[0][0] == 422
-    assert said[0] == said[1]
 
 
 def test_a_pattern_made_to_take_minutes_is_refused_and_others_are_answered_meanwhile(client: TestClient) -> None:
@@ -228,9 +221,10 @@ class Held:
             threading.Event(),
             threading.Event(),
             list[int](),
-            service._predict,
+            partial(service._predict, ThreadPoolExecutor(1)),
         )
-        service.queue._process = self
+        for lane in service.lanes.values():
+            lane._process = self
 
     def __call__(self, lines: list[Any]) -> Any:
         self.sizes.append(len(lines))
@@ -248,7 +242,7 @@ def test_a_full_queue_says_when_to_come_back_and_what_was_accepted_is_answered()
             target=lambda: found.update(four=client.post("/v1/read", json={"images": [b64(png())] * 4}))
         )
         waits.start()
-        until(lambda: service.queue.waiting == 4)
+        until(lambda: service.waiting == 4)
         answer = client.post("/v1/read", json={"images": [b64(png())]})
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
@@ -257,7 +251,7 @@ def test_a_full_queue_says_when_to_come_back_and_what_was_accepted_is_answered()
         waits.join(30)
         assert found["four"].status_code == 200
         assert len(found["four"].json()["lines"]) == 4
-        until(lambda: service.queue.waiting == 0)
+        until(lambda: service.waiting == 0)
         assert client.post("/v1/read", json={"images": [b64(png())]}).status_code == 200
 
 
@@ -267,7 +261,7 @@ def test_what_takes_too_long_is_given_up_and_makes_room() -> None:
     with TestClient(create_app(service, Limits(seconds=0.2))) as client:
         assert client.post("/v1/read", json={"images": [b64(png())]}).status_code == 504
         held.go.set()
-        until(lambda: service.queue.waiting == 0)
+        until(lambda: service.waiting == 0)
 
 
 def test_the_end_waits_for_what_was_accepted() -> None:
@@ -305,18 +299,64 @@ def test_whoever_hangs_up_is_counted_and_harms_nobody(client: TestClient) -> Non
     assert metrics(client)['seqocr_requests_total{status="499"}'] == before + 1
 
 
-def test_an_error_of_one_kind_of_question_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Service()
-    held = Held(service)
-    reader = service.reader("ctc")
-    monkeypatch.setitem(service._readers, "parallel", None)  # reading with it will fail
-    line = Image.new("L", (60, 30), 255)
-    bad, good = (service.submit([line], ReadOptions(head)) for head in ("parallel", "ctc"))
-    held.go.set()
-    assert good.result(30)[0][0].text == predict(reader, [line], ReadOptions("ctc"))[0].text
-    with pytest.raises(AttributeError):
+def test_an_error_of_one_kind_of_question_is_not_that_of_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_at_five(reader: Any, images: Any, options: ReadOptions) -> Any:
+        if options.top == 5:
+            raise KeyError("five")
+        return predict(reader, images, options)
+
+    monkeypatch.setattr(service_module, "predict", fail_at_five)
+    line = Image.open(GRID).convert("L")
+    bad, good = (service.submit([line], ReadOptions("parallel", top=top)) for top in (5, 2))
+    assert good.result(30)[0][0].text == "77253"
+    with pytest.raises(KeyError):
         bad.result(30)
-    service.close()
+
+
+def test_a_line_that_is_too_hard_has_an_error_of_its_own(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_at_white(reader: Any, images: Any, options: ReadOptions) -> Any:
+        if any(image.getextrema() == (255, 255) for image in images):
+            raise InputError("is too hard")
+        return predict(reader, images, options)
+
+    monkeypatch.setattr(service_module, "predict", fail_at_white)
+    answer = client.post("/v1/read", json={"images": [b64(GRID.read_bytes()), b64(png())]})
+    assert answer.status_code == 200
+    easy, hard = answer.json()["lines"]
+    assert (easy["text"], easy["error"]) == ("77253", None)
+    assert (hard["text"], hard["error"]) == ("", "image 1 is too hard")
+
+
+def test_a_search_that_takes_too_long_is_that_lines_error() -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((300, 32), 90).save(noise, "PNG")
+    with TestClient(create_app(Service(), Limits(seconds=0.4))) as client:
+        sent = {"images": [b64(noise.getvalue())], "head": "ctc", "pattern": r"\d*1\d{7}", "top": 20}
+        start = time.monotonic()
+        (line,) = client.post("/v1/read", json=sent).json()["lines"]
+    assert line["error"].startswith("image 0 is not read within 0.2 s of search")
+    assert time.monotonic() - start < 10
+
+
+def test_constrained_lines_hold_up_no_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def hold_constrained(reader: Any, images: Any, options: ReadOptions) -> Any:
+        assert options.constraint is None or go.wait(30)
+        return predict(reader, images, options)
+
+    monkeypatch.setattr(service_module, "predict", hold_constrained)
+    line, constraint = Image.open(GRID).convert("L"), build_constraint(service.charset, pattern=r"\d{5}")
+    slow = service.submit([line] * 64, ReadOptions("parallel", constraint))
+    for head in ("parallel", "ctc"):
+        assert service.submit([line], ReadOptions(head)).result(30)[0][0].text == "77253"
+    assert not slow.done()
+    go.set()
+    assert {prediction.text for prediction, _ in slow.result(30)} == {"77253"}
 
 
 def test_an_answer_does_not_depend_on_who_else_asks(service: Service) -> None:
@@ -332,7 +372,7 @@ def test_more_than_there_is_room_for_is_not_taken_in_part() -> None:
     service = Service(max_waiting=3)
     with pytest.raises(QueueFull):
         service.submit([Image.new("L", (60, 30), 255)] * 4, ReadOptions("parallel"))
-    assert service.queue.waiting == 0
+    assert service.waiting == 0
     service.close()
 
 
@@ -347,7 +387,7 @@ def test_a_question_that_was_given_up_before_it_was_read_is_left_out() -> None:
     held.go.set()
     assert [len(future.result(30)) for future in (first, last)] == [1, 2]
     service.close()
-    assert service.queue.waiting == 0
+    assert service.waiting == 0
     assert held.sizes == [1, 2]
 
 
