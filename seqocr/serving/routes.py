@@ -109,11 +109,14 @@ async def _options(
     constraint = None
     if pattern is not None or asked.check is not None:
         constraint = await _compile(compiler, service.charset, pattern, asked.check, limits.seconds)
-    # Only heads give symbols; of other decoding strategies greedy decoding is enough.
-    symbols = head in reader.heads
     # The lines of a request share half of its time.
     seconds = min(_LONGEST_SEARCH, limits.seconds / 2 / images)
-    return ReadOptions(head, constraint, asked.top, symbols=symbols, positions=asked.places, seconds=seconds)
+    is_head = head in reader.heads  # or else another decoding strategy, which gives texts alone
+    options = ReadOptions(head, constraint, asked.top, symbols=is_head, positions=asked.places, seconds=seconds)
+    if not is_head and not options.is_plain:
+        heads = ", ".join(reader.heads)
+        raise InputError(f"{head!r} gives no constrained texts, alternatives or places: choose one of {heads}")
+    return options
 
 
 async def _compile(
