@@ -29,7 +29,7 @@ class Limits:
     images: int = 64
     pixels: int = 4_000_000  # per image
     seconds: float = 30.0  # until it has arrived, and from then until it is answered
-    total_megabytes: float = 256.0  # of bodies and opened images of all requests
+    total_megabytes: float = 128.0  # of bodies and opened images of all requests
 
 
 NamedImage = tuple[str, bytes]  # what error messages call an image, and its file's bytes

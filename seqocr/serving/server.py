@@ -36,7 +36,7 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self.most, self._waiting = most, OrderedDict["LimitedProtocol", None]()
-        self._warned = -60.0
+        self._warned = dict[str, float]()
 
     def wait(self, connection: "LimitedProtocol") -> None:
         self._waiting.setdefault(connection)
@@ -51,9 +51,9 @@ class Connections:
             oldest.drop(f"there are more than {self.most} connections")
 
     def warn(self, reason: str, now: float) -> None:
-        """Log why a connection was closed, at most once a minute."""
-        if now - self._warned >= 60:
-            self._warned = now
+        """Log why a connection was closed, each reason at most once a minute: a log has an end, too."""
+        if now - self._warned.get(reason, -60.0) >= 60:
+            self._warned[reason] = now
             _log.warning("a connection without a whole request was closed: %s", reason)
 
 
@@ -90,6 +90,10 @@ class LimitedProtocol(H11Protocol):
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._await_header()
 
+    def send_400_response(self, msg: str) -> None:
+        self._limits.warn(f"it is no HTTP, or its header has more than {_HEADER_BYTES:,} bytes", self.loop.time())
+        super().send_400_response(msg)
+
     def drop(self, reason: str) -> None:
         """Close it at once."""
         self._header_is_whole()
@@ -120,7 +124,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, service: Service, grace: float) -> None:
         protocol: Any = partial(LimitedProtocol, limits=Connections(most_connections()))
         config = uvicorn.Config(
-            app, http=protocol, ws="none", log_level="warning", server_header=False, backlog=_BACKLOG,
+            app, http=protocol, ws="none", log_level="error", server_header=False, backlog=_BACKLOG,
             h11_max_incomplete_event_size=_HEADER_BYTES, timeout_graceful_shutdown=math.ceil(grace + 1),
         )  # fmt: skip
         super().__init__(config)
