@@ -120,12 +120,15 @@ def test_silent_connections_keep_nobody_out(
     assert caplog.text.count("there are more than 10 connections") == 1
 
 
-def test_a_header_has_an_end(start: Any) -> None:
+def test_a_header_has_an_end(start: Any, caplog: pytest.LogCaptureFixture) -> None:
     _, _, port = start()
     with connect(port, _HALF) as connection, pytest.raises(ConnectionError):
         connection.sendall(b"x" * 10_000_000)
+    with connect(port, b"no HTTP\r\n\r\n") as connection:
+        assert answer(connection).startswith(b"HTTP/1.1 400 ")
     with connect(port, _WHOLE) as connection:
         assert answer(connection).endswith(b"ok")
+    assert caplog.text.count("its header has more than 32,000 bytes") == 1  # a flood does not fill the log
 
 
 def test_after_the_grace_it_does_not_wait(start: Any) -> None:
