@@ -8,7 +8,7 @@ from seqocr.version import __version__
 _MODULES = {
     "load": "seqocr.inference.load",
     "predict": "seqocr.inference.predict",
-    "predict_files": "seqocr.inference.predict",
+    "predict_files": "seqocr.inference.image_files",
     "Prediction": "seqocr.inference.predict",
     "ReadOptions": "seqocr.inference.predict",
 }

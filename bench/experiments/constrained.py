@@ -183,6 +183,6 @@ EXPERIMENT = Constrained()
 def _read(
     recognizer: Recognizer, head: str, constraint: Automaton | None, width: int, pictures: list[Image.Image]
 ) -> list[Prediction]:
-    """Codes one by one."""
-    options = ReadOptions(head, constraint, beam_width=width, symbols=True)  # by search, also without a constraint
+    """Codes one by one, by search also without a constraint."""
+    options = ReadOptions(head, constraint, beam_width=width, symbols=True, min_fit=0)
     return [predict(recognizer, [picture], options)[0] for picture in pictures]

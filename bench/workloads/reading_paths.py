@@ -19,8 +19,9 @@ from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.images import line_or_problem
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
+from seqocr.inference.image_files import predict_files
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, chosen_head, predict, predict_files
+from seqocr.inference.predict import ReadOptions, chosen_head, predict
 from seqocr.inference.shipped import graphs_path
 from seqocr.serving.app import create_app
 from seqocr.serving.service import Service

@@ -1,10 +1,12 @@
 """The list of commands. To add one: a file beside this one, and its function in this list."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 import seqocr
@@ -72,4 +74,5 @@ app = typer.Typer(
     cls=_Group, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__
 )
 for _name, _command in _COMMANDS.items():
-    app.command(_name, cls=_Command)(_command)
+    # Escaped: rich would take [scale] for a colour.
+    app.command(_name, cls=_Command, help=escape(inspect.getdoc(_command) or ""))(_command)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 import seqocr.cli.options as options
 from seqocr.cli.options import output_folder, parse_heads, parse_length
+from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import check_bounds
 from seqocr.train.config import LARGEST_SEED
 
@@ -34,6 +35,7 @@ def evaluate(
     check: options.Check = None,
     lexicon: options.Lexicon = None,
     beam_width: options.BeamWidth = 8,
+    min_fit: options.MinFit = MIN_FIT,
 ) -> None:
     """Read held-out strings with every head, and write predictions and metrics as CSV.
 
@@ -42,6 +44,7 @@ def evaluate(
     """
     directory, names, lengths = output_folder(out), parse_heads(heads) if heads else None, parse_length(length)
     check_bounds("seed", seed, 0, LARGEST_SEED)
+    check_bounds("--min-fit", min_fit, 0, 1)
 
     from seqocr import metrics
     from seqocr.data.folder import LineFolder
@@ -65,7 +68,7 @@ def evaluate(
         lines = SequenceMNIST(digits, lengths, count=count, seed=seed, layout=layout)
         what = f"strings of {digits.split} digits ({level}), {digits.source}"
     constraint = build_constraint(recognizer.charset, pattern=pattern, check=check, lexicon=lexicon)
-    predictions = predict_lines(recognizer, lines, names, constraint=constraint, beam_width=beam_width)
+    predictions = predict_lines(recognizer, lines, names, constraint=constraint, beam_width=beam_width, min_fit=min_fit)
     if isinstance(lines, LineFolder):
         predictions.insert(1, "file_name", [shown(lines.lines[index].name) for index in predictions["index"]])
     tables = {

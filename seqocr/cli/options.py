@@ -51,6 +51,10 @@ Check = Annotated[
     typer.Option(help="Only texts with a valid check digit: luhn, mod97, damm, ean, iso7064.mod_11_10 ..."),
 ]
 Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this file, one per line.")]
+MinFit = Annotated[
+    float,
+    typer.Option(help="Leave the text empty if all texts that satisfy the constraints have less probability together."),
+]
 BeamWidth = Annotated[int, typer.Option(help="Hypotheses kept by the beam search of autoregressive heads.")]
 
 

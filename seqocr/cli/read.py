@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqocr.cli.options import BeamWidth, Check, Device, Engine, Head, Lexicon, Pattern, Weights
+from seqocr.cli.options import BeamWidth, Check, Device, Engine, Head, Lexicon, MinFit, Pattern, Weights
 from seqocr.decoding.calibration import load_calibration
+from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
@@ -35,6 +36,7 @@ def read(
         str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
     ] = None,
     min_confidence: Annotated[float, typer.Option(help="Leave the text empty below this confidence.")] = 0.0,
+    min_fit: MinFit = MIN_FIT,
     target_precision: Annotated[
         float | None,
         typer.Option(
@@ -57,57 +59,72 @@ def read(
     r"""Read line images, dark on light or light on dark, and print file, text and confidence.
 
     With --pattern, --check or --lexicon the text is the most likely one that satisfies these constraints, and its
-    confidence is its probability among those that do; if none does, the text is empty. --top adds alternatives.
+    confidence is its probability among those that do. How likely these are among all texts is printed as "fitting";
+    below --min-fit, the text is empty. --top adds alternatives.
 
-    An image that cannot be read is reported with the reason and the others are still read; the exit code is then 2.
+    An image that cannot be read is reported with the reason, has a row without text, and the others are still read; the
+    exit code is then 2. A file that is named twice is read once.
     In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
     """
     from seqocr.decoding.constraints import build_constraint
-    from seqocr.inference.image_files import image_files
+    from seqocr.decoding.reach import unreachable_texts
+    from seqocr.inference.image_files import image_files, predict_files
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predict import ReadOptions, chosen_head, predict_files
+    from seqocr.inference.predict import ReadOptions, chosen_head, longest_text
 
     if output not in (None, "table", "json", "csv"):
         raise InputError(f"--format {output}: choose table, json or csv")
     check_bounds("--batch", batch, 1, MOST_AT_ONCE)
     check_bounds("--min-confidence", min_confidence, 0, 1)
+    check_bounds("--min-fit", min_fit, 0, 1)
     check_bounds("--top", top, 1, MOST_TEXTS)
     check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
     reader = load_reader(weights, head, device, engine)
     constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
     detailed = symbols or (output == "json" and (top > 1 or constraint is not None))
-    options = ReadOptions(chosen_head(reader, head), constraint, top, beam_width, symbols=detailed, positions=detailed)
+    chosen = chosen_head(reader, head)
+    options = ReadOptions(chosen, constraint, top, beam_width, symbols=detailed, positions=detailed, min_fit=min_fit)
     least = min_confidence
     if target_precision is not None:
         least = max(least, _operating_point(reader, options, target_precision))
-    more = {**({"others": _alternatives} if top > 1 else {}), **({"symbols": _symbols} if symbols else {})}
+    if constraint is not None and chosen in reader.heads:
+        cut = unreachable_texts(constraint, reader.charset, longest_text(reader, chosen), chosen)
+        print(f"warning: {cut}\n" if cut else "", end="", file=sys.stderr)
+    more: dict[str, Callable[[Prediction], str]] = {}
+    if constraint is not None:
+        more["fitting"] = lambda prediction: f"{prediction.constraint_probability:.4g}"
+    if top > 1:
+        more["others"] = _alternatives
+    if symbols:
+        more["symbols"] = _symbols
     unread = 0
 
-    def readable() -> Iterator[tuple[str, Prediction]]:
+    def predictions() -> Iterator[tuple[str, Prediction]]:
         nonlocal unread
         for path, prediction in zip(paths, predict_files(reader, paths, options, batch), strict=True):
             if prediction.problem:
                 unread += 1
                 print(f"error: {prediction.problem}", file=sys.stderr)
-            else:
-                yield str(path), prediction if prediction.confidence >= least else replace(prediction, text="")
+            yield str(path), prediction if prediction.confidence >= least else replace(prediction, text="")
 
     match output or ("table" if sys.stdout.isatty() else "tabs"):
         case "json":
-            _print_json(readable(), detailed)
+            _print_json(predictions(), detailed)
         case "table":
             table = Table("file", "text", "confidence", *more)
-            for row in _rows(readable(), more):
+            for row in _rows(predictions(), more):
                 table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
             Console().print(table)
         case "tabs":
-            for row in _rows(readable(), more):
+            for row in _rows(predictions(), more):
                 print("\t".join(row))
         case "csv":
+            more["notes"] = lambda prediction: "; ".join(prediction.notes)
+            more["problem"] = lambda prediction: shown(prediction.problem)
             rows = csv.writer(sys.stdout, lineterminator="\n")
             rows.writerow(["file_name", "text", "confidence", *more])
-            rows.writerows(_rows(readable(), more))
+            rows.writerows(_rows(predictions(), more))
     if unread:
         if len(paths) > 1:
             print(f"{unread:,} of {len(paths):,} images could not be read", file=sys.stderr)
@@ -154,7 +171,7 @@ def _print_json(predictions: Iterable[tuple[str, Prediction]], detailed: bool) -
         name = os.fsencode(path).decode(errors="backslashreplace")
         row = prediction.as_json()
         if not detailed:
-            row = {key: row[key] for key in ("text", "confidence")}
+            row = {key: row[key] for key in ("text", "confidence", "notes", "problem")}
         print(separator + json.dumps({"file_name": name, **row}, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")

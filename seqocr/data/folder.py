@@ -107,7 +107,7 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
             parts[_place(line, purpose) < share * 2**64].append(line)
         if not all(parts):
             raise InputError(
-                f"{shown(self.directory)}: a share of {share} of {len(self):,} lines leaves one side with none: "
+                f"{shown(self.directory)}: a {purpose} share of {share} of {len(self):,} lines leaves one side with none: "
                 "give another, or more lines"
             )
         learned, held_out = (self.from_lines(self.directory, part, self.charset) for part in parts)

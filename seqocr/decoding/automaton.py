@@ -58,16 +58,16 @@ class Automaton:
     @cached_property
     def ctc_topology(self) -> Automaton:
         """The CTC paths of each string, over the symbols and blank, the last class (Graves et al. 2006)."""
-        blank = self.k
-
-        def step(at: tuple[int, int], symbol: int) -> tuple[tuple[int, int], float] | None:
-            state, before = at
-            if symbol in (blank, before):
-                return (state, symbol), ACCEPT
-            after = int(self.next[state, symbol])
-            return None if after < 0 else ((after, symbol), float(self.weight[state, symbol]))
-
-        return build((0, blank), step, lambda at: float(self.final[at[0]]), blank + 1)
+        # A state for each state of this automaton, after a blank; then one for each state and symbol that leads there.
+        states, k = self.next.shape
+        pairs, place = np.unique(self.next * k + np.arange(k), return_inverse=True)
+        after = np.where(self.next >= 0, states - (pairs < 0).sum() + place.reshape(states, k), -1)
+        reached, before = np.divmod(pairs[pairs >= 0], k)
+        of = np.append(np.arange(states), reached)  # this automaton's state of each of the new ones
+        next_, weight = np.column_stack([after[of], of]), np.column_stack([self.weight[of], np.zeros(len(of))])
+        again = np.arange(states, len(of))
+        next_[again, before], weight[again, before] = again, ACCEPT
+        return Automaton(next_, weight, self.final[of])
 
     def relabel(self, ids: Sequence[int], k: int) -> Automaton:
         """The same strings over an alphabet of k symbols, where symbol i is `ids[i]`."""
@@ -185,12 +185,18 @@ def build_lexicon(
     weights = dict(zip(listed, [ACCEPT] * len(listed) if log_weights is None else log_weights, strict=True))
     if not weights:
         raise InputError("a lexicon without strings: give at least one")
-    prefixes = {string[:t] for string in weights for t in range(len(string) + 1)}
-
-    def step(prefix: tuple[int, ...], symbol: int) -> tuple[tuple[int, ...], float] | None:
-        return ((*prefix, symbol), ACCEPT) if (*prefix, symbol) in prefixes else None
-
-    return minimise(build((), step, lambda prefix: weights.get(prefix, REJECT), k))
+    trie, final = [[-1] * k], {}  # the states after each symbol
+    for string, weight in weights.items():
+        state = 0
+        for symbol in string:
+            if trie[state][symbol] < 0:
+                trie[state][symbol] = len(trie)
+                trie.append([-1] * k)
+            state = trie[state][symbol]
+        final[state] = weight
+    next_, ends = np.array(trie), np.full(len(trie), REJECT)
+    ends[list(final)] = list(final.values())
+    return minimise(Automaton(next_, np.where(next_ >= 0, ACCEPT, REJECT), ends))
 
 
 def accept_if(condition: bool) -> float:

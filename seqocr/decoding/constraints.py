@@ -1,5 +1,6 @@
 """Constraints on a text, as one automaton: a regular expression, a check digit, a lexicon."""
 
+import stat
 from functools import reduce
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from seqocr.decoding.check_digits import build_check
 from seqocr.decoding.regex import compile_regex
 from seqocr.errors import InputError
 from seqocr.files import shown
+
+MOST_BYTES = 10_000_000  # of a lexicon: a million codes, whose automaton takes gigabytes
 
 
 def build_constraint(
@@ -43,10 +46,13 @@ def build_constraint(
 
 
 def read_lexicon(path: Path, charset: str) -> Automaton:
-    """The texts of a file, one per line; empty lines do not count. InputError if the file cannot be read, has no text,
-    or one with a symbol outside the charset."""
+    """The texts of a file, one per line; empty lines do not count. InputError if the file cannot be read, is none (a
+    device) or larger than `MOST_BYTES`, has no text, or one with a symbol outside the charset."""
     name, strings = shown(path), []
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise InputError(f"--lexicon {name} is no text file of at most {MOST_BYTES:,} bytes: give one")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8"

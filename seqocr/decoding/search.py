@@ -20,6 +20,7 @@ from seqocr.decoding.logarithms import log_add, log_sum
 from seqocr.decoding.trellis import Trellis, sum_last
 
 MAX_HYPOTHESES = 20_000  # that a search of one line extends before it gives up
+_MAX_CELLS = 500_000_000  # states times classes times slots or frames of a line: about half a minute, and 1 GB
 _MAX_WAITING = 10 * MAX_HYPOTHESES  # prefixes in memory
 
 
@@ -40,6 +41,16 @@ class SearchResult:
     log_total: float  # log probability of all accepted texts together; of a beam search, of those that it completed
 
 
+def _trellis(automaton: Automaton, log_probs: np.ndarray, deadline: Deadline) -> Trellis:
+    """Of one line. A `SearchLimitError` if it would take too much work and memory."""
+    if automaton.next.size * len(log_probs) > _MAX_CELLS:
+        raise SearchLimitError(
+            f"takes too much work under this constraint ({len(automaton.next):,} states times {len(log_probs)} slots "
+            "or frames): give a constraint that allows fewer texts, or another head"
+        )
+    return Trellis(automaton, np.asarray(log_probs)[None], deadline)
+
+
 class SlotLattice:
     """The slots of a line: a symbol in each, then "empty" in those that are left over.
 
@@ -50,7 +61,7 @@ class SlotLattice:
     """
 
     def __init__(self, automaton: Automaton, log_probs: np.ndarray, deadline: Deadline = NO_DEADLINE) -> None:
-        self._trellis = Trellis(automaton.closure, np.asarray(log_probs)[None], deadline)
+        self._trellis = _trellis(automaton.closure, log_probs, deadline)
         self._all = self._trellis.backward(sum_last)
 
     def n_best(self, count: int) -> SearchResult:
@@ -92,7 +103,7 @@ class CTCLattice:
     """
 
     def __init__(self, automaton: Automaton, log_probs: np.ndarray, deadline: Deadline = NO_DEADLINE) -> None:
-        trellis = Trellis(automaton.ctc_topology, np.asarray(log_probs)[None], deadline)
+        trellis = _trellis(automaton.ctc_topology, log_probs, deadline)
         self._paths, self._evidence, self._deadline = trellis.automaton, trellis.evidence[0], deadline
         self._ahead = trellis.backward(sum_last)[:, 0]
 

@@ -1,32 +1,26 @@
 """Predictions for line images: the likeliest texts, perhaps under a constraint, with calibrated confidences."""
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from seqocr.data.images import line_or_problem, open_line
+from seqocr.data.images import open_line
 from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
+from seqocr.decoding.reach import MIN_FIT, unreachable_texts
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
-from seqocr.files import shown
-from seqocr.inference.line_search import LineSearch
-from seqocr.inference.onnx import OnnxRecognizer
+from seqocr.inference.line_search import LineResult, LineSearch
 from seqocr.inference.symbols import Symbol, locate_symbols
 
 BEAM_WIDTH = 8
-MOST_HELD = 64_000_000  # pixels in memory, of a byte each
-_CHUNK = 16  # files that a thread opens and reads
 
 Line = Any  # an image file's path, a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
 
@@ -46,6 +40,8 @@ class ReadOptions:
             reads; includes `symbols`.
         seconds: that the search of one line may take; a line that takes longer gets a `problem`. Greedy decoding, see
             `is_plain`, searches nothing.
+        min_fit: leaves the text empty where the head gives all accepted texts together a lower probability: the line is
+            then likely to be another one than the constraint is for, however sure the choice among its texts.
     """
 
     head: str = ""
@@ -55,6 +51,7 @@ class ReadOptions:
     symbols: bool = False
     positions: bool = False
     seconds: float = math.inf
+    min_fit: float = MIN_FIT
 
     @property
     def is_plain(self) -> bool:
@@ -77,6 +74,7 @@ class Prediction:
         margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
             was enough.
         constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
+        notes: what may be wrong with this reading, a sentence each.
     """
 
     text: str = ""
@@ -87,11 +85,18 @@ class Prediction:
     problem: str = ""
     margin: float = math.inf
     constraint_probability: float = 1.0
+    notes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether there is an accepted text."""
         return not self.problem and (self.text != "" or self.constraint_probability > 0)
+
+    def misfit(self, min_fit: float) -> "Prediction":
+        """The same without its text, and a note that says why."""
+        p = f"{self.constraint_probability:.1g}"
+        note = f"no text that satisfies the constraint is likely: all together have probability {p}, below {min_fit:g}"
+        return replace(self, text="", notes=(*self.notes, note))
 
     def as_json(self) -> dict[str, Any]:
         """As the command line and the HTTP interface give it, numbers rounded; `margin` is None where infinite."""
@@ -99,10 +104,11 @@ class Prediction:
             "text": self.text,
             "confidence": round(self.confidence, 4),
             "fits": self.fits,
-            "fitting": round(self.constraint_probability, 4),
+            "fitting": float(f"{self.constraint_probability:.4g}"),
             "margin": round(self.margin, 4) if math.isfinite(self.margin) else None,
             "passes": self.passes,
             "problem": self.problem,
+            "notes": list(self.notes),
             "others": [{"text": text, "confidence": round(p, 4)} for text, p in self.alternatives],
             "symbols": [symbol.as_json() for symbol in self.symbols],
         }
@@ -151,6 +157,13 @@ def chosen_head(reader: Reader, head: str) -> str:
     return head or default_head({name: each.output for name, each in reader.heads.items()})
 
 
+def longest_text(reader: Reader, head: str) -> int:
+    """The most symbols that a head can write: its tokens, slots or frames."""
+    if reader.heads[head].output == "tokens":
+        return reader.max_length
+    return int(reader.log_probs([Image.new("L", (64, 64))], head).shape[1])
+
+
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
@@ -193,108 +206,65 @@ def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> lis
     ctc = [name for name, head in reader.heads.items() if head.output == "ctc"]
     aligner = options.head if output == "ctc" else ctc[0] if ctc and options.positions else None
     frames: Any = [None] * len(images) if aligner is None else reader.log_probs(images, aligner)
-    wants_symbols = options.symbols or options.positions
-    automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
-    search = LineSearch(output, automaton, count, options.beam_width, reader.max_length, options.seconds, wants_symbols)
-    evidence = frames
+    evidence: Any = frames
     if output != "ctc":
         evidence = (reader.next_tokens if output == "tokens" else reader.log_probs)(images, options.head)
+    cut = ""
+    if options.constraint and len(images):
+        longest = reader.max_length if output == "tokens" else len(evidence[0])
+        cut = unreachable_texts(options.constraint, charset, longest, options.head)
+    search = LineSearch(
+        output,
+        options.constraint or build_universal(len(charset)),
+        max(options.top, 2),  # two for the margin
+        options.beam_width,
+        reader.max_length,
+        options.seconds,
+        options.symbols or options.positions,
+    )
     predictions = []
     for image, line_frames, line in zip(images, frames, evidence, strict=True):
         result = search(line)
         if isinstance(result, str):
             predictions.append(Prediction(problem=result))
             continue
-        found, symbol_confidences, passes = result.found, result.symbol_confidences, result.passes
-        if not found.hypotheses:
-            predictions.append(Prediction(passes=passes, constraint_probability=0.0))
-            continue
-        # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
-        total = found.log_total if options.constraint else 0.0
-        texts = ["".join([charset[i] for i in each.ids]) for each in found.hypotheses]
-        shares = [min(math.exp(each.log_probability - total), 1.0) for each in found.hypotheses]
-        best, *others = [each.log_probability for each in found.hypotheses]
-        symbols: tuple[Symbol, ...] = ()
-        if wants_symbols:
-            width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-            span, ids = reader.processor.span(width, height), found.hypotheses[0].ids
-            symbols = locate_symbols(texts[0], ids, symbol_confidences, line_frames, span, width)
-        confidence = shares[0]
-        if not options.constraint:
-            confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
-        predictions.append(
-            Prediction(
-                texts[0],
-                confidence,
-                symbols,
-                tuple(zip(texts[1 : options.top], shares[1:], strict=False)),
-                passes,
-                margin=math.exp(min(best - others[0], 700)) if others else math.inf,
-                constraint_probability=min(math.exp(total), 1.0),
+        prediction = _prediction(reader, image, line_frames, result, options)
+        notes = [cut] if cut else []
+        if len(prediction.text) > reader.max_length:  # a CTC head can, as far as there are frames
+            notes.append(
+                f"these weights learned texts of at most {reader.max_length} symbols: longer ones are uncertain"
             )
-        )
+        predictions.append(replace(prediction, notes=(*notes, *prediction.notes)))
     return predictions
 
 
-def predict_files(
-    reader: Reader, paths: Iterable[Path], options: ReadOptions | None = None, batch_size: int = 64
-) -> Iterator[Prediction]:
-    """Read image files: one prediction per file, in order; `problem` says why a file cannot be read.
-
-    In memory at once are `batch_size` images, or fewer large ones (`MOST_HELD` pixels). Raises what `predict` raises.
-    """
-    options, paths = options or ReadOptions(), iter(paths)
-    threads = reader.batch_threads.threads if isinstance(reader, OnnxRecognizer) else 1
-    first = list(islice(paths, 2 * threads))
-    paths = chain(first, paths)
-    divides = isinstance(reader, OnnxRecognizer) and reader.batch_threads.divides and options.is_plain
-    if not divides or len(first) < 2 * threads:
-        for batch in _batches(paths, batch_size):
-            yield from _predict_batch(reader, batch, options)
-            batch.clear()  # or its images would be held while those of the next one are opened
-        return
-    # Each thread opens, resizes and reads some files: while one waits for the disk, others compute.
-    alone = cast(OnnxRecognizer, reader).with_threads(1)
-
-    def work(chunk: list[Path]) -> list[Prediction]:
-        return [each for batch in _batches(chunk, len(chunk)) for each in _predict_batch(alone, batch, options)]
-
-    waiting: deque[Future[list[Prediction]]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="files") as pool:
-        while chunk := list(islice(paths, min(batch_size, _CHUNK))):
-            waiting.append(pool.submit(work, chunk))
-            if len(waiting) > threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-
-
-def _predict_batch(
-    reader: Reader, batch: list[tuple[Path, Image.Image | str]], options: ReadOptions | None
-) -> list[Prediction]:
-    images = [image for _, image in batch if not isinstance(image, str)]
-    predictions = iter(predict(reader, images, options, max(len(images), 1)))
-    found = []
-    for path, image in batch:
-        if isinstance(image, str):
-            found.append(Prediction(problem=image))
-        elif (prediction := next(predictions)).problem:
-            found.append(Prediction(problem=f"{shown(path)} {prediction.problem}"))
-        else:
-            found.append(prediction)
-    return found
-
-
-def _batches(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Image.Image | str]]]:
-    """Files with their images, or why these cannot be used."""
-    batch: list[tuple[Path, Image.Image | str]] = []
-    pixels = 0
-    for path in paths:
-        image = line_or_problem(path)
-        batch.append((path, image))
-        pixels += 0 if isinstance(image, str) else image.width * image.height
-        if len(batch) == size or pixels >= MOST_HELD:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch
+def _prediction(
+    reader: Reader, image: Line, frames: np.ndarray | None, result: LineResult, options: ReadOptions
+) -> Prediction:
+    """Of the texts that a search has found; `frames` are those of the CTC head that places the symbols."""
+    found, charset = result.found, reader.charset
+    if not found.hypotheses:
+        return Prediction(passes=result.passes, constraint_probability=0.0)
+    # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
+    total = found.log_total if options.constraint else 0.0
+    texts = ["".join([charset[i] for i in each.ids]) for each in found.hypotheses]
+    shares = [min(math.exp(each.log_probability - total), 1.0) for each in found.hypotheses]
+    best, *others = [each.log_probability for each in found.hypotheses]
+    symbols: tuple[Symbol, ...] = ()
+    if options.symbols or options.positions:
+        width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+        span, ids = reader.processor.span(width, height), found.hypotheses[0].ids
+        symbols = locate_symbols(texts[0], ids, result.symbol_confidences, frames, span, width)
+    confidence = shares[0]
+    if not options.constraint:
+        confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
+    prediction = Prediction(
+        texts[0],
+        confidence,
+        symbols,
+        tuple(zip(texts[1 : options.top], shares[1:], strict=False)),
+        result.passes,
+        margin=math.exp(min(best - others[0], 700)) if others else math.inf,
+        constraint_probability=min(math.exp(total), 1.0),
+    )
+    return prediction if prediction.constraint_probability >= options.min_fit else prediction.misfit(options.min_fit)

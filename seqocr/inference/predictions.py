@@ -12,6 +12,7 @@ from PIL import Image
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.calibration import Calibration, apply_calibration, find_operating_point, fit_calibration
+from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError
 from seqocr.inference.predict import BEAM_WIDTH, Reader, ReadOptions, predict
 from seqocr.progress import progress
@@ -29,6 +30,7 @@ def predict_lines(
     *,
     constraint: Automaton | None = None,
     beam_width: int = BEAM_WIDTH,
+    min_fit: float = MIN_FIT,
     quiet: bool = False,
     calibrate: bool = True,
     part: tuple[int, int] = (0, 1),
@@ -37,7 +39,8 @@ def predict_lines(
 
     Args:
         strategies: default: the heads themselves.
-        constraint: the accepted texts; a prediction is empty where none is accepted.
+        constraint: the accepted texts; a prediction is empty where none is accepted, or all are unlikely.
+        beam_width, min_fit: as of `ReadOptions`.
         quiet: without a progress bar.
         calibrate: else confidences are the heads' own.
         part: (i, n): read only every nth batch, from the ith on, as one of n processes that share the work.
@@ -53,11 +56,14 @@ def predict_lines(
     if unknown := [name for name in strategies if name not in functions]:
         raise InputError(f"no head {unknown[0]!r} in this recognizer: it has {', '.join(functions)}")
 
+    def options(name: str) -> ReadOptions:
+        return ReadOptions(name, constraint, beam_width=beam_width, min_fit=min_fit)
+
     def decode(images: Any) -> Iterator[tuple[str, list[str], np.ndarray, list[int]]]:
         if constraint is not None:
             pictures = [Image.fromarray(x.numpy()) if isinstance(x, torch.Tensor) else x for x in images]
             for name in strategies:
-                found = predict(reader, pictures, ReadOptions(name, constraint, beam_width=beam_width))
+                found = predict(reader, pictures, options(name))
                 confidences = np.array([each.confidence for each in found])
                 yield name, [each.text for each in found], confidences, [each.passes for each in found]
             return
@@ -94,19 +100,24 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
 
 
 def describe_operating_points(predictions: pd.DataFrame) -> list[str]:
-    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head."""
+    """The lowest confidence to accept for 99 % and 99.9 % precision, in words, for each head; one sentence where it is the
+    same."""
     lines = []
     for head, rows in predictions.groupby("head", sort=False):
+        confidences = rows["confidence"].to_numpy(np.float64)
         right = (rows["prediction"] == rows["text"]).to_numpy()
-        for target in _TARGETS:
-            point = find_operating_point(rows["confidence"].to_numpy(np.float64), right, target)
+        points = {target: find_operating_point(confidences, right, target) for target in _TARGETS}
+        for threshold in dict.fromkeys(point and point.threshold for point in points.values()):
+            same = {target: point for target, point in points.items() if (point and point.threshold) == threshold}
+            named = " and ".join(f"{target:.1%}" for target in same)
+            point = next(iter(same.values()))
             if point is None:
-                lines.append(f"{head}: no confidence reaches {target:.1%} precision")
+                lines.append(f"{head}: no confidence reaches {named} precision")
                 continue
             count = round(point.coverage * len(right))
             share = proportion(round(point.precision * count), count)
             lines.append(
-                f"{head}: from confidence {point.threshold:.4f} on, {point.coverage:.1%} of the lines are accepted, "
-                f"{point.precision:.2%} of them right ({share.low:.1%} to {share.high:.1%})"
+                f"{head}: for {named} precision, accept from confidence {point.threshold:.4f} on: {point.coverage:.1%} "
+                f"of the lines, {point.precision:.2%} of them right ({share.low:.1%} to {share.high:.1%})"
             )
     return lines

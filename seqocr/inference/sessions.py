@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -15,6 +16,7 @@ from seqocr.files import shown
 from seqocr.inference.manifest import AGAIN
 
 ENGINES = ("onnxruntime", "openvino")
+DEFAULT_ENGINE = "onnxruntime"
 _LINES = 16  # that one thread decodes at once: their activations stay in a core's cache
 _T = TypeVar("_T")
 
@@ -93,6 +95,15 @@ def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> S
     return session
 
 
+def check_engine(engine: str) -> None:
+    """Raise an InputError if an engine is unknown, or not installed; the default one may be missing where PyTorch reads
+    weights."""
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    if engine != DEFAULT_ENGINE:
+        session_class(engine)
+
+
 def session_class(engine: str) -> Any:
     """The class of its sessions; InputError if the engine is unknown or not installed."""
     if engine not in ENGINES:
@@ -141,5 +152,42 @@ class BatchThreads:
 
 
 def core_count() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Processor cores that this process may use: by affinity, where the system has it, and by its container's quota."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        cores = os.process_cpu_count()
+    elif hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count()
+    return max(1, math.ceil(min(cores or 1, cpu_quota())))
+
+
+def cpu_quota(listing: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores' worth of time that Linux's control groups, version 1 or 2, grant this process; infinite without a limit.
+
+    Args:
+        listing: the process's groups, a line "number:controllers:path" each; root: where they are mounted.
+    """
+    quota = math.inf
+    with suppress(OSError):
+        for line in listing.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            mount = root / controllers  # of version 2, which has no controllers: the root
+            group = mount / path.lstrip("/")  # in a container perhaps the host's name for it, which is not there
+            for folder in (group, *group.parents):
+                quota = min(quota, _granted(folder))
+                if folder == mount:
+                    break
+    return quota
+
+
+def _granted(group: Path) -> float:
+    """The quota of one control group."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):  # not there; "max" and -1 stand for no limit
+            quota, period = " ".join((group / name).read_text() for name in files).split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return math.inf

@@ -6,6 +6,7 @@ _WEIGHTS = Path(__file__).parent.parent / "weights"
 SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
 READER = _WEIGHTS / "strings"  # reads lines as they come
 _NAMES = {"tiny": SHIPPED, "strings": READER, None: READER}
+SHIPPED_NAMES = tuple(name for name in _NAMES if name)
 
 
 def weights_path(name: str | None) -> Path:

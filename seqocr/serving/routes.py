@@ -112,7 +112,9 @@ async def _options(
     # The lines of a request share half of its time.
     seconds = min(_LONGEST_SEARCH, limits.seconds / 2 / images)
     is_head = head in reader.heads  # or else another decoding strategy, which gives texts alone
-    options = ReadOptions(head, constraint, asked.top, symbols=is_head, positions=asked.places, seconds=seconds)
+    options = ReadOptions(
+        head, constraint, asked.top, symbols=is_head, positions=asked.places, min_fit=asked.min_fit, seconds=seconds
+    )
     if not is_head and not options.is_plain:
         heads = ", ".join(reader.heads)
         raise InputError(f"{head!r} gives no constrained texts, alternatives or places: choose one of {heads}")

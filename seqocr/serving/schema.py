@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seqocr.decoding.reach import MIN_FIT
 from seqocr.files import shown
 from seqocr.inference.predict import Prediction
 
@@ -42,6 +43,12 @@ class ReadRequest(BaseModel):
     )
     check: str | None = Field(None, description="Only texts with a valid check digit: luhn, mod97 ...", max_length=50)
     min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text empty below this confidence.")
+    min_fit: float = Field(
+        MIN_FIT,
+        ge=0,
+        le=1,
+        description="Leave the text empty if all texts that satisfy the constraint have less probability together.",
+    )
     top: int = Field(1, ge=1, le=20, description="Number of texts per line, the most likely first.")
     places: bool = Field(False, description="Also give the position of each symbol, which takes about twice as long.")
 
@@ -74,6 +81,8 @@ class LineModel(BaseModel):
     text: str = ""
     confidence: float = 0.0
     fits: bool = False
+    fitting: float = Field(default=1.0, description="Probability of all texts that satisfy the constraint, together.")
+    notes: list[str] = Field(default=[], description="What may be wrong with this reading.")
     symbols: list[SymbolModel] = []
     others: list[TextModel] = []
     passes: int = 0

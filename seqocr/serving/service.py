@@ -179,11 +179,9 @@ class Service:
         return list(pool.map(partial(self._predict_alone, options=options), images))
 
     def _predict_alone(self, image: Image.Image, options: ReadOptions) -> Prediction | Exception:
-        """Of one line; what is wrong with it alone is its problem, other errors are its request's."""
+        """Of one line; an error is its request's, such as that of a constraint which the head cannot write."""
         try:
             return predict(self.reader(options.head), [image], options)[0]
-        except InputError as error:
-            return Prediction(problem=str(error))
         except Exception as error:
             return error
 

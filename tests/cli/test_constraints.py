@@ -43,17 +43,18 @@ def image(tmp_path) -> Path:
 
 @every_head
 def test_read_prints_texts_of_a_form_alone(run_cli: Run, weights: Path, image: Path, head: str) -> None:
-    code, out, _ = run_cli("read", image, "--weights", weights, "--head", head, "--pattern", "[1-3]{2}")
+    code, out, _ = run_cli("read", image, "--weights", weights, "--head", head, "--pattern", "[1-3]{2}", "--min-fit", 0)
     assert code == 0
-    name, text, confidence = out.rstrip("\n").split("\t")
+    name, text, confidence, fitting = out.rstrip("\n").split("\t")
     assert name == str(image)
     assert re.fullmatch("[1-3]{2}", text)
+    assert 0 < float(fitting) <= 1
     assert 0 < float(confidence) <= 1
 
 
 def test_forms_are_combined(run_cli: Run, weights: Path, image: Path, tmp_path: Path) -> None:
     (tmp_path / "codes.txt").write_text("18\n26\n21\n")
-    arguments = ("--pattern", "2.", "--check", "luhn", "--lexicon", tmp_path / "codes.txt")
+    arguments = ("--pattern", "2.", "--check", "luhn", "--lexicon", tmp_path / "codes.txt", "--min-fit", 0)
     code, out, _ = run_cli("read", image, "--weights", weights, *arguments)
     assert (code, out.split("\t")[1]) == (0, "26")
 
@@ -80,19 +81,59 @@ def test_csv_and_tabs_have_a_column_each(run_cli: Run, weights: Path, image: Pat
     _, as_tabs, _ = run_cli(*arguments)
     _, as_table, _ = run_cli(*arguments, "--format", "table")
     (row,) = csv.DictReader(io.StringIO(as_csv))
-    assert list(row) == ["file_name", "text", "confidence", "others", "symbols"]
+    assert list(row) == ["file_name", "text", "confidence", "others", "symbols", "notes", "problem"]
     assert re.fullmatch(r"\d*:\d\.\d{4}", row["others"])
     assert "".join(each[0] for each in row["symbols"].split()) == row["text"]
     assert all(re.fullmatch(r"\d:\d\.\d{4}@\d+-\d+", each) for each in row["symbols"].split())
-    assert as_tabs.rstrip("\n").split("\t") == list(row.values())
+    assert as_tabs.rstrip("\n").split("\t") == list(row.values())[:5]
     assert "symbols" in as_table
 
 
-def test_nothing_fits_is_an_empty_text_and_no_error(run_cli: Run, weights: Path, image: Path) -> None:
-    arguments = ("read", image, "--weights", weights, "--head", "parallel", "--pattern", r"\d{9}", "--format", "json")
-    code, out, _ = run_cli(*arguments)
-    (row,) = json.loads(out)
-    assert (code, row["text"], row["confidence"], row["fits"], row["margin"]) == (0, "", 0, False, None)
+def test_what_is_too_long_for_a_head_is_refused_or_said(run_cli: Run, weights: Path, image: Path, tmp_path: Path):
+    read = ("read", image, "--weights", weights, "--min-fit", 0, "--head")
+    refused = run_cli(*read, "parallel", "--pattern", r"\d{9}")
+    assert is_one_clear_error(refused, "head parallel of these weights writes at most 3 symbols", "they have 9 or more")
+    assert is_one_clear_error(run_cli(*read, "ar", "--check", "ean"), "at most 3 symbols", "they have 8 or more")
+    (tmp_path / "codes.txt").write_text("12345\n12\n4321\n")
+    code, out, said = run_cli(*read, "parallel", "--lexicon", tmp_path / "codes.txt", "--format", "json")
+    cut = (
+        "head parallel of these weights writes at most 3 symbols: of the texts that satisfy the constraint, it cannot "
+    )
+    cut += "read 2, the first of them 12345"
+    assert (code, said, json.loads(out)[0]["notes"]) == (0, f"warning: {cut}\n", [cut])
+    assert run_cli(*read, "ctc", "--lexicon", tmp_path / "codes.txt")[2] == ""  # it has six frames
+    assert run_cli(*read, "parallel", "--pattern", r"\d+")[2] == ""  # nobody says that longer ones are to come
+
+
+def test_texts_that_are_unlikely_together_are_left_out(run_cli: Run, weights: Path, image: Path) -> None:
+    read = ("read", image, "--weights", weights, "--head", "parallel", "--pattern", "[1-3]{2}", "--format")
+    _, out, _ = run_cli(*read, "json", "--min-fit", 0)
+    fitting, text = (json.loads(out)[0][key] for key in ("fitting", "text"))
+    _, kept, _ = run_cli(*read, "csv", "--min-fit", 0.9 * fitting)
+    _, left, _ = run_cli(*read, "csv", "--min-fit", 1.1 * fitting)
+    (kept,), (left,) = (list(csv.DictReader(io.StringIO(each))) for each in (kept, left))
+    assert (kept["text"], kept["notes"], float(kept["fitting"])) == (text, "", pytest.approx(fitting))
+    assert (left["text"], left["fitting"]) == ("", kept["fitting"])
+    assert "no text that satisfies the constraint is likely" in left["notes"]
+    for output in ("table", "tabs"):
+        assert kept["fitting"][:5] in run_cli(*read[:-1], *(("--format", output) if output == "table" else ()))[1]
+
+
+def test_a_file_that_cannot_be_read_has_a_row(run_cli: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+    broken, empty = tmp_path / "broken.png", tmp_path / "empty"
+    broken.write_bytes(b"no image")
+    empty.mkdir()
+    read = ("read", image, broken, tmp_path / "*.png", image, empty, "--weights", weights)
+    for rows in (csv.DictReader(io.StringIO(run_cli(*read, "--format", "csv")[1])),
+                 json.loads(run_cli(*read, "--format", "json")[1])):  # fmt: skip
+        good, bad, folder = rows  # each once
+        assert [each["file_name"] for each in (good, bad, folder)] == [str(image), str(broken), str(empty)]
+        assert good["problem"] == ""
+        assert (bad["text"], "broken.png is not an image" in bad["problem"]) == ("", True)
+        assert "is a folder without images" in folder["problem"]
+    code, out, said = run_cli(*read)
+    assert (code, len(out.splitlines())) == (2, 3)
+    assert "2 of 3 images could not be read" in said
 
 
 @pytest.mark.parametrize(
@@ -107,6 +148,7 @@ def test_nothing_fits_is_an_empty_text_and_no_error(run_cli: Run, weights: Path,
         (["--pattern", "11", "--check", "luhn"], ["--pattern 11 and --check luhn", "no text"]),
         (["--top", "0"], ["--top 0"]),
         (["--beam-width", "0"], ["--beam-width 0"]),
+        (["--min-fit", "2"], ["--min-fit 2"]),
         (["--top", "2", "--head", "ar-speculative"], ["ar-speculative", "choose one of"]),
         (["--target-precision", "0.99"], ["--target-precision 0.99", "seqocr calibrate"]),
         (["--target-precision", "0.99", "--pattern", "11"], ["--target-precision", "excludes"]),
@@ -127,13 +169,26 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_eval_reads_under_a_form_and_says_what_to_accept(run_cli: Run, weights: Path, tmp_path: Path, digits) -> None:
     out = tmp_path / "tables"
     code, said, _ = run_cli(
-        "eval", "--weights", weights, "--out", out, "--length", 2, "--count", 20, "--pattern", "[0-4]{2}"
+        "eval",
+        "--weights",
+        weights,
+        "--out",
+        out,
+        "--length",
+        2,
+        "--count",
+        20,
+        "--pattern",
+        "[0-4]{2}",
+        "--min-fit",
+        0,
     )
     assert code == 0
     predictions = pd.read_csv(out / "predictions.csv", dtype={"text": str, "prediction": str})
     assert len(predictions) == 60
     assert predictions["prediction"].str.fullmatch("[0-4]{2}").all()
-    assert len([line for line in said.splitlines() if "accepted" in line or "% precision" in line]) == 6
+    heads = [line.split(":")[0] for line in said.splitlines() if "% precision" in line]
+    assert sorted({*heads}) == sorted(HEADS)
 
 
 def test_calibrated_weights_give_other_confidences_and_thresholds(

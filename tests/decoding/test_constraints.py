@@ -166,6 +166,17 @@ def test_a_lexicon_that_is_of_no_use_says_why(tmp_path, data, said):
         read_lexicon(path, DIGITS)
 
 
+def test_a_lexicon_is_a_file_of_a_size_that_can_be_held(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="--lexicon /dev/zero is no text file"):
+        read_lexicon(Path("/dev/zero"), DIGITS)
+    with pytest.raises(InputError, match="is no text file"):
+        read_lexicon(tmp_path, DIGITS)
+    (tmp_path / "codes.txt").write_text("123\n45\n")
+    monkeypatch.setattr("seqocr.decoding.constraints.MOST_BYTES", 6)
+    with pytest.raises(InputError, match=r"codes\.txt is no text file of at most 6 bytes"):
+        read_lexicon(tmp_path / "codes.txt", DIGITS)
+
+
 @settings(max_examples=30)
 @given(st.text(DIGITS, min_size=1, max_size=6))
 def test_forms_together_accept_what_each_does(text):

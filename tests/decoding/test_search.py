@@ -149,6 +149,15 @@ def test_a_queue_that_grows_too_long_is_given_up(monkeypatch):
         CTCLattice(build_universal(10), np.log(np.full((8, 11), 1 / 11))).n_best(1)
 
 
+def test_a_line_that_takes_too_much_work_is_given_up_at_once(monkeypatch):
+    monkeypatch.setattr("seqocr.decoding.search._MAX_CELLS", 10 * 10 * 11)
+    line, two = evidence(0, 10, 11), compile_regex(r"\d{2}", "0123456789")
+    assert SlotLattice(two, line).n_best(1).hypotheses
+    for lattice in (SlotLattice, CTCLattice):
+        with pytest.raises(SearchLimitError, match=r"takes too much work .*\d+ states times 10 "):
+            lattice(compile_regex(r"\d{12}", "0123456789"), line)
+
+
 def test_no_search_goes_on_past_its_deadline():
     any_text, late, soon = build_universal(3), Deadline(-1), Deadline(60)
     next_token, _ = autoregressive(5, 3)

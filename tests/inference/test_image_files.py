@@ -18,9 +18,9 @@ from PIL import Image
 
 from seqocr import cli
 from seqocr.data.images import line_or_problem
-from seqocr.inference import predict as reading
-from seqocr.inference.image_files import image_files
-from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.inference import image_files as reading
+from seqocr.inference.image_files import image_files, predict_files
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
@@ -148,8 +148,8 @@ def test_every_form_says_the_same(run_cli: Run, recognizer: Recognizer, folder: 
     expected = [line.split("\t") for line in tabs.splitlines()]
     assert len(expected) == 12
     header, *rows = csv.reader(io.StringIO(run_cli(*read, "--format", "csv")[1]))
-    assert header == ["file_name", "text", "confidence"]
-    assert rows == expected
+    assert header == ["file_name", "text", "confidence", "notes", "problem"]
+    assert rows == [[*row, "", ""] for row in expected]
     found = json.loads(run_cli(*read, "--format", "json", "--batch", 5)[1])
     assert [[row["file_name"], row["text"]] for row in found] == [row[:2] for row in expected]
     assert [row["confidence"] for row in found] == pytest.approx([float(row[2]) for row in expected], abs=2e-4)
@@ -177,12 +177,13 @@ def test_broken_files_do_not_stop_the_others(
     reasons = broken(folder)
     code, out, err = run_cli("read", folder, folder / "missing.png", "--weights", tmp_path / "weights")
     assert code == 2
-    assert len(out.splitlines()) == 13  # the twelve, and the good one that others are broken copies of
+    assert len(out.splitlines()) == 13 + len(reasons)  # the good one that others are broken copies of is the 13th
+    assert len([line for line in out.splitlines() if line.endswith("\t\t0.0000")]) == len(reasons)
     *errors, total = err.splitlines()
     assert total == f"{len(reasons)} of {13 + len(reasons)} images could not be read"
     assert all(any(name in error for error in errors) for name in reasons)
     code, out, _ = run_cli("read", folder / "empty.png", "--weights", tmp_path / "weights", "--format", "json")
-    assert (code, json.loads(out)) == (2, [])
+    assert (code, [(row["text"], "is empty" in row["problem"]) for row in json.loads(out)]) == (2, [("", True)])
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["--format", "xml"], "--format xml"), (["--batch", 0], "--batch 0")])
@@ -251,12 +252,14 @@ def test_odd_names_stop_nothing_and_break_no_form(
         assert said == ["error", "error", "2 of 9 images could not be read"]
         out.seek(0)
         printed[form] = out.read()
-    order = sorted(range(len(ODD)), key=lambda i: os.fsdecode(ODD[i]))
-    names = [f"{folder}/{SHOWN[i].encode(encoding, 'backslashreplace').decode(encoding)}" for i in order]
+    files = [*zip(ODD, SHOWN, strict=True), (b"pipe.png", "pipe.png")]
+    files = [*sorted(files, key=lambda file: os.fsdecode(file[0])), (b"../empty", "../empty")]
+    names = [f"{folder}/{shown.encode(encoding, 'backslashreplace').decode(encoding)}" for _, shown in files]
+    names[-1] = str(tmp_path / "empty")
     assert [line.split("\t")[0] for line in printed["tabs"].splitlines()] == names
     assert all(line.count("\t") == 2 for line in printed["tabs"].splitlines())
     assert [row[0] for row in csv.reader(printed["csv"].splitlines())] == ["file_name", *names]
-    exact = [f"{folder}/{ODD[i].decode(errors='backslashreplace')}" for i in order]
+    exact = [f"{folder}/{name.decode(errors='backslashreplace')}" for name, _ in files[:-1]] + names[-1:]
     assert [row["file_name"] for row in json.loads(printed["json"])] == exact
     assert all(name in printed["table"] for name in names)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ import torch
 
 import seqocr
 from seqocr.errors import InputError
+from seqocr.inference import sessions
+from seqocr.inference.load import load_reader
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
@@ -78,6 +82,46 @@ def test_seqocr_load_is_the_way_in(saved: Path) -> None:
     assert isinstance(seqocr.load(saved), Recognizer)  # type: ignore[operator]
     with pytest.raises(AttributeError, match="nothing"):
         seqocr.nothing  # noqa: B018
+
+
+# Engines.
+
+
+@pytest.fixture
+def openvino_installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As if it were: which graphs it was given."""
+    loaded: list[str] = []
+    monkeypatch.setitem(sys.modules, "openvino", ModuleType("openvino"))
+    monkeypatch.setattr(sessions.OpenVinoSession, "__init__", lambda self, path, threads: loaded.append(path.stem))
+    return loaded
+
+
+@pytest.mark.parametrize("load", [seqocr.load, load_reader])
+def test_an_engine_is_never_ignored(saved: Path, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="unknown engine 'banana': choose one of onnxruntime, openvino"):
+        load(str(saved), engine="banana")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match=r"openvino is not installed: pip install 'seqocr\[openvino\]'"):
+        load(str(saved), engine="openvino")
+
+
+def test_an_engine_takes_graphs_alone(saved: Path, openvino_installed: list[str]) -> None:
+    for load in (seqocr.load, load_reader):
+        with pytest.raises(InputError, match=r"--engine openvino is for exported graphs, and .* holds none"):
+            load(str(saved), engine="openvino")
+    for head in ("", "ctc", None):
+        reader = load_reader(None, head, engine="openvino")
+        assert (reader.engine, set(reader.heads)) == ("openvino", {"parallel", "ctc"})
+    with pytest.raises(InputError, match="openvino is for exported graphs"):
+        load_reader(None, "ar", engine="openvino")
+    reader.session("ctc", 1)
+    assert openvino_installed == ["ctc"]
+
+
+def test_weights_that_are_not_there_name_those_that_are() -> None:
+    for load in (seqocr.load, load_reader):
+        with pytest.raises(InputError, match=r"the folder nosuch is missing.*shipped weights: tiny, strings"):
+            load("nosuch")
 
 
 # Files that cannot be used.

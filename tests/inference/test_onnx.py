@@ -18,9 +18,10 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.decoding.automaton import build_universal
 from seqocr.errors import InputError
+from seqocr.inference.image_files import predict_files
 from seqocr.inference.manifest import exported_outputs
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.sessions import BatchThreads
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.checkpoint import load_recognizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +20,9 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
+from seqocr.inference.image_files import predict_files
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, predict, predict_files
+from seqocr.inference.predict import ReadOptions, predict
 from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
@@ -83,7 +85,7 @@ def test_predictions_are_the_likeliest_of_all_texts(recognizer, head, seed, patt
     if head == "ctc" and pattern is None:
         return  # it can write more symbols than are listed; tests/test_fitting.py has those
     constraint = build_constraint(CHARSET, pattern=pattern)
-    (answer,) = predict(recognizer, [line], ReadOptions(head, constraint, top=3, beam_width=40))
+    (answer,) = predict(recognizer, [line], ReadOptions(head, constraint, top=3, beam_width=40, min_fit=0))
     ranked = sorted(fitting, key=lambda text: -fitting[text])
     assert fitting[answer.text] == pytest.approx(fitting[ranked[0]], rel=1e-3)
     if pattern is not None:
@@ -103,7 +105,7 @@ def test_predictions_are_the_likeliest_of_all_texts(recognizer, head, seed, patt
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_exported_graphs_predict_as_the_weights_do(recognizer, quick, head, pattern):
     lines = [image(seed) for seed in range(6)]
-    options = ReadOptions(head, build_constraint(CHARSET, pattern=pattern), top=2, positions=True)
+    options = ReadOptions(head, build_constraint(CHARSET, pattern=pattern), top=2, positions=True, min_fit=0)
     for a, b in zip(predict(quick, lines, options), predict(recognizer, lines, options), strict=True):
         assert (a.text, [t for t, _ in a.alternatives]) == (b.text, [t for t, _ in b.alternatives])
         assert (a.passes, a.confidence) == (b.passes, pytest.approx(b.confidence, abs=1e-4))
@@ -164,11 +166,29 @@ def test_without_a_ctc_head_there_are_no_positions():
 
 @every_head
 def test_no_text_may_be_accepted(recognizer, head):
-    (answer,) = predict(recognizer, [image(0)], ReadOptions(head, build_constraint(CHARSET, pattern="[01]{4}")))
-    if head == "ctc":  # which may write more symbols than the others
-        assert answer.fits
+    options = ReadOptions(head, build_constraint(CHARSET, pattern="[01]{4}"), min_fit=0)
+    if head != "ctc":
+        with pytest.raises(InputError, match=f"head {head} of these weights writes at most 3 symbols.*have 4 or more"):
+            predict(recognizer, [image(0)], options)
         return
-    assert (answer.text, answer.confidence, answer.fits, answer.symbols) == ("", 0, False, ())
+    (answer,) = predict(recognizer, [image(0)], options)  # it has a frame for each symbol, but learned no such text
+    assert len(answer.text) == 4
+    assert answer.notes == ("these weights learned texts of at most 3 symbols: longer ones are uncertain",)
+    (none,) = predict(recognizer, [image(0)], replace(options, constraint=build_constraint(CHARSET, pattern="0{4}")))
+    assert (none.text, none.confidence, none.fits, none.symbols) == ("", 0, False, ())  # repeats take a blank between
+
+
+@every_head
+def test_texts_that_are_unlikely_together_are_left_out(recognizer, head):
+    options = ReadOptions(head, build_constraint(CHARSET, pattern="[01]{2}"), min_fit=0)
+    (whole,) = predict(recognizer, [image(0)], options)
+    (kept,) = predict(recognizer, [image(0)], replace(options, min_fit=0.99 * whole.constraint_probability))
+    (left,) = predict(recognizer, [image(0)], replace(options, min_fit=1.01 * whole.constraint_probability))
+    assert whole == kept
+    assert (whole.text != "", left.text) == (True, "")
+    assert (left.confidence, left.constraint_probability) == (whole.confidence, whole.constraint_probability)
+    assert "no text that satisfies the constraint is likely" in left.notes[0]
+    assert ReadOptions().min_fit == 0.001
 
 
 def test_a_symbol_is_where_it_is_written():

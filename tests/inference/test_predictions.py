@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.inference.predictions import predict_lines
+from seqocr.inference.predictions import describe_operating_points, predict_lines
 from tests.conftest import coded, lively, small_recognizer
 
 
@@ -35,3 +36,18 @@ def test_predictions_of_chosen_strategies() -> None:
     assert found["head"].unique().tolist() == ["ctc-beam", "ar-nocache"]
     with pytest.raises(InputError, match="no head 'lstm' in this recognizer: it has ar-generate,"):
         predict_lines(small_recognizer(), strings, ["ctc", "lstm"])
+
+
+def test_operating_points_name_their_precision_and_are_said_once() -> None:
+    def table(wrong: set[int]) -> pd.DataFrame:
+        texts = ["1" if i in wrong else "0" for i in range(1000)]
+        confidences = [1 - i / 1000 for i in range(1000)]
+        return pd.DataFrame({"head": "h", "text": "0", "prediction": texts, "confidence": confidences})
+
+    (both,) = describe_operating_points(table(set()))
+    assert both.startswith("h: for 99.0% and 99.9% precision, accept from confidence 0.0010 on: 100.0% of the lines")
+    first, second = describe_operating_points(table(set(range(500, 1000, 10))))
+    assert first.startswith("h: for 99.0% precision, accept from confidence 0.")
+    assert second.startswith("h: for 99.9% precision, accept from confidence 0.5010 on: 50.0% of the lines, 100.00% of")
+    (never,) = describe_operating_points(table(set(range(1000))))
+    assert never == "h: no confidence reaches 99.0% and 99.9% precision"

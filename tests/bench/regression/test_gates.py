@@ -148,7 +148,7 @@ def slowed(function, loops):
     [
         ("seqocr.serving.queue.BatchingQueue.submit", 600_000, {"request"}),
         ("seqocr.inference.predict.apply_calibration", 1_500_000, {"predict", "predict_files"}),
-        ("seqocr.inference.predict.line_or_problem", 200_000, {"predict_files"}),
+        ("seqocr.inference.image_files.line_or_problem", 200_000, {"predict_files"}),
     ],
 )
 def test_pure_python_that_slows_a_path_is_caught(baseline, paths, monkeypatch, name, loops, caught):
