@@ -149,6 +149,7 @@ def test_an_image_that_cannot_be_used_says_so_and_the_others_are_read(client: Te
         ({"files": [("images", png())] * 9}, 413, "Too many files"),
         ({"json": {"images": [b64(png())], "head": "best"}}, 422, "no head 'best': choose one of"),
         ({"json": {"images": [b64(png())], "pattern": "("}}, 422, "("),
+        ({"json": {"images": [b64(png())], "pattern": r"\d{13}"}}, 422, "at most 10"),
         ({"json": {"images": [b64(png())], "pattern": "1+", "charset": "1"}}, 422, "charset beside pattern"),
         ({"json": {"images": [b64(png())], "charset": "1x"}}, 422, "charset '1x'"),
         ({"json": {"images": [b64(png())], "check": "nothing"}}, 422, "nothing"),
