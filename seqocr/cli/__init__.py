@@ -10,18 +10,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seqocr.errors import InputError, RankError
+from seqocr.errors import InputError, RankError, missing_extra
 from seqocr.files import shown
 
 INTERRUPTED, TERMINATED, CLOSED = 130, 143, 141  # 128 and the number of SIGINT, SIGTERM and SIGPIPE
-# Packages that reading exported graphs does not need, and the extras that they come with.
-_EXTRAS = dict.fromkeys(
-    ("torch", "torchvision", "transformers", "safetensors", "pandas", "scipy", "statsmodels", "rapidfuzz", "psutil"),
-    "train",
-)
-_EXTRAS |= dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn", "starlette"), "serve")
-_EXTRAS |= dict.fromkeys(("fsspec", "grpc", "pyarrow", "ray", "simpy"), "scale")
-_EXTRAS["gradio"] = "demo"
 _MESSAGES = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 
@@ -73,11 +65,9 @@ def _exit_code(command: Callable[[], Any]) -> int:
     except BrokenPipeError:
         return _discarding(CLOSED)
     except ModuleNotFoundError as error:
-        name = str(error.name).split(".")[0]
-        if name not in _EXTRAS:
+        if (message := missing_extra(error)) is None:
             raise
-        take = f"pip install 'seqocr[{_EXTRAS[name]}]'" + (", or add --no-page" if name == "gradio" else "")
-        print(f"error: {name} is not installed, which this needs: {take}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 2
     except InputError as error:
         # Of several processes any may report it, also one that is silent otherwise.

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +11,8 @@ import typer
 from seqocr.cli.options import Device, Engine, Weights
 from seqocr.errors import InputError, check_bounds
 
-_GRACE = 30  # seconds to answer what was accepted, after being told to stop
+_TOKEN = "SEQOCR_TOKEN"
+_SWITCH = 0.0005  # seconds that a thread computes before another gets its turn
 
 
 def serve(
@@ -21,30 +23,54 @@ def serve(
         bool, typer.Option("--page/--no-page", help="Also serve the demo page (needs PyTorch).")
     ] = True,
     token: Annotated[
-        str | None, typer.Option(help="Token that requests must carry.", envvar="SEQOCR_TOKEN", show_envvar=True)
+        str | None, typer.Option(help="Token that requests must carry.", envvar=_TOKEN, show_envvar=True)
     ] = None,
-    max_waiting: Annotated[int, typer.Option(help="Lines that may wait; requests for more are answered 429.")] = 512,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name by which the server may be asked, where it has no token; several times for several.",
+            show_default="IP addresses, localhost, this machine's name, names without a dot",
+        ),
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(help="Seconds to answer what was accepted, after being told to stop; the rest gets 503.")
+    ] = 5.0,
+    max_waiting: Annotated[
+        int, typer.Option(help="Lines of one kind that may wait; requests for more are answered 429.")
+    ] = 512,
     max_batch: Annotated[int, typer.Option(help="Lines per batch.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    """Serve POST /v1/read and a demo page where heads race. Ctrl-C stops it after answering what was accepted."""
+    """Serve POST /v1/read and a demo page where heads race.
+
+    Ctrl-C stops it after answering what was accepted; a second time, at once.
+    """
     check_bounds("--port", port, 1, 65535)
     check_bounds("--max-waiting", max_waiting, 1, 1_000_000)
     check_bounds("--max-batch", max_batch, 1, 4096)
+    check_bounds("--grace", grace, 0, 3600)
+    if not host.strip():
+        raise InputError("--host '': give an address to listen at, such as 127.0.0.1, or 0.0.0.0 for all")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anyone
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told
 
-    import uvicorn
-
     from seqocr.serving.app import create_app
+    from seqocr.serving.guard import check_token
+    from seqocr.serving.server import Server
     from seqocr.serving.service import Service
+
+    # typer takes a variable that is empty for one that is not set.
+    token = check_token(os.environ.get(_TOKEN) if token is None else token)
+    # Searches run beside the event loop: it gets its turn sooner than after Python's usual 5 ms, several per request.
+    sys.setswitchinterval(_SWITCH)
 
     listening = _listening(host, port)  # first: a taken port is reported at once
     service = Service(weights, max_batch=max_batch, max_waiting=max_waiting, device=device, engine=engine)
-    app = create_app(service, token=token)
+    hosts = None if token else {host, socket.gethostname(), socket.getfqdn(), *(allow_host or ())}
+    app = create_app(service, token=token, hosts=hosts)
     if with_page:
         from seqocr.demo.page import mount
         from seqocr.inference.load import load_reader
@@ -56,8 +82,7 @@ def serve(
         app = mount(app, service, recognizer.eval(), token)
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"{at}: the page, {at}/docs: the interface" if with_page else f"{at}/docs: the interface", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE))
-    server.run(sockets=[listening])
+    Server(app, service, grace).run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

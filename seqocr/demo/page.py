@@ -18,6 +18,7 @@ from seqocr.demo.lanes import CSS, race_html
 from seqocr.demo.length_cost import LENGTHS, costs
 from seqocr.demo.race import Lane, lanes_of, race
 from seqocr.demo.review import many_tab
+from seqocr.demo.uploads import UploadLimit, make_folder
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
 from seqocr.serving.service import Service
@@ -43,6 +44,7 @@ def mount(app: FastAPI, service: Service, recognizer: Recognizer, token: str | N
     def known(user: str, password: str) -> bool:
         return user == "seqocr" and hmac.compare_digest(password.encode(), str(token).encode())
 
+    app.add_middleware(UploadLimit, folder=make_folder())
     return gr.mount_gradio_app(
         app,
         page(service, recognizer),
@@ -74,7 +76,7 @@ def _theme() -> gr.themes.Base:
 
 def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
     """The page by itself, as `mount` adds it."""
-    with gr.Blocks(title="seqocr: heads race", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+    with gr.Blocks(title="seqocr: heads race", analytics_enabled=False, delete_cache=(300, 3600)) as blocks:
         gr.Markdown(
             "# Which head reads your number first?\n"
             "Draw digits, or drop an image. Every head reads it, and you see when each symbol was known. "

@@ -1,7 +1,7 @@
 """The HTTP interface as one application: its routes, its errors, and its end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -10,18 +10,31 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from seqocr.errors import InputError
+from seqocr.serving.bodies import Limits
+from seqocr.serving.guard import Guard, check_token
 from seqocr.serving.monitoring import Metrics, monitoring_router
-from seqocr.serving.routes import Limits, read_router
+from seqocr.serving.routes import read_router
+from seqocr.serving.schema import shortened
 from seqocr.serving.service import Service
 from seqocr.version import __version__
 
 
-def create_app(service: Service, limits: Limits | None = None, token: str | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    limits: Limits | None = None,
+    token: str | None = None,
+    hosts: Collection[str] | None = None,
+) -> FastAPI:
     """The interface to a service. When it is stopped it closes the service, after answering what was accepted.
 
     Args:
         token: that requests must carry ("Authorization: Bearer ..."); None: anyone may ask.
+        hosts: as of `Guard`.
+
+    Raises:
+        InputError: no request can carry the token.
     """
+    token = check_token(token)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -33,16 +46,17 @@ def create_app(service: Service, limits: Limits | None = None, token: str | None
     # FastAPI's own /docs would load scripts from elsewhere.
     app = FastAPIOffline(title="seqocr", version=__version__, lifespan=lifespan, redoc_url=None)
     app.state.ready = False
+    app.add_middleware(Guard, hosts=hosts)
     metrics = Metrics(service)
     app.include_router(monitoring_router(service, metrics))
     app.include_router(read_router(service, limits or Limits(), token, metrics))
 
     @app.exception_handler(HTTPException)
     async def answer_http_error(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
+        return JSONResponse({"error": shortened(str(error.detail))}, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(InputError)
     async def answer_input_error(request: Request, error: InputError) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
+        return JSONResponse({"error": shortened(str(error))}, 422)
 
     return app

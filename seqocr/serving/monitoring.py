@@ -23,9 +23,10 @@ class Metrics:
         batches = Histogram(
             "seqocr_batch_lines", "Lines per batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
-        service.queue.on_batch = lambda lines, seconds: batches.observe(lines)
+        for lane in service.lanes.values():
+            lane.on_batch = lambda lines, seconds: batches.observe(lines)
         waiting = Gauge("seqocr_queue_lines", "Lines that wait or are being read.", registry=self.registry)
-        waiting.set_function(lambda: service.queue.waiting)
+        waiting.set_function(lambda: service.waiting)
 
 
 def monitoring_router(service: Service, metrics: Metrics) -> APIRouter:
@@ -38,8 +39,7 @@ def monitoring_router(service: Service, metrics: Metrics) -> APIRouter:
 
     @router.get("/readyz", summary="Whether lines can be read now.")
     async def readyz(request: Request) -> Response:
-        full = service.queue.waiting >= service.queue.max_waiting
-        status = "full" if full else "ready" if request.app.state.ready else "stopping"
+        status = "full" if service.full else "ready" if request.app.state.ready else "stopping"
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     @router.get("/metrics", summary="For Prometheus.", response_class=Response)

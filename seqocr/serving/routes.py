@@ -1,55 +1,44 @@
 """POST /v1/read: images and how to read them, as JSON or as a form, to predictions."""
 
 import asyncio
-import base64
-import binascii
 import hmac
 import math
 import re
 import time
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from seqocr.data.images import line_or_problem
+from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
 from seqocr.inference.predict import ReadOptions
-from seqocr.serving.constraint_trials import try_constraint
+from seqocr.serving.bodies import SMALL, Limits, Memory, NamedImage, Share, parse, receive
+from seqocr.serving.compiler import ConstraintCompiler
 from seqocr.serving.monitoring import Metrics
-from seqocr.serving.queue import QueueFull
-from seqocr.serving.schema import ErrorModel, JsonReadRequest, LineModel, ReadRequest, ReadResponse, request_body
+from seqocr.serving.queue import QueueFull, Stopped
+from seqocr.serving.schema import ErrorModel, LineModel, ReadRequest, ReadResponse, request_body
 from seqocr.serving.service import Service
 
+_LONGEST_SEARCH = 5.0  # seconds, of one line
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorModel, "description": "The token is missing or wrong."},
     413: {"model": ErrorModel, "description": "More bytes or images than are allowed."},
     422: {"model": ErrorModel, "description": "The request or its images cannot be used."},
     429: {"model": ErrorModel, "description": "The queue is full: try again after Retry-After seconds."},
+    503: {"model": ErrorModel, "description": "The server is stopping, or requests hold too much memory."},
     504: {"model": ErrorModel, "description": "It took longer than is allowed."},
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Of a request."""
-
-    megabytes: float = 16.0  # of its body
-    images: int = 64
-    pixels: int = 4_000_000  # per image
-    seconds: float = 30.0  # until it has arrived, and from then until it is answered
-
-
-_NamedImage = tuple[str, bytes]  # what error messages call an image, and its file's bytes
-
-
 def read_router(service: Service, limits: Limits, token: str | None, metrics: Metrics) -> APIRouter:
     """The route that reads; arguments as of `seqocr.serving.app.create_app`."""
-    router = APIRouter()
+    router, memory, compiler = APIRouter(), Memory(int(limits.total_megabytes * 1e6)), ConstraintCompiler()
+    service.on_close(compiler.close)
 
     @router.post(
         "/v1/read",
@@ -63,9 +52,11 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
         status = 500
         try:
             _check_token(request, token)
-            asked, images = await _parse(request, limits)
-            head = asked.head or service.default_head
-            lines = await _predict(service, head, asked, images, limits)
+            with memory.share() as share:
+                asked, images = await _parse(request, limits, share)
+                head = asked.head or service.default_head
+                options = await _options(service, compiler, head, asked, len(images), limits)
+                lines = await _predict(service, options, asked.min_confidence, images, limits, share)
             metrics.lines.labels(head).inc(sum(line.error is None for line in lines))
             status = 200
             took = round(1e3 * (time.perf_counter() - start), 3)
@@ -87,109 +78,25 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
 def _check_token(request: Request, token: str | None) -> None:
     if token is None:
         return
-    given = request.headers.get("authorization", "")
-    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    # Headers are bytes, which Starlette gives as Latin-1.
+    scheme, _, given = request.headers.get("authorization", "").encode("latin-1").partition(b" ")
+    if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token.encode()):
         raise HTTPException(401, "give the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"})
 
 
-async def _parse(request: Request, limits: Limits) -> tuple[ReadRequest, list[_NamedImage]]:
+async def _parse(request: Request, limits: Limits, share: Share) -> tuple[ReadRequest, list[NamedImage]]:
     try:
-        body = await asyncio.wait_for(_body(request, int(limits.megabytes * 1e6)), limits.seconds)
+        body = await asyncio.wait_for(receive(request, int(limits.megabytes * 1e6), share), limits.seconds)
     except TimeoutError:
         raise HTTPException(408, f"the request did not arrive within {limits.seconds:g} s: send it faster") from None
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    try:
-        if kind == "application/json":
-            asked, images = _parse_json(body)
-        elif kind == "multipart/form-data":
-            asked, images = await _parse_form(request, body)
-        else:
-            message = f"content type {kind or 'unknown'!r}: send application/json or multipart/form-data"
-            raise HTTPException(415, message)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise HTTPException(422, f"{where}: {problem['msg']}" if where else str(problem["msg"])) from None
-    if not images:
-        raise HTTPException(422, "no images: give at least one")
-    if len(images) > limits.images:
-        raise HTTPException(413, f"{len(images)} images: give at most {limits.images} per request")
-    return asked, images
+    if len(body) <= SMALL:
+        return parse(request.headers, body, limits)  # sooner than a thread begins
+    return await asyncio.to_thread(parse, request.headers, body, limits)
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The whole body; no more than `most` bytes are ever held."""
-    declared = request.headers.get("content-length", "")
-    too_many = HTTPException(413, f"the request has more than {most / 1e6:g} MB: send fewer or smaller images")
-    if declared.isdigit() and int(declared) > most:
-        raise too_many
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_many
-    return bytes(body)
-
-
-def _parse_json(body: bytes) -> tuple[ReadRequest, list[_NamedImage]]:
-    asked, images = JsonReadRequest.model_validate_json(body), []
-    for i, text in enumerate(asked.images):
-        try:
-            data = base64.b64decode(text.partition("base64,")[2] or text, validate=True)
-        except (binascii.Error, ValueError):
-            raise HTTPException(422, f"image {i} is not base64: encode the bytes of a PNG or JPEG") from None
-        images.append((f"image {i}", data))
-    return asked, images
-
-
-async def _parse_form(request: Request, body: bytes) -> tuple[ReadRequest, list[_NamedImage]]:
-    sent = False
-
-    async def receive() -> dict[str, Any]:
-        nonlocal sent
-        sent, more = True, not sent
-        return {"type": "http.request", "body": body if more else b"", "more_body": False}
-
-    async with Request(request.scope, receive).form(max_files=1000, max_fields=20) as form:
-        fields = {name: value for name, value in form.items() if name != "images"}
-        if wrong := [name for name, value in fields.items() if isinstance(value, UploadFile)]:
-            raise HTTPException(422, f"{wrong[0]} is a file: name image files 'images'")
-        asked, images = ReadRequest.model_validate(fields), []
-        for i, file in enumerate(form.getlist("images")):
-            if not isinstance(file, UploadFile):
-                raise HTTPException(422, "images: send files, as curl -F images=@line.png does")
-            name = f"image {i} ({file.filename})" if file.filename else f"image {i}"
-            images.append((name, await file.read()))
-        return asked, images
-
-
-async def _predict(
-    service: Service, head: str, asked: ReadRequest, images: list[_NamedImage], limits: Limits
-) -> list[LineModel]:
-    def submit() -> Any:  # in a thread, since opening images and patterns takes a while
-        options = _options(service, head, asked)
-        opened = [line_or_problem(data, name, limits.pixels) for name, data in images]
-        return opened, service.submit([line for line in opened if not isinstance(line, str)], options)
-
-    try:
-        opened, future = await asyncio.to_thread(submit)
-    except QueueFull as full:
-        raise HTTPException(429, str(full), {"Retry-After": str(math.ceil(full.seconds))}) from None
-    try:
-        done = iter(await asyncio.wait_for(asyncio.wrap_future(future), limits.seconds))
-    except TimeoutError:
-        raise HTTPException(504, f"not read within {limits.seconds:g} s: send fewer lines, or later") from None
-    lines = []
-    for line in opened:
-        if isinstance(line, str):
-            lines.append(LineModel(error=line))
-        else:
-            prediction, seconds = next(done)
-            lines.append(LineModel.of(prediction, seconds, asked.min_confidence))
-    return lines
-
-
-def _options(service: Service, head: str, asked: ReadRequest) -> ReadOptions:
+async def _options(
+    service: Service, compiler: ConstraintCompiler, head: str, asked: ReadRequest, images: int, limits: Limits
+) -> ReadOptions:
     if asked.charset is not None and (asked.pattern or asked.check):
         raise InputError("charset beside pattern or check: put the symbols into the pattern")
     pattern = asked.pattern
@@ -197,6 +104,66 @@ def _options(service: Service, head: str, asked: ReadRequest) -> ReadOptions:
         if not asked.charset or set(asked.charset) - set(service.charset):
             raise InputError(f"charset {asked.charset!r}: give symbols of {service.charset!r}")
         pattern = f"[{re.escape(asked.charset)}]*"
-    service.reader(head)  # refused before a pattern takes time
-    constraint = try_constraint(service.charset, pattern, asked.check)
-    return ReadOptions(head, constraint, asked.top, symbols=True, positions=asked.places, min_fit=asked.min_fit)
+    # Refused before a pattern takes time; where it is not loaded yet, that happens beside the event loop.
+    reader = service.reader(head) if service.has_loaded(head) else await asyncio.to_thread(service.reader, head)
+    constraint = None
+    if pattern is not None or asked.check is not None:
+        constraint = await _compile(compiler, service.charset, pattern, asked.check, limits.seconds)
+    # The lines of a request share half of its time.
+    seconds = min(_LONGEST_SEARCH, limits.seconds / 2 / images)
+    is_head = head in reader.heads  # or else another decoding strategy, which gives texts alone
+    options = ReadOptions(
+        head, constraint, asked.top, symbols=is_head, positions=asked.places, min_fit=asked.min_fit, seconds=seconds
+    )
+    if not is_head and not options.is_plain:
+        heads = ", ".join(reader.heads)
+        raise InputError(f"{head!r} gives no constrained texts, alternatives or places: choose one of {heads}")
+    return options
+
+
+async def _compile(
+    compiler: ConstraintCompiler, charset: str, pattern: str | None, check: str | None, seconds: float
+) -> Automaton:
+    try:
+        compiled = asyncio.wrap_future(compiler.submit(charset, pattern, check))
+        # Others may wait for the same: it is not cancelled with this request.
+        return await asyncio.wait_for(asyncio.shield(compiled), seconds)
+    except QueueFull as full:
+        raise HTTPException(429, "too many constraints wait: try again", _retry_after(full)) from None
+    except (TimeoutError, BrokenProcessPool):
+        raise HTTPException(503, "the constraint was not compiled: try again", {"Retry-After": "1"}) from None
+
+
+def _retry_after(full: QueueFull) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(full.seconds))}
+
+
+async def _predict(
+    service: Service,
+    options: ReadOptions,
+    min_confidence: float,
+    images: list[NamedImage],
+    limits: Limits,
+    share: Share,
+) -> list[LineModel]:
+    opened: list[Image.Image | str] = []
+    for name, data in images:  # one at a time: requests take turns, and those of many images do not fill the threads
+        opened.append(line := await asyncio.to_thread(line_or_problem, data, name, limits.pixels))
+        share.add(0 if isinstance(line, str) else line.width * line.height)
+    try:
+        future = service.submit([line for line in opened if not isinstance(line, str)], options)
+        predictions = await asyncio.wait_for(asyncio.wrap_future(future), limits.seconds)
+    except QueueFull as full:
+        raise HTTPException(429, str(full), _retry_after(full)) from None
+    except Stopped:
+        raise HTTPException(503, "the server is stopping: ask another, or later", {"Retry-After": "5"}) from None
+    except TimeoutError:
+        raise HTTPException(504, f"not read within {limits.seconds:g} s: send fewer lines, or later") from None
+    lines, done = [], iter(predictions)
+    for (name, _), line in zip(images, opened, strict=True):
+        if isinstance(line, str):
+            lines.append(LineModel(error=line))
+        else:
+            prediction, seconds = next(done)
+            lines.append(LineModel.of(prediction, name, seconds, min_confidence))
+    return lines

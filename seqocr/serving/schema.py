@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from seqocr.decoding.reach import MIN_FIT
+from seqocr.files import shown
 from seqocr.inference.predict import Prediction
 
 _EXAMPLE = (  # a line that reads 174, as a PNG in base64
@@ -16,12 +17,26 @@ _EXAMPLE = (  # a line that reads 174, as a PNG in base64
 )
 
 
+_MOST_SHOWN = 300  # characters of an error message
+
+
+def shortened(text: str, most: int = _MOST_SHOWN) -> str:
+    """Text of strangers, or a message that repeats some: printable, on one line, and not long."""
+    text = shown(text[: most + 1])
+    return text if len(text) <= most else text[:most] + "…"
+
+
 class ReadRequest(BaseModel):
     """How to read the images of a request."""
 
     model_config = ConfigDict(extra="forbid")
 
-    head: str | None = Field(None, description="The head that reads, such as ar, parallel or ctc. Default: parallel.")
+    head: str | None = Field(
+        None,
+        description="The head that reads, such as ar, parallel or ctc; or another decoding strategy, which gives no "
+        "symbols. Default: parallel.",
+        max_length=100,
+    )
     charset: str | None = Field(None, description="Only these symbols.", max_length=100)
     pattern: str | None = Field(
         None, description="Only texts that match this regular expression as a whole.", max_length=200
@@ -75,8 +90,14 @@ class LineModel(BaseModel):
     error: str | None = None
 
     @classmethod
-    def of(cls, prediction: Prediction, seconds: float, min_confidence: float) -> LineModel:
-        """Of a prediction, `seconds` after its line was queued; below a confidence without its text."""
+    def of(cls, prediction: Prediction, name: str, seconds: float, min_confidence: float) -> LineModel:
+        """Of a prediction, `seconds` after its line was queued; below a confidence without its text.
+
+        Args:
+            name: of the image, for its error.
+        """
+        if prediction.problem:
+            return cls(error=shortened(f"{name} {prediction.problem}"), milliseconds=round(1e3 * seconds, 3))
         found = prediction.as_json() | {"milliseconds": round(1e3 * seconds, 3)}
         return cls.model_validate(found if prediction.confidence >= min_confidence else found | {"text": ""})
 

@@ -1,13 +1,15 @@
-"""Reads lines for many clients at once: readers that are loaded when first used, behind a bounded queue."""
+"""Reads lines for many clients at once: readers that are loaded when first used, behind bounded queues."""
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from PIL import Image
 
-from seqocr.errors import InputError
+from seqocr.errors import InputError, missing_extra
 from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
@@ -17,19 +19,24 @@ from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.serving.queue import BatchingQueue
 
 _Line = tuple[Image.Image, ReadOptions]
+_OUTPUTS = ("slots", "ctc", "tokens")  # of heads
+_CONSTRAINED = "constrained"
 
 
 class Service:
     """Reads line images. Methods may be called from any thread.
 
+    Lines wait in lanes, so that none waits for work of another kind: one per output of heads, and one for constrained
+    decoding, whose searches can take seconds.
+
     Args:
         weights, device, engine: as of `load_reader`.
         max_batch: lines read at once, at most.
-        max_waiting: lines that may wait or be in process; requests for more are refused (`QueueFull`).
+        max_waiting: lines that may wait or be in process in one lane; requests for more are refused (`QueueFull`).
 
     Attributes:
-        heads: names of the heads that can be used.
         default_head: that reads where a request names none (`seqocr.inference.predict.default_head`).
+        lanes: the queue of each lane, by name.
 
     Raises:
         InputError: the weights cannot be used.
@@ -46,30 +53,72 @@ class Service:
     ) -> None:
         self._load = lambda head: load_reader(weights, head, device, engine)
         self._readers: dict[str, Any] = {}
-        self._loading = threading.Lock()
+        self._loading, self._complete = threading.Lock(), False  # whether all decoding strategies have been loaded
         first = self._load("")
+        self._closing = list[Callable[[], None]]()
         self.default_head, self.charset = chosen_head(first, ""), str(first.charset)
-        self.heads = tuple(dict.fromkeys((*_head_names(weights), *self._add(first))))
-        self._pool = ThreadPoolExecutor(core_count(), thread_name_prefix="lines")
-        self.queue: BatchingQueue[_Line, Prediction] = BatchingQueue(self._predict, max_batch, max_waiting)
+        self._declared = tuple(dict.fromkeys((*_head_names(weights), *self._add(first))))
+        self._pools, self.lanes = list[ThreadPoolExecutor](), dict[str, BatchingQueue[_Line, Prediction]]()
+        for name in (*_OUTPUTS, _CONSTRAINED):
+            # Where a search can take long, few lines are begun at once: the next ones are those of others, and there
+            # is a core for lines that take no search.
+            at_once = max_batch if name == "slots" else min(max_batch, max(1, core_count() // 2))
+            pool = ThreadPoolExecutor(min(core_count(), at_once), thread_name_prefix=f"{name} lines")
+            self._pools.append(pool)
+            self.lanes[name] = BatchingQueue(partial(self._predict, pool), at_once, max_waiting)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, and of other decoding strategies, that can be used here."""
+        can_load = find_spec("torch") is not None
+        return tuple(dict.fromkeys((*self._readers, *(name for name in self._declared if can_load))))
+
+    def has_loaded(self, head: str) -> bool:
+        return head in self._readers
 
     def reader(self, head: str) -> Any:
-        """Exported graphs of a head where there are some, else weights; loaded when first used. InputError if there is
-        no such head."""
-        if head not in self.heads:
-            raise InputError(f"no head {head!r}: choose one of {', '.join(self.heads)}")
+        """Exported graphs of a head, or another decoding strategy, where there are some, else weights; loaded when
+        first used. InputError if there is no such head, or it takes a package that is not installed."""
         if head not in self._readers:  # who uses what is loaded does not wait for what is being loaded
             with self._loading:
                 if head not in self._readers:
-                    self._add(self._load(head))
+                    self._add(self._reader_with(head))
+            if head not in self._readers:
+                raise InputError(f"no head {head!r}: choose one of {', '.join(self.heads)}")
         return self._readers[head]
 
+    def _reader_with(self, head: str) -> Any:
+        """That of a declared head, else that of all decoding strategies; None if it cannot be loaded."""
+        if head not in self._declared and self._complete:
+            return None
+        try:
+            self._complete = self._complete or head not in self._declared
+            return self._load(head if head in self._declared else None)
+        except ModuleNotFoundError as error:
+            if head in self._declared and (message := missing_extra(error)):
+                raise InputError(message) from None
+            return None
+
     def _add(self, reader: Any) -> tuple[str, ...]:
+        """Note which decoding strategies a reader has; the names of its heads."""
+        if reader is None:
+            return ()
         if isinstance(reader, OnnxRecognizer):
             reader = reader.with_threads(1)  # see `_predict_together`
-        for head in reader.heads:
-            self._readers.setdefault(head, reader)
+        for name in (*reader.heads, *reader.decode_functions()):
+            self._readers.setdefault(name, reader)
         return tuple(reader.heads)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that wait or are being read."""
+        return sum(lane.waiting for lane in self.lanes.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether the lane of the default head takes no more lines."""
+        lane = self._lane(ReadOptions(self.default_head))
+        return lane.waiting >= lane.max_waiting
 
     def submit(self, images: Sequence[Image.Image], options: ReadOptions) -> Future[list[tuple[Prediction, float]]]:
         """Read grey line images: for each its prediction, and the seconds since it was submitted.
@@ -77,34 +126,64 @@ class Service:
         Raises:
             QueueFull: there is no room for all of them: none is accepted.
             InputError: there is no such head.
+            Stopped: the service was stopped.
         """
         self.reader(options.head)  # loaded here, not by the thread that reads for all
-        return self.queue.submit([(image, options) for image in images])
+        return self._lane(options).submit([(image, options) for image in images])
+
+    def _lane(self, options: ReadOptions) -> BatchingQueue[_Line, Prediction]:
+        if options.constraint is not None:
+            return self.lanes[_CONSTRAINED]
+        heads = self.reader(options.head).heads
+        return self.lanes[heads[options.head].output if options.head in heads else "tokens"]  # as a pair of heads has
 
     def close(self) -> None:
         """Read what still waits, then end."""
-        self.queue.close()
-        self._pool.shutdown()
+        for lane in self.lanes.values():
+            lane.close()
+        for pool in self._pools:
+            pool.shutdown()
+        for close in self._closing:
+            close()
 
-    def _predict(self, lines: list[_Line]) -> list[Prediction | Exception]:
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have something closed with this."""
+        self._closing.append(close)
+
+    def stop(self) -> None:
+        """Give up what still waits (`Stopped`); what is being read is not waited for."""
+        for lane in self.lanes.values():
+            lane.stop()
+
+    def _predict(self, pool: Executor, lines: list[_Line]) -> list[Prediction | Exception]:
         """Lines with the same options are read together; an error of some is not that of others."""
         results: dict[int, Prediction | Exception] = {}
         for options in dict.fromkeys(options for _, options in lines):
             places = [i for i, (_, other) in enumerate(lines) if other == options]
+            images = [lines[i][0] for i in places]
             try:
-                predictions = self._predict_together([lines[i][0] for i in places], options)
-            except Exception as error:
-                predictions = [error] * len(places)
+                predictions = self._predict_together(pool, images, options)
+            except Exception:  # one by one: of which line it is
+                predictions = [self._predict_alone(image, options) for image in images]
             results |= zip(places, predictions, strict=True)
         return [results[i] for i in range(len(lines))]
 
-    def _predict_together(self, images: list[Image.Image], options: ReadOptions) -> Sequence[Prediction | Exception]:
+    def _predict_together(
+        self, pool: Executor, images: list[Image.Image], options: ReadOptions
+    ) -> Sequence[Prediction | Exception]:
         reader = self.reader(options.head)
         if not isinstance(reader, OnnxRecognizer):
             return predict(reader, images, options)
         # Line by line, each on one thread: an int8 graph rounds by all that it is given at once, and a prediction must
         # not depend on who else asks.
-        return list(self._pool.map(lambda image: predict(reader, [image], options)[0], images))
+        return list(pool.map(partial(self._predict_alone, options=options), images))
+
+    def _predict_alone(self, image: Image.Image, options: ReadOptions) -> Prediction | Exception:
+        """Of one line; an error is its request's, such as that of a constraint which the head cannot write."""
+        try:
+            return predict(self.reader(options.head), [image], options)[0]
+        except Exception as error:
+            return error
 
 
 def _head_names(weights: str | None) -> tuple[str, ...]:

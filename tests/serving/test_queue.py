@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqocr.serving.queue import BatchingQueue, QueueFull
+from seqocr.serving.queue import BatchingQueue, QueueFull, Stopped
 
 
 class Held:
@@ -86,4 +86,39 @@ def test_what_is_given_up_makes_room_and_is_not_processed() -> None:
     assert (results(first), results(last)) == (["1"], ["3"])
     queue.close()
     assert held.sizes == [1, 1]
+    assert queue.waiting == 0
+
+
+def test_requests_take_turns() -> None:
+    held, order = Held(), list[int]()
+    queue = BatchingQueue(lambda numbers: (order.extend(numbers), held(numbers))[1], 2, 100)
+    first = queue.submit([1])
+    assert held.busy.wait(30)
+    many, few, one = queue.submit([10, 11, 12, 13]), queue.submit([20, 21]), queue.submit([30])
+    held.go.set()
+    queue.close()
+    assert order == [1, 10, 20, 30, 11, 21, 12, 13]
+    assert [results(each) for each in (first, many, few, one)] == [
+        ["1"],
+        ["10", "11", "12", "13"],
+        ["20", "21"],
+        ["30"],
+    ]
+
+
+def test_what_is_stopped_fails_at_once_also_what_is_in_process() -> None:
+    held = Held()
+    queue = BatchingQueue(held, 2, 100)
+    in_process = queue.submit([1, 2, 3])
+    assert held.busy.wait(30)
+    waiting = queue.submit([4])
+    queue.stop()
+    for future in (in_process, waiting):
+        with pytest.raises(Stopped):
+            future.result(0)
+    with pytest.raises(Stopped):
+        queue.submit([5])
+    held.go.set()
+    queue.close()
+    assert held.sizes == [2]
     assert queue.waiting == 0

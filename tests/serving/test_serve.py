@@ -135,6 +135,10 @@ def test_a_port_that_is_taken_is_one_error(run_cli: Any) -> None:
         (["--port", "0"], "--port"),
         (["--max-batch", "0"], "--max-batch"),
         (["--max-waiting", "0"], "--max-waiting"),
+        (["--host", ""], "--host '': give an address"),
+        (["--grace", "-1"], "--grace"),
+        (["--token", ""], "the token is empty"),
+        (["--token", "a\nb"], "the token begins or ends with a space"),
         (["--host", "nowhere.invalid"], "cannot listen at nowhere.invalid"),
         (["--weights", "nothing-here"], "nothing-here"),
     ],
@@ -144,6 +148,13 @@ def test_wrong_options_are_one_error(run_cli: Any, options: list[str], said: str
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_an_empty_variable_does_not_open_the_server(run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQOCR_TOKEN", "")
+    code, _, err = run_cli("serve", "--no-page", "--port", free_port())
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the token is empty" in err
 
 
 def test_programs_are_served_without_torch(tmp_path: Path) -> None:

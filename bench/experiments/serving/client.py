@@ -50,7 +50,7 @@ class LibraryClient:
 
     def _submit(self, sample: Sample) -> Future[Any]:
         from seqocr.data.images import open_line
-        from seqocr.serving.routes import Limits
+        from seqocr.serving.bodies import Limits
 
         return self._service.submit([open_line(sample.png, "line", Limits().pixels)], self._options)
 
