@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
-from seqocr.data.images import line_or_problem, open_line
+from seqocr.data.images import line_or_problem, open_line, origin_of
 from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import Automaton, build_universal
 from seqocr.decoding.calibration import apply_calibration
@@ -27,7 +27,7 @@ BEAM_WIDTH = 8
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 _CHUNK = 16  # files that a thread opens and reads
 
-Line = Any  # an image file's path, a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
+Line = Any  # an image file's path or bytes, a Pillow image, or an array or tensor (see `open_line`)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def predict(
     """
     options = options or ReadOptions()
     options = replace(options, head=chosen_head(reader, options.head))
-    images = [open_line(Path(each)) if isinstance(each, (str, Path)) else each for each in images]
+    images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
     if options.is_plain:
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
@@ -179,7 +179,12 @@ def predict(
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
 
 
-def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> list[Prediction]:
+def _name(image: Line, place: int) -> str:
+    """What an error message calls an image."""
+    return "" if isinstance(image, (str, Path)) else f"image {place}"
+
+
+def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions) -> list[Prediction]:
     """Predictions of lattice or beam search."""
     output, charset = reader.heads[options.head].output, reader.charset
     automaton, count = options.constraint or build_universal(len(charset)), max(options.top, 2)  # two for the margin
@@ -214,9 +219,9 @@ def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> lis
         best, *others = [each.log_probability for each in found.hypotheses]
         symbols: tuple[Symbol, ...] = ()
         if wants_symbols:
-            width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-            span, ids = reader.processor.span(width, height), found.hypotheses[0].ids
-            symbols = locate_symbols(texts[0], ids, symbol_confidences, line_frames, span, width)
+            span, ids = reader.processor.span(image.width, image.height), found.hypotheses[0].ids
+            symbols = locate_symbols(texts[0], ids, symbol_confidences, line_frames, span, image.width)
+            symbols = tuple(symbol.moved(origin_of(image)) for symbol in symbols)
         confidence = shares[0]
         if not options.constraint:
             confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
