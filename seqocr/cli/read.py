@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +59,9 @@ def read(
     confidence is its probability among those that do; if none does, the text is empty. --top adds alternatives.
 
     An image that cannot be read is reported with the reason and the others are still read; the exit code is then 2.
+    Notes say what may be wrong: a mark that is no digit, no ink, more symbols than the head writes. A line with one
+    passes no threshold (--min-confidence, --target-precision).
+
     In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
     """
     from seqocr.decoding.constraints import build_constraint
@@ -91,22 +93,22 @@ def read(
                 unread += 1
                 print(f"error: {prediction.problem}", file=sys.stderr)
             else:
-                yield str(path), prediction if prediction.confidence >= least else replace(prediction, text="")
+                yield str(path), prediction.accepted(least)
 
     match output or ("table" if sys.stdout.isatty() else "tabs"):
         case "json":
             _print_json(readable(), detailed)
         case "table":
-            table = Table("file", "text", "confidence", *more)
+            table = Table("file", "text", "confidence", *more, "notes")
             for row in _rows(readable(), more):
                 table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
             Console().print(table)
         case "tabs":
             for row in _rows(readable(), more):
-                print("\t".join(row))
+                print("\t".join(row).removesuffix("\t"))  # no empty column of notes
         case "csv":
             rows = csv.writer(sys.stdout, lineterminator="\n")
-            rows.writerow(["file_name", "text", "confidence", *more])
+            rows.writerow(["file_name", "text", "confidence", *more, "notes"])
             rows.writerows(_rows(readable(), more))
     if unread:
         if len(paths) > 1:
@@ -131,7 +133,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     for name, prediction in predictions:
         first = [shown(name), shown(prediction.text), f"{prediction.confidence:.4f}"]
-        yield [*first, *(column(prediction) for column in more.values())]
+        yield [*first, *(column(prediction) for column in more.values()), "; ".join(prediction.notes)]
 
 
 def _alternatives(prediction: Prediction) -> str:
@@ -154,7 +156,7 @@ def _print_json(predictions: Iterable[tuple[str, Prediction]], detailed: bool) -
         name = os.fsencode(path).decode(errors="backslashreplace")
         row = prediction.as_json()
         if not detailed:
-            row = {key: row[key] for key in ("text", "confidence")}
+            row = {key: row[key] for key in ("text", "confidence", "notes")}
         print(separator + json.dumps({"file_name": name, **row}, ensure_ascii=ascii_only), end="")
         separator = ",\n "
     print("]" if separator != "[" else "[]")

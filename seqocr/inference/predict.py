@@ -20,6 +20,7 @@ from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.search import CTCLattice, NextTokenFunction, SearchResult, SlotLattice, beam_search
 from seqocr.errors import InputError
 from seqocr.files import shown
+from seqocr.inference.notes import find_notes
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.symbols import Symbol, locate_symbols
 
@@ -73,6 +74,7 @@ class Prediction:
         margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
             was enough.
         constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
+        notes: what may be wrong with this reading (see `seqocr.inference.notes`).
     """
 
     text: str = ""
@@ -83,11 +85,17 @@ class Prediction:
     problem: str = ""
     margin: float = math.inf
     constraint_probability: float = 1.0
+    notes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether there is an accepted text."""
         return not self.problem and (self.text != "" or self.constraint_probability > 0)
+
+    def accepted(self, least: float) -> "Prediction":
+        """The same without its text if the confidence is below `least`, or there is a note and `least` is above 0."""
+        passes = self.confidence >= least and not (self.notes and least > 0)
+        return self if passes else replace(self, text="")
 
     def as_json(self) -> dict[str, Any]:
         """As the command line and the HTTP interface give it, numbers rounded; `margin` is None where infinite."""
@@ -100,6 +108,7 @@ class Prediction:
             "passes": self.passes,
             "others": [{"text": text, "confidence": round(p, 4)} for text, p in self.alternatives],
             "symbols": [symbol.as_json() for symbol in self.symbols],
+            "notes": list(self.notes),
         }
 
 
@@ -146,6 +155,12 @@ def chosen_head(reader: Reader, head: str) -> str:
     return head or default_head({name: each.output for name, each in reader.heads.items()})
 
 
+def most_symbols(reader: Reader, strategy: str) -> int | None:
+    """The most symbols that a head or another strategy writes; None: as many as an image has room for."""
+    head = reader.heads.get(strategy) or reader.heads.get(strategy.partition("-")[0])  # "ctc-beam" is one of "ctc"
+    return None if head is not None and head.output == "ctc" else reader.max_length
+
+
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
@@ -162,13 +177,13 @@ def predict(
     options = replace(options, head=chosen_head(reader, options.head))
     images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
     if options.is_plain:
-        decoded = reader.decode(images, options.head, batch_size)
+        decoded, most = reader.decode(images, options.head, batch_size), most_symbols(reader, options.head)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
         return [
-            Prediction(text, p, passes=passes)
+            Prediction(text, p, passes=passes, notes=find_notes(image, text, p, most))
             if math.isfinite(p)
             else Prediction(problem=f"gives {p} with these weights: take others")
-            for text, p, passes in zip(decoded.texts, confidences, decoded.line_passes, strict=True)
+            for image, text, p, passes in zip(images, decoded.texts, confidences, decoded.line_passes, strict=True)
         ]
     if options.head not in reader.heads:
         raise InputError(
@@ -234,6 +249,7 @@ def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions)
                 passes,
                 margin=math.exp(min(best - others[0], 700)) if others else math.inf,
                 constraint_probability=min(math.exp(total), 1.0),
+                notes=find_notes(image, texts[0], confidence, most_symbols(reader, options.head)),
             )
         )
     return predictions

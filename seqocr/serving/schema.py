@@ -61,6 +61,7 @@ class LineModel(BaseModel):
     fits: bool = False
     symbols: list[SymbolModel] = []
     others: list[TextModel] = []
+    notes: list[str] = Field(default=[], description="What may be wrong: lines with notes pass no min_confidence.")
     passes: int = 0
     milliseconds: float = Field(default=0.0, description="From being queued to being read.")
     error: str | None = None
@@ -68,8 +69,8 @@ class LineModel(BaseModel):
     @classmethod
     def of(cls, prediction: Prediction, seconds: float, min_confidence: float) -> LineModel:
         """Of a prediction, `seconds` after its line was queued; below a confidence without its text."""
-        found = prediction.as_json() | {"milliseconds": round(1e3 * seconds, 3)}
-        return cls.model_validate(found if prediction.confidence >= min_confidence else found | {"text": ""})
+        found = prediction.accepted(min_confidence).as_json() | {"milliseconds": round(1e3 * seconds, 3)}
+        return cls.model_validate(found)
 
 
 class ReadResponse(BaseModel):
