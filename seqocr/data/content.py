@@ -14,10 +14,11 @@ _OF_HIGHEST = 0.22  # an edge is at least this share of the highest step
 _QUIET = 0.11  # of the highest step: 95 % of the steps outside of the content are smaller
 _MOST = 0.5  # share of cells with edges: more is no small content
 _FRAME = 0.1  # share of the shorter side: what runs along the border no deeper than that is a frame
+_ALONG = 0.8  # share of a side that a frame runs along
 _SMALL = 0.3  # a part whose height and number of edges are smaller shares of the largest part's is a speckle
-_MARGIN = 0.35  # of the content's height, kept around it
+_MARGIN = 0.25  # of the content's height, kept around it
 _ASPECT = 8  # width over height of what readers look at, about
-_ENLARGEMENT = 1.6  # an image is cut if its digits grow as many times in a reader's input
+_ENLARGEMENT = 2.0  # an image is cut if its digits grow as many times in a reader's input
 
 
 def trim(line: Image.Image) -> tuple[Image.Image, int]:
@@ -45,40 +46,29 @@ def _scale(width: int, height: int) -> float:
 
 
 def find_content(line: Image.Image) -> Box | None:
-    """The box of what a grey line shows, without a frame and speckles; None where that is most of it,
-    or does not stand out."""
+    """The box of what a grey line shows, without a frame and speckles; None where that is most of it, or does not stand
+    out from what is around it."""
     factor = math.ceil(math.sqrt(line.width * line.height / _PIXELS))
     steps = _steps(line.reduce(factor) if factor > 1 else line)
     highest = float(steps.max())
     edges = steps >= max(_LEAST_STEP, _OF_HIGHEST * highest)
-    height, width = (math.ceil(side / _CELL) for side in edges.shape)
-    cells = np.zeros((height * _CELL, width * _CELL), bool)
-    cells[: edges.shape[0], : edges.shape[1]] = edges
-    counts = cells.reshape(height, _CELL, width, _CELL).sum(axis=(1, 3))
+    counts = _count_in_cells(edges)
     if (counts > 0).mean() > _MOST:
         return None
-    seen = np.zeros_like(counts, bool)
-    parts = _parts(counts > 0)
-    frames = [part for part in parts if _is_frame(part, height, width)]
-    for part in _largest([part for part in parts if not any(part is frame for frame in frames)], counts):
-        seen[tuple(part.T)] = True
-    edges &= _pixels(seen, edges)
+    frames: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
+    for part in _parts(counts > 0):
+        (frames if _is_frame(part, counts.shape) else parts).append(part)
+    edges &= _pixels_of(_without_speckles(parts, counts), edges.shape)
     rows, columns = (np.flatnonzero(edges.any(axis=axis)).tolist() for axis in (1, 0))
     if not rows:
         return None
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    border = np.zeros_like(seen)
-    for part in frames:
-        border[tuple(part.T)] = True
-    outside = ~_pixels(border, edges)
+    left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    outside = ~_pixels_of(frames, edges.shape)
     outside[top:bottom, left:right] = False
     if outside.any() and np.percentile(steps[outside], 95) > _QUIET * highest:
         return None
     return left * factor, top * factor, min(right * factor, line.width), min(bottom * factor, line.height)
-
-
-def _pixels(cells: np.ndarray, like: np.ndarray) -> np.ndarray:
-    return np.kron(cells, np.ones((_CELL, _CELL), bool))[: like.shape[0], : like.shape[1]]
 
 
 def _steps(line: Image.Image) -> np.ndarray:
@@ -90,9 +80,25 @@ def _steps(line: Image.Image) -> np.ndarray:
     return steps
 
 
+def _count_in_cells(edges: np.ndarray) -> np.ndarray:
+    """Edges (h, w) bool in each cell."""
+    height, width = (math.ceil(side / _CELL) for side in edges.shape)
+    whole = np.zeros((height * _CELL, width * _CELL), bool)
+    whole[: edges.shape[0], : edges.shape[1]] = edges
+    return whole.reshape(height, _CELL, width, _CELL).sum(axis=(1, 3))
+
+
+def _pixels_of(parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """(h, w) bool: the pixels of all cells of some parts."""
+    pixels = np.zeros(shape, bool)
+    for row, column in (cell for part in parts for cell in (part * _CELL).tolist()):
+        pixels[row : row + _CELL, column : column + _CELL] = True
+    return pixels
+
+
 def _parts(cells: np.ndarray) -> list[np.ndarray]:
     """Connected parts of (h, w) bool, each (n, 2): rows and columns of its cells."""
-    left = set(zip(*map(np.ndarray.tolist, np.nonzero(cells)), strict=True))
+    left = set(zip(*(places.tolist() for places in np.nonzero(cells)), strict=True))
     found = []
     while left:
         part = [left.pop()]
@@ -104,16 +110,15 @@ def _parts(cells: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _is_frame(part: np.ndarray, height: int, width: int) -> bool:
-    """Whether a part of (height, width) cells runs along the border."""
-    size = np.array([height, width])
-    deep = np.minimum(part, size - 1 - part).min(axis=1)
-    runs = np.ptp(part, axis=0) + 1 >= 0.8 * size
-    return bool(runs.any() and (deep < max(1.0, _FRAME * size.min())).all())
+def _is_frame(part: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether a part of (h, w) cells runs along the border."""
+    size = np.array(shape)
+    depths = np.minimum(part, size - 1 - part).min(axis=1)
+    runs = np.ptp(part, axis=0) + 1 >= _ALONG * size
+    return bool(runs.any() and (depths < max(1.0, _FRAME * size.min())).all())
 
 
-def _largest(parts: list[np.ndarray], counts: np.ndarray) -> list[np.ndarray]:
-    """Parts without speckles; `counts` are the edges in each cell."""
+def _without_speckles(parts: list[np.ndarray], counts: np.ndarray) -> list[np.ndarray]:
     sizes = [counts[tuple(part.T)].sum() for part in parts]
     heights = [np.ptp(part[:, 0]) + 1 for part in parts]
     return [

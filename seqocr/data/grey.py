@@ -9,8 +9,9 @@ from PIL import Image
 ToGrey = Callable[[Image.Image], Image.Image]
 
 _SAMPLE = 512  # pixels each way, at most, that grounds and colours are chosen by
-_FAINT = 20.0  # grey levels, standard deviation: less may be no ink at all
-_MORE = 4.0  # times the contrast that another ground, or other colours' weights, must give to be preferred
+_FAINT = 30.0  # grey levels, standard deviation: less may be light ink on a light ground
+_GROUND = 3.0  # times the contrast that a black ground must give to be preferred
+_COLOURS = 4.0  # times the contrast that other weights of colours must give to be preferred
 _LUMA = np.array([0.299, 0.587, 0.114])  # Pillow's weights
 _BITS = (8, 10, 12, 14, 16)  # that cameras and scanners use of a deeper pixel
 
@@ -79,14 +80,14 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _flattened(image: Image.Image, ground: str) -> Image.Image:
-    image = image.convert("RGBA")
+    image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
 
 
 def _ground(image: Image.Image) -> str:
     """White, unless that hides what can be seen on black."""
     on_white, on_black = (np.asarray(_luma(_flattened(image, ground))).std() for ground in ("white", "black"))
-    return "black" if on_white < _FAINT and on_black > _MORE * on_white else "white"
+    return "black" if on_white < _FAINT and on_black > _GROUND * on_white else "white"
 
 
 def _projection(colours: np.ndarray) -> tuple[np.ndarray, float, float] | None:
@@ -98,7 +99,7 @@ def _projection(colours: np.ndarray) -> tuple[np.ndarray, float, float] | None:
     steps = np.concatenate([(colours[2:] - colours[:-2]).reshape(-1, 3), (colours[:, 2:] - colours[:, :-2]).reshape(-1, 3)])
     energy = steps.T @ steps
     values, vectors = np.linalg.eigh(energy)
-    if values[-1] <= 0 or _LUMA @ energy @ _LUMA >= values[-1] / 3 / _MORE**2:
+    if values[-1] <= 0 or _LUMA @ energy @ _LUMA >= values[-1] / 3 / _COLOURS**2:
         return None
     weights = vectors[:, -1] * np.sign(vectors[:, -1] @ _LUMA or 1)
     seen = colours @ weights

@@ -54,9 +54,12 @@ def find_notes(line: Image.Image, text: str, confidence: float, most_symbols: in
         confidence: of the text.
         most_symbols: the most that the head writes; None: any number.
     """
+    doubtful = confidence < _DOUBTFUL
+    if (doubtful or not text) and is_blank(line):
+        return (BLANK,)
     if not text:
-        return (BLANK if is_blank(line) else NOTHING_READ,)
-    blobs, doubtful = _find_blobs(line, len(text)), confidence < _DOUBTFUL
+        return (NOTHING_READ,)
+    blobs = _find_blobs(line, len(text))
     more = blobs is not None and len(blobs.height) > len(text)
     if most_symbols is not None and len(text) >= most_symbols and (more or doubtful):
         return (FULL,)

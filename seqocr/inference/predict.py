@@ -157,8 +157,8 @@ def chosen_head(reader: Reader, head: str) -> str:
 
 def most_symbols(reader: Reader, strategy: str) -> int | None:
     """The most symbols that a head or another strategy writes; None: as many as an image has room for."""
-    head = reader.heads.get(strategy) or reader.heads.get(strategy.partition("-")[0])  # "ctc-beam" is one of "ctc"
-    return None if head is not None and head.output == "ctc" else reader.max_length
+    head = strategy if strategy in reader.heads else strategy.partition("-")[0]  # "ctc-beam" is one of "ctc"
+    return None if head in reader.heads and reader.heads[head].output == "ctc" else reader.max_length
 
 
 def predict(
