@@ -96,7 +96,9 @@ def _projection(colours: np.ndarray) -> tuple[np.ndarray, float, float] | None:
 
     Contrast is that between pixels near each other, so that uneven light does not pass for ink.
     """
-    steps = np.concatenate([(colours[2:] - colours[:-2]).reshape(-1, 3), (colours[:, 2:] - colours[:, :-2]).reshape(-1, 3)])
+    steps = np.concatenate(
+        [(colours[2:] - colours[:-2]).reshape(-1, 3), (colours[:, 2:] - colours[:, :-2]).reshape(-1, 3)]
+    )
     energy = steps.T @ steps
     values, vectors = np.linalg.eigh(energy)
     if values[-1] <= 0 or _LUMA @ energy @ _LUMA >= values[-1] / 3 / _COLOURS**2:

@@ -56,7 +56,14 @@ def test_sixteen_bits_in_the_other_order() -> None:
 
 
 def test_arrays_of_any_shape_and_type_are_the_same_line() -> None:
-    kinds = [GREY, GREY[:, :, None], RGB, RGB / 255, RGB.astype(np.uint16) * 257, np.dstack([RGB, np.full_like(GREY, 255)])]
+    kinds = [
+        GREY,
+        GREY[:, :, None],
+        RGB,
+        RGB / 255,
+        RGB.astype(np.uint16) * 257,
+        np.dstack([RGB, np.full_like(GREY, 255)]),
+    ]
     kinds += [with_alpha(0) / 255, torch.tensor(GREY), torch.tensor(GREY / 255, requires_grad=True)]
     for kind in kinds:
         assert np.abs(of(kind) - GREY).max() <= 1
