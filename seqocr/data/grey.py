@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,8 +27,8 @@ def choose_grey(image: Image.Image) -> ToGrey:
         ValueError: a pixel is not a finite number.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        low, high = image.getextrema() if image.mode in ("I;16", "I", "F") else image.convert("I").getextrema()
-        return partial(_scaled, bounds=_bounds(low, high, image.mode == "F"))
+        extrema: Any = (image if image.mode in ("I;16", "I", "F") else image.convert("I")).getextrema()
+        return partial(_scaled, bounds=_bounds(extrema[0], extrema[1], image.mode == "F"))
     if image.mode in ("1", "L") and not image.has_transparency_data:
         return _luma
     sample = image.resize((min(image.width, _SAMPLE), min(image.height, _SAMPLE)), Image.Resampling.NEAREST)

@@ -174,7 +174,7 @@ def _line(image: Image.Image) -> Image.Image:
     image.load()
     factor, to_grey = _factor(image), choose_grey(image)
     line = to_grey(image) if factor == 1 else _shrunk(image, factor, to_grey)
-    if line.getextrema()[1] < 16:  # of 16 bits a colour the decoder kept 8, of which a camera with 12 uses 4
+    if np.asarray(line).max() < 16:  # of 16 bits a colour the decoder kept 8, of which a camera with 12 uses 4
         line = line.point(lambda value: 17 * value)
     line.info.clear()  # the rest of its EXIF may be broken, and would be written again
     line.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)

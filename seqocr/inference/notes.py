@@ -80,7 +80,7 @@ def _find_blobs(line: Image.Image, symbols: int) -> _Blobs | None:
     pixels = np.asarray(line.reduce(factor) if (factor := line.height // _HEIGHT) > 1 else line)
     if (ink := _find_ink(pixels)) is None:
         return None
-    columns = ink.any(axis=0)
+    columns = ink.max(axis=0)
     starts = np.flatnonzero(columns & ~np.append(False, columns[:-1]))
     rows = np.logical_or.reduceat(ink, starts, axis=1)  # (h, n): up to the next start come only empty columns
     areas = np.add.reduceat(ink.sum(axis=0), starts)

@@ -197,3 +197,19 @@ def test_what_is_not_possible_says_so(recognizer):
     with pytest.raises(InputError, match="no head 'lstm'"):
         predict(recognizer, [image(0)], ReadOptions("lstm"))
     assert predict(recognizer, [], ReadOptions("ctc", symbols=True)) == predict(recognizer, []) == []
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_positions_are_those_of_the_image_that_was_given(transparent):
+    """Of digits at the right of a long strip, which is cut to them before it is read."""
+    trained = load_recognizer(SHIPPED)
+    images, texts = SequenceMNIST(embedded_digits(), 5).batch(range(1))
+    strip = np.zeros((60, 2000), np.uint8)
+    strip[16:44, 1500:1640] = images[0].numpy()
+    options = ReadOptions("ctc", positions=True)
+    given = np.dstack([np.zeros((60, 2000, 3), np.uint8), strip]) if transparent else strip
+    (answer,) = predict(trained, [given], options)
+    assert answer.text == texts[0]
+    assert 1480 < answer.symbols[0].left < 1510
+    assert 1630 < answer.symbols[-1].right < 1660
+    assert answer.notes == ()
