@@ -205,8 +205,8 @@ def test_names(command: Command, weights: Path, tmp_path: Path, names: list[byte
     assert "\x1b" not in tabs.out + rows.out
     assert len(table.out.splitlines()) >= len(names)
     header, *listed = csv.reader(io.StringIO(rows.out, newline=""))
-    assert header == ["file_name", "text", "confidence"]
-    assert [len(row) for row in listed] == [3] * len(names)
+    assert header == ["file_name", "text", "confidence", "notes"]
+    assert [len(row) for row in listed] == [4] * len(names)
     assert len(rows.out.splitlines()) == len(names) + 1
     printed = [row["file_name"] for row in strict_json(found.out)]
     assert sorted(printed) == sorted(f"{folder}/{name.decode(errors='backslashreplace')}" for name in names)
