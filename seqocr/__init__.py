@@ -9,8 +9,8 @@ _MODULES = {
     "load": "seqocr.inference.load",
     "predict": "seqocr.inference.predict",
     "predict_files": "seqocr.inference.image_files",
-    "Prediction": "seqocr.inference.predict",
-    "ReadOptions": "seqocr.inference.predict",
+    "Prediction": "seqocr.inference.prediction",
+    "ReadOptions": "seqocr.inference.prediction",
 }
 
 __all__ = ["__version__", *_MODULES]

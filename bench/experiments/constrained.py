@@ -22,7 +22,8 @@ from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.constraints import build_constraint
-from seqocr.inference.predict import BEAM_WIDTH, Prediction, ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import BEAM_WIDTH, Prediction, ReadOptions
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.registry import available_heads
 from seqocr.models.recognizer import Recognizer

@@ -28,7 +28,8 @@ from bench.workloads.held_out import HELD_OUT, digest
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.data.folder import Line
 from seqocr.data.images import open_line
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter

@@ -21,7 +21,8 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.image_files import predict_files
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, chosen_head, predict
+from seqocr.inference.predict import chosen_head, predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.inference.shipped import graphs_path
 from seqocr.serving.app import create_app
 from seqocr.serving.service import Service

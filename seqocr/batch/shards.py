@@ -16,8 +16,10 @@ from seqocr.batch.storage import write_file
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.inference.load import load_reader
+from seqocr.inference.notes import find_notes
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import Prediction, chosen_head
+from seqocr.inference.predict import chosen_head, most_symbols
+from seqocr.inference.prediction import Prediction
 from seqocr.inference.symbols import Symbol
 
 _ROWS = 5000  # per row group
@@ -50,7 +52,8 @@ class LineReader:
         decoded = self.reader.decode([image], self.head)
         (confidence,) = apply_calibration(self.reader.provenance, self.head, decoded.confidences).tolist()
         (text,), (confidences,) = decoded.texts, decoded.symbol_confidences()
-        return Prediction(text, confidence, tuple(map(Symbol, text, confidences)), passes=decoded.passes)
+        notes = find_notes(image, text, confidence, most_symbols(self.reader, self.head))
+        return Prediction(text, confidence, tuple(map(Symbol, text, confidences)), passes=decoded.passes, notes=notes)
 
 
 def versions(reader: LineReader) -> dict[str, str]:
@@ -103,14 +106,15 @@ def part_name(number: int) -> str:
 
 
 def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, Any]:
-    """`file_name`, `text`, `confidence`, `symbol_confidences`; or, in place of the last three, `problem`."""
+    """`file_name`, `text`, `confidence`, `symbol_confidences`, `notes`; or, in place of the last four, `problem`."""
     if isinstance(line, str):
         return {"file_name": name, "problem": line}
     prediction = reader.read(line)
     p, symbols = prediction.confidence, [symbol.confidence for symbol in prediction.symbols]
     if not math.isfinite(p):
         return {"file_name": name, "problem": f"{name} gives {p} with these weights: take others"}
-    return {"file_name": name, "text": prediction.text, "confidence": p, "symbol_confidences": symbols, "problem": None}
+    read = {"text": prediction.text, "confidence": p, "symbol_confidences": symbols, "notes": list(prediction.notes)}
+    return {"file_name": name, **read, "problem": None}
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:
@@ -119,6 +123,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
 
     number = pa.float32()
     columns = {"confidence": number, "symbol_confidences": pa.list_(number), "problem": pa.string()}
+    columns |= {"notes": pa.list_(pa.string())}
     table = pa.Table.from_pylist(rows, pa.schema({"file_name": pa.string(), "text": pa.string(), **columns}))
     file = io.BytesIO()
     parquet.write_table(table, file, row_group_size=_ROWS, compression="zstd", use_dictionary=False)

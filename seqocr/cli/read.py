@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,8 @@ from seqocr.errors import InputError, check_bounds
 from seqocr.files import shown
 
 if TYPE_CHECKING:
-    from seqocr.inference.predict import Prediction, Reader, ReadOptions
+    from seqocr.inference.predict import Reader
+    from seqocr.inference.prediction import Prediction, ReadOptions
 
 MOST_AT_ONCE = 4096  # images: more are not read faster
 MOST_TEXTS = 100  # of a line
@@ -64,13 +64,17 @@ def read(
 
     An image that cannot be read is reported with the reason, has a row without text, and the others are still read; the
     exit code is then 2. A file that is named twice is read once.
+    Notes say what may be wrong: a mark that is no digit, no ink, more symbols than the head writes. A line with one
+    passes no threshold (--min-confidence, --target-precision).
+
     In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
     """
     from seqocr.decoding.constraints import build_constraint
     from seqocr.decoding.reach import unreachable_texts
     from seqocr.inference.image_files import image_files, predict_files
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predict import ReadOptions, chosen_head, longest_text
+    from seqocr.inference.predict import chosen_head, longest_text
+    from seqocr.inference.prediction import ReadOptions
 
     if output not in (None, "table", "json", "csv"):
         raise InputError(f"--format {output}: choose table, json or csv")
@@ -98,6 +102,7 @@ def read(
         more["others"] = _alternatives
     if symbols:
         more["symbols"] = _symbols
+    notes = {"notes": lambda prediction: "; ".join(prediction.notes)}
     unread = 0
 
     def predictions() -> Iterator[tuple[str, Prediction]]:
@@ -106,23 +111,22 @@ def read(
             if prediction.problem:
                 unread += 1
                 print(f"error: {prediction.problem}", file=sys.stderr)
-            yield str(path), prediction if prediction.confidence >= least else replace(prediction, text="")
+            yield str(path), prediction.accepted(least)
 
     match output or ("table" if sys.stdout.isatty() else "tabs"):
         case "json":
             _print_json(predictions(), detailed)
         case "table":
-            table = Table("file", "text", "confidence", *more)
-            for row in _rows(predictions(), more):
+            table = Table("file", "text", "confidence", *more, "notes")
+            for row in _rows(predictions(), more | notes):
                 table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
             Console().print(table)
         case "tabs":
-            for row in _rows(predictions(), more):
-                print("\t".join(row))
+            for row in _rows(predictions(), more | notes):
+                print("\t".join(row).removesuffix("\t"))  # no empty column of notes
         case "csv":
-            more["notes"] = lambda prediction: "; ".join(prediction.notes)
-            more["problem"] = lambda prediction: shown(prediction.problem)
             rows = csv.writer(sys.stdout, lineterminator="\n")
+            more |= notes | {"problem": lambda prediction: shown(prediction.problem)}
             rows.writerow(["file_name", "text", "confidence", *more])
             rows.writerows(_rows(predictions(), more))
     if unread:
@@ -154,7 +158,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     for name, prediction in predictions:
         first = [shown(name), shown(prediction.text), f"{prediction.confidence:.4f}"]
-        yield [*first, *(column(prediction) for column in more.values())]
+        yield [*first, *(column(prediction) for column in more.values()), "; ".join(prediction.notes)]
 
 
 def _alternatives(prediction: Prediction) -> str:

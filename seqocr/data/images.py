@@ -1,4 +1,5 @@
-"""Image files, or their bytes, to line images: the one way in for all commands, the server and the library.
+"""Image files, their bytes, images in memory and arrays to line images: the one way in for all commands, the server
+and the library.
 
 Memory is bounded: images that are too large are refused before they are decoded, large ones are shrunk right after.
 """
@@ -9,11 +10,15 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from seqocr.data.content import trim
+from seqocr.data.grey import ToGrey, choose_grey, eight_bits
 from seqocr.errors import InputError
 from seqocr.files import shown
 
@@ -26,6 +31,7 @@ KEPT = 2_000_000  # pixels: an image of more is shrunk by a whole number until i
 # a progressive JPEG its coefficients.
 MOST_AT_ONCE = 25_000_000
 _STRIP = 16  # rows of a shrunk image that are made at once
+_KEY = "seqocr.origin"  # of a line image's info
 
 
 def suffixes() -> set[str]:
@@ -33,24 +39,52 @@ def suffixes() -> set[str]:
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
 
 
-def open_line(source: Path | bytes | Image.Image, name: str = "", most_pixels: int | None = None) -> Image.Image:
-    """One line image: upright (by EXIF), on white where it is transparent, grey (mode "L") in 8 bits, and shrunk to at
-    most `KEPT` pixels, each the mean of a square.
+@dataclass(frozen=True)
+class Origin:
+    """Where a line image lies in the image that was given: x there is `left` + `scale` times x here.
+
+    Attributes:
+        left: pixels of the image that was given, upright.
+        scale: pixels of the image that was given per pixel of the line image.
+    """
+
+    left: float = 0.0
+    scale: float = 1.0
+
+
+Source = Any  # a `Path`, bytes, a Pillow image of any mode, or an array or tensor (h, w), (h, w, 3) or (h, w, 4)
+
+
+def open_line(source: Source, name: str = "", most_pixels: int | None = None) -> Image.Image:
+    """One line image: upright (by EXIF), grey (mode "L") in 8 bits (see `choose_grey`), shrunk to at most `KEPT`
+    pixels, each the mean of a square, and cut to its content where that is a small part of it (see `trim`).
+
+    A line image that this has returned is returned as it is.
 
     Args:
-        source: an image file, its bytes, or an image that Pillow has opened.
+        source: an image file, its bytes, a Pillow image of any mode, or an array or tensor (h, w), (h, w, 3) or, with
+            alpha, (h, w, 4) of any real type: 8 or 16 bits, or floats from 0 to 1 or to 255.
         name: for error messages; default: the file's path, or "the image".
         most_pixels: width times height, at most; default: only the limits above.
 
     Raises:
         InputError: the file is missing or no file, is not an image of `FORMATS` or a broken one, is animated, or has a
-            size that is not accepted.
+            size that is not accepted; or an array has another shape or type.
     """
+    if isinstance(source, Image.Image) and _KEY in source.info:
+        return source
     name = shown(name or (source if isinstance(source, Path) else "the image"))
     try:
         with warnings.catch_warnings(action="ignore"), _opened(source, name) as image:  # a broken file is reported once
             _check(name, image, most_pixels)
-            return _line(image)
+            given = max(image.size)
+            if image is not source:  # a draft changes the image itself
+                _draft(image)
+            line = _line(image)
+            scale = given / max(line.size)
+            line, left = trim(line)
+            line.info[_KEY] = Origin(left * scale, scale)
+            return line
     except InputError:
         raise
     except FileNotFoundError:
@@ -63,7 +97,12 @@ def open_line(source: Path | bytes | Image.Image, name: str = "", most_pixels: i
         raise InputError(f"{name} cannot be read ({reason}): give it whole, as a PNG or JPEG") from error
 
 
-def line_or_problem(source: Path | bytes, name: str = "", most_pixels: int | None = None) -> Image.Image | str:
+def origin_of(line: Image.Image) -> Origin:
+    """Of a line image that `open_line` gave."""
+    return line.info.get(_KEY, Origin())
+
+
+def line_or_problem(source: Source, name: str = "", most_pixels: int | None = None) -> Image.Image | str:
     """As `open_line`, but for an image that cannot be used the error message is returned, not raised."""
     try:
         return open_line(source, name, most_pixels)
@@ -72,9 +111,12 @@ def line_or_problem(source: Path | bytes, name: str = "", most_pixels: int | Non
 
 
 @contextmanager
-def _opened(source: Path | bytes | Image.Image, name: str) -> Iterator[Image.Image]:
+def _opened(source: Source, name: str) -> Iterator[Image.Image]:
     if isinstance(source, Image.Image):
         yield source
+        return
+    if not isinstance(source, (Path, bytes)):
+        yield _from_array(source, name)
         return
     if isinstance(source, Path):
         mode = source.stat().st_mode
@@ -107,12 +149,33 @@ def _check(name: str, image: Image.Image, most_pixels: int | None) -> None:
         )
 
 
-def _line(image: Image.Image) -> Image.Image:
+def _from_array(source: Any, name: str) -> Image.Image:
+    if hasattr(source, "detach"):  # a tensor, perhaps on a GPU or with a gradient
+        source = source.detach().cpu()
+    if not hasattr(source, "__array__"):
+        raise InputError(f"{name} is of type {type(source).__name__}: give a path, bytes, a Pillow image or an array")
+    pixels = np.asarray(source)
+    if pixels.dtype.kind not in "buif":
+        raise InputError(f"{name} is an array of {pixels.dtype}: give uint8, or floats from 0 to 1")
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))):
+        raise InputError(f"{name} is an array of shape {pixels.shape}: give (h, w), (h, w, 3) or (h, w, 4)")
+    if 0 in pixels.shape:
+        raise InputError(f"{name} is an array of shape {pixels.shape} without pixels: give (h, w)")
+    return Image.fromarray(eight_bits(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
+
+
+def _draft(image: Image.Image) -> None:
+    """Have a JPEG's decoder halve and quarter what is shrunk anyway."""
     if (factor := _factor(image)) > 1:
-        image.draft(None, (image.width // factor, image.height // factor))  # a JPEG's decoder can halve and quarter
+        image.draft(None, (image.width // factor, image.height // factor))
+
+
+def _line(image: Image.Image) -> Image.Image:
     image.load()
-    factor = _factor(image)
-    line = _grey(image) if factor == 1 else _shrunk(image, factor)
+    factor, to_grey = _factor(image), choose_grey(image)
+    line = to_grey(image) if factor == 1 else _shrunk(image, factor, to_grey)
+    if np.asarray(line).max() < 16:  # of 16 bits a colour the decoder kept 8, of which a camera with 12 uses 4
+        line = line.point(lambda value: 17 * value)
     line.info.clear()  # the rest of its EXIF may be broken, and would be written again
     line.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     return ImageOps.exif_transpose(line)
@@ -122,19 +185,10 @@ def _factor(image: Image.Image) -> int:
     return math.ceil(math.sqrt(image.width * image.height / KEPT))
 
 
-def _shrunk(image: Image.Image, factor: int) -> Image.Image:
-    """`_grey`, with each pixel the mean of factor × factor. Strip by strip: copies of the whole would be too much."""
+def _shrunk(image: Image.Image, factor: int, to_grey: ToGrey) -> Image.Image:
+    """Grey, with each pixel the mean of factor × factor. Strip by strip: copies of the whole would be too much."""
     line = Image.new("L", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
     for top in range(0, line.height, _STRIP):
         below = min(image.height, (top + _STRIP) * factor)
-        line.paste(_grey(image.crop((0, top * factor, image.width, below))).reduce(factor), (0, top))
+        line.paste(to_grey(image.crop((0, top * factor, image.width, below))).reduce(factor), (0, top))
     return line
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow has them in 32, too
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L")

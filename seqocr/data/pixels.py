@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
+from seqocr.data.grey import choose_grey
 from seqocr.errors import InputError
 
 MOST_SIDE = 10_000  # pixels of an encoder's input
@@ -48,7 +49,8 @@ class Fit:
         """To (B, 3, height, width) float32.
 
         Args:
-            images: Pillow's, or (h, w), (h, w, 3) or (h, w, 4) uint8; of any sizes.
+            images: Pillow's of any mode, or (h, w), (h, w, 3) or, with alpha, (h, w, 4) uint8; of any sizes. Colours
+                stay; what is transparent or deeper than 8 bits becomes grey, as of `open_line`.
 
         Raises:
             InputError: an image has another shape or type, or no pixels.
@@ -69,8 +71,9 @@ class Fit:
             raise InputError(f"{type(image).__name__} is not an image: give one of Pillow's, or an array")
         elif 0 in image.size:
             raise InputError(f"an image of {image.width}x{image.height} has no pixels")
-        elif image.mode != "L":
-            image = image.convert("RGB")
+        if image.mode not in ("L", "RGB"):
+            image = choose_grey(image)(image)
+        image = ImageOps.exif_transpose(image)
         size = self.size_of(image.width, image.height)
         return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
 
@@ -93,4 +96,4 @@ def _pillows(pixels: np.ndarray) -> Image.Image:
         raise InputError(f"an image of shape {pixels.shape}: give (h, w), (h, w, 3) or (h, w, 4)")
     if 0 in pixels.shape:
         raise InputError(f"an image of shape {pixels.shape} has no pixels")
-    return Image.fromarray(pixels[:, :, :3] if pixels.ndim == 3 else pixels)
+    return Image.fromarray(pixels)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.ctc_paths import align
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.models.recognizer import Recognizer
 
 _PASSES = {"slots": "one pass", "ctc": "one pass", "tokens": "one decoder pass per symbol"}

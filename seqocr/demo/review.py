@@ -12,7 +12,7 @@ import pandas as pd
 
 from seqocr.data.images import line_or_problem, suffixes
 from seqocr.errors import InputError
-from seqocr.inference.predict import ReadOptions
+from seqocr.inference.prediction import ReadOptions
 from seqocr.serving.queue import QueueFull
 from seqocr.serving.service import Service
 

@@ -14,7 +14,8 @@ from PIL import Image
 from seqocr.data.images import line_or_problem, suffixes
 from seqocr.files import shown
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import Prediction, Reader, ReadOptions, predict
+from seqocr.inference.predict import Reader, predict
+from seqocr.inference.prediction import Prediction, ReadOptions
 
 MOST_HELD = 64_000_000  # pixels in memory, of a byte each
 _CHUNK = 16  # files that a thread opens and reads

@@ -2,116 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from seqocr.data.images import open_line
+from seqocr.data.images import open_line, origin_of
 from seqocr.data.pixels import Fit
-from seqocr.decoding.automaton import Automaton, build_universal
+from seqocr.decoding.automaton import build_universal
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
-from seqocr.decoding.reach import MIN_FIT, unreachable_texts
+from seqocr.decoding.reach import unreachable_texts
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.inference.line_search import LineResult, LineSearch
+from seqocr.inference.notes import find_notes
+from seqocr.inference.prediction import Prediction, ReadOptions
 from seqocr.inference.symbols import Symbol, locate_symbols
 
-BEAM_WIDTH = 8
-
-Line = Any  # an image file's path, a Pillow image, or an array or tensor (h, w), (h, w, 3) or (h, w, 4) uint8
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read lines.
-
-    Attributes:
-        head: its name; without constraint, alternatives and symbols also another strategy, such as "ar-speculative".
-            Empty: `default_head`.
-        constraint: the accepted texts (see `seqocr.decoding.constraints`); None: all.
-        top: number of texts per line, the likeliest first.
-        beam_width: hypotheses kept while an autoregressive head is searched.
-        symbols: also give the confidence of each symbol.
-        positions: also give the position of each symbol, which takes a second look at the image unless a CTC head
-            reads; includes `symbols`.
-        seconds: that the search of one line may take; a line that takes longer gets a `problem`. Greedy decoding, see
-            `is_plain`, searches nothing.
-        min_fit: leaves the text empty where the head gives all accepted texts together a lower probability: the line is
-            then likely to be another one than the constraint is for, however sure the choice among its texts.
-    """
-
-    head: str = ""
-    constraint: Automaton | None = None
-    top: int = 1
-    beam_width: int = BEAM_WIDTH
-    symbols: bool = False
-    positions: bool = False
-    seconds: float = math.inf
-    min_fit: float = MIN_FIT
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether greedy decoding is enough."""
-        return self.constraint is None and self.top == 1 and not (self.symbols or self.positions)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a line reads.
-
-    Attributes:
-        text: the likeliest accepted text; empty where no text is accepted, or the image cannot be used.
-        confidence: in [0, 1], the text's probability; under a constraint, among the accepted texts. Calibrated where
-            the weights are and there is no constraint; probabilities of alternatives and symbols are the head's own.
-        symbols: one per symbol of the text, if requested.
-        alternatives: the next best texts, each with its probability, if requested.
-        passes: of the decoder.
-        problem: why the line is not read: its image cannot be used, or it is too hard to search; empty where it is.
-        margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
-            was enough.
-        constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
-        notes: what may be wrong with this reading, a sentence each.
-    """
-
-    text: str = ""
-    confidence: float = 0.0
-    symbols: tuple[Symbol, ...] = ()
-    alternatives: tuple[tuple[str, float], ...] = ()
-    passes: int = 0
-    problem: str = ""
-    margin: float = math.inf
-    constraint_probability: float = 1.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        """Whether there is an accepted text."""
-        return not self.problem and (self.text != "" or self.constraint_probability > 0)
-
-    def misfit(self, min_fit: float) -> "Prediction":
-        """The same without its text, and a note that says why."""
-        p = f"{self.constraint_probability:.1g}"
-        note = f"no text that satisfies the constraint is likely: all together have probability {p}, below {min_fit:g}"
-        return replace(self, text="", notes=(*self.notes, note))
-
-    def as_json(self) -> dict[str, Any]:
-        """As the command line and the HTTP interface give it, numbers rounded; `margin` is None where infinite."""
-        return {
-            "text": self.text,
-            "confidence": round(self.confidence, 4),
-            "fits": self.fits,
-            "fitting": float(f"{self.constraint_probability:.4g}"),
-            "margin": round(self.margin, 4) if math.isfinite(self.margin) else None,
-            "passes": self.passes,
-            "problem": self.problem,
-            "notes": list(self.notes),
-            "others": [{"text": text, "confidence": round(p, 4)} for text, p in self.alternatives],
-            "symbols": [symbol.as_json() for symbol in self.symbols],
-        }
+Line = Any  # an image file's path or bytes, a Pillow image, or an array or tensor (see `open_line`)
 
 
 class Reader(Protocol):
@@ -164,6 +75,12 @@ def longest_text(reader: Reader, head: str) -> int:
     return int(reader.log_probs([Image.new("L", (64, 64))], head).shape[1])
 
 
+def most_symbols(reader: Reader, strategy: str) -> int | None:
+    """The most symbols that a head or another strategy writes; None: as many as an image has room for."""
+    head = strategy if strategy in reader.heads else strategy.partition("-")[0]  # "ctc-beam" is one of "ctc"
+    return None if head in reader.heads and reader.heads[head].output == "ctc" else reader.max_length
+
+
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
@@ -181,15 +98,15 @@ def predict(
     """
     options = options or ReadOptions()
     options = replace(options, head=chosen_head(reader, options.head))
-    images = [open_line(Path(each)) if isinstance(each, (str, Path)) else each for each in images]
+    images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
     if options.is_plain:
-        decoded = reader.decode(images, options.head, batch_size)
+        decoded, most = reader.decode(images, options.head, batch_size), most_symbols(reader, options.head)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
         return [
-            Prediction(text, p, passes=passes)
+            Prediction(text, p, passes=passes, notes=find_notes(image, text, p, most))
             if math.isfinite(p)
             else Prediction(problem=f"gives {p} with these weights: take others")
-            for text, p, passes in zip(decoded.texts, confidences, decoded.line_passes, strict=True)
+            for image, text, p, passes in zip(images, decoded.texts, confidences, decoded.line_passes, strict=True)
         ]
     if options.head not in reader.heads:
         raise InputError(
@@ -200,7 +117,12 @@ def predict(
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
 
 
-def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> list[Prediction]:
+def _name(image: Line, place: int) -> str:
+    """What an error message calls an image."""
+    return "" if isinstance(image, (str, Path)) else f"image {place}"
+
+
+def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions) -> list[Prediction]:
     """Predictions of lattice or beam search."""
     output, charset = reader.heads[options.head].output, reader.charset
     ctc = [name for name, head in reader.heads.items() if head.output == "ctc"]
@@ -229,7 +151,7 @@ def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> lis
             predictions.append(Prediction(problem=result))
             continue
         prediction = _prediction(reader, image, line_frames, result, options)
-        notes = [cut] if cut else []
+        notes = [cut] if cut and not prediction.text else []
         if len(prediction.text) > reader.max_length:  # a CTC head can, as far as there are frames
             notes.append(
                 f"these weights learned texts of at most {reader.max_length} symbols: longer ones are uncertain"
@@ -239,7 +161,7 @@ def _search(reader: Reader, images: Sequence[Line], options: ReadOptions) -> lis
 
 
 def _prediction(
-    reader: Reader, image: Line, frames: np.ndarray | None, result: LineResult, options: ReadOptions
+    reader: Reader, image: Image.Image, frames: np.ndarray | None, result: LineResult, options: ReadOptions
 ) -> Prediction:
     """Of the texts that a search has found; `frames` are those of the CTC head that places the symbols."""
     found, charset = result.found, reader.charset
@@ -252,9 +174,9 @@ def _prediction(
     best, *others = [each.log_probability for each in found.hypotheses]
     symbols: tuple[Symbol, ...] = ()
     if options.symbols or options.positions:
-        width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-        span, ids = reader.processor.span(width, height), found.hypotheses[0].ids
-        symbols = locate_symbols(texts[0], ids, result.symbol_confidences, frames, span, width)
+        span, ids = reader.processor.span(image.width, image.height), found.hypotheses[0].ids
+        symbols = locate_symbols(texts[0], ids, result.symbol_confidences, frames, span, image.width)
+        symbols = tuple(symbol.moved(origin_of(image)) for symbol in symbols)
     confidence = shares[0]
     if not options.constraint:
         confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
@@ -266,5 +188,6 @@ def _prediction(
         result.passes,
         margin=math.exp(min(best - others[0], 700)) if others else math.inf,
         constraint_probability=min(math.exp(total), 1.0),
+        notes=find_notes(image, texts[0], confidence, most_symbols(reader, options.head)),
     )
     return prediction if prediction.constraint_probability >= options.min_fit else prediction.misfit(options.min_fit)

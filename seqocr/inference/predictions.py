@@ -14,7 +14,8 @@ from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.calibration import Calibration, apply_calibration, find_operating_point, fit_calibration
 from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError
-from seqocr.inference.predict import BEAM_WIDTH, Reader, ReadOptions, predict
+from seqocr.inference.predict import Reader, predict
+from seqocr.inference.prediction import BEAM_WIDTH, ReadOptions
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 

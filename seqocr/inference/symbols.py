@@ -1,12 +1,15 @@
 """The symbols of a text: how sure each is, and where in the image it stands."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from seqocr.data.images import Origin
 from seqocr.decoding.ctc_paths import align
 from seqocr.errors import InputError
 
@@ -26,6 +29,11 @@ class Symbol:
     confidence: float
     left: float | None = None
     right: float | None = None
+
+    def moved(self, origin: Origin) -> Symbol:
+        """The same symbol, in pixels of the image that its line image was made from."""
+        left, right = (None if x is None else origin.left + origin.scale * x for x in (self.left, self.right))
+        return replace(self, left=left, right=right)
 
     def as_json(self) -> dict[str, Any]:
         """As the command line and the HTTP interface give it."""

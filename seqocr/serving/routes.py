@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from seqocr.data.images import line_or_problem
 from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
-from seqocr.inference.predict import ReadOptions
+from seqocr.inference.prediction import ReadOptions
 from seqocr.serving.bodies import SMALL, Limits, Memory, NamedImage, Share, parse, receive
 from seqocr.serving.compiler import ConstraintCompiler
 from seqocr.serving.monitoring import Metrics

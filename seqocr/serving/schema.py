@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seqocr.decoding.reach import MIN_FIT
 from seqocr.files import shown
-from seqocr.inference.predict import Prediction
+from seqocr.inference.prediction import Prediction
 
 _EXAMPLE = (  # a line that reads 174, as a PNG in base64
     "iVBORw0KGgoAAAANSUhEUgAAAFoAAAAgCAAAAAC3ejB5AAAAh0lEQVR42u2WXRKAIAiEsekKe/8D7iHqVa3UQMlp5Ml/dz5ADIeM"
@@ -82,9 +82,9 @@ class LineModel(BaseModel):
     confidence: float = 0.0
     fits: bool = False
     fitting: float = Field(default=1.0, description="Probability of all texts that satisfy the constraint, together.")
-    notes: list[str] = Field(default=[], description="What may be wrong with this reading.")
     symbols: list[SymbolModel] = []
     others: list[TextModel] = []
+    notes: list[str] = Field(default=[], description="What may be wrong: lines with notes pass no min_confidence.")
     passes: int = 0
     milliseconds: float = Field(default=0.0, description="From being queued to being read.")
     error: str | None = None
@@ -98,8 +98,8 @@ class LineModel(BaseModel):
         """
         if prediction.problem:
             return cls(error=shortened(f"{name} {prediction.problem}"), milliseconds=round(1e3 * seconds, 3))
-        found = prediction.as_json() | {"milliseconds": round(1e3 * seconds, 3)}
-        return cls.model_validate(found if prediction.confidence >= min_confidence else found | {"text": ""})
+        found = prediction.accepted(min_confidence).as_json() | {"milliseconds": round(1e3 * seconds, 3)}
+        return cls.model_validate(found)
 
 
 class ReadResponse(BaseModel):

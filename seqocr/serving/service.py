@@ -13,7 +13,8 @@ from seqocr.errors import InputError, missing_extra
 from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import Prediction, ReadOptions, chosen_head, predict
+from seqocr.inference.predict import chosen_head, predict
+from seqocr.inference.prediction import Prediction, ReadOptions
 from seqocr.inference.sessions import core_count
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.serving.queue import BatchingQueue

@@ -28,7 +28,8 @@ from seqocr.batch.shards import LineReader
 from seqocr.batch.sources import Shard, Source
 from seqocr.errors import InputError
 from seqocr.inference.load import load_reader
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.inference.shipped import graphs_path
 from tests.batch.deadly import Deadly
 from tests.conftest import exported_once, lively, small_recognizer

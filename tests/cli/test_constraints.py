@@ -45,7 +45,7 @@ def image(tmp_path) -> Path:
 def test_read_prints_texts_of_a_form_alone(run_cli: Run, weights: Path, image: Path, head: str) -> None:
     code, out, _ = run_cli("read", image, "--weights", weights, "--head", head, "--pattern", "[1-3]{2}", "--min-fit", 0)
     assert code == 0
-    name, text, confidence, fitting = out.rstrip("\n").split("\t")
+    name, text, confidence, fitting, *_ = out.rstrip("\n").split("\t")
     assert name == str(image)
     assert re.fullmatch("[1-3]{2}", text)
     assert 0 < float(fitting) <= 1
@@ -85,7 +85,7 @@ def test_csv_and_tabs_have_a_column_each(run_cli: Run, weights: Path, image: Pat
     assert re.fullmatch(r"\d*:\d\.\d{4}", row["others"])
     assert "".join(each[0] for each in row["symbols"].split()) == row["text"]
     assert all(re.fullmatch(r"\d:\d\.\d{4}@\d+-\d+", each) for each in row["symbols"].split())
-    assert as_tabs.rstrip("\n").split("\t") == list(row.values())[:5]
+    assert as_tabs.rstrip("\n").split("\t") == [*list(row.values())[:5], *filter(None, [row["notes"]])]
     assert "symbols" in as_table
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from seqocr.demo.lanes import race_html
 from seqocr.demo.length_cost import costs
 from seqocr.demo.race import Event, Lane, lanes_of, race
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.parallel import ParallelHead

@@ -21,7 +21,8 @@ from seqocr.errors import InputError
 from seqocr.inference.image_files import predict_files
 from seqocr.inference.manifest import exported_outputs
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.inference.sessions import BatchThreads
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.checkpoint import load_recognizer

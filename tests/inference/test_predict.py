@@ -22,8 +22,9 @@ from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
 from seqocr.inference.image_files import predict_files
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import ReadOptions, predict
-from seqocr.inference.shipped import SHIPPED
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
+from seqocr.inference.shipped import SHIPPED, weights_path
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import lively, small_recognizer
@@ -255,3 +256,19 @@ def test_what_is_not_possible_says_so(recognizer):
     with pytest.raises(InputError, match="no head 'lstm'"):
         predict(recognizer, [image(0)], ReadOptions("lstm"))
     assert predict(recognizer, [], ReadOptions("ctc", symbols=True)) == predict(recognizer, []) == []
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_positions_are_those_of_the_image_that_was_given(transparent):
+    """Of digits at the right of a long strip, which is cut to them before it is read."""
+    trained = load_recognizer(weights_path("strings"))
+    images, texts = SequenceMNIST(embedded_digits(), 5).batch(range(1))
+    strip = np.zeros((60, 2000), np.uint8)
+    strip[16:44, 1500:1640] = images[0].numpy()
+    options = ReadOptions("ctc", positions=True)
+    given = np.dstack([np.zeros((60, 2000, 3), np.uint8), strip]) if transparent else strip
+    (answer,) = predict(trained, [given], options)
+    assert answer.text == texts[0]
+    assert 1490 < answer.symbols[0].left < 1520
+    assert 1620 < answer.symbols[-1].right < 1650
+    assert answer.notes == ()

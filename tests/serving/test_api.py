@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 
 from seqocr import demo
 from seqocr.inference.load import load_reader
-from seqocr.inference.predict import Prediction, ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import Prediction, ReadOptions
 from seqocr.serving import routes
 from seqocr.serving import service as service_module
 from seqocr.serving.app import create_app

@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 
 from seqocr.decoding.constraints import build_constraint
 from seqocr.inference.load import load_reader
-from seqocr.inference.predict import ReadOptions, predict
+from seqocr.inference.predict import predict
+from seqocr.inference.prediction import ReadOptions
 from seqocr.serving import service as service_module
 from seqocr.serving.app import create_app
 from seqocr.serving.bodies import Limits

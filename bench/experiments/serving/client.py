@@ -23,7 +23,7 @@ class LibraryClient:
     """
 
     def __init__(self, samples: list[Sample]) -> None:
-        from seqocr.inference.predict import ReadOptions
+        from seqocr.inference.prediction import ReadOptions
         from seqocr.serving.service import Service
 
         self.samples, self.wrong, self.failed = samples, 0, 0

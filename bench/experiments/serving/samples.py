@@ -25,7 +25,8 @@ class Sample:
 def make_samples() -> list[Sample]:
     """Strings of 1 to 10 digits of every level, and what the shipped graphs read."""
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predict import ReadOptions, predict
+    from seqocr.inference.predict import predict
+    from seqocr.inference.prediction import ReadOptions
 
     reader, digits, samples = load_reader(None, "", "cpu"), held_out_digits(), []
     for layout in LEVELS.values():
