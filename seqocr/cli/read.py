@@ -102,7 +102,7 @@ def read(
         more["others"] = _alternatives
     if symbols:
         more["symbols"] = _symbols
-    notes = {"notes": lambda prediction: "; ".join(prediction.notes)}
+    notes: dict[str, Callable[[Prediction], str]] = {"notes": lambda prediction: "; ".join(prediction.notes)}
     unread = 0
 
     def predictions() -> Iterator[tuple[str, Prediction]]:
@@ -117,7 +117,7 @@ def read(
         case "json":
             _print_json(predictions(), detailed)
         case "table":
-            table = Table("file", "text", "confidence", *more, "notes")
+            table = Table("file", "text", "confidence", *more, *notes)
             for row in _rows(predictions(), more | notes):
                 table.add_row(*map(Text, row))  # as plain text: rich takes [red] for a colour
             Console().print(table)
@@ -158,7 +158,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     for name, prediction in predictions:
         first = [shown(name), shown(prediction.text), f"{prediction.confidence:.4f}"]
-        yield [*first, *(column(prediction) for column in more.values()), "; ".join(prediction.notes)]
+        yield [*first, *(column(prediction) for column in more.values())]
 
 
 def _alternatives(prediction: Prediction) -> str:

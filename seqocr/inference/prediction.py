@@ -1,4 +1,4 @@
-"""How a line is to be read, and what was read."""
+"""How a line is to be read, and the text with what is known of it."""
 
 import math
 from dataclasses import dataclass, replace

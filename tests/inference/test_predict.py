@@ -220,13 +220,13 @@ class Dark:
 
     def log_probs(self, images, head):
         sure = np.log([[0.9, 0.001, 0.099], *[[0.001, 0.001, 0.998]] * 7])
-        of = {0: sure, 255: sure[:, [1, 0, 2]], 128: np.full((8, 3), -np.log(3)), 1: np.full((8, 3), np.nan)}
+        of = {0: sure, 255: sure[:, [1, 0, 2]], 128: np.full((8, 3), -np.log(3)), 64: np.full((8, 3), np.nan)}
         return np.stack([of[np.asarray(each)[0, 0]] for each in images])
 
 
 def test_a_line_that_is_too_hard_costs_no_other(monkeypatch, tmp_path):
     monkeypatch.setattr("seqocr.decoding.search.MAX_HYPOTHESES", 10)
-    lines = [Image.new("L", (84, 28), grey) for grey in (0, 128, 255, 1)]
+    lines = [Image.new("L", (84, 28), grey) for grey in (0, 128, 255, 64)]
     found = predict(Dark(), lines, ReadOptions("frames", symbols=True))
     assert [each.text for each in found] == ["0", "", "1", ""]
     assert [bool(each.problem) for each in found] == [False, True, False, True]
