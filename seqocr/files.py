@@ -1,9 +1,11 @@
 """Reading and writing files of users.
 
 A file is written whole or not at all: a kill at any moment leaves either the old content or the new. A file that cannot
-be written, and JSON that cannot be read, is an `InputError`.
+be written, and JSON that cannot be read, is an `InputError`. What is damaged later is known by its SHA-256: of a file
+(`file_sum`), kept beside it, or of content that holds its own (`seal`).
 """
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +18,9 @@ from typing import Any
 from seqocr.errors import InputError
 
 MOST_JSON = 100_000_000  # bytes of a JSON file that is read; that of a large tokenizer has a tenth
+
+UNSEALED = "0" * 64  # the value of "sha256", in JSON or in the header of safetensors, until the content is sealed
+_SEAL = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
 
 # Control characters, line separators, and lone surrogates, which stand for bytes of a name that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -150,3 +155,31 @@ def write_csv(path: Path, table: Any) -> None:
     """Write a pandas table, without its index."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(content: bytes) -> bytes:
+    """The content with its own SHA-256 in the place of `UNSEALED`, the first value of a key "sha256"."""
+    start, stop = _seal_of(content)
+    return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[stop:]
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether content is, to the bit, what `seal` gave."""
+    try:
+        start, stop = _seal_of(content)
+    except ValueError:
+        return False
+    return seal(content[:start] + UNSEALED.encode() + content[stop:]) == content
+
+
+def _seal_of(content: bytes) -> tuple[int, int]:
+    found = _SEAL.search(content)
+    if found is None:
+        raise ValueError("no place for a seal: give a key sha256 whose value is UNSEALED")
+    return found.span(1)

@@ -4,15 +4,28 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save
 
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.files import read_json, replacing, replacing_all, shown, writable, write_json, write_text
+from seqocr.files import (
+    UNSEALED,
+    is_sealed,
+    read_json,
+    replacing,
+    replacing_all,
+    seal,
+    shown,
+    writable,
+    write_json,
+    write_text,
+)
 
 
 def test_replacing_puts_new_content_in_place_and_makes_folders(tmp_path: Path) -> None:
@@ -215,3 +228,16 @@ def test_json_is_read_up_to_a_size_and_from_no_pipe(tmp_path: Path, monkeypatch:
 def test_names_are_shown_on_one_line_whatever_they_are(name: str, expected: str) -> None:
     assert shown(name) == shown(Path(name)) == expected
     assert shown(name).encode("utf-8")
+
+
+@pytest.mark.parametrize("write", [lambda x: json.dumps(x).encode(), lambda x: save({"w": torch.ones(3)}, x)])
+def test_a_flipped_bit_anywhere_breaks_a_seal(write: Callable[[dict[str, str]], bytes]) -> None:
+    content = write({"about": 'say "sha256": "x"', "sha256": UNSEALED})
+    sealed = seal(content)
+    assert is_sealed(sealed)
+    assert not is_sealed(content)
+    for place in range(len(sealed)):
+        assert not is_sealed(sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
+    assert not is_sealed(sealed[:-1])
+    assert not is_sealed(sealed + b"\n")
+    assert not is_sealed(b"")

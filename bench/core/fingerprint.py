@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from seqocr.decoding.calibration import KEY
-from seqocr.inference.manifest import file_sum
+from seqocr.files import file_sum
 
 _LIBRARIES = ("torch", "transformers")  # which decide, by their versions, what an operator is
 # Bookkeeping of conversions to NumPy and Python.

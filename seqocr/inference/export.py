@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from seqocr.errors import InputError
-from seqocr.files import read_json, replacing, replacing_all, write_json
-from seqocr.inference.manifest import FORMAT, RUNTIME, config_sum, file_sum
+from seqocr.files import file_sum, read_json, replacing, replacing_all, write_json
+from seqocr.inference.manifest import FORMAT, RUNTIME, config_sum
 from seqocr.models.graph import Graph
 from seqocr.models.recognizer import Recognizer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqocr.errors import InputError
-from seqocr.files import read_json, shown
+from seqocr.files import file_sum, read_json, shown
 
 RUNTIME = "onnx"
 # Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph, since 4 each head's
@@ -37,12 +37,6 @@ def config_sum(config: dict[str, Any]) -> str:
     """SHA-256 of all that a config says of the recognizer but its provenance."""
     said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def file_sum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_config(directory: Path, config: dict[str, Any]) -> None:
