@@ -77,10 +77,22 @@ def replacing(path: Path) -> Iterator[Path]:
     with _input_errors(path), _parents(path.parent):
         try:
             yield temporary
+            _sync(temporary)
             temporary.replace(path)
+            with suppress(OSError):  # not every file system syncs folders
+                _sync(path.parent)
         finally:
             with suppress(OSError):  # a name that is too long: then it was never there
                 temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """To disk, so that a name never stands for less than its content, not even after a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep(pattern: Path) -> None:

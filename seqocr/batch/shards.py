@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from seqocr import __version__
+from seqocr.batch.parts import write_part
 from seqocr.batch.sources import Shard, Source
-from seqocr.batch.storage import write_file
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.inference.load import load_reader
@@ -85,10 +85,10 @@ class Job:
             if (own := versions(reader)) != self.versions:
                 raise InputError(f"a worker has {own}, not {self.versions}: install the same everywhere")
             rows = [_row(name, line, reader) for name, line in Source(self.source).lines(shard)]
-            write_file(self.out, part_name(shard.number), _parquet(rows))
+            problems = sum(row["problem"] is not None for row in rows)
+            write_part(self.out, shard, _parquet(rows), len(rows), problems)
         except (InputError, OSError) as error:
             return Outcome(shard.number, error=str(error))
-        problems = sum(row["problem"] is not None for row in rows)
         return Outcome(shard.number, len(rows), problems)
 
 
@@ -96,10 +96,6 @@ class Job:
 def _reader(weights: str | None, head: str) -> LineReader:
     """One per process."""
     return LineReader(weights, head)
-
-
-def part_name(number: int) -> str:
-    return f"part-{number:07d}.parquet"
 
 
 def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, Any]:
