@@ -1,8 +1,8 @@
 """Line images that are files of their own, or bytes of an archive.
 
-Functions that read files yield one image after another: its name, and the line or why there is none. Where an archive is
-broken, that is said in place of what is lost. What the file system does not give is an exception: it says nothing of an
-image, and may be otherwise later.
+Functions that read files yield one image after another: its name, and the line or why there is none. Where an archive
+is broken, that is said in place of what is lost. What the file system does not give is an exception: it says nothing of
+an image, and may be otherwise later.
 """
 
 import errno

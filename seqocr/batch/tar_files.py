@@ -1,4 +1,4 @@
-"""Line images in tar files as WebDataset has them, also in damaged ones: what can be read is, and what is lost is said."""
+"""Line images in tar files as WebDataset has them, damaged ones too: what is lost is said."""
 
 import gzip
 import tarfile
@@ -16,7 +16,7 @@ _GZIP = b"\x1f\x8b"
 _AT_END = 8  # empty reads behind the end of a file, after which what asks for more is wrong about its size
 _MOST_HEADER = 2**20  # bytes of a long name or of a pax header
 _MOST_ZEROS = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE  # bytes of an archive's end, with what fills its last record
-_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_HEADERS = tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 _BROKEN = (tarfile.TarError, EOFError, ValueError, zlib.error, gzip.BadGzipFile)
 
 
@@ -53,11 +53,11 @@ def _open(file: Any) -> "_Archive":
     file.seek(0)
     # `tarfile` would take the first of several gzip streams for all, and no notice of their checksums.
     stream = _Stream(gzip.GzipFile(fileobj=file) if compressed else file)
-    return cast(_Archive, _Archive.open(fileobj=cast(IO[bytes], stream), mode="r|" if compressed else "r|*"))
+    return _Archive.open(fileobj=cast(IO[bytes], stream), mode="r|" if compressed else "r|*")
 
 
 class _Stream:
-    """A file for `tarfile` to read, which would go on for ever behind its end to reach the size that a header claims."""
+    """A file for `tarfile`, which would read behind its end for ever to reach the size that a header claims."""
 
     def __init__(self, file: Any) -> None:
         self._file, self._empty = file, 0

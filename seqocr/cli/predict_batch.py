@@ -53,5 +53,5 @@ def predict_batch(
     rate = f", {summary.lines / summary.seconds:,.0f} lines/s" if summary.lines else ""
     print(f"read: {summary.lines:,} lines{rate}; {shown(out)} holds {summary.shards:,} files")
     if summary.problems:
-        print(f"{summary.problems:,} rows have a problem instead of a text: see the column of that name")
+        print(f"rows with a problem instead of a text: {summary.problems:,}")
         raise typer.Exit(2)

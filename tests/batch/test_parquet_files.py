@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-fsspec = pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
-pa = pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
+pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
+pytest.importorskip("pyarrow", reason="the extra 'scale' is not installed")
+import fsspec
+import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
@@ -46,7 +48,8 @@ def test_a_column_that_names_nothing(tmp_path: Path, others: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    "names", [["a", "b", "c"], pa.array(["a", "b", "c"]).dictionary_encode(), pa.array(["a", "b", "c"], pa.large_string())]
+    "names",
+    [["a", "b", "c"], pa.array(["a", "b", "c"]).dictionary_encode(), pa.array(["a", "b", "c"], pa.large_string())],
 )
 def test_columns_of_names(tmp_path: Path, names: Any) -> None:
     found = read(tmp_path / "x.parquet", pa.table({"image": pa.array(PNGS, pa.binary()), "key": names}))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
-fsspec = pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
+pytest.importorskip("fsspec", reason="the extra 'scale' is not installed")
+import fsspec
 from PIL import Image
 
 from seqocr.batch.sources import Source
@@ -110,8 +112,6 @@ def test_a_sparse_map_without_an_end_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.tar", "x.tgz", "x.parquet"])
 def test_a_pipe_or_an_archive_that_vanishes_is_a_row(tmp_path: Path, name: str) -> None:
-    import os
-
     os.mkfifo(tmp_path / name)
     source = Source(str(tmp_path))
     (shard,) = source.shards(10)
