@@ -1,6 +1,7 @@
 """Where line images lie: a folder, a pattern, tar files (WebDataset) or Parquet, on any file system of fsspec."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -97,9 +98,7 @@ class Source:
         fs, root = self._at
         try:
             if fs.isdir(root):
-                # What may not be listed must not be left out in silence. Remote systems refuse by themselves.
-                errors = {"on_error": "raise"} if is_local(fs) else {}
-                found = fs.find(root, detail=True, **errors)
+                found = _local_files(root) if is_local(fs) else fs.find(root, detail=True)
             elif fs.exists(root):
                 return {root: _version(fs.info(root))}
             elif _MAGIC.search(root):
@@ -128,6 +127,30 @@ def _kind(name: str) -> str:
     if suffix == ".gz" and not name.lower().endswith(".tar.gz"):
         return ""
     return _KINDS.get(suffix) or ("images" if suffix in suffixes() else "")
+
+
+def _local_files(root: str) -> dict[str, dict[str, Any]]:
+    """As `find` of fsspec, for which a file that vanishes meanwhile is an error, and a folder that may not be listed is
+    none."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    return {
+        path: _local_info(path)
+        for folder, _, names in os.walk(root, onerror=refuse)
+        for path in (os.path.join(folder, name) for name in names)  # noqa: PTH118 (twenty times as fast)
+        if _kind(path)
+    }
+
+
+def _local_info(path: str) -> dict[str, Any]:
+    try:
+        about = os.stat(path)  # noqa: PTH116 (as above)
+    except OSError:
+        return {}  # it is for its row to say
+    return {"size": about.st_size, "mtime": about.st_mtime_ns}
 
 
 def _version(about: dict[str, Any]) -> str:

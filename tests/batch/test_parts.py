@@ -113,6 +113,21 @@ def test_an_image_that_changes_while_it_is_read_is_a_row(
     assert [row["file_name"] for row in rows(tmp_path / "out") if row["problem"]] == ["0003.png"]
 
 
+def test_an_image_that_vanishes_while_the_folder_is_listed_is_a_row(
+    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, gone = os.stat, str(lines / "0003.png")
+
+    def meanwhile(path: Any, **options: Any) -> Any:
+        if str(path) == gone:
+            Path(gone).unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", meanwhile)
+    run(lines, tmp_path / "out")
+    assert [row["file_name"] for row in rows(tmp_path / "out") if row["problem"]] == ["0003.png"]
+
+
 def test_results_are_read_as_a_folder(lines: Path, tmp_path: Path) -> None:
     run(lines, tmp_path / "out")
     found = pd.read_parquet(tmp_path / "out")
