@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +16,12 @@ from seqocr.batch.parts import write_part
 from seqocr.batch.sources import Shard, Source
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
+from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import Prediction, chosen_head
 from seqocr.inference.symbols import Symbol
+from seqocr.models.config_sum import without_sum
 
 _ROWS = 5000  # per row group
 
@@ -42,8 +45,11 @@ class LineReader:
     @property
     def digest(self) -> str:
         """Of graphs and their configuration."""
-        names = ["config.json", *(f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs)]
-        return hashlib.sha256(b"".join((self.reader.directory / name).read_bytes() for name in names)).hexdigest()[:16]
+        # As earlier versions wrote the config, so that their results are gone on with.
+        config = json.dumps(without_sum(read_json(self.reader.directory / "config.json")), indent=2, ensure_ascii=False)
+        graphs = [self.reader.directory / f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs]
+        content = b"".join([f"{config}\n".encode(), *(path.read_bytes() for path in graphs)])
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def read(self, image: Image.Image) -> Prediction:
         """Greedy; symbols have the confidences that greedy decoding gives them."""

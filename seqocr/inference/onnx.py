@@ -27,6 +27,7 @@ from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.manifest import AGAIN, check_config, check_graphs
 from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session, session_class
+from seqocr.models.config_sum import check_sum
 
 _DECODERS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
 _STEP, _PASS = "-step", "-pass"  # endings of the names of graphs that run once per token, or per verifying pass
@@ -91,6 +92,7 @@ class OnnxRecognizer:
             self.heads, self.pairs = exported_heads(config)
             both = (*self.heads.values(), *self.pairs.values())
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
+            check_sum(directory / "config.json", config)
             self.provenance: Mapping[str, Any] = dict(config["provenance"])
         except InputError:
             raise
