@@ -86,10 +86,14 @@ def report(
 def verify(
     out: Out = Path("results"),
     record: Annotated[bool, typer.Option(help="Note in the results what was found, with this commit.")] = False,
+    seal: Annotated[bool, typer.Option(help="First add checksums to results of earlier versions.")] = False,
 ) -> None:
     """Compare results with the code as it is: what differs is printed; damaged rows and lost commits are errors."""
+    from bench.verify import seal as add_checksums
     from bench.verify import verify as compare_with_code
 
+    if seal:
+        add_checksums(out)
     found = compare_with_code(out, record)
     for line in found.lines():
         print(line)

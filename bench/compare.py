@@ -12,13 +12,13 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from bench.core.damages import check
 from bench.core.experiment import Experiment
 from bench.core.formatting import estimates, listed
 from bench.core.store import IDENTITY, Store, changed_dependencies
 from bench.core.timer import ByRound
 from bench.experiments import experiments
 from bench.report.comparison import EXACT
-from bench.verify import damages
 from seqocr import statistics
 from seqocr.errors import InputError
 from seqocr.statistics import Value
@@ -35,8 +35,7 @@ def run_in(folder: Path) -> Store:
         InputError: it is, or there is none.
     """
     store = Store.within(folder)
-    for damage in damages(store):
-        raise InputError(damage)
+    check(store)
     if not isinstance(store.facts("run").get("environment"), dict):
         raise InputError(f"{store.folder / 'run.json'} names no machine: copy the run again")
     return store

@@ -13,13 +13,14 @@ import pandas as pd
 
 from bench.core.experiment import PRESETS, Bench
 from bench.core.formatting import listed
+from bench.core.sealed import write_sealed
 from bench.core.store import Store
 from bench.experiments import experiments
 from bench.report.build import everything
 from bench.report.repeats import ABOUT, TABLE
 from bench.runner import prepared, run
 from seqocr.errors import InputError
-from seqocr.files import replacing, write_json
+from seqocr.files import file_sum, replacing
 from seqocr.progress import progress
 
 _SECONDS = (1.0, 6.0)  # the load is on, and off, for so long, drawn uniformly
@@ -55,7 +56,8 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
             reporter.advance(f"run {number + 1}")
     with replacing(out / TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
-    write_json(out / ABOUT, {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))})
+    about = {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))}
+    write_sealed(out / ABOUT, {**about, "sums": {TABLE: file_sum(out / TABLE)}})
     return out / TABLE
 
 

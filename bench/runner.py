@@ -69,9 +69,9 @@ def run(preset: str, bench: Bench, again: bool = False, engine: Engine = LOCAL, 
         finished = bench.store.facts("run").get("finished")
         left, measured = _measure_missing(chosen, preset, bench, again, engine)
         if only:  # the run is as complete as it was
-            bench.store.add_facts("run", finished=finished)
+            bench.store.finish_run(finished)
         elif not left and (measured or not finished):
-            bench.store.add_facts("run", finished=now())
+            bench.store.finish_run(now())
     return left
 
 

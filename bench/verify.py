@@ -6,13 +6,11 @@ stale when a version is tagged.
 """
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from bench.core.damages import check, damages
 from bench.core.experiment import Bench, Experiment, Part
 from bench.core.fingerprint import libraries
 from bench.core.store import Store, changes
@@ -28,9 +26,6 @@ from seqocr.errors import InputError
 # Of a sample of predictions, how many another processor may make otherwise: sums in another order, and 8-bit products
 # on processors without instructions for them. Between AMD and Intel, 600 and 240 of 600 and 240 agreed.
 MORE_DISAGREEMENTS = 3
-_MEASURED = ("round", "seconds", "wall", "value", "exact", "flops", "bytes", "strings")
-_FLAGS = ("warmup", "counts", "disturbed")  # columns of truth values
-_SOMETIMES = ("cpu", "others", "stolen")  # columns that not every measurement has
 _ROOT = Path(__file__).parents[1]
 _PREDICTED = ("prediction", "right", "confidence", "passes", "text")  # no names of rows
 
@@ -174,34 +169,18 @@ def _said(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
+def seal(results: Path) -> None:
+    """Add checksums to results of a version that wrote none; InputError if they are damaged."""
+    for folder in _raw(results):
+        store = Store(folder)
+        check(store)
+        store.seal({"study": [pipeline.READINGS]})
+    repeats.seal(results)
+
+
 def _raw(results: Path) -> list[Path]:
     """Folders of measurements."""
     return sorted({path.parent for pattern in ("raw/*/*.json", "study/*.json") for path in results.glob(pattern)})
-
-
-def damages(store: Store) -> Iterator[str]:
-    """What is damaged in a folder: facts and rows that cannot be read, numbers that are none, negative times."""
-    for path in sorted(store.folder.glob("*.json")):
-        try:
-            facts = store.facts(path.stem)
-            if facts.get("finished") and "depends" in facts and path.stem != "study" and not store.has(path.stem):
-                yield f"{path.with_suffix('.csv.gz')} is missing: restore it from git, or measure again"
-        except InputError as error:
-            yield str(error)
-    for path in sorted(store.folder.glob("*.csv.gz")):
-        try:
-            rows = store.read(path.name.removesuffix(".csv.gz"))
-        except InputError as error:
-            yield str(error)
-            continue
-        for name in (name for name in _FLAGS if name in rows.columns and rows[name].dtype != bool):
-            yield f"{path} has a {name} that is neither True nor False: restore it from git, or measure again"
-        numbers = rows[[name for name in (*_MEASURED, *_SOMETIMES) if name in rows.columns]]
-        for name, column in numbers.apply(pd.to_numeric, errors="coerce").items():
-            if name in _MEASURED and column.isna().any():
-                yield f"{path} has a {name} that is no number: restore it from git, or measure again"
-            elif (column < 0).any():
-                yield f"{path} has a {name} below 0: restore it from git, or measure again"
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,10 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _share(temporary)
+            _sync(temporary)
             temporary.replace(path)
+            with suppress(OSError):  # not every file system syncs folders
+                _sync(path.parent)
         finally:
             with suppress(OSError):  # a name that is too long: then it was never there
                 temporary.unlink(missing_ok=True)
@@ -100,6 +103,15 @@ def _share(file: Path) -> None:
         file.chmod(stat.S_IMODE(probe.stat().st_mode))
     finally:
         probe.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """To disk, so that a name never stands for less than its content, not even after a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep(pattern: Path) -> None:

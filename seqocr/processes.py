@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 
 def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
@@ -15,6 +16,23 @@ def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPool
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(begin,))
+
+
+@contextmanager
+def pool_for(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool within the block, for tasks that may be cut short: an exception, or an order to end, does not wait for
+    those that run."""
+    others = multiprocessing.active_children()
+    found = pool(workers)
+    try:
+        yield found
+    except BaseException:
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    finally:
+        found.shutdown(cancel_futures=True)
 
 
 def _begin(begin: Callable[[], object] | None) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import zlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from typing import Any
 import pandas as pd
 
 from bench.core.fingerprint import differences, libraries
+from bench.core.sealed import REMEDY, read_sealed, write_sealed
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.files import replacing, write_json
+from seqocr.files import file_sum, replacing
 
 # What decides whether two measurements may stand in one report.
 IDENTITY = (
@@ -91,8 +93,21 @@ class Store:
     def finished_runs(cls, results: Path) -> list[Store]:
         """The finished runs in a results folder, the one that was finished last at the end."""
         stores = [cls(path.parent) for path in sorted((results / "raw").glob("*/run.json"))]
-        finished = {store: str(store.facts("run").get("finished") or "") for store in stores}
-        return sorted((store for store in stores if finished[store]), key=lambda store: finished[store])
+        finished = {store: store.finished_at() for store in stores}
+        return sorted((store for store in stores if finished[store]), key=lambda store: str(finished[store]))
+
+    def finished_at(self) -> str | None:
+        """When the run was finished; None: it was not.
+
+        Raises:
+            InputError: its facts are damaged.
+        """
+        found = self.facts("run").get("finished")
+        try:
+            return None if found is None else datetime.fromisoformat(found).isoformat()
+        except (TypeError, ValueError) as error:
+            path = self.file("run", ".json")
+            raise InputError(f"{path} says that it was finished at {found!r}, which is no time: {REMEDY}") from error
 
     def file(self, name: str, suffix: str) -> Path:
         path = self.folder / f"{name}{suffix}"
@@ -105,15 +120,16 @@ class Store:
         """Of the run ("run"), or of a part; empty if there are none.
 
         Raises:
-            InputError: they are corrupt.
+            InputError: they are corrupt, or not as they were written.
         """
         path = self.file(name, ".json")
         if not path.exists():
             return {}
-        try:
-            return dict(_renamed(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError) as error:  # TypeError: JSON, but no object
-            raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
+        return dict(_renamed(read_sealed(path)[0]))
+
+    def is_sealed(self, name: str) -> bool:
+        """Whether facts have a checksum, as all have that this version writes."""
+        return read_sealed(self.file(name, ".json"))[1]
 
     def environment(self, part: str) -> dict[str, Any]:
         """The machine that a part was measured on, and the commit: the run's machine, if the part names no other."""
@@ -122,7 +138,7 @@ class Store:
         return {**machine, "commit": facts.get("commit")}
 
     def write_facts(self, name: str, facts: dict[str, Any]) -> None:
-        write_json(self.file(name, ".json"), facts)
+        write_sealed(self.file(name, ".json"), facts)
 
     def add_facts(self, name: str, **facts: Any) -> None:
         self.write_facts(name, {**self.facts(name), **facts})
@@ -147,7 +163,7 @@ class Store:
             missing = {name: [""] for name in columns if name not in _TEXTS}
             rows = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=missing)
         except (OSError, ValueError, EOFError, zlib.error) as error:
-            raise InputError(f"{path} cannot be read ({error}): delete {self.folder} and measure again") from error
+            raise InputError(f"{path} cannot be read ({error}): {REMEDY}") from error
         for name in rows.columns.difference(_TEXTS):
             if pd.api.types.is_string_dtype(rows[name]):
                 today = {value: _renamed(value) for value in rows[name].dropna().unique()}
@@ -169,7 +185,7 @@ class Store:
         """Put a part that is complete in the place of an earlier one. Interrupted, `finish_all` goes on."""
         unfinished = self.unfinished(part)
         if not unfinished.facts(part)["finished"]:
-            unfinished.add_facts(part, finished=now())
+            unfinished.add_facts(part, finished=now(), sums=unfinished.sums(part))
         self.file(part, ".json").unlink(missing_ok=True)  # the new ones come last: until then, the part does not count
         for path in sorted(unfinished.folder.iterdir(), key=lambda path: path.name == f"{part}.json"):
             path.replace(self.folder / path.name)
@@ -182,6 +198,28 @@ class Store:
         for folder in sorted((self.folder / _UNFINISHED).glob("*")):
             if self.unfinished(folder.name).facts(folder.name).get("finished"):
                 self.finish(folder.name)
+
+    def finish_run(self, finished: str | None) -> None:
+        """Note that the run is complete, and of which parts."""
+        self.add_facts("run", finished=finished, parts=[p for p in self.parts() if self.facts(p).get("finished")])
+
+    def sums(self, *names: str) -> dict[str, str]:
+        """Checksums of the files of tables, by name; of what belongs to them, such as pictures, too."""
+        paths = [path for path in sorted(self.folder.iterdir()) if path.is_file() and path.suffix != ".json"]
+        return {_renamed(p.name): file_sum(p) for p in paths if _renamed(p.name).split(".")[0] in names}
+
+    def seal(self, tables: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Add the checksums that an earlier version did not write.
+
+        Args:
+            tables: of parts whose tables have other names.
+        """
+        for part in self.parts():
+            facts = self.facts(part)
+            if facts.get("finished") and "sums" not in facts:
+                self.write_facts(part, {**facts, "sums": self.sums(part, *(tables or {}).get(part, ()))})
+        if finished := self.facts("run").get("finished"):
+            self.finish_run(finished)
 
     def unfinished(self, part: str) -> Store:
         """Where a part is being measured."""

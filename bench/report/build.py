@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from bench.core import plotting
+from bench.core.damages import check
 from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Experiment, Section, stored
 from bench.core.formatting import listed, markdown_table
+from bench.core.sealed import REMEDY
 from bench.core.store import Store
 from bench.core.templating import prose, render
 from bench.core.timer import effort
@@ -29,8 +31,11 @@ def everything(store: Store) -> dict[str, Any]:
     """The results of every experiment of which something is stored, by name.
 
     Raises:
-        InputError: what the first screen needs has not been measured.
+        InputError: what the first screen needs has not been measured, or is damaged.
     """
+    check(store)
+    if (study := store.folder.parent.parent / "study").is_dir():
+        check(Store(study))
     found = {each.name: each.results(store) for each in experiments()}
     if missing := [name for name in NEEDED if found.get(name) is None]:
         raise InputError(f"{store.folder} has nothing of {listed(missing)}: measure first, with `make bench`")
@@ -38,11 +43,21 @@ def everything(store: Store) -> dict[str, Any]:
 
 
 def write_report(store: Store, folder: Path) -> Path:
-    """Write report.md, deployment.md, plots/ and tables/ into the results folder; returns the report's path."""
-    found = everything(store)
-    _write_tables(found, folder / "tables")
-    _draw(found, store, folder / "plots")
-    for name, text in pages(store, found, repeats.summary(folder)).items():
+    """Write report.md, deployment.md, plots/ and tables/ into the results folder; returns the report's path.
+
+    Raises:
+        InputError: what was measured is damaged.
+    """
+    try:
+        found = everything(store)
+        texts = pages(store, found, repeats.summary(folder))
+        _write_tables(found, folder / "tables")
+        _draw(found, store, folder / "plots")
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # whatever statistics and plots say of rows that are whole, but of something else
+        raise InputError(f"{store.folder} gives no report ({type(error).__name__}: {error}): {REMEDY}") from error
+    for name, text in texts.items():
         write_text(folder / f"{name}.md", text)
     return folder / f"{REPORT}.md"
 

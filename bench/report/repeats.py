@@ -1,12 +1,13 @@
 """How much the first screen moves when a preset is measured again and again (`python -m bench repeat`)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from bench.core.sealed import REMEDY, read_sealed, write_sealed
 from seqocr.errors import InputError
+from seqocr.files import file_sum
 
 TABLE, ABOUT = "repeat.csv", "repeat.json"
 
@@ -68,12 +69,23 @@ def summary(results: Path) -> Summary | None:
     Raises:
         InputError: it is damaged.
     """
-    if not (results / TABLE).exists() or not (results / ABOUT).exists():
+    missing = [results / name for name in (TABLE, ABOUT) if not (results / name).exists()]
+    if len(missing) == 2:
         return None
+    if missing:
+        raise InputError(f"{missing[0]} is missing: {REMEDY}")
+    about, _ = read_sealed(results / ABOUT)
+    if about.get("sums", {TABLE: None})[TABLE] not in (None, file_sum(results / TABLE)):
+        raise InputError(f"{results / TABLE} is not as it was written: {REMEDY}")
     try:
-        about = json.loads((results / ABOUT).read_text(encoding="utf-8"))
         found = Summary(pd.read_csv(results / TABLE), about)
         found.claims()
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{results / TABLE} cannot be read ({error}): restore it, or delete it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{results / TABLE} cannot be read ({error}): {REMEDY}") from error
     return found
+
+
+def seal(results: Path) -> None:
+    """Add the checksums that an earlier version did not write."""
+    if (found := summary(results)) is not None:
+        write_sealed(results / ABOUT, {**found.about, "sums": {TABLE: file_sum(results / TABLE)}})

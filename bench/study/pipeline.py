@@ -172,5 +172,6 @@ def _write(preset: str, kept: Store, size: Size, study: Store) -> None:
         "environment": environment.describe(),
         "seconds": kept.facts("study")["seconds"],
         "finished": now(),
+        "sums": study.sums("study", READINGS),
     }
     study.write_facts("study", facts)

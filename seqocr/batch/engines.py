@@ -13,7 +13,7 @@ from seqocr.batch.shards import Job, Outcome
 from seqocr.batch.sources import Shard
 from seqocr.errors import InputError
 from seqocr.inference.sessions import core_count
-from seqocr.processes import pool
+from seqocr.processes import pool_for
 
 _AHEAD = 3  # shards per worker that wait in its queue
 _KILLS = 3  # in a row, without a finished shard between them
@@ -41,8 +41,7 @@ def local(job: Job, shards: Sequence[Shard], workers: int | None = None) -> Iter
 
 def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcome]:
     todo, running = iter(shards), set[Future[Outcome]]()
-    readers = pool(workers)
-    try:
+    with pool_for(workers) as readers:
         while True:
             for shard in todo:
                 running.add(readers.submit(job, shard))
@@ -53,8 +52,6 @@ def _by_pool(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outcom
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
-    finally:
-        readers.shutdown(cancel_futures=True)
 
 
 def on_ray(
@@ -96,4 +93,4 @@ class _Actor:
         self.job = job
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return asdict(self.job(Shard(row["number"], row["kind"], tuple(row["names"]))))
+        return asdict(self.job(Shard(**{**row, "names": tuple(row["names"])})))

@@ -1,7 +1,7 @@
 """Batch inference over a source: the plan, what is left of it, progress, and a summary.
 
-The folder of results holds `plan.json` and one Parquet file per shard, whose names are in the order of the source. A
-file that is there is finished: it appears when all of it is written. So the same command goes on where it stopped.
+The folder of results holds `_plan.json` and, per shard, a Parquet file and its record (see `seqocr.batch.parts`). Names
+are in the order of the source. A part with a record is finished, so the same command goes on where it stopped.
 """
 
 import json
@@ -12,16 +12,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from seqocr.batch.shards import Job, LineReader, Outcome, part_name, versions
+from seqocr.batch.parts import PARTS, RECORDS, Record, finished_parts, part_name, record_name, write_record
+from seqocr.batch.shards import Job, LineReader, Outcome, versions
 from seqocr.batch.sources import Shard, Source
-from seqocr.batch.storage import absolute, file_system, is_local, list_names, write_file
+from seqocr.batch.storage import absolute, delete_file, file_system, is_local, list_names, write_file
 from seqocr.errors import InputError
 from seqocr.files import shown, sweep
 from seqocr.inference.shipped import graphs_path
 from seqocr.progress import progress
 
-PLAN = "plan.json"
-_PARTS = "part-*.parquet"  # see `part_name`
+PLAN, _EARLIER_PLAN = "_plan.json", "plan.json"  # readers of a folder of Parquet pass over what begins with _
 
 Engine = Callable[[Job, Sequence[Shard]], Iterator[Outcome]]
 
@@ -33,7 +33,7 @@ class Summary:
     shards: int  # all of the source
     before: int  # those finished by earlier runs
     lines: int  # rows written by this run
-    problems: int  # those of images that could not be read
+    problems: int  # rows of images that could not be read, of all of the source
     seconds: float  # that this run took
 
 
@@ -56,13 +56,14 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
     source, out = absolute(source), absolute(out)
     job = Job(source, weights, reader.head, out, versions(reader))
     shards = Source(source).shards(size, out)
-    finished = _claim(out, _plan(job, shards))
-    todo = [shard for shard in shards if part_name(shard.number) not in finished]
-    before = len(shards) - len(todo)
-    start, lines, problems = time.monotonic(), 0, 0
-    with progress("read", len(shards), before) as reporter:
+    before, again = _claim(out, _plan(job, shards), shards)
+    todo = [shard for shard in shards if shard.number not in before]
+    start, lines, problems = time.monotonic(), 0, sum(record.problems for record in before.values())
+    with progress("read", len(shards), len(before)) as reporter:
         if before:
-            reporter.say(f"{before:,} of {len(shards):,} shards were read before")
+            reporter.say(f"{len(before):,} of {len(shards):,} shards were read before")
+        if again:
+            reporter.say(f"{len(again):,} shards are read again: {again[0]}")
         for outcome in engine(job, todo) if todo else ():
             if outcome.error:
                 raise InputError(f"{outcome.error}\nwhat was finished stays: the same command goes on from there")
@@ -70,14 +71,15 @@ def predict_batch(source: str, out: str, engine: Engine, weights: str | None, he
             reporter.advance(f"{lines / (time.monotonic() - start):,.0f} lines/s")
     fs, root = file_system(out)
     if is_local(fs):
-        sweep(Path(root) / _PARTS)
+        for pattern in (PARTS, RECORDS):
+            sweep(Path(root) / pattern)
     there = list_names(out)
     if lost := [shard for shard in shards if part_name(shard.number) not in there]:
         raise InputError(
             f"{len(lost):,} of {len(shards):,} files are not in {shown(out)}, though workers wrote them: give a place "
             "that all machines share"
         )
-    return Summary(len(shards), before, lines, problems, time.monotonic() - start)
+    return Summary(len(shards), len(before), lines, problems, time.monotonic() - start)
 
 
 def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -86,20 +88,39 @@ def _plan(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
     return {"source": job.source, "head": job.head, **job.versions, "kind": shards[0].kind, "shards": parts}
 
 
-def _claim(out: str, plan: dict[str, Any]) -> set[str]:
-    """The names of finished files in a folder that holds, or from now on will hold, this plan; InputError if it holds
-    another run, or cannot be written."""
-    there, (fs, root) = list_names(out), file_system(out)
-    try:
-        before = json.loads(fs.cat_file(f"{root.rstrip('/')}/{PLAN}")) if PLAN in there else None
-    except Exception as error:  # every file system has its own kinds
-        raise InputError(f"{shown(out)}/{PLAN} cannot be used ({error}): give another --out") from error
-    parts = {name for name in there if fnmatch(name, _PARTS)}
-    if before is None and parts:
+def _claim(out: str, plan: dict[str, Any], shards: Sequence[Shard]) -> tuple[dict[int, Record], list[str]]:
+    """Records of finished parts, by number, in a folder that holds, or from now on will hold, this plan; and why other
+    parts are to be read again. InputError if the folder holds another run, or cannot be used."""
+    there = list_names(out)
+    kept = PLAN if PLAN in there else _EARLIER_PLAN if _EARLIER_PLAN in there else None
+    if kept is None and any(fnmatch(name, PARTS) for name in there):
         raise InputError(f"{shown(out)} holds Parquet files of something else: give another --out")
-    if before is not None and before != plan:
+    if kept is not None:
+        _check_plan(out, kept, plan)
+    found: dict[int, Record] = {}
+    again = []
+    for shard, record in finished_parts(out, there, shards, kept == _EARLIER_PLAN):
+        if isinstance(record, str):
+            again.append(record)
+            continue
+        found[shard.number] = record
+        if record_name(shard.number) not in there:
+            write_record(out, shard.number, record)
+    if kept != PLAN:
+        write_file(out, PLAN, json.dumps(plan, indent=1).encode())
+    if _EARLIER_PLAN in there:
+        delete_file(out, _EARLIER_PLAN)
+    return found, again
+
+
+def _check_plan(out: str, name: str, plan: dict[str, Any]) -> None:
+    """InputError unless a folder's plan is this one."""
+    fs, root = file_system(out)
+    try:
+        before = dict(json.loads(fs.cat_file(f"{root.rstrip('/')}/{name}")))
+        before["source"] = absolute(str(before.get("source")))
+    except Exception as error:  # every file system has its own kinds
+        raise InputError(f"{shown(out)}/{name} cannot be used ({error}): give another --out") from error
+    if before != plan:
         changed = ", ".join(sorted(key for key in plan.keys() | before.keys() if plan.get(key) != before.get(key)))
         raise InputError(f"{shown(out)} was begun with other {changed}: give another --out, or delete it")
-    if before is None:
-        write_file(out, PLAN, json.dumps(plan, indent=1).encode())
-    return parts

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -11,16 +12,18 @@ from typing import Any
 from PIL import Image
 
 from seqocr import __version__
+from seqocr.batch.parts import write_part
 from seqocr.batch.sources import Shard, Source
-from seqocr.batch.storage import write_file
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
+from seqocr.files import read_json
 from seqocr.inference.load import load_reader
 from seqocr.inference.notes import find_notes
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import chosen_head, most_symbols
 from seqocr.inference.prediction import Prediction
 from seqocr.inference.symbols import Symbol
+from seqocr.models.config_sum import without_sum
 
 _ROWS = 5000  # per row group
 
@@ -44,8 +47,11 @@ class LineReader:
     @property
     def digest(self) -> str:
         """Of graphs and their configuration."""
-        names = ["config.json", *(f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs)]
-        return hashlib.sha256(b"".join((self.reader.directory / name).read_bytes() for name in names)).hexdigest()[:16]
+        # As earlier versions wrote the config, so that their results are gone on with.
+        config = json.dumps(without_sum(read_json(self.reader.directory / "config.json")), indent=2, ensure_ascii=False)
+        graphs = [self.reader.directory / f"{graph}.onnx" for graph in self.reader.heads[self.head].graphs]
+        content = b"".join([f"{config}\n".encode(), *(path.read_bytes() for path in graphs)])
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def read(self, image: Image.Image) -> Prediction:
         """Greedy; symbols have the confidences that greedy decoding gives them."""
@@ -88,10 +94,10 @@ class Job:
             if (own := versions(reader)) != self.versions:
                 raise InputError(f"a worker has {own}, not {self.versions}: install the same everywhere")
             rows = [_row(name, line, reader) for name, line in Source(self.source).lines(shard)]
-            write_file(self.out, part_name(shard.number), _parquet(rows))
+            problems = sum(row["problem"] is not None for row in rows)
+            write_part(self.out, shard, _parquet(rows), len(rows), problems)
         except (InputError, OSError) as error:
             return Outcome(shard.number, error=str(error))
-        problems = sum(row["problem"] is not None for row in rows)
         return Outcome(shard.number, len(rows), problems)
 
 
@@ -99,10 +105,6 @@ class Job:
 def _reader(weights: str | None, head: str) -> LineReader:
     """One per process."""
     return LineReader(weights, head)
-
-
-def part_name(number: int) -> str:
-    return f"part-{number:07d}.parquet"
 
 
 def _row(name: str, line: Image.Image | str, reader: LineReader) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """Files on any file system of fsspec: this machine's, or an object store."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
+
+CONCURRENT = 64  # files that are requested at once from a remote file system
+_TRIES = 4  # of a file that a remote system does not give
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -27,9 +32,30 @@ def is_local(fs: Any) -> bool:
 
 
 def absolute(url: str) -> str:
-    """As it is, but a local path from the root on: processes elsewhere have other working directories."""
+    """The one spelling of a place. A local path is from the root on, since processes elsewhere have other working
+    directories, and without links, but for that which a file may be."""
     fs, path = file_system(url)
-    return path if is_local(fs) else url
+    if not is_local(fs):
+        return url.rstrip("/")
+    place = Path(path)
+    return str(place.resolve() if place.is_dir() else place.parent.resolve() / place.name)
+
+
+def fetch(fs: Any, paths: Sequence[str]) -> dict[str, bytes | Exception]:
+    """The bytes of files; a missing one is an exception. Whatever else goes wrong is tried again, then raised."""
+    found: dict[str, bytes | Exception] = {}
+    for attempt in range(_TRIES):
+        left = [path for path in paths if not isinstance(found.get(path), bytes | FileNotFoundError)]
+        if not left:
+            break
+        if attempt:
+            time.sleep(0.5 * 2**attempt)
+        # Whole. Unlike `cat`, it takes no name for a pattern.
+        found |= zip(left, fs.cat_ranges(left, None, None, on_error="return"), strict=True)
+    for each in found.values():
+        if isinstance(each, Exception) and not isinstance(each, FileNotFoundError):
+            raise each
+    return found
 
 
 def list_names(folder: str) -> set[str]:
@@ -55,6 +81,14 @@ def write_file(folder: str, name: str, content: bytes) -> None:
         raise
     except Exception as error:
         raise InputError(f"{shown(folder)}/{name} cannot be written ({error}): give a place that can be") from error
+
+
+def delete_file(folder: str, name: str) -> None:
+    fs, path = file_system(f"{folder.rstrip('/')}/{name}")
+    try:
+        fs.rm_file(path)
+    except Exception as error:  # every file system has its own kinds
+        raise InputError(f"{shown(folder)}/{name} cannot be deleted ({error}): delete it yourself") from error
 
 
 def one_line(error: Exception) -> str:

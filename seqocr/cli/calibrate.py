@@ -33,6 +33,7 @@ def calibrate(
     from seqocr.files import read_json, shown, write_json
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import fit_calibrations
+    from seqocr.models.config_sum import with_sum
 
     path = Path(weights) / "config.json"
     if not path.is_file():
@@ -56,5 +57,5 @@ def calibrate(
     for head, each in found.items():
         print(f"{head}: temperature {each.temperature:.3f}, from {each.lines:,} lines")
     config["provenance"][KEY] = {head: each.as_json() | {"source": source} for head, each in found.items()}
-    write_json(path, config)
+    write_json(path, with_sum(config))
     print(f"written: {shown(path)}")

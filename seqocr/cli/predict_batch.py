@@ -31,7 +31,8 @@ def predict_batch(
 ) -> None:
     """Read very many images with many processes, to Parquet: one row per image, in the order of names.
 
-    Rows have file_name, text, confidence and symbol_confidences; an image that cannot be read has `problem` instead.
+    Rows have file_name, text, confidence and symbol_confidences; an image that cannot be read, or damage of an archive,
+    has `problem` instead, and the exit code is then 2.
     After an interruption, the same command goes on where it was. Needs pip install 'seqocr[scale]'.
     """
     check_bounds("--shard", shard, 1, 1_000_000)
@@ -50,5 +51,7 @@ def predict_batch(
         reading = partial(engines.on_ray, workers=workers, address=address)
     summary = predict(source, out, reading, weights, head, shard)
     rate = f", {summary.lines / summary.seconds:,.0f} lines/s" if summary.lines else ""
-    bad = f", {summary.problems:,} of them with a problem" if summary.problems else ""
-    print(f"read: {summary.lines:,} lines{bad}{rate}; {shown(out)} holds {summary.shards:,} files")
+    print(f"read: {summary.lines:,} lines{rate}; {shown(out)} holds {summary.shards:,} files")
+    if summary.problems:
+        print(f"rows with a problem instead of a text: {summary.problems:,}")
+        raise typer.Exit(2)

@@ -67,12 +67,14 @@ class Calibration:
     def from_json(cls, kept: Mapping[str, Any]) -> Calibration:
         """
         Raises:
-            KeyError, TypeError, ValueError: it is none, or its temperature is out of range.
+            KeyError, TypeError, ValueError: it is none, or a number of it is out of range.
         """
         temperature = float(kept["temperature"])
         if not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
             raise ValueError(f"temperature {temperature}")
         points = tuple(OperatingPoint(*(float(each[name]) for name in _KEPT)) for each in kept["accepted"])
+        if odd := [point for point in points if not all(0 < share <= 1 for share in astuple(point))]:
+            raise ValueError(f"{odd[0]}")
         return cls(temperature, int(kept["lines"]), points)
 
 
@@ -85,7 +87,7 @@ def fit_calibration(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     scaled = scale_temperature(confidences, temperature)
     points = [find_operating_point(scaled, right, target) for target in TARGETS]
     # A hundred lines that are all right do not tell whether 999 of a thousand would be.
-    known = [p for p in points if p and p.coverage * len(right) * (1 - p.target) >= 1 - 1e-9]
+    known = [p for p in points if p and p.threshold > 0 and p.coverage * len(right) * (1 - p.target) >= 1 - 1e-9]
     return Calibration(round(temperature, 4), len(right), tuple(known))
 
 

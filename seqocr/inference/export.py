@@ -16,6 +16,7 @@ import torch
 from seqocr.errors import InputError
 from seqocr.files import file_sum, read_json, replacing, replacing_all, write_json
 from seqocr.inference.manifest import FORMAT, RUNTIME, config_sum
+from seqocr.models.config_sum import with_sum, without_sum
 from seqocr.models.graph import Graph
 from seqocr.models.recognizer import Recognizer
 
@@ -57,10 +58,10 @@ def quantise_exported(source: Path, out: Path) -> None:
 
 def _write_config(out: Path, config: dict[str, Any], precision: str) -> None:
     """`config.json` of graphs that are there: what the recognizer's says, and a checksum of that and of each graph."""
-    config = {key: value for key, value in config.items() if key != "runtime"}
+    config = {key: value for key, value in without_sum(config).items() if key != "runtime"}
     sums = {path.name: file_sum(path) for path in sorted(out.glob("*.onnx"))}
     runtime = {"name": RUNTIME, "format": FORMAT, "precision": precision, "config": config_sum(config), "graphs": sums}
-    write_json(out / "config.json", {**config, "runtime": runtime})
+    write_json(out / "config.json", with_sum({**config, "runtime": runtime}))
 
 
 def _check_packages() -> None:

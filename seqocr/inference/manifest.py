@@ -8,6 +8,7 @@ from typing import Any
 
 from seqocr.errors import InputError
 from seqocr.files import file_sum, read_json, shown
+from seqocr.models.config_sum import without_sum
 
 RUNTIME = "onnx"
 # Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph, since 4 each head's
@@ -35,7 +36,7 @@ def exported_outputs(directory: Path) -> dict[str, str]:
 
 def config_sum(config: dict[str, Any]) -> str:
     """SHA-256 of all that a config says of the recognizer but its provenance."""
-    said = {key: value for key, value in config.items() if key not in ("runtime", "provenance")}
+    said = {key: value for key, value in without_sum(config).items() if key not in ("runtime", "provenance")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

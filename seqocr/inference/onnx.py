@@ -27,9 +27,17 @@ from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.manifest import AGAIN, check_config, check_graphs
 from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session, session_class
+from seqocr.inference.signature import Shape, Signature
+from seqocr.models.config_sum import check_sum
 
 _DECODERS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
 _STEP, _PASS = "-step", "-pass"  # endings of the names of graphs that run once per token, or per verifying pass
+_STEP_TOKENS: dict[str, tuple[str, Shape]] = {"token": ("int64", (None,)), "position": ("int64", ())}
+_PASS_TOKENS: dict[str, tuple[str, Shape]] = {
+    "tokens": ("int64", (None, None)),
+    "positions": ("int64", (None, None)),
+    "known": ("bool", (None, None)),
+}
 LoadFunction = Callable[[str], Session]  # from a graph's name
 
 
@@ -91,6 +99,7 @@ class OnnxRecognizer:
             self.heads, self.pairs = exported_heads(config)
             both = (*self.heads.values(), *self.pairs.values())
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
+            check_sum(directory / "config.json", config)
             self.provenance: Mapping[str, Any] = dict(config["provenance"])
         except InputError:
             raise
@@ -116,8 +125,26 @@ class OnnxRecognizer:
         key = graph, 1 if graph.endswith(_STEP) else threads
         with self._loading:
             if key not in self._sessions:
-                self._sessions[key] = load_session(self.directory / f"{graph}.onnx", self.engine, key[1])
+                path = self.directory / f"{graph}.onnx"
+                session = load_session(path, self.engine, key[1])
+                try:
+                    self._check(graph, session.signature)
+                except ValueError as error:
+                    raise InputError(f"{shown(path)} is no graph of {graph} ({error}): {AGAIN}") from None
+                self._sessions[key] = session
         return self._sessions[key]
+
+    def _check(self, graph: str, signature: Signature) -> None:
+        """Raise a ValueError unless the graph's inputs and outputs are as its head declares."""
+        name = graph.removesuffix(_STEP).removesuffix(_PASS)
+        head = self.heads.get(name) or self.pairs[name]
+        if graph != name:
+            # Step and pass: a token, or several; the decoder has classes for begin, end and pad.
+            signature.check_step(_STEP_TOKENS if graph.endswith(_STEP) else _PASS_TOKENS, head.vocabulary.pad + 1)
+            return
+        one_pass = head.output in _DECODERS
+        classes = len(self.charset) + 1 if one_pass or head.drafter else None
+        signature.check_pixels(self.processor.height, self.processor.width, classes, not one_pass)
 
     def decode_functions(self) -> dict[str, DecodeFunction]:
         """Of each head and pair, by name; they take pixel_values (B, 3, H, W) float32, the output of `encode`."""

@@ -13,7 +13,9 @@ import numpy as np
 
 from seqocr.errors import InputError
 from seqocr.files import shown
+from seqocr.inference.graph_file import check_tensors
 from seqocr.inference.manifest import AGAIN
+from seqocr.inference.signature import Port, Signature
 
 ENGINES = ("onnxruntime", "openvino")
 DEFAULT_ENGINE = "onnxruntime"
@@ -33,6 +35,12 @@ class Session(Protocol):
     def array(self, value: Any) -> np.ndarray: ...
 
 
+class LoadedGraph(Session, Protocol):
+    """A session of a file, which says what it takes and gives."""
+
+    signature: Signature
+
+
 class OnnxRuntimeSession:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
@@ -44,11 +52,17 @@ class OnnxRuntimeSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
-        self.inputs = [x.name for x in self._session.get_inputs()]
-        self._outputs = [x.name for x in self._session.get_outputs()]
+        self.signature = Signature(
+            *(tuple(map(_port_of_onnx, ports)) for ports in (self._session.get_inputs(), self._session.get_outputs()))
+        )
+        self.inputs = [port.name for port in self.signature.inputs]
+        self._outputs, self._path = [port.name for port in self.signature.outputs], path
 
     def __call__(self, values: dict[str, Any]) -> list[Any]:
-        return list(self._session.run_with_ort_values(self._outputs, values))
+        try:
+            return list(self._session.run_with_ort_values(self._outputs, values))
+        except Exception as error:  # its own kinds, of a graph that contradicts itself
+            raise InputError(f"{shown(self._path)} cannot be run ({_first_line(error)}): {AGAIN}") from error
 
     def value(self, array: np.ndarray) -> Any:
         return self._value(np.ascontiguousarray(array))
@@ -69,7 +83,10 @@ class OpenVinoSession:
         compiled = openvino.compile_model(path, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
         self._request = compiled.create_infer_request()
         self._kept.append(self._request)
-        self.inputs = [x.get_any_name() for x in compiled.inputs]
+        self.signature = Signature(
+            *(tuple(map(_port_of_openvino, ports)) for ports in (compiled.inputs, compiled.outputs))
+        )
+        self.inputs = [port.name for port in self.signature.inputs]
 
     def __call__(self, values: dict[str, Any]) -> list[Any]:
         # Copied out: the request's own memory is written again by its next run, which may read these.
@@ -82,16 +99,17 @@ class OpenVinoSession:
         return np.asarray(value)
 
 
-def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> Session:
+def load_session(path: Path, engine: str = "onnxruntime", threads: int = 1) -> LoadedGraph:
     """Load a graph into an engine; InputError if the engine is not installed, or the file is missing or cannot be
     used."""
     make = session_class(engine)
     if not path.is_file():
         raise InputError(f"{shown(path)} is missing: {AGAIN}")
     try:
-        session: Session = make(path, threads)
+        check_tensors(path.read_bytes())
+        session: LoadedGraph = make(path, threads)
     except Exception as error:  # each engine has its own kinds
-        raise InputError(f"{shown(path)} cannot be used ({str(error).splitlines()[0]}): {AGAIN}") from error
+        raise InputError(f"{shown(path)} cannot be used ({_first_line(error)}): {AGAIN}") from error
     return session
 
 
@@ -102,6 +120,24 @@ def check_engine(engine: str) -> None:
         raise InputError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
     if engine != DEFAULT_ENGINE:
         session_class(engine)
+
+
+def _first_line(error: Exception) -> str:
+    return shown((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def _port_of_onnx(port: Any) -> Port:
+    dtypes = {"float": "float32", "double": "float64"}
+    dtype = port.type.removeprefix("tensor(").removesuffix(")")
+    return Port(port.name, dtypes.get(dtype, dtype), tuple(n if isinstance(n, int) else None for n in port.shape))
+
+
+def _port_of_openvino(port: Any) -> Port:
+    dtypes = {"f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "bool"}
+    name = port.any_name if port.names else ""
+    dtype, shape = port.element_type.get_type_name(), port.partial_shape
+    sizes = tuple(n.get_length() if n.is_static else None for n in shape)
+    return Port(name, dtypes.get(dtype, dtype), sizes)
 
 
 def session_class(engine: str) -> Any:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from seqocr.errors import InputError
-from seqocr.files import replacing, shown, write_json
+from seqocr.files import read_json, replacing, shown, write_json
+from seqocr.models.config_sum import check_sum, with_sum
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
 
@@ -18,7 +19,7 @@ def load_recognizer(directory: Path | str) -> Recognizer:
     """Read what `save` wrote, or what `export_hugging_face` did.
 
     Raises:
-        InputError: a file is missing, corrupt, or does not fit the other.
+        InputError: a file is missing, corrupt, does not fit the other, or the config was edited.
     """
     directory = Path(directory)
     if is_hugging_face(directory):
@@ -29,6 +30,7 @@ def load_recognizer(directory: Path | str) -> Recognizer:
             raise InputError(f"{shown(path)} is missing: give a directory written by `seqocr train`")
     try:
         _check_shapes(config, weights)
+        check_sum(config, read_json(config))
         recognizer = Recognizer.from_config(config)
         recognizer.load_state_dict(load_file(weights))
         if odd := [name for name, p in recognizer.named_parameters() if not p.isfinite().all()]:
@@ -61,4 +63,4 @@ def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> N
         # save_file would make the file readable by its owner alone, whatever the umask.
         weights = {name: x.to(kept) if x.is_floating_point() else x for name, x in recognizer.state_dict().items()}
         temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in weights.items()}))
-    write_json(directory / "config.json", recognizer.config())
+    write_json(directory / "config.json", with_sum(recognizer.config()))

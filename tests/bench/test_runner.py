@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+import bench.core.store as store_of_runs
 import bench.core.timer as timer
 import bench.runner as loop
 import bench.workloads.held_out as strings
-from bench.core.experiment import Bench, Part
+from bench.core.damages import check
+from bench.core.experiment import Bench, Experiment, Part
 from bench.core.store import Store
 from bench.experiments import accuracy, costs, latency, throughput
 from bench.runner import run
@@ -124,7 +129,8 @@ import bench, sys
 from pathlib import Path
 import bench.runner as loop
 import bench.core.timer
-from bench.core.experiment import Bench, Part
+from bench.core.damages import check
+from bench.core.experiment import Bench, Experiment, Part
 from bench.experiments import latency
 from bench.core.store import Store
 from bench.workloads.timed_models import TINY
@@ -165,3 +171,65 @@ def test_a_bench_killed_half_way_goes_on_where_it_was(tmp_path):
     pd.testing.assert_frame_equal(after.head(len(before)), before, check_dtype=False)
     assert sorted(after["round"].unique()) == list(range(count + 1))
     assert store.facts(name)["finished"]
+
+
+class Toy(Experiment):
+    """Two parts of three samples each, which read with nothing."""
+
+    name, timed = "toy", False
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return [Part(f"toy-{name}", accuracy.Settings(3)) for name in "ab"]
+
+    def measure(self, part: Part, bench: Bench, reporter: Silent) -> None:
+        bench.measure_each(part, "x", range(3), lambda x: pd.DataFrame({"x": [x], "y": [x * x]}), reporter)
+        bench.store.add_facts(part.name, about="made up")
+
+
+def whole_run(folder: Path) -> dict[str, bytes]:
+    """Its tables, once `run` has come to an end."""
+    store = Store(folder)
+    check(store)
+    assert store.facts("run")["parts"] == ["toy-a", "toy-b"]
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv.gz")}
+
+
+def test_a_bench_that_is_killed_anywhere_gives_the_tables_of_an_undisturbed_one(tmp_path, monkeypatch):
+    """Before each step that changes a file, and again when it goes on."""
+    monkeypatch.setattr(loop, "experiments", lambda: [Toy()])
+    monkeypatch.setattr(store_of_runs.environment, "commit", lambda: None)  # asks git each time
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    elsewhere = torch.device("cuda")  # without processes of its own
+    steps, killed_at = 0, -1
+
+    def maybe_kill(do):
+        def wrapped(*args, **kwargs):
+            nonlocal steps
+            steps += 1
+            if steps == killed_at:
+                raise KeyboardInterrupt
+            return do(*args, **kwargs)
+
+        return wrapped
+
+    for kind, name in ((Path, "replace"), (Path, "unlink"), (Path, "rmdir"), (shutil, "rmtree")):
+        monkeypatch.setattr(kind, name, maybe_kill(getattr(kind, name)))
+
+    def begun(folder: Path) -> Bench:
+        store = Store(folder)
+        if not store.facts("run"):
+            store.write_facts("run", {"preset": "smoke", "finished": None})
+        return Bench(store, elsewhere)
+
+    run("smoke", begun(tmp_path / "undisturbed"))
+    wanted, needed = whole_run(tmp_path / "undisturbed"), steps
+    assert len(wanted) == 2
+    for moment in range(1, needed + 1):
+        folder = tmp_path / str(moment)
+        for again in (moment, max(1, moment // 2)):
+            steps, killed_at = 0, again
+            with contextlib.suppress(KeyboardInterrupt):
+                run("smoke", begun(folder))
+        killed_at = -1
+        run("smoke", begun(folder))
+        assert whole_run(folder) == wanted

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,10 @@ from typer.testing import CliRunner
 
 from bench import verify as verification
 from bench.__main__ import app
+from bench.core.sealed import REMEDY
 from bench.core.store import Store
-from bench.verify import verify
+from bench.report.build import write_report
+from bench.verify import seal, verify
 from seqocr.errors import InputError
 from tests.synthetic import finished_run
 
@@ -125,6 +130,104 @@ def test_a_damaged_file_is_named(results: Path, damage: Callable[[Path], None], 
     (failure,) = verify(results, root=results).failures
     assert failure.startswith(f"{path} {problem}")
     assert failure.endswith("measure again")
+
+
+def _edit(value: object, *keys: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        facts = json.loads(path.read_text())
+        functools.reduce(dict.__getitem__, keys[:-1], facts)[keys[-1]] = value
+        path.write_text(json.dumps(facts, indent=2) + "\n")
+
+    return damage
+
+
+def _half(path: Path) -> None:
+    rows = pd.read_csv(path, dtype=str)
+    rows.head(len(rows) // 2).to_csv(path, index=False)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _unseal(path: Path) -> None:
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in facts.items() if key not in ("sha256", "sums")}))
+
+
+LATENCY, TABLE = "latency-tiny-28x140", "latency-tiny-28x140.csv.gz"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        *((TABLE, each, "is not as it was written") for each in (_half, _empty, _truncate, _flip_bytes)),
+        (TABLE, _set("seconds", float("inf")), "is not as it was written"),
+        ("accuracy.csv.gz", _set("prediction", "1"), "is not as it was written"),
+        ("accuracy.samples.png", _flip_bytes, "is not as it was written"),
+        ("accuracy.samples.png", Path.unlink, "is missing"),
+        (TABLE, Path.unlink, "is missing"),
+        (f"{LATENCY}.json", Path.unlink, "is missing"),
+        (f"{LATENCY}.json", _empty, "cannot be read"),
+        (f"{LATENCY}.json", _edit(None, "finished"), "is not as it was written"),
+        (f"{LATENCY}.json", _unseal, "has no checksum"),
+        ("run.json", _edit("2027-01-01", "finished"), "is not as it was written"),
+        ("run.json", _edit("another cpu", "environment", "cpu"), "is not as it was written"),
+    ],
+)
+@pytest.mark.parametrize("command", ["report", "verify", "compare"])
+def test_what_is_not_as_it_was_written_is_not_published(
+    results: Path, name: str, damage: Callable[[Path], None], problem: str, command: str
+) -> None:
+    seal(results)
+    run = Store.latest(results).folder
+    damage(run / name)
+    arguments = ["compare", str(run), str(run)] if command == "compare" else [command, "--out", str(results)]
+    done = CliRunner().invoke(app, arguments)
+    said = str(done.exception) if isinstance(done.exception, InputError) else done.output
+    assert f"{run / name} {problem}" in said
+    assert isinstance(done.exception, InputError) or done.exit_code == 2
+    assert not (results / "report.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        (TABLE, _set("seconds", float("inf")), "has a seconds that is no number"),
+        ("accuracy.csv.gz", lambda path: path.write_bytes(gzip.compress(b"a,b\n1,2\n")), "gives no report"),
+        ("costs-rates.csv.gz", lambda path: path.write_bytes(gzip.compress(b"a,b\n1,2\n")), "gives no report"),
+        (TABLE, lambda path: path.write_bytes(gzip.compress(b"seconds\n")), "has no rows"),
+        ("run.json", _edit(7, "finished"), "says that it was finished at 7"),
+    ],
+)
+def test_results_without_checksums_are_an_error_and_no_traceback(
+    results: Path, name: str, damage: Callable[[Path], None], problem: str
+) -> None:
+    run = Store.latest(results).folder
+    for path in run.glob("*.json"):
+        _unseal(path)
+    damage(run / name)
+    with pytest.raises(InputError, match=problem):
+        write_report(Store.latest(results), results)
+
+
+def test_checksums_are_added_once_and_change_nothing_else(results: Path) -> None:
+    store = Store.latest(results)
+    before = {part: store.facts(part) for part in store.parts()}
+    for path in store.folder.glob("*.json"):
+        _unseal(path)
+    for _ in range(2):
+        seal(results)
+        assert verify(results, root=results).failures == []
+        assert all(store.is_sealed(part) for part in store.parts())
+        assert {part: {**store.facts(part), "sums": None} for part in before} == {
+            part: {**facts, "sums": None} for part, facts in before.items()
+        }
+    path = store.file(LATENCY, ".csv.gz")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="is not as it was written"):
+        seal(results)  # what is damaged keeps its checksum
+    assert verify(results, root=results).failures == [f"{path} is not as it was written: {REMEDY}"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", ""])

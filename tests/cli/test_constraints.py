@@ -19,6 +19,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.decoding.calibration import KEY
 from seqocr.models.checkpoint import save
+from seqocr.models.config_sum import with_sum
 from tests.cli.test_cli import is_one_clear_error
 from tests.conftest import barred, lively, own_lines, small_recognizer
 
@@ -210,7 +211,7 @@ def test_calibrated_weights_give_other_confidences_and_thresholds(
         "lines": 40,
         "accepted": [{"target": 0.99, "threshold": 0.9999, "share": 0.1, "right": 1.0}],
     }
-    (mine / "config.json").write_text(json.dumps(config))
+    (mine / "config.json").write_text(json.dumps(with_sum(config)))
     _, after, _ = run_cli("read", image, "--weights", mine)
     p, q = (float(each.split("\t")[2]) for each in (before, after))
     assert np.log(q / (1 - q)) == pytest.approx(np.log(p / (1 - p)) / 2, abs=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -106,6 +107,9 @@ def test_it_is_kept_in_json_and_found_again():
     assert again.threshold(0.95) == pytest.approx(found.threshold(0.95))
     assert load_calibration(kept, "ar") is None
     assert load_calibration({KEY: {"ctc": {"temperature": "hot"}}}, "ctc") is None
+    for name, odd in itertools.product(("target", "threshold", "share", "right"), (float("nan"), 0, -0.5, 1.5)):
+        points = [{**each, name: odd} for each in kept[KEY]["ctc"]["accepted"]]
+        assert load_calibration({KEY: {"ctc": {**kept[KEY]["ctc"], "accepted": points}}}, "ctc") is None
     with pytest.raises(InputError, match=r"--target-precision 0.97: .* known for 0.9, 0.95"):
         again.threshold(0.97)
 

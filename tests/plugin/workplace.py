@@ -17,6 +17,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.load import load
 from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.config_sum import with_sum
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import Recognizer
 
@@ -63,7 +64,7 @@ def rename(source: Path, out: Path) -> None:
     out.mkdir()
     config = json.loads((source / "config.json").read_text())
     config["heads"] = {TOYS[name]: settings for name, settings in config["heads"].items()}
-    (out / "config.json").write_text(json.dumps(config))
+    (out / "config.json").write_text(json.dumps(with_sum(config)))
     weights = load_file(source / "model.safetensors")
     for name, toy in TOYS.items():
         weights = {key.replace(f"heads.{name}.", f"heads.{toy}."): value for key, value in weights.items()}
