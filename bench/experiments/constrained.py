@@ -32,11 +32,7 @@ from seqocr.statistics import Paired, Value, paired_difference, proportion
 
 _ROUNDS = {"smoke": 1, "default": 6, "full": 24}
 NONE, PATTERN, BOTH = "any text", "8 digits", "8 digits, check digit"
-CONSTRAINTS: dict[str, dict[str, str]] = {
-    NONE: {},
-    PATTERN: {"pattern": r"\d{8}"},
-    BOTH: {"pattern": r"\d{8}", "check": "luhn"},
-}
+CONSTRAINTS = (NONE, PATTERN, BOTH)
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,10 @@ class Constrained(Experiment):
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
         count = settings.each * (settings.rounds + settings.warmup)
         lines = SyntheticLines(Glyphs(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
-        constraints = {name: build_constraint(recognizer.charset, **given) for name, given in CONSTRAINTS.items()}
+        pattern = rf"\d{{{settings.length}}}"
+        given: list[dict[str, str]] = [{}, {"pattern": pattern}, {"pattern": pattern, "check": "luhn"}]
+        built = (build_constraint(recognizer.charset, **each) for each in given)
+        constraints = dict(zip(CONSTRAINTS, built, strict=True))
         heads = [head for head in available_heads() if head in recognizer.heads]
         turns = dict.fromkeys(heads, 0)
 

@@ -97,7 +97,7 @@ def read(
         print(f"warning: {cut}\n" if cut else "", end="", file=sys.stderr)
     more: dict[str, Callable[[Prediction], str]] = {}
     if constraint is not None:
-        more["fitting"] = lambda prediction: f"{prediction.constraint_probability:.4g}"
+        more["fitting"] = lambda prediction: "" if prediction.problem else f"{prediction.constraint_probability:.4g}"
     if top > 1:
         more["others"] = _alternatives
     if symbols:

@@ -148,7 +148,7 @@ def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions)
     for image, line_frames, line in zip(images, frames, evidence, strict=True):
         result = search(line)
         if isinstance(result, str):
-            predictions.append(Prediction(problem=result))
+            predictions.append(Prediction(problem=result, constraint_probability=0.0))
             continue
         prediction = _prediction(reader, image, line_frames, result, options)
         notes = [cut] if cut and not prediction.text else []
