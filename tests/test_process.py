@@ -24,11 +24,14 @@ def test_help_needs_nothing_heavy() -> None:
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """`seqocr read` of so many images, in a process of its own."""
-    image = tmp_path / "line.png"
+    image, folder = tmp_path / "line.png", tmp_path / "lines"
     Image.new("L", (84, 28)).save(image)
+    folder.mkdir()
 
     def start(count: int, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "seqocr", "read", *[str(image)] * count]
+        for number in range(count):
+            (folder / f"{number}.png").hardlink_to(image)
+        command = [sys.executable, "-m", "seqocr", "read", str(folder)]
         # Even where whoever runs the tests ignores it.
         heeded = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
         pipes: Any = {"stdout": stdout, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}

@@ -122,7 +122,8 @@ def _unpack(path: Path, place: Any) -> None:
 
 
 def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
-    """The predictions, the least confident first; "problem" says why an image could not be read."""
+    """The predictions, the least confident first; "problem" says why an image could not be read, or what may be
+    wrong with its reading."""
     rows: list[tuple[str, str, float, str]] = []
     names = list(images)
     for first in range(0, len(names), _AT_ONCE):  # leaves room for clients of the interface
@@ -134,7 +135,7 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
         except QueueFull as full:
             raise InputError(str(full)) from None
         rows += [
-            (name, prediction.text, round(prediction.confidence, 4), "")
+            (name, prediction.text, round(prediction.confidence, 4), prediction.problem or "; ".join(prediction.notes))
             for name, (prediction, _) in zip(lines, done, strict=True)
         ]
     return pd.DataFrame(rows, columns=_HEADERS).sort_values("confidence", kind="stable", ignore_index=True)

@@ -5,6 +5,7 @@ torch is imported only where weights are loaded.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def load(weights: Path | str | None = None, engine: str = DEFAULT_ENGINE) -> Rec
             or there are weights for PyTorch alone.
     """
     directory = weights if isinstance(weights, Path) else weights_path(weights)
-    if not directory.is_dir():
+    if not os.path.isdir(directory):  # noqa: PTH112 (Path's raises an error for a name that is too long)
         raise InputError(
             f"the folder {shown(directory)} is missing: give one written by `seqocr train` or `seqocr export`, or "
             f"shipped weights: {', '.join(SHIPPED_NAMES)}"

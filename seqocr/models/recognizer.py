@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,11 @@ class Recognizer(nn.Module):
         starts = range(0, len(images), batch_size)
         parts = [functions[strategy](self.encode(images[start : start + batch_size])) for start in starts]
         return DecoderOutput.concatenate(parts)
+
+    def read(self, images: torch.Tensor | Sequence[LineImage], head: str, batch_size: int = 64) -> DecoderOutput:
+        """Earlier name of `decode`."""
+        warnings.warn("read is now called decode", DeprecationWarning, stacklevel=2)
+        return self.decode(images, head, batch_size)
 
     @torch.inference_mode()
     def log_probs(self, images: torch.Tensor | Sequence[LineImage], head: str) -> np.ndarray:

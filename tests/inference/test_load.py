@@ -92,7 +92,12 @@ def openvino_installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """As if it were: which graphs it was given."""
     loaded: list[str] = []
     monkeypatch.setitem(sys.modules, "openvino", ModuleType("openvino"))
-    monkeypatch.setattr(sessions.OpenVinoSession, "__init__", lambda self, path, threads: loaded.append(path.stem))
+
+    def init(self: Any, path: Path, threads: int) -> None:
+        loaded.append(path.stem)
+        self.signature = sessions.OnnxRuntimeSession(path, threads).signature
+
+    monkeypatch.setattr(sessions.OpenVinoSession, "__init__", init)
     return loaded
 
 

@@ -156,6 +156,7 @@ def test_the_report_shows_it_and_marks_what_was_disturbed(
         measured(EXPERIMENT, part, bench)
     table = store.read("load-eager-ctc")
     store.write("load-eager-ctc", table.assign(others=1.0 * (table["scenario"] == "Offline")))
+    store.add_facts("load-eager-ctc", sums=store.sums("load-eager-ctc"))
     section = (
         write_report(store, tmp_path).with_name("deployment.md").read_text().split("## Under load")[1].split("\n## ")[0]
     )

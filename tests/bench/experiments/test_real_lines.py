@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_with_the_next_lines_and_trains_no_second_time(
     kept = unfinished.read("real")
     assert sorted(kept["index"].unique()) == [0, 1]
     assert unfinished.file("real", real_lines._TUNED).exists()
-    monkeypatch.setattr(recipe, "Trainer", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(recipe.Trainer, "fit", lambda *_, **__: pytest.fail("trained again"))
     measured(EXPERIMENT, part, bench)
     assert seen == [0, 1, 2, 3, *range(2, part.steps)]
     pd.testing.assert_frame_equal(bench.store.read("real").head(len(kept)), kept)
