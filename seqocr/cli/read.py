@@ -93,7 +93,8 @@ def read(
     if target_precision is not None:
         least = max(least, _operating_point(reader, options, target_precision))
     if constraint is not None and chosen in reader.heads:
-        cut = unreachable_texts(constraint, reader.charset, longest_text(reader, chosen), chosen)
+        output_of_head = reader.heads[chosen].output
+        cut = unreachable_texts(constraint, reader.charset, longest_text(reader, chosen), chosen, output_of_head)
         print(f"warning: {cut}\n" if cut else "", end="", file=sys.stderr)
     more: dict[str, Callable[[Prediction], str]] = {}
     if constraint is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -75,8 +75,9 @@ def open_line(source: Source, name: str = "", most_pixels: int | None = None) ->
         return source
     name = shown(name or (source if isinstance(source, Path) else "the image"))
     try:
-        with warnings.catch_warnings(action="ignore"), _opened(source, name) as image:  # a broken file is reported once
-            _check(name, image, most_pixels)
+        with warnings.catch_warnings(action="ignore"), _opened(source, name) as found:  # a broken file is reported once
+            _check(name, found, most_pixels)
+            image = found if found is source else _verified(found)
             given = max(image.size)
             if image is not source:  # a draft changes the image itself
                 _draft(image)
@@ -113,7 +114,8 @@ def line_or_problem(source: Source, name: str = "", most_pixels: int | None = No
 @contextmanager
 def _opened(source: Source, name: str) -> Iterator[Image.Image]:
     if isinstance(source, Image.Image):
-        yield source
+        with _unmapped(source):
+            yield source
         return
     if not isinstance(source, (Path, bytes)):
         yield _from_array(source, name)
@@ -124,11 +126,24 @@ def _opened(source: Source, name: str) -> Iterator[Image.Image]:
             raise InputError(f"{name} is a folder, not an image: give a PNG or JPEG, or a folder of some")
         if not stat.S_ISREG(mode):  # a pipe would be waited for
             raise InputError(f"{name} is a pipe or device, not a file: give a PNG or JPEG")
-    # Never by its path: Pillow would map it into memory, and gets TIFF that is to be rotated wrong.
+    # Never by its path (see `_unmapped`).
     with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
         if not file.read(1):
             raise InputError(f"{name} is empty: give a PNG or JPEG")
         yield Image.open(file, formats=FORMATS)
+
+
+@contextmanager
+def _unmapped(image: Image.Image) -> Iterator[None]:
+    """Pillow maps files that it knows by path into memory, and gets TIFF that is to be rotated wrong."""
+    path = getattr(image, "filename", "")
+    try:
+        if path:
+            image.filename = ""  # type: ignore[attr-defined]
+        yield
+    finally:
+        if path:
+            image.filename = path  # type: ignore[attr-defined]
 
 
 def _check(name: str, image: Image.Image, most_pixels: int | None) -> None:
@@ -162,6 +177,16 @@ def _from_array(source: Any, name: str) -> Image.Image:
     if 0 in pixels.shape:
         raise InputError(f"{name} is an array of shape {pixels.shape} without pixels: give (h, w)")
     return Image.fromarray(eight_bits(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
+
+
+def _verified(image: Any) -> Image.Image:
+    """An image that is not decoded yet; of PNG with the checksums of its pixels, which the decoder passes over."""
+    if image.format != "PNG":
+        return cast(Image.Image, image)
+    file = image.fp
+    image.verify()
+    file.seek(0)
+    return Image.open(file, formats=("PNG",))
 
 
 def _draft(image: Image.Image) -> None:

@@ -91,15 +91,23 @@ def _some(names: Sequence[str]) -> str:
 def _metadata_csv(path: Path) -> Iterator[Entry]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)  # which refuses a quote that is never closed
-        header = next((row for row in rows if any(row) and not row[0].startswith("#")), [])
+        whole = map(_without_hidden_lines, rows)
+        header = next((row for row in whole if any(row) and not row[0].startswith("#")), [])
         _check_header(path, header)
         places = [header.index(name) for name in _COLUMNS]
-        for row in rows:
+        for row in whole:
             where, surplus = f"{path.name}, line {rows.line_num}", len(row) - len(header)
             name, text = (row[place] if place < len(row) else "" for place in places)
             problem = f"{shown(name)} has {len(row)} fields for {len(header)} columns: quote a text with commas"
             if any(map(str.strip, row)):
                 yield Entry(where, name, text, problem if surplus > 0 else "")
+
+
+def _without_hidden_lines(row: list[str]) -> list[str]:
+    """A row; a csv.Error of a comment with a quote, in which the lines that follow would be left out."""
+    if row and row[0].startswith("#") and "\n" in "".join(row):
+        raise csv.Error(f"a quote behind {shown(row[0])} hides the lines that follow")
+    return row
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -15,14 +15,14 @@ _MOST_COUNTED = 1_000_000  # texts: of more, such as those of a check digit, len
 
 
 @lru_cache(maxsize=16)
-def unreachable_texts(automaton: Automaton, charset: str, longest: int, head: str) -> str:
+def unreachable_texts(automaton: Automaton, charset: str, longest: int, head: str, output: str = "slots") -> str:
     """What a head cannot write of the accepted texts, in one sentence; empty where it can write all, or where their
     length has no limit: then nobody has said that long ones are to come.
 
     Args:
         automaton: of the accepted texts, without dead ends.
         longest: symbols that the head can write.
-        head: its name.
+        head: its name; output: that it declares.
 
     Raises:
         InputError: it can write none of them.
@@ -35,6 +35,11 @@ def unreachable_texts(automaton: Automaton, charset: str, longest: int, head: st
         raise InputError(
             f"{limit}, and no text that satisfies the constraint is so short: they have {shortest} or more. Choose "
             "another --head, or train weights that write longer texts"
+        )
+    if output == "ctc" and not _fits_frames(automaton, longest):
+        raise InputError(
+            f"head {head} of these weights has {longest} frames, and no text that satisfies the constraint fits: a "
+            "symbol takes one, and one more where it repeats the last. Choose another --head"
         )
     beyond = [n for n in lengths if n > longest]
     if not beyond or len(counts) > _LONGEST:
@@ -58,6 +63,16 @@ def count_texts(automaton: Automaton) -> list[float]:
         after = np.repeat(paths, alive.sum(axis=1))
         paths = np.bincount(automaton.next[alive], after, len(final)).astype(np.float64)
     return counts
+
+
+def _fits_frames(automaton: Automaton, frames: int) -> bool:
+    """Whether so many frames of CTC can spell an accepted text: equal symbols have a blank between them."""
+    paths = automaton.ctc_topology
+    reached = np.arange(1)
+    for _ in range(frames):
+        after = np.unique(paths.next[reached])
+        reached = after[after >= 0]
+    return bool((paths.final[reached] > REJECT).any())
 
 
 def _first_beyond(automaton: Automaton, longest: int) -> list[int]:

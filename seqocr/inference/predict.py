@@ -134,7 +134,7 @@ def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions)
     cut = ""
     if options.constraint and len(images):
         longest = reader.max_length if output == "tokens" else len(evidence[0])
-        cut = unreachable_texts(options.constraint, charset, longest, options.head)
+        cut = unreachable_texts(options.constraint, charset, longest, options.head, output)
     search = LineSearch(
         output,
         options.constraint or build_universal(len(charset)),
@@ -166,7 +166,8 @@ def _prediction(
     """Of the texts that a search has found; `frames` are those of the CTC head that places the symbols."""
     found, charset = result.found, reader.charset
     if not found.hypotheses:
-        return Prediction(passes=result.passes, constraint_probability=0.0)
+        note = "the search found no text that satisfies the constraint"
+        return Prediction(passes=result.passes, constraint_probability=0.0, notes=(note,))
     # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
     total = found.log_total if options.constraint else 0.0
     texts = ["".join([charset[i] for i in each.ids]) for each in found.hypotheses]

@@ -5,6 +5,7 @@ That is all but the provenance, of which it is the calibration alone.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from seqocr.errors import InputError
 from seqocr.files import shown
 
 _SUM, _CALIBRATION = "sha256", "calibration"
+_HEXADECIMAL = re.compile("[0-9a-f]{64}")
 
 
 def with_sum(config: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def without_sum(config: dict[str, Any]) -> dict[str, Any]:
 
 def check_sum(path: Path, config: dict[str, Any]) -> None:
     """Raise an InputError if a config has a checksum, as earlier versions wrote none, and is not what it is of."""
-    if _SUM in config and config[_SUM] != _sum_of(config):
+    sums = [name for name, value in config.items() if isinstance(value, str) and _HEXADECIMAL.fullmatch(value)]
+    if (_SUM in config or sums) and config.get(_SUM) != _sum_of(config):  # its name may be what is damaged
         raise InputError(
             f"{shown(path)} is not as it was written: copy it again; if it was edited on purpose, delete its {_SUM}"
         )

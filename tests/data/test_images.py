@@ -102,6 +102,23 @@ def test_what_is_no_line_image_is_named_with_its_reason(tmp_path: Path) -> None:
         assert ": give " in message
 
 
+def test_pixels_of_png_that_do_not_have_their_checksum_are_refused(tmp_path: Path) -> None:
+    content = bytearray(saved(Image.fromarray(GREY), tmp_path / "line.png", compress_level=0).read_bytes())
+    content[content.index(b"IDAT") + 100] ^= 1
+    with pytest.raises(InputError, match="bad header checksum in b'IDAT'"):
+        open_line(bytes(content))
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_a_rotated_tiff_that_pillow_has_by_its_path(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(Image.fromarray(GREY), tmp_path / "turned.tif", exif=exif)
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(open_line(image)), np.rot90(GREY, -1 if orientation == 6 else 1))
+        assert Path(image.filename) == path  # type: ignore[attr-defined]
+
+
 def test_no_program_is_started_whatever_a_file_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow hands EPS to `gs`, if it is on PATH: here it is, and notes when it is started."""
     started = tmp_path / "started"

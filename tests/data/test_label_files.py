@@ -64,6 +64,11 @@ def test_windows_separators_are_read_and_do_not_move_a_line_to_the_other_side(tm
         ("metadata.csv", "file_name,text\na.png,1,234\nb.png,5\n", r"line 2: a\.png has 3 fields for 2 columns: quote"),
         ("metadata.csv", "file_name,text\na.png,5\nb.png,12,\n", r"line 3: b\.png has 3 fields for 2 columns"),
         ("metadata.csv", 'file_name,text\na.png,"1\nb.png,2\n', r"cannot be read \(unexpected end of data\)"),
+        (
+            "metadata.csv",
+            'file_name,text\n#,"by A\na.png,12"\nb.png,3\n',
+            "a quote behind # hides the lines that follow",
+        ),
         ("metadata.csv", "file_name,text,text\na.png,1,2\n", "several columns text"),
         ("metadata.csv", "file_name,file_name,text\na.png,b.png,2\n", "several columns file_name"),
         ("metadata.csv", "file_name;text\na.png;1\n", "no column file_name; they are separated by ';'"),

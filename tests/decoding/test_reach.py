@@ -47,3 +47,11 @@ def test_texts_without_limit_are_not_all_expected():
     for pattern in (r"\d{11,}", r"\d{300}"):
         with pytest.raises(InputError, match=r"\d+ or more"):
             unreachable_texts(compile_regex(pattern, DIGITS), DIGITS, 10, "h")
+
+
+def test_repeats_take_frames_of_ctc():
+    for pattern, frames in (("1{4}", 7), ("12", 2), ("1123", 5), ("11|2345", 3)):
+        automaton = compile_regex(pattern, DIGITS)
+        assert isinstance(unreachable_texts(automaton, DIGITS, frames, "h", "ctc"), str)
+        with pytest.raises(InputError, match="no text that satisfies the constraint"):
+            unreachable_texts(automaton, DIGITS, frames - 1, "h", "ctc")

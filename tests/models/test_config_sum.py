@@ -75,6 +75,13 @@ def test_weights_are_written_with_a_checksum_and_load_without_one(tmp_path: Path
     assert load_recognizer(tmp_path).charset == "9876543210"
 
 
+def test_a_checksum_under_another_name_is_refused(tmp_path: Path) -> None:
+    save(small_recognizer(), tmp_path)
+    edit(tmp_path / "config.json", lambda config: config.update(rha256=config.pop("sha256")))
+    with pytest.raises(InputError, match="is not as it was written"):
+        load_recognizer(tmp_path)
+
+
 def test_the_provenance_may_be_added_to(tmp_path: Path) -> None:
     save(small_recognizer(), tmp_path)
     edit(tmp_path / "config.json", lambda config: config["provenance"].update(note="ours"))
