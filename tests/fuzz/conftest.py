@@ -23,7 +23,7 @@ from PIL import Image
 
 from seqocr import cli, metrics
 from seqocr.models.checkpoint import save
-from tests.conftest import own_lines, small_recognizer
+from tests.conftest import lively, own_lines, small_recognizer
 
 # Loaded before a test replaces the classes of pickle, from which some that it loads derive.
 assert metrics
@@ -143,6 +143,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recognizer that was saved."""
     folder = tmp_path_factory.mktemp("fuzz") / "weights"
     save(small_recognizer(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lively_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a recognizer whose texts depend on the image: of at most three symbols, or six of CTC."""
+    folder = tmp_path_factory.mktemp("fuzz") / "lively"
+    save(lively(small_recognizer(max_length=3), scale=0.4), folder)
     return folder
 
 

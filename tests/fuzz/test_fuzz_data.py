@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import gzip
+import io
 import json
+import logging
 import os
 from itertools import count
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqocr.data.folder import LineFolder
+from seqocr.data.folder import log as folder_log
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources import torchvision_sets
+from seqocr.errors import InputError
 from seqocr.inference import load as loading
 from tests.conftest import own_lines
 from tests.fuzz.conftest import Command, examples
@@ -85,6 +93,164 @@ def test_bytes(command: Command, weights: Path, tmp_path: Path, name: str, begin
     whole = {"metadata.csv": as_metadata([]), "labels.json": as_labels([]), "gt.txt": as_gt([])}[name]
     (folder / name).write_bytes(whole[:begin] + noise)
     evaluated(command, weights, folder, skip=bool(begin % 2))
+
+
+# Lists whose fields are odd: every label is what a reader of that dialect gives, or the list is refused.
+
+ODD = [
+    "12",
+    "007",
+    "1,2",
+    "1;2",
+    "1|2",
+    '"12"',
+    '1"2',
+    '"1',
+    '2"',
+    "",
+    " 1",
+    "1 ",
+    "#3",
+    "1 2",
+    "a",
+    "\n",
+    "1\r2",
+    "1\t2",
+]
+ODD += ["1\u200b", "\ufeff1", "1\xa0", "\u0661", "\N{FULLWIDTH DIGIT SEVEN}", "\0", "1\x85"]
+FIELD = st.sampled_from([*ODD, *["5", "42", "981"] * 5])
+ROW = st.tuples(st.integers(0, 3), FIELD, st.lists(FIELD, max_size=2))
+HEADERS = [["file_name", "text"]] * 5 + [
+    ["text", "file_name"],
+    ["file_name", "page", "text"],
+    ["text", "page", "file_name"],
+]
+HEADERS += [
+    ["file_name", "text", "text"],
+    ["file_name", "file_name", "text"],
+    ["file_name", "label"],
+    ["file_name", " text"],
+]
+COMMENTS = ["", ",,", "# by A", "# by A, in June", '#,"begun', "#5.png,5", '# a "word", quoted']
+TABLES = st.fixed_dictionaries(
+    {
+        "header": st.sampled_from(HEADERS),
+        "rows": st.lists(ROW, min_size=1, max_size=4),
+        "comment": st.tuples(st.integers(0, 5), st.sampled_from(COMMENTS)),
+        "separator": st.sampled_from([*",,,,,;\t|"]),
+        "quotes": st.booleans(),
+        "newline": st.sampled_from(["\n", "\r\n"]),
+        "begin": st.sampled_from(["", "", "\ufeff"]),
+    }
+)
+
+
+def table_text(header: list, rows: list, comment: tuple, separator: str, quotes: bool, newline: str, begin: str) -> str:
+    """As somebody's program writes it: with quotes where csv has them, or fields joined as they are."""
+    stream = io.StringIO(newline="")
+    written = csv.writer(stream, delimiter=separator, lineterminator=newline)
+    lines = []
+    for fields in [header, *([_field(name, *row) for name in header] + row[2][1:] for row in rows)]:
+        written.writerow(fields)
+        lines.append(stream.getvalue() if quotes else separator.join(fields) + newline)
+        stream.seek(0)
+        stream.truncate()
+    lines.insert(comment[0], comment[1] + newline)
+    return begin + "".join(lines)
+
+
+def _field(name: str, image: int, text: str, others: list[str]) -> str:
+    return f"line-{image:03}.png" if name == "file_name" else text if "text" in name else (others or ["x"])[0]
+
+
+def listed(content: str, separator: str) -> list[tuple[str, str]]:
+    """Names and labels of a table, as csv reads it; a ValueError where that is not clear."""
+    rows = [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True) if any(row)]
+    first = next(i for i, row in enumerate(rows) if not row[0].startswith("#"))
+    header, rest = rows[first], rows[first + 1 :]
+    if sorted(set(header) & {"file_name", "text"}) != ["file_name", "text"] or len(header) != len(set(header)):
+        raise ValueError("not these columns once each")
+    filled = [dict(zip(header, [*row, *[""] * len(header)], strict=False)) for row in rest]
+    comments = [row for row, named in zip(rest, filled, strict=True) if named["file_name"].startswith("#")]
+    if any("\n" in "".join(row) for row in rows if row[0].startswith("#")):
+        raise ValueError("a comment over several lines")
+    if any(len(row) > len(header) for row in rest if row not in comments):
+        raise ValueError("more fields than columns")
+    return [(row["file_name"], row["text"]) for row in filled if not row["file_name"].startswith("#")]
+
+
+@functools.cache
+def shared_lines(parent: Path) -> Path:
+    """Images alone; the list of each case takes the place of that before."""
+    folder = own_lines(parent / "tables", 4)
+    (folder / "metadata.csv").unlink()
+    return folder
+
+
+def read_or_refused(folder: Path, expected: list[tuple[str, str]] | None) -> None:
+    """The labels expected, or one error; with `skip`, some of them, and a warning for each of the others."""
+    try:
+        found = [(line.name, line.text) for line in LineFolder(folder).lines]
+    except InputError as error:
+        assert str(error).startswith(str(folder))  # noqa: PT017
+    else:
+        assert found == expected
+    warned: list[logging.LogRecord] = []
+    heard = mock.patch.object(folder_log, "handle", warned.append)
+    with heard, contextlib.suppress(InputError):
+        kept = [(line.name, line.text) for line in LineFolder(folder, skip=True).lines]
+        left_out = sum(record.getMessage().startswith("left out") for record in warned)
+        assert expected is None or set(kept) <= set(expected)
+        assert expected is None or len(kept) + left_out == len(expected)
+
+
+@pytest.mark.kind("lists of odd fields, separators and quotes")
+@examples(300)
+@given(table=TABLES)
+def test_tables(command: Command, tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any]) -> None:
+    folder, content = shared_lines(tmp_path_factory.getbasetemp()), table_text(**table)
+    (folder / "metadata.csv").write_text(content, encoding="utf-8", newline="")
+    command.cases += 1
+    try:
+        expected = listed(content.removeprefix("\ufeff"), table["separator"])
+    except (ValueError, csv.Error):
+        expected = None
+    try:
+        read_or_refused(folder, expected)
+    finally:
+        (folder / "metadata.csv").unlink()
+
+
+OBJECTS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        FIELD | st.sampled_from([12, None, ["1"], 1.0, True, "\ud800"]),
+        st.sampled_from(["", "", "", ', "page": {"a": 1}', ', "text": "9"', ', "file_name": "line-000.png"', ","]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.kind("lists of odd fields, separators and quotes")
+@examples(120)
+@given(objects=OBJECTS, ascii_only=st.booleans(), newline=st.sampled_from(["\n", "\r\n", "\n\n"]))
+def test_objects(
+    command: Command, tmp_path_factory: pytest.TempPathFactory, objects: list, ascii_only: bool, newline: str
+) -> None:
+    folder = shared_lines(tmp_path_factory.getbasetemp())
+    rows = [
+        f'{{"file_name": "line-{image:03}.png", "text": {json.dumps(text, ensure_ascii=ascii_only)}{more}}}'
+        for image, text, more in objects
+    ]
+    (folder / "metadata.jsonl").write_bytes(newline.join(rows).encode(errors="surrogatepass"))
+    command.cases += 1
+    clear = all(isinstance(text, str) and "text" not in more and more != "," for _, text, more in objects)
+    expected = [(f"line-{image:03}.png", text) for image, text, _ in objects] if clear else None
+    try:
+        read_or_refused(folder, expected)
+    finally:
+        (folder / "metadata.jsonl").unlink()
 
 
 @pytest.mark.kind("folders that are none")
