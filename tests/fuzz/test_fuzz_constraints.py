@@ -51,7 +51,7 @@ def conditions(pattern: str | None, check: str | None, lexicon: list[str] | None
 
 
 @pytest.mark.kind("constraints that suit badly, on every head")
-@examples(150)
+@examples(100)
 @given(
     head=st.sampled_from(["ar", "parallel", "ctc"]),
     pattern=st.none() | PATTERN,

@@ -292,7 +292,7 @@ def saved(path: Path, image: Image.Image, orientation: int) -> Path:
 
 
 @pytest.mark.kind("modes, depths and EXIF in margins")
-@examples(10)
+@examples(6)
 @given(pictures=st.lists(PICTURES, min_size=12, max_size=12))
 def test_modes(command: Command, lively_weights: Path, tmp_path: Path, pictures: list[tuple]) -> None:
     folder, reader = tmp_path / f"modes-{next(folders)}", load(lively_weights)

@@ -90,7 +90,7 @@ def meant(content: bytes) -> Any:
 
 
 @pytest.mark.kind("config.json, bits flipped")
-@examples(250)
+@examples(120)
 @given(place=st.integers(0, 10**6))
 def test_flipped_configs(command: Command, weights: Path, tmp_path: Path, place: int) -> None:
     folder = tmp_path / "weights"
@@ -110,10 +110,10 @@ def test_a_checksum_whose_name_is_damaged(command: Command, weights: Path, tmp_p
     folder = shutil.copytree(weights, tmp_path / "weights")
     whole = (weights / "config.json").read_bytes()
     start = 8 * whole.rindex(b'"sha256"')
-    for bit in range(start, start + 8 * len(b'"sha256"')):
+    for bit in x:
         (folder / "config.json").write_bytes(flipped(whole, bit))
         refused(load_recognizer, folder)
-    command.cases += 8 * len(b'"sha256"')
+        command.cases += 1
 
 
 # Measurements.
