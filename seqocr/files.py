@@ -227,6 +227,11 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or of those that macOS adds to archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def file_sum(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:

@@ -18,9 +18,8 @@ from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.files import read_json
 from seqocr.inference.load import load_reader
-from seqocr.inference.notes import find_notes
 from seqocr.inference.onnx import OnnxRecognizer
-from seqocr.inference.predict import chosen_head, most_symbols
+from seqocr.inference.predict import chosen_head, notes_on
 from seqocr.inference.prediction import Prediction
 from seqocr.inference.symbols import Symbol
 from seqocr.models.config_sum import without_sum
@@ -58,7 +57,7 @@ class LineReader:
         decoded = self.reader.decode([image], self.head)
         (confidence,) = apply_calibration(self.reader.provenance, self.head, decoded.confidences).tolist()
         (text,), (confidences,) = decoded.texts, decoded.symbol_confidences()
-        notes = find_notes(image, text, confidence, most_symbols(self.reader, self.head))
+        notes = notes_on(self.reader, self.head, image, text, confidence)
         return Prediction(text, confidence, tuple(map(Symbol, text, confidences)), passes=decoded.passes, notes=notes)
 
 

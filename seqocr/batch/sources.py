@@ -16,7 +16,7 @@ from seqocr.batch.storage import file_system, is_local, one_line
 from seqocr.batch.tar_files import read_tar
 from seqocr.data.images import suffixes
 from seqocr.errors import InputError
-from seqocr.files import shown
+from seqocr.files import is_hidden, shown
 
 _KINDS = {".tar": "tar", ".tgz": "tar", ".gz": "tar", ".parquet": "parquet"}
 _SPOKEN = {"images": "images", "tar": "tar files", "parquet": "Parquet files"}
@@ -110,7 +110,8 @@ class Source:
         except Exception as error:
             reason = f"cannot be listed ({one_line(error)}): give a place that you may read"
             raise InputError(f"{shown(self.url)} {reason}") from error
-        return {n: _version(about) for n, about in found.items() if _kind(n) and about.get("type") != "directory"}
+        files = {n: about for n, about in found.items() if _kind(n) and about.get("type") != "directory"}
+        return {n: _version(about) for n, about in files.items() if not any(map(is_hidden, self._name(n).split("/")))}
 
     def _name(self, path: str) -> str:
         """A file's name: from the folder on that the source names, or the last one before its pattern begins."""

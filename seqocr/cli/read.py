@@ -82,6 +82,8 @@ def read(
     check_bounds("--min-confidence", min_confidence, 0, 1)
     check_bounds("--min-fit", min_fit, 0, 1)
     check_bounds("--top", top, 1, MOST_TEXTS)
+    if target_precision is not None:
+        check_bounds("--target-precision", target_precision, 0, 1)
     check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
     reader = load_reader(weights, head, device, engine)

@@ -12,7 +12,7 @@ from typing import cast
 from PIL import Image
 
 from seqocr.data.images import line_or_problem, suffixes
-from seqocr.files import shown
+from seqocr.files import is_hidden, shown
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import Reader, predict
 from seqocr.inference.prediction import Prediction, ReadOptions
@@ -45,11 +45,7 @@ def _images_below(folder: Path) -> list[Path]:
     them: opening one says what is wrong."""
     known = suffixes()
     named = (path for path in folder.rglob("*") if path.suffix.lower() in known and not path.is_dir())
-    return sorted(path for path in named if not any(map(_is_hidden, path.relative_to(folder).parts)))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return sorted(path for path in named if not any(map(is_hidden, path.relative_to(folder).parts)))
 
 
 def predict_files(

@@ -81,6 +81,15 @@ def most_symbols(reader: Reader, strategy: str) -> int | None:
     return None if head in reader.heads and reader.heads[head].output == "ctc" else reader.max_length
 
 
+def notes_on(reader: Reader, strategy: str, line: Image.Image, text: str, confidence: float) -> tuple[str, ...]:
+    """What may be wrong with a text that a strategy read in a line (see `open_line`)."""
+    notes = find_notes(line, text, confidence, most_symbols(reader, strategy))
+    if len(text) <= reader.max_length:
+        return notes
+    # A CTC head writes as many as there are frames.
+    return (*notes, f"these weights learned texts of at most {reader.max_length} symbols: longer ones are uncertain")
+
+
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
@@ -100,10 +109,10 @@ def predict(
     options = replace(options, head=chosen_head(reader, options.head))
     images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
     if options.is_plain:
-        decoded, most = reader.decode(images, options.head, batch_size), most_symbols(reader, options.head)
+        decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
         return [
-            Prediction(text, p, passes=passes, notes=find_notes(image, text, p, most))
+            Prediction(text, p, passes=passes, notes=notes_on(reader, options.head, image, text, p))
             if math.isfinite(p)
             else Prediction(problem=f"gives {p} with these weights: take others")
             for image, text, p, passes in zip(images, decoded.texts, confidences, decoded.line_passes, strict=True)
@@ -148,14 +157,10 @@ def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions)
     for image, line_frames, line in zip(images, frames, evidence, strict=True):
         result = search(line)
         if isinstance(result, str):
-            predictions.append(Prediction(problem=result, constraint_probability=0.0))
+            predictions.append(Prediction(problem=result, constraint_probability=0.0, fits=False))
             continue
         prediction = _prediction(reader, image, line_frames, result, options)
-        notes = [cut] if cut and not prediction.text else []
-        if len(prediction.text) > reader.max_length:  # a CTC head can, as far as there are frames
-            notes.append(
-                f"these weights learned texts of at most {reader.max_length} symbols: longer ones are uncertain"
-            )
+        notes = (cut,) if cut and not prediction.text else ()
         predictions.append(replace(prediction, notes=(*notes, *prediction.notes)))
     return predictions
 
@@ -167,7 +172,7 @@ def _prediction(
     found, charset = result.found, reader.charset
     if not found.hypotheses:
         note = "the search found no text that satisfies the constraint"
-        return Prediction(passes=result.passes, constraint_probability=0.0, notes=(note,))
+        return Prediction(passes=result.passes, constraint_probability=0.0, fits=False, notes=(note,))
     # Without a constraint, a text's probability is what the head gives it: a beam has not seen all others.
     total = found.log_total if options.constraint else 0.0
     texts = ["".join([charset[i] for i in each.ids]) for each in found.hypotheses]
@@ -189,6 +194,6 @@ def _prediction(
         result.passes,
         margin=math.exp(min(best - others[0], 700)) if others else math.inf,
         constraint_probability=min(math.exp(total), 1.0),
-        notes=find_notes(image, texts[0], confidence, most_symbols(reader, options.head)),
+        notes=notes_on(reader, options.head, image, texts[0], confidence),
     )
-    return prediction if prediction.constraint_probability >= options.min_fit else prediction.misfit(options.min_fit)
+    return prediction.checked(options.min_fit) if options.constraint else prediction

@@ -59,6 +59,7 @@ class Prediction:
         problem: why the line is not read: its image cannot be used, or it is too hard to search; empty where it is.
         margin: the probability of the text over that of the next best; infinite where there is none, or greedy decoding
             was enough.
+        fits: whether there is a text that satisfies the constraint, and is not too unlikely (`ReadOptions.min_fit`).
         constraint_probability: in [0, 1], the probability that the head gives to all accepted texts together.
         notes: what may be wrong with this reading (see `seqocr.inference.notes`).
     """
@@ -71,18 +72,19 @@ class Prediction:
     problem: str = ""
     margin: float = math.inf
     constraint_probability: float = 1.0
+    fits: bool = True
     notes: tuple[str, ...] = ()
 
-    @property
-    def fits(self) -> bool:
-        """Whether there is an accepted text."""
-        return not self.problem and (self.text != "" or self.constraint_probability > 0)
-
-    def misfit(self, min_fit: float) -> "Prediction":
-        """The same without its text, and a note that says why."""
-        p = f"{self.constraint_probability:.1g}"
-        note = f"no text that satisfies the constraint is likely: all together have probability {p}, below {min_fit:g}"
-        return replace(self, text="", notes=(*self.notes, note))
+    def checked(self, min_fit: float) -> "Prediction":
+        """The same with a note if texts that do not satisfy the constraint are likelier than those that do; without its
+        text if these are less likely than `min_fit`."""
+        if (p := self.constraint_probability) < min_fit:
+            note = f"no text that satisfies the constraint is likely: all together have probability {p:.1g}"
+            return replace(self, text="", fits=False, notes=(*self.notes, note))
+        if p < 0.5:
+            note = "texts that do not satisfy the constraint are likelier than those that do"
+            return replace(self, notes=(*self.notes, note))
+        return self
 
     def accepted(self, least: float) -> "Prediction":
         """The same without its text if the confidence is below `least`, or there is a note and `least` is above 0."""
@@ -94,7 +96,7 @@ class Prediction:
         return {
             "text": self.text,
             "confidence": round(self.confidence, 4),
-            "fits": self.fits,
+            "fits": self.fits and not self.problem,
             "fitting": float(f"{self.constraint_probability:.4g}"),
             "margin": round(self.margin, 4) if math.isfinite(self.margin) else None,
             "passes": self.passes,

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -9,10 +10,12 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from seqocr.errors import InputError
-from seqocr.files import read_json, replacing, shown, write_json
+from seqocr.files import file_sum, read_json, replacing, shown, write_json
 from seqocr.models.config_sum import check_sum, with_sum
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
+
+_WEIGHTS = "weights"  # key of the checksum of model.safetensors in config.json
 
 
 def load_recognizer(directory: Path | str) -> Recognizer:
@@ -30,7 +33,8 @@ def load_recognizer(directory: Path | str) -> Recognizer:
             raise InputError(f"{shown(path)} is missing: give a directory written by `seqocr train`")
     try:
         _check_shapes(config, weights)
-        check_sum(config, read_json(config))
+        check_sum(config, found := read_json(config))
+        _check_content(found, weights)
         recognizer = Recognizer.from_config(config)
         recognizer.load_state_dict(load_file(weights))
         if odd := [name for name, p in recognizer.named_parameters() if not p.isfinite().all()]:
@@ -55,12 +59,19 @@ def _check_shapes(config: Path, weights: Path) -> None:
         raise ValueError(f"{name}: {there} there, {wanted} asked for by {config.name}")
 
 
+def _check_content(config: dict[str, Any], weights: Path) -> None:
+    """Check that weights are those that a config was written with; earlier versions did not say."""
+    if _WEIGHTS in config and config[_WEIGHTS] != file_sum(weights):
+        raise ValueError("it is not the file that was written beside config.json")
+
+
 def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> None:
     """Write `model.safetensors`, with `half` in 16 bits a weight, and `config.json`, each whole or not at all."""
     directory = Path(directory)
     kept = torch.float16 if half else torch.float32
-    with replacing(directory / "model.safetensors") as temporary:
+    path = directory / "model.safetensors"
+    with replacing(path) as temporary:
         # save_file would make the file readable by its owner alone, whatever the umask.
         weights = {name: x.to(kept) if x.is_floating_point() else x for name, x in recognizer.state_dict().items()}
         temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in weights.items()}))
-    write_json(directory / "config.json", with_sum(recognizer.config()))
+    write_json(directory / "config.json", with_sum({**recognizer.config(), _WEIGHTS: file_sum(path)}))

@@ -52,6 +52,8 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
         status = 500
         try:
             _check_token(request, token)
+            if request.query_params:
+                raise HTTPException(422, "fields in the address: send them in the body, beside the images")
             with memory.share() as share:
                 asked, images = await _parse(request, limits, share)
                 head = asked.head or service.default_head

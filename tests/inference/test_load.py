@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from seqocr.inference import sessions
 from seqocr.inference.load import load_reader
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.config_sum import with_sum
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import SMALL_ENCODER, lively, small_recognizer
 
@@ -137,6 +139,20 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):
         load_recognizer(saved)
+
+
+def test_weights_other_than_those_that_were_written_are_refused(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    save(small_recognizer(seed=1), other)
+    shutil.copyfile(other / "model.safetensors", saved / "model.safetensors")
+    with pytest.raises(
+        InputError, match=r"model.safetensors cannot be used \(it is not the file that was written beside"
+    ):
+        load_recognizer(saved)
+    config = json.loads((saved / "config.json").read_text())
+    del config["weights"]  # as of earlier versions
+    (saved / "config.json").write_text(json.dumps(with_sum(config)))
+    assert load_recognizer(saved).charset
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, 2000, -1])
