@@ -54,9 +54,9 @@ extras: $(VENV)/.extras ## add what PRESET=full measures besides: other runtimes
 demo: $(VENV)/.demo ## open a page where heads race, and serve what reads: http://127.0.0.1:7860
 	$(VENV)/bin/seqocr serve $(ARGS)
 
-# A worker a core, with a thread each: more threads than cores would wait for each other.
+# A thread each, since more than cores would wait for each other; a worker more than cores, since some wait for processes.
 test: $(VENV)/.demo ## run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $$(($$($(PY) -c "import os; print(min(os.cpu_count(), 4))") + 1)) --dist loadfile $(ARGS)
 
 test-browser: $(VENV)/.browser ## drive the page in Chromium, which this installs
 	SEQOCR_BROWSER=1 $(PY) -m pytest tests/browser $(ARGS)

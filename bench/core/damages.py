@@ -51,6 +51,8 @@ def damages(store: Store) -> Iterator[str]:
     for path in sorted(set(store.folder.glob(f"*{_TABLE}")) - known):
         if known and not store.file(path.name.split(".")[0], ".json").exists():
             yield f"{path} has lost the JSON beside it: {REMEDY}"
+        elif complete is not None:  # the JSON beside it is that of another part
+            yield f"{path} has no checksum: {REMEDY}"
         yield from _impossible(store, path)
 
 

@@ -15,7 +15,7 @@ from seqocr.models.config_sum import check_sum, with_sum
 from seqocr.models.hugging_face import is_hugging_face, load_hugging_face
 from seqocr.models.recognizer import Recognizer
 
-_WEIGHTS = "weights"  # key of the checksum of model.safetensors in config.json
+_FILES = "files"  # key of the checksums, by name, of what config.json was written with
 
 
 def load_recognizer(directory: Path | str) -> Recognizer:
@@ -61,7 +61,8 @@ def _check_shapes(config: Path, weights: Path) -> None:
 
 def _check_content(config: dict[str, Any], weights: Path) -> None:
     """Check that weights are those that a config was written with; earlier versions did not say."""
-    if _WEIGHTS in config and config[_WEIGHTS] != file_sum(weights):
+    sums = config.get(_FILES)
+    if isinstance(sums, dict) and weights.name in sums and sums[weights.name] != file_sum(weights):
         raise ValueError("it is not the file that was written beside config.json")
 
 
@@ -74,4 +75,4 @@ def save(recognizer: Recognizer, directory: Path | str, half: bool = False) -> N
         # save_file would make the file readable by its owner alone, whatever the umask.
         weights = {name: x.to(kept) if x.is_floating_point() else x for name, x in recognizer.state_dict().items()}
         temporary.write_bytes(to_bytes({name: x.contiguous() for name, x in weights.items()}))
-    write_json(directory / "config.json", with_sum({**recognizer.config(), _WEIGHTS: file_sum(path)}))
+    write_json(directory / "config.json", with_sum({**recognizer.config(), _FILES: {path.name: file_sum(path)}}))

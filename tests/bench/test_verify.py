@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,7 @@ LATENCY, TABLE = "latency-tiny-28x140", "latency-tiny-28x140.csv.gz"
         (TABLE, Path.unlink, "is missing"),
         (f"{LATENCY}.json", Path.unlink, "is missing"),
         (f"{LATENCY}.json", _empty, "cannot be read"),
+        (TABLE, lambda path: shutil.copy(path.parent / "run.json", path.parent / f"{LATENCY}.json"), "has no checksum"),
         (f"{LATENCY}.json", _edit(None, "finished"), "is not as it was written"),
         (f"{LATENCY}.json", _unseal, "has no checksum"),
         ("run.json", _edit("2027-01-01", "finished"), "is not as it was written"),

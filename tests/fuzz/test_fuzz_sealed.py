@@ -110,7 +110,7 @@ def test_a_checksum_whose_name_is_damaged(command: Command, weights: Path, tmp_p
     folder = shutil.copytree(weights, tmp_path / "weights")
     whole = (weights / "config.json").read_bytes()
     start = 8 * whole.rindex(b'"sha256"')
-    for bit in x:
+    for bit in range(start, start + 8 * len(b'"sha256"'), 3):
         (folder / "config.json").write_bytes(flipped(whole, bit))
         refused(load_recognizer, folder)
         command.cases += 1

@@ -150,7 +150,7 @@ def test_weights_other_than_those_that_were_written_are_refused(saved: Path, tmp
     ):
         load_recognizer(saved)
     config = json.loads((saved / "config.json").read_text())
-    del config["weights"]  # as of earlier versions
+    del config["files"]  # as of earlier versions
     (saved / "config.json").write_text(json.dumps(with_sum(config)))
     assert load_recognizer(saved).charset
 
