@@ -200,7 +200,9 @@ class Store:
                 self.finish(folder.name)
 
     def finish_run(self, finished: str | None) -> None:
-        """Note that the run is complete, and of which parts."""
+        """Note that the run is complete, and of which parts; those of an earlier version get their checksums."""
+        if "parts" not in self.facts("run"):
+            self.seal_parts()
         self.add_facts("run", finished=finished, parts=[p for p in self.parts() if self.facts(p).get("finished")])
 
     def sums(self, *names: str) -> dict[str, str]:
@@ -214,12 +216,16 @@ class Store:
         Args:
             tables: of parts whose tables have other names.
         """
+        self.seal_parts(tables)
+        if finished := self.facts("run").get("finished"):
+            self.finish_run(finished)
+
+    def seal_parts(self, tables: Mapping[str, Sequence[str]] | None = None) -> None:
+        """As `seal`, of the parts alone."""
         for part in self.parts():
             facts = self.facts(part)
             if facts.get("finished") and "sums" not in facts:
                 self.write_facts(part, {**facts, "sums": self.sums(part, *(tables or {}).get(part, ()))})
-        if finished := self.facts("run").get("finished"):
-            self.finish_run(finished)
 
     def unfinished(self, part: str) -> Store:
         """Where a part is being measured."""

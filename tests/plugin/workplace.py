@@ -64,6 +64,7 @@ def rename(source: Path, out: Path) -> None:
     out.mkdir()
     config = json.loads((source / "config.json").read_text())
     config["heads"] = {TOYS[name]: settings for name, settings in config["heads"].items()}
+    del config["files"]  # the weights are renamed, too
     (out / "config.json").write_text(json.dumps(with_sum(config)))
     weights = load_file(source / "model.safetensors")
     for name, toy in TOYS.items():
