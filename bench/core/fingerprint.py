@@ -38,7 +38,7 @@ def of_calibration(folder: Path) -> Any:
 @cache
 def of_weights(folder: Path) -> str:
     """The digest of a recognizer's weights."""
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+    return file_sum(folder / "model.safetensors")[:16]
 
 
 def of_graph_files(folder: Path) -> str:

@@ -27,7 +27,7 @@ import seqocr
 from seqocr.batch.ray_cluster import connected, last_line
 from seqocr.data.sources.datasets import data_root, load_digits_or_validation
 from seqocr.errors import InputError
-from seqocr.files import writable
+from seqocr.files import file_sum, writable
 
 _RETRIES = 5  # of a cell whose worker died. One that kills its worker each time is the cause itself
 _CHECKED = 180.0  # seconds that a machine has to start a process, load torch and look at its files
@@ -165,7 +165,7 @@ def _code() -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sum(path)
     except OSError:
         return ""
 

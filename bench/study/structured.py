@@ -11,7 +11,7 @@ import torch
 from bench.study.damage import NUMBERS, Damage, apply_damage
 from bench.study.label_distributions import LabelDistribution
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.contents import Contents
+from seqocr.data.digests import Contents
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError

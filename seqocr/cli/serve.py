@@ -36,7 +36,7 @@ def serve(
         float, typer.Option(help="Seconds to answer what was accepted, after being told to stop; the rest gets 503.")
     ] = 5.0,
     max_waiting: Annotated[
-        int, typer.Option(help="Lines of one kind that may wait; requests for more are answered 429.")
+        int, typer.Option(help="Lines of a kind that may wait; requests for more are answered 429.")
     ] = 512,
     max_batch: Annotated[int, typer.Option(help="Lines per batch.")] = 64,
     device: Device = "auto",

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import LineAugmentation
-from seqocr.data.contents import Contents, digest, image_digest, learned_digests
+from seqocr.data.digests import Contents, digest, image_digest, learned_digests
 from seqocr.data.images import open_line
 from seqocr.data.label_files import FOLDERS, charset_notes, read_labels, twin_notes
 from seqocr.data.sampling import hash_seed

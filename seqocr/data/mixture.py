@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqocr.data.augment import Augmentation
-from seqocr.data.contents import Contents, digest
+from seqocr.data.digests import Contents, digest
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.soft_labels import SoftLabelLines, SoftLabels
 from seqocr.data.sources.datasets import Digits

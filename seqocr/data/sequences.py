@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from seqocr.data.augment import CELL, Augmentation
-from seqocr.data.contents import Contents
+from seqocr.data.digests import Contents
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.synthetic.layouts import Layout

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqocr.data.contents import Contents, digest
+from seqocr.data.digests import Contents, digest
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from seqocr.data.contents import learned_digests
+from seqocr.data.digests import learned_digests
 from seqocr.decoding.calibration import KEY
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer

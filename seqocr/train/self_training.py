@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from seqocr.data.augment import LineAugmentation
-from seqocr.data.contents import image_digest
+from seqocr.data.digests import image_digest
 from seqocr.data.folder import Line, LineFolder, ShuffledLines
 from seqocr.data.images import open_line
 from seqocr.data.mixture import DataMixture, Lines, MixtureSource

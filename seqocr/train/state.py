@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict, set_optimizer_state_dict
 from torch.optim import Optimizer
 
-from seqocr.data.contents import digest
+from seqocr.data.digests import digest
 from seqocr.data.mixture import DataMixture
 from seqocr.errors import InputError
 from seqocr.files import UNSEALED, is_sealed, replacing, seal, shown

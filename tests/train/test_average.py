@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqocr.data.contents import learned_digests
+from seqocr.data.digests import learned_digests
 from seqocr.errors import InputError
 from seqocr.train.average import average_runs
 from tests.conftest import small_recognizer

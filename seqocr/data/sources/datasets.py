@@ -26,7 +26,7 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from seqocr.data.contents import Contents, digest
+from seqocr.data.digests import Contents, digest
 from seqocr.data.sources import download
 from seqocr.data.sources.torchvision_sets import load_other
 from seqocr.errors import InputError

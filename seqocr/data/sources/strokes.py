@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.interpolate import Akima1DInterpolator
 
-from seqocr.data.contents import Contents, digest
+from seqocr.data.digests import Contents, digest
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.sources.unipen import digits_of, is_unipen
 from seqocr.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seqocr.data.contents import Contents, digest
+from seqocr.data.digests import Contents, digest
 from seqocr.data.sampling import hash_seed, sample_of_class
 from seqocr.data.sources.datasets import Digits
 from seqocr.data.sources.strokes import Strokes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from seqocr.data.contents import digest, image_digest, learned_digests
+from seqocr.data.digests import digest, image_digest, learned_digests
 
 
 def test_a_digest_is_of_all_parts_in_their_order() -> None:
