@@ -25,7 +25,7 @@ MIXTURE := --length 1-10 --level grid,jitter,jitter,jitter,wild,wild,wild,wild
 JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wild
 
 # In the end: lines by one writer each, from pen strokes and from bitmaps, beside plainer ones.
-WRITTEN := --level grid,jitter,jitter --digits $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 \
+WRITTEN := --level grid,jitter,jitter --glyphs $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 \
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
 .DEFAULT_GOAL := help

@@ -35,7 +35,12 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 # Earlier names, by which commands and options are still found, with a line of advice.
 _RENAMED_COMMANDS = {"read-many": "predict-batch"}
-_RENAMED_OPTIONS = {"--accept": "--target-precision", "--width": "--beam-width", "--unlabelled": "--pseudo-label"}
+_RENAMED_OPTIONS = {
+    "--accept": "--target-precision",
+    "--width": "--beam-width",
+    "--unlabelled": "--pseudo-label",
+    "--digits": "--glyphs",
+}
 _RENAMED_STRATEGIES = {"ar-verified": "ar-speculative"}
 
 

@@ -149,14 +149,14 @@ def parse_heads(text: str) -> tuple[str, ...]:
 def parse_sources(text: str) -> tuple[str, ...]:
     """Names, separated by commas; one may come several times."""
     if not text:
-        raise InputError("--digits '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
+        raise InputError("--glyphs '': name sources, separated by commas, such as qmnist or a folder of pen strokes")
     return tuple(text.split(","))
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "length": parse_length,
     "heads": parse_heads,
-    "digits": parse_sources,
+    "glyphs": parse_sources,
     "image_size": lambda text: parse_size(text, "--image-size"),
     "patch": lambda text: parse_size(text, "--patch"),
 }

@@ -15,7 +15,7 @@ class Processor(Fit):
     """`Fit` for torch, so that weights and exported graphs are given the same, bit for bit."""
 
     def __call__(self, images: torch.Tensor | Sequence[LineImage]) -> torch.Tensor:  # type: ignore[override]
-        """To pixel_values (B, 3, height, width) float32.
+        """To pixel_values (B, 3, height, W) float32 (see `Fit`).
 
         Args:
             images: (B, h, w) uint8, or B images of any size: PIL, or (h, w), (h, w, 3) or (h, w, 4) uint8 arrays.

@@ -59,6 +59,24 @@ class DecoderOutput:
             lambda: [line for part in parts for line in part.symbol_confidences()],
         )
 
+    def ordered(self, places: Sequence[int]) -> DecoderOutput:
+        """The same lines in another order: line i of this goes to place `places[i]`."""
+        order = np.argsort(places)
+        if (order == np.arange(len(order))).all():
+            return self
+
+        def confidences_of_symbols() -> list[list[float]]:
+            found = self.symbol_confidences()
+            return [found[i] for i in order]
+
+        return DecoderOutput(
+            [self.texts[i] for i in order],
+            lambda: self.confidences[order],
+            self.passes,
+            [self.line_passes[i] for i in order],
+            confidences_of_symbols,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_confidences": self.confidences, "_symbol_confidences": None}
 

@@ -121,6 +121,6 @@ def attention(recognizer: Recognizer, image: Image.Image, head: str, text: str) 
     else:
         return None
     processor = recognizer.processor
-    share = processor.size_of(image.width, image.height)[0] / processor.width
+    share = processor.size_of(image.width, image.height)[0] / processor.input_width(image.width, image.height)
     grid = grid[:, : max(1, round(share * grid.shape[1]))]
     return grid / np.maximum(grid.sum(axis=1, keepdims=True), 1e-9)

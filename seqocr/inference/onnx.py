@@ -94,8 +94,8 @@ class OnnxRecognizer:
             processor, size = config["processor"], config["encoder"]["image_size"]
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
             height, width = size if isinstance(size, list) else (size, size)
-            statistics = tuple(processor["mean"]), tuple(processor["std"])
-            self.processor = Fit(height, width, processor["keep_aspect"], *statistics)
+            look = {name: tuple(value) if isinstance(value, list) else value for name, value in processor.items()}
+            self.processor = Fit(height, width, **look)
             self.heads, self.pairs = exported_heads(config)
             both = (*self.heads.values(), *self.pairs.values())
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
@@ -144,7 +144,8 @@ class OnnxRecognizer:
             return
         one_pass = head.output in _DECODERS
         classes = len(self.charset) + 1 if one_pass or head.drafter else None
-        signature.check_pixels(self.processor.height, self.processor.width, classes, not one_pass)
+        width = self.processor.width if self.processor.width_multiple is None else None
+        signature.check_pixels(self.processor.height, width, classes, not one_pass)
 
     def decode_functions(self) -> dict[str, DecodeFunction]:
         """Of each head and pair, by name; they take pixel_values (B, 3, H, W) float32, the output of `encode`."""
@@ -174,14 +175,17 @@ class OnnxRecognizer:
             _ = decoded.confidences  # by this thread, not by whoever needs them
             return decoded
 
-        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-        return DecoderOutput.concatenate([part for batch in batches for part in self.batch_threads.map(work, batch)])
+        batches = self.processor.batches(images, batch_size)
+        parts = [part for batch in batches for part in self.batch_threads.map(work, [images[i] for i in batch])]
+        return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
 
-    def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> np.ndarray:
-        """(B, slots or frames, k + 1) float32 of a head whose output is "slots" or "ctc"."""
-        session = self.session(head, self.threads)
-        (log_probs,) = session({"pixel_values": session.value(self.processor(images))})
-        return session.array(log_probs)
+    def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[np.ndarray]:
+        """Of each line (slots or frames, k + 1) float32, of a head whose output is "slots" or "ctc"."""
+        session, found = self.session(head, self.threads), {}
+        for batch in self.processor.batches(images, len(images)):
+            (log_probs,) = session({"pixel_values": session.value(self.processor([images[i] for i in batch]))})
+            found.update(zip(batch, session.array(log_probs), strict=True))
+        return [found[i] for i in range(len(images))]
 
     def next_tokens(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""

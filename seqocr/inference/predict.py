@@ -44,7 +44,7 @@ class Reader(Protocol):
 
     def decode(self, images: Any, strategy: str, batch_size: int = 64) -> DecoderOutput: ...
 
-    def log_probs(self, images: Any, head: str) -> np.ndarray: ...
+    def log_probs(self, images: Any, head: str) -> list[np.ndarray]: ...
 
     def next_tokens(self, images: Any, head: str) -> list[NextTokenFunction]: ...
 
@@ -72,7 +72,8 @@ def longest_text(reader: Reader, head: str) -> int:
     """The most symbols that a head can write: its tokens, slots or frames."""
     if reader.heads[head].output == "tokens":
         return reader.max_length
-    return int(reader.log_probs([Image.new("L", (64, 64))], head).shape[1])
+    widest = Image.new("L", (reader.processor.width, reader.processor.height))
+    return len(reader.log_probs([widest], head)[0])
 
 
 def most_symbols(reader: Reader, strategy: str) -> int | None:

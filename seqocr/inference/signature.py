@@ -31,7 +31,7 @@ class Signature:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
-    def check_pixels(self, height: int, width: int, first: int | None, caches: bool) -> None:
+    def check_pixels(self, height: int, width: int | None, first: int | None, caches: bool) -> None:
         """Raise a ValueError unless it is a graph of pixel_values (B, 3, H, W).
 
         Args:

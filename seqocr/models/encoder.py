@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from seqocr.errors import InputError
 from seqocr.models.heads.base import FeatureMap
 from seqocr.models.limits import ENCODER_SETTINGS, check_settings
+from seqocr.models.stem import StemEmbeddings
 
 # Special tokens before the patches: class, and for DeiT also distillation.
 _PREFIX = {"deit": 2, "vit": 1, "beit": 1}
@@ -21,12 +22,15 @@ _MOST_PATCHES = 16_384  # 28 times TrOCR's; an encoder compares each with each
 
 
 class Encoder(nn.Module):
-    """pixel_values (B, 3, H, W) float32 -> features (B, T, D)."""
+    """pixel_values (B, 3, H, W) float32 -> features (B, T, D); with a convolutional stem, of any W up to its own that
+    is a multiple of the patch's."""
 
     def __init__(self, backbone: PreTrainedModel) -> None:
         super().__init__()
         _check_kind(backbone.config.model_type)
         backbone.pooler = None  # checkpoints bring one; decoders read the features, not the pooled output
+        if getattr(backbone.config, "stem_channels", None) and not isinstance(backbone.embeddings, StemEmbeddings):
+            backbone.embeddings = StemEmbeddings(backbone.config)
         self.backbone = backbone
 
     @classmethod
@@ -39,6 +43,7 @@ class Encoder(nn.Module):
         kind = _check_kind(str(config.get("model_type")))
         parsed = AutoConfig.for_model(kind, **check_settings(config, ENCODER_SETTINGS))
         _check_size(_pair(parsed.image_size), _pair(parsed.patch_size))
+        _check_stem(parsed)
         encoder = cls(AutoModel.from_config(parsed, add_pooling_layer=False))
         positions = getattr(encoder.backbone.embeddings, "position_embeddings", None)
         if positions is not None:  # BEiT's are relative
@@ -63,8 +68,14 @@ class Encoder(nn.Module):
             dim=self.config.hidden_size,
             rows=height // patch_height,
             columns=width // patch_width,
-            prefix=_PREFIX[self.config.model_type],
+            prefix=0 if self.has_stem else _PREFIX[self.config.model_type],
+            narrows=self.has_stem,
         )
+
+    @property
+    def has_stem(self) -> bool:
+        """Whether a convolutional stem stands in for linear patches, so that input may be narrower."""
+        return isinstance(self.backbone.embeddings, StemEmbeddings)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         return self.backbone(pixel_values=pixel_values).last_hidden_state
@@ -88,6 +99,11 @@ class Encoder(nn.Module):
         if (height, width) == self.image_size and patch == before:
             return self
         _check_size((height, width), patch)
+        if self.has_stem and (height, patch) != (self.image_size[0], before):
+            raise InputError(
+                f"this encoder's convolutions are of {self.image_size[0]} rows and columns of {before[1]} pixels: give "
+                "another width alone"
+            )
         weights = dict(self.backbone.state_dict())
         name = "embeddings.position_embeddings"
         if name not in weights:
@@ -160,6 +176,18 @@ def _check_kind(kind: str) -> str:
     if kind not in KINDS:
         raise InputError(f"encoder type {kind!r}: TrOCR's encoders are {', '.join(KINDS)}")
     return kind
+
+
+def _check_stem(config: Any) -> None:
+    """Raise an InputError unless the stem's stages make columns of its patch."""
+    if not (channels := getattr(config, "stem_channels", None)):
+        return
+    (height, _), patch = _pair(config.image_size), _pair(config.patch_size)
+    if patch != (height, 2 ** len(channels)) or height % patch[1]:
+        raise InputError(
+            f"a stem of {len(channels)} stages makes columns of {2 ** len(channels)} pixels: give a patch of "
+            f"{height}x{2 ** len(channels)}, and a height that is a multiple of it"
+        )
 
 
 def _check_size(size: tuple[int, int], patch: tuple[int, int]) -> None:

@@ -50,4 +50,8 @@ class OfPixels(Graph):
         return (torch.zeros(2, 3, *self.encoder.image_size),)
 
     def dynamic(self) -> tuple[Any, ...]:
-        return ({0: any_size("batch")},)
+        axes: dict[int, Any] = {0: any_size("batch")}
+        if self.encoder.features.narrows:
+            columns = self.encoder.features.columns
+            axes[3] = self.encoder.image_size[1] // columns * torch.export.Dim("columns", min=2, max=columns)
+        return (axes,)

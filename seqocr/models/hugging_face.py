@@ -48,6 +48,8 @@ def export_hugging_face(recognizer: Recognizer, out: Path) -> None:
     able = [name for name, head in recognizer.heads.items() if head.trocr_decoder is not None]
     if not able:
         raise InputError(f"no head of this recognizer is TrOCR's decoder: it has {', '.join(recognizer.heads)}")
+    if recognizer.encoder.has_stem:
+        raise InputError("this encoder has a convolutional stem, which TrOCR's has not: export it as onnx")
     head: AutoregressiveHead = recognizer.heads[able[0]]
     backbone = recognizer.encoder.backbone
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(backbone.config, head.decoder.config)

@@ -28,6 +28,7 @@ _ENCODER = {
     "patch_size": (1, 10_000),
     "num_channels": (3, 3),
     "pooler_output_size": _WIDEST,
+    "stem_channels": (1, 4096),
 }
 _DECODER = {
     "d_model": _WIDEST,
@@ -38,6 +39,8 @@ _DECODER = {
 }
 _BESIDE = {"cross_attention_hidden_size": _WIDEST, "vocab_size": (1, 1_000_000), "frames_a_column": (1, 64)}
 BOUNDS = {**_ENCODER, **_DECODER, **_BESIDE}
+# How many numbers a list may have, of settings that may be one; a stem has as many stages.
+_NUMBERS = {"image_size": (2,), "patch_size": (2,), "stem_channels": range(1, 7)}
 # All else in a config is left out: some of it names code or files that transformers would fetch.
 ENCODER_SETTINGS = (
     *_ENCODER,
@@ -94,8 +97,8 @@ def check_settings(settings: Any, known: Iterable[str]) -> dict[str, Any]:
     for name, value in kept.items():
         if name in BOUNDS and value is not None:
             low, high = BOUNDS[name]
-            two = isinstance(value, list | tuple) and len(value) == 2 and name in ("image_size", "patch_size")
-            sides = value if two else [value]
+            several = isinstance(value, list | tuple) and len(value) in _NUMBERS.get(name, ())
+            sides = value if several else [value]
             if not all(type(side) is int and low <= side <= high for side in sides):
                 given = "x".join(map(str, sides))[:50]
                 raise InputError(f"{name.replace('_', ' ')} {given}: give a whole number from {low:,} to {high:,}")

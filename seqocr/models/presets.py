@@ -12,11 +12,16 @@ class Preset:
         encoder: Hugging Face config with `model_type`; its image_size is (height, width), the native size.
         decoder: keyword arguments of `TrOCRConfig` for the autoregressive head.
         keep_aspect: how the processor fits a line into the encoder's size.
+        width_multiple, standardise: see `Fit`.
+        ctc_frames: frames per column, at least.
     """
 
     encoder: dict[str, Any]
     decoder: dict[str, Any]
     keep_aspect: bool
+    width_multiple: int | None = None
+    standardise: bool = False
+    ctc_frames: int | None = None
 
 
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -45,6 +50,34 @@ PRESETS = {
             "dropout": 0.0,
         },
         keep_aspect=True,
+    ),
+    # Reads lines of any width up to 512 pixels, as wide as they are: columns of 8 pixels, which a convolutional stem
+    # makes (measured, see docs/training-log.md).
+    "compact": Preset(
+        encoder={
+            "model_type": "deit",
+            "image_size": [32, 512],
+            "patch_size": [32, 8],
+            "stem_channels": [24, 48, 96],
+            "hidden_size": 192,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 6,
+            "intermediate_size": 768,
+            "hidden_act": "relu",
+            **_NO_DROPOUT,
+        },
+        decoder={
+            "d_model": 128,
+            "decoder_layers": 2,
+            "decoder_attention_heads": 4,
+            "decoder_ffn_dim": 512,
+            "activation_function": "relu",
+            "dropout": 0.0,
+        },
+        keep_aspect=True,
+        width_multiple=32,
+        standardise=True,
+        ctc_frames=2,
     ),
     # The architecture of microsoft/trocr-small-*: DeiT-small and a six-layer decoder of width 256.
     "small": Preset(

@@ -87,17 +87,24 @@ class Recognizer(nn.Module):
             config = {**preset.encoder, "image_size": list(image_size or preset.encoder["image_size"])}
             encoder, decoder, weights = Encoder.from_config(config), preset.decoder, None
             keep_aspect, mean, std = preset.keep_aspect, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+            more: dict[str, Any] = {"width_multiple": preset.width_multiple, "standardise": preset.standardise}
         else:
             found = load_pretrained(source)
             encoder, decoder, weights = found.encoder, found.decoder, found.decoder_weights
-            keep_aspect, mean, std = False, found.mean, found.std
+            keep_aspect, mean, std, more = False, found.mean, found.std, {}
             if image_size:
                 encoder = encoder.resized(*image_size)
         processor = Processor(
-            *encoder.image_size, keep_aspect=keep_aspect or image_size is not None, mean=mean, std=std
+            *encoder.image_size,
+            keep_aspect=keep_aspect or image_size is not None,
+            mean=mean,
+            std=std,
+            **more,
         )
         names = available_heads() if heads is None else heads
         settings = {name: head_class(name).default_settings(decoder) for name in names}
+        if source in PRESETS and (frames := PRESETS[source].ctc_frames):
+            settings = {name: own | head_class(name).settings_for_frames(frames) for name, own in settings.items()}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
         for head in recognizer.heads.values():
             if weights is not None and head.trocr_decoder is not None:
@@ -179,9 +186,9 @@ class Recognizer(nn.Module):
         functions = self.decode_functions()
         if strategy not in functions:
             raise InputError(f"no head {strategy!r} in this recognizer: it has {', '.join(functions)}")
-        starts = range(0, len(images), batch_size)
-        parts = [functions[strategy](self.encode(images[start : start + batch_size])) for start in starts]
-        return DecoderOutput.concatenate(parts)
+        batches = self.processor.batches(images, batch_size)
+        parts = [functions[strategy](self.encode([images[i] for i in batch])) for batch in batches]
+        return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
 
     def read(self, images: torch.Tensor | Sequence[LineImage], head: str, batch_size: int = 64) -> DecoderOutput:
         """Earlier name of `decode`."""
@@ -189,24 +196,27 @@ class Recognizer(nn.Module):
         return self.decode(images, head, batch_size)
 
     @torch.inference_mode()
-    def log_probs(self, images: torch.Tensor | Sequence[LineImage], head: str) -> np.ndarray:
-        """(B, slots or frames, k + 1) float32 of a head whose output is "slots" or "ctc"."""
-        return self.heads[head].log_probs(self.encode(images)).cpu().numpy()
+    def log_probs(self, images: Sequence[LineImage], head: str) -> list[np.ndarray]:
+        """Of each line (slots or frames, k + 1) float32, of a head whose output is "slots" or "ctc"."""
+        found: dict[int, np.ndarray] = {}
+        for batch in self.processor.batches(images, len(images)):
+            rows = self.heads[head].log_probs(self.encode([images[i] for i in batch])).cpu().numpy()
+            found.update(zip(batch, rows, strict=True))
+        return [found[i] for i in range(len(images))]
 
     def next_tokens(self, images: torch.Tensor | Sequence[LineImage], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""
-        return [self.heads[head].next_token(line) for line in self.encode(images).split(1)]
+        return [self.heads[head].next_token(self.encode([image])) for image in images]
 
     def config(self) -> dict[str, Any]:
         """All about it but the weights, as JSON has it."""
-        processor = self.processor
         return {
             "format": _FORMAT,
             "charset": self.charset,
             "max_length": self.max_length,
             "heads": self.head_settings,
             "encoder": self.encoder.config.to_diff_dict(),
-            "processor": {"keep_aspect": processor.keep_aspect, "mean": processor.mean, "std": processor.std},
+            "processor": self.processor.settings,
             "provenance": self.provenance,
         }
 

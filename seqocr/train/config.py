@@ -82,6 +82,10 @@ class TrainConfig(Settings):
     length: int | tuple[int, int] = setting(5, _DATA, "Digits per string: N, or SHORTEST-LONGEST.", least=1, most=1000)
     repeats: float = setting(0.0, _DATA, "Probability that a digit repeats the one before it.", least=0, most=1)
     augment: float = setting(1.0, _DATA, "Strength of augmentation: 0 for none, 1 as usual.", least=0, most=10)
+    photographs: float = setting(
+        0.0, _DATA, "Share of the synthetic lines of --glyphs that are photographed: blurred, tilted, lit unevenly.",
+        least=0, most=1,
+    )
     protocol: str = setting(
         "joint", _OPTIMISATION, "joint, frozen (encoder), or separate (one run per head).", choices=PROTOCOLS
     )
@@ -139,6 +143,10 @@ class Start(Settings):
         None, _START, "CTC frames per column of patches, if other than --init's.", least=1, most=64
     )
 
+    max_length: int | None = setting(
+        None, _START, "Symbols of the longest text that can be read, if more than of those learned.", least=1, most=1000
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("patch", "layers", "ctc_frames"):
@@ -163,11 +171,12 @@ class Source(Settings):
     validation_share: float = setting(
         VALIDATION_SHARE, _DATA, "Share of --data that checkpoints are chosen by.", least=0, most=1
     )
-    digits: tuple[str, ...] | None = setting(
+    glyphs: tuple[str, ...] | None = setting(
         None,
         _DATA,
-        "Adds synthetic lines in one writer's style each, with glyphs of these sources, separated by commas: mnist, "
-        "qmnist, or folders of pen strokes or images; one that is named twice counts twice.",
+        "Adds synthetic lines with glyphs of these sources, separated by commas. In one writer's style each: mnist, "
+        "qmnist, or folders of pen strokes or images. On displays, wheels, cards, print and old paper: fonts:FOLDER, a "
+        "folder of fonts. One that is named twice counts twice.",
     )
     teachers: Path | None = setting(
         None,
@@ -183,8 +192,8 @@ class Source(Settings):
         super().__post_init__()
         if self.charset == "":
             raise InputError("charset '': give at least one symbol")
-        if self.digits is not None and (self.dataset != "mnist" or self.charset is not None):
-            raise InputError("--digits are 0 to 9: leave out --dataset and --charset")
+        if self.glyphs is not None and (self.dataset != "mnist" or self.charset is not None):
+            raise InputError("--glyphs are 0 to 9: leave out --dataset and --charset")
 
 
 @dataclass(frozen=True)

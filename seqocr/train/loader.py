@@ -16,7 +16,8 @@ from seqocr.data.mixture import Chunk, DataMixture, read_chunks
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
 
-Shard = tuple[torch.Tensor, list[str]]  # pixel_values (B, 3, H, W) float32, and B texts
+Part = tuple[torch.Tensor, list[str]]  # pixel_values (B, 3, H, W) float32, and B texts
+Shard = list[Part]  # several where lines of like width go together (see `Fit.parts`)
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -51,7 +52,8 @@ class ShardedBatches(IterableDataset[list[Shard]]):
     def _read(self, chunks: Sequence[Chunk], shard: int) -> Shard:
         sized = [(lines, indices, len(indices) // self.shards) for lines, indices in chunks]
         images, texts = read_chunks((lines, indices[shard * n : (shard + 1) * n]) for lines, indices, n in sized)
-        return self.processor(images), texts
+        parts = self.processor.parts(images)
+        return [(self.processor([images[i] for i in part]), [texts[i] for i in part]) for part in parts]
 
 
 @contextmanager

@@ -184,10 +184,14 @@ class Trainer:
             recognizer.encoder.eval()
         set_learning_rate(self.optimizers, config, step)
         losses = []
-        for shard, (pixels, texts), shares in zip(self.own_shards, shards, self._shares(shards), strict=True):
-            torch.manual_seed(config.seed * _STEP_SEED + step + shard * _SHARD_SEED)  # of dropout
-            # Processes exchange gradients once per step, with those of their last shards.
-            exchanging = shard == self.own_shards[-1] or not isinstance(self.loss, DistributedDataParallel)
+        parts = [(shard, part) for shard, of_shard in zip(self.own_shards, shards, strict=True) for part in of_shard]
+        all_shares, before = self._shares([texts for _, (_, texts) in parts]), None
+        for i, ((shard, (pixels, texts)), shares) in enumerate(zip(parts, all_shares, strict=True)):
+            if shard != before:
+                torch.manual_seed(config.seed * _STEP_SEED + step + shard * _SHARD_SEED)  # of dropout
+            before = shard
+            # Processes exchange gradients once per step, with those of their last parts.
+            exchanging = i == len(parts) - 1 or not isinstance(self.loss, DistributedDataParallel)
             with nullcontext() if exchanging else cast(DistributedDataParallel, self.loss).no_sync():
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                     loss = self.loss(pixels.to(self.device), texts, shares)
@@ -211,14 +215,14 @@ class Trainer:
             self.on_step(step, batch_loss)
         return batch_loss
 
-    def _shares(self, shards: list[Shard]) -> list[list[float] | None]:
-        """Of each shard, its share in the batch's loss of each head; None for a whole batch."""
-        if self.shards == 1:
+    def _shares(self, parts: list[list[str]]) -> list[list[float] | None]:
+        """Of each part's texts, its share in the batch's loss of each head; None for a whole batch."""
+        if self.shards == len(parts) == 1:
             return [None]
         heads = self.recognizer.heads.values()
-        terms = [[head.loss_terms(texts) for head in heads] for _, texts in shards]
+        terms = [[head.loss_terms(texts) for head in heads] for texts in parts]
         totals = distributed.reduce_sum([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
-        return [[n / total for n, total in zip(of_shard, totals, strict=True)] for of_shard in terms]
+        return [[n / total for n, total in zip(of_part, totals, strict=True)] for of_part in terms]
 
     def _validate(self, reporter: Reporter) -> None:
         """Read the held-out strings with the averaged weights, each process its part; keep them if the best so far."""

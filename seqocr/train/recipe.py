@@ -22,9 +22,11 @@ from seqocr.data.mixture import CUSTOM_DATA, DataMixture, KnownLines, Lines, Mix
 from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
+from seqocr.data.sources.fonts import load_fonts
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.lines import SyntheticLines, TextSampler
+from seqocr.data.synthetic.rendered import PhotographedLines, RenderedLines
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.decoding.calibration import KEY, MIN_LINES
 from seqocr.errors import InputError
@@ -41,6 +43,7 @@ from seqocr.train.distill import load_soft_labels
 from seqocr.train.loop import Trainer
 from seqocr.train.state import is_finished
 
+FONTS = "fonts:"  # before a folder of fonts, among sources of glyphs
 log = logging.getLogger(__name__)
 
 _PART_SEED = 104_729  # between the seeds of sources of synthetic lines
@@ -86,12 +89,13 @@ def train(
     charset = source.charset or (before.charset if before else "")
     if levels:
         charset = symbols_of(source.dataset, source.charset)
-    if source.digits and (charset := charset or sources.DIGITS) != sources.DIGITS:
-        raise InputError(f"--digits are 0 to 9, and --init reads {charset!r}: give weights that read digits")
+    if source.glyphs and (charset := charset or sources.DIGITS) != sources.DIGITS:
+        raise InputError(f"--glyphs are 0 to 9, and --init reads {charset!r}: give weights that read digits")
     # With --data, synthetic strings are as long as those of the folder.
     longest = max(max_length or 0, config.longest if source.data is None else 0)
     if before and max_length is None:
         longest = max(longest, before.max_length)
+    longest = max(longest, start.max_length or 0)
     own = None
     if source.data is not None:
         folder = LineFolder(source.data, charset=charset or None, skip=source.skip)
@@ -108,9 +112,9 @@ def train(
     recognizers = dict(zip(runs, of_run, strict=True))
     if fit_batch:
         shards = sharding.shards or distributed.world_size()
-        config = reduce_batch(config, len(own[0]) if own else 0, len(source.digits or ()), shards)
+        config = reduce_batch(config, len(own[0]) if own else 0, len(source.glyphs or ()), shards)
     with distributed.first(distributed.is_local_main()):  # it may have to download
-        synthetic = synthetic_sources(config, source.digits or (), source.root)
+        synthetic = synthetic_sources(config, source.glyphs or (), source.root)
         digits = load_splits(source.dataset, source.root, charset) if levels else None
     soft_labels = None
     if digits and source.teachers:
@@ -226,11 +230,18 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
     """
     texts, parts = TextSampler(config.length, repeats=config.repeats), []
     for i, (name, weight) in enumerate(Counter(names).items()):
-        glyphs = [load_glyphs(name, split, root) for split in ("train", "validation")]
-        seeds = (config.seed + (2 * i + k) * _PART_SEED for k in (1, 2))
-        learned, held_out = (
-            SyntheticLines(g, texts, WriterStyle(), seed=s) for g, s in zip(glyphs, seeds, strict=True)
-        )
+        seeds = [config.seed + (2 * i + k) * _PART_SEED for k in (1, 2)]
+        learned: TrainingLines
+        held_out: KnownLines
+        if name.startswith(FONTS):
+            fonts = load_fonts(Path(name.removeprefix(FONTS)))
+            learned, held_out = (RenderedLines(fonts, seed=seed) for seed in seeds)
+        else:
+            glyphs = [load_glyphs(name, split, root) for split in ("train", "validation")]
+            learned, held_out = (
+                PhotographedLines(SyntheticLines(g, texts, WriterStyle(), seed=s), config.photographs, s)
+                for g, s in zip(glyphs, seeds, strict=True)
+            )
         parts.append(MixtureSource(learned, None if CUSTOM_DATA in config.level.split(",") else held_out, weight))
     return parts
 

@@ -48,7 +48,7 @@ def test_sources_are_parts_and_no_writer_is_learned_from_and_held_out(strokes):
 def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp_path):
     start = tmp_path / "start"
     save(small_recognizer(max_length=3), start)
-    command = ("train", "--init", start, "--digits", f"{strokes},{strokes}", "--length", "1-3", "--level", "jitter")
+    command = ("train", "--init", start, "--glyphs", f"{strokes},{strokes}", "--length", "1-3", "--level", "jitter")
     steps = ("--steps", 4, "--batch-size", 6, "--validate-every", 2, "--validation-strings", 12)
     code, out, _ = run_cli(*command, *steps, "--out", tmp_path / "run")
     assert code == 0
@@ -62,7 +62,7 @@ def test_training_on_the_command_line_goes_on(run_cli: Run, digits, strokes, tmp
 def test_digits_at_levels_are_learned_from_teachers(run_cli: Run, strokes, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "load_digits", lambda split, *_: barred(60, split))
     save(small_recognizer(max_length=3), tmp_path / "start")
-    command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--length", "1-3", "--level", "jitter")
+    command = ("train", "--init", tmp_path / "start", "--glyphs", strokes, "--length", "1-3", "--level", "jitter")
     steps = ("--steps", 4, "--batch-size", 6, "--validate-every", 2, "--validation-strings", 12)
     code, _, err = run_cli(*command, *steps, "--teachers", tmp_path / "teachers", "--out", tmp_path / "run")
     assert code == 0, err
@@ -74,9 +74,9 @@ def test_digits_at_levels_are_learned_from_teachers(run_cli: Run, strokes, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--digits", "nowhere"], ["nowhere", "qmnist"]),
-        (["--digits", ""], ["--digits ''"]),
-        (["--digits", "mnist", "--dataset", "usps"], ["--digits", "--dataset"]),
+        (["--glyphs", "nowhere"], ["nowhere", "qmnist"]),
+        (["--glyphs", ""], ["--glyphs ''"]),
+        (["--glyphs", "mnist", "--dataset", "usps"], ["--glyphs", "--dataset"]),
     ],
 )
 def test_what_is_no_source_is_refused_in_one_line(run_cli: Run, digits, tmp_path, arguments, words):
@@ -86,7 +86,7 @@ def test_what_is_no_source_is_refused_in_one_line(run_cli: Run, digits, tmp_path
 def test_weights_of_other_symbols_are_refused(run_cli: Run, digits, strokes, tmp_path):
     save(small_recognizer(charset="abc"), tmp_path / "letters")
     lines = own_lines(tmp_path / "lines", 60, charset="abc")
-    command = ("train", "--init", tmp_path / "letters", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
+    command = ("train", "--init", tmp_path / "letters", "--glyphs", strokes, "--data", lines, "--out", tmp_path / "run")
     assert is_one_clear_error(run_cli(*command), "0 to 9", "'abc'")
 
 
@@ -94,7 +94,7 @@ def test_lines_of_ones_own_are_mixed_with_written_ones(run_cli: Run, strokes, tm
     monkeypatch.setattr(sources, "load_digits", lambda *_: pytest.fail("no level is drawn"))
     save(small_recognizer(max_length=3), tmp_path / "start")
     lines = own_lines(tmp_path / "lines", 60)
-    command = ("train", "--init", tmp_path / "start", "--digits", strokes, "--data", lines, "--out", tmp_path / "run")
+    command = ("train", "--init", tmp_path / "start", "--glyphs", strokes, "--data", lines, "--out", tmp_path / "run")
     code, said, err = run_cli(*command, "--steps", 4, "--validate-every", 2, "--batch-size", 6, "--level", "data,data")
     assert code == 0, err
     assert "before" in said

@@ -166,12 +166,12 @@ class AutoregressiveHead(Head):
         """Of cross-attention, the mean over layers and heads, summed over the image's height."""
         weights = self.step().cross_attention(features, [self.begin, *ids][: len(ids)])
         shape = self.features
-        return weights[:, shape.prefix :].reshape(len(ids), shape.rows, shape.columns).sum(1)
+        return weights[:, shape.prefix :].reshape(len(ids), shape.rows, -1).sum(1)
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         """Two: encoder and cross-attention's keys and values, run once; and the decoder's step, run once per token."""
         step = self.step()
-        return {self.name: CrossGraph(encoder, step), f"{self.name}-step": StepGraph(step, self.features.tokens)}
+        return {self.name: CrossGraph(encoder, step), f"{self.name}-step": StepGraph(step, self.features)}
 
     def step(self) -> DecoderStep:
         """The decoder arranged for decoding; made anew when its weights have changed."""

@@ -39,12 +39,17 @@ class Strategy:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The shape of an encoder's features (B, T, D): T = prefix special tokens, then rows x columns patches, by row."""
+    """The shape of an encoder's features (B, T, D): T = prefix special tokens, then rows x columns patches, by row.
+
+    Attributes:
+        narrows: input may be narrower than the encoder's own, and then has fewer columns.
+    """
 
     dim: int
     rows: int
     columns: int
     prefix: int
+    narrows: bool = False
 
     @property
     def tokens(self) -> int:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from seqocr.models.graph import Graph, OfPixels, any_size
+from seqocr.models.heads.base import FeatureMap
 from seqocr.models.heads.decoder_step import DecoderStep, growing_cache
 
 
@@ -29,12 +30,12 @@ class _CachedGraph(Graph):
 
     Args:
         token_inputs: names of the inputs before the caches.
-        features: T, tokens of the encoder's features.
+        features: of the encoder.
     """
 
     any_sizes = True
 
-    def __init__(self, step: DecoderStep, token_inputs: list[str], features: int) -> None:
+    def __init__(self, step: DecoderStep, token_inputs: list[str], features: FeatureMap) -> None:
         super().__init__()
         self.step, self.token_inputs, self.features = step, token_inputs, features
         self.cross, self.past = cache_names("cross", step), cache_names("past", step)
@@ -47,10 +48,11 @@ class _CachedGraph(Graph):
 
     def example_caches(self) -> tuple[list[torch.Tensor], ...]:
         heads, width = self.step.heads, self.step.width // self.step.heads
-        return tuple([torch.zeros(2, heads, n, width) for _ in self.cross] for n in (self.features, 3))
+        return tuple([torch.zeros(2, heads, n, width) for _ in self.cross] for n in (self.features.tokens, 3))
 
     def dynamic_caches(self, batch: Any, past: Any) -> tuple[list[Any], list[Any]]:
-        return [{0: batch}] * len(self.cross), [{0: batch, 2: past}] * len(self.past)
+        cross = {0: batch, 2: any_size("features")} if self.features.narrows else {0: batch}
+        return [cross] * len(self.cross), [{0: batch, 2: past}] * len(self.past)
 
 
 class StepGraph(_CachedGraph):
@@ -58,7 +60,7 @@ class StepGraph(_CachedGraph):
 
     is_step = True
 
-    def __init__(self, step: DecoderStep, features: int) -> None:
+    def __init__(self, step: DecoderStep, features: FeatureMap) -> None:
         super().__init__(step, ["token", "position"], features)
 
     def forward(
@@ -80,7 +82,7 @@ class StepGraph(_CachedGraph):
 class PassGraph(_CachedGraph):
     """Several tokens: (tokens, positions, known, cross..., past...) to (logits, present...)."""
 
-    def __init__(self, step: DecoderStep, features: int) -> None:
+    def __init__(self, step: DecoderStep, features: FeatureMap) -> None:
         super().__init__(step, ["tokens", "positions", "known"], features)
 
     def forward(

@@ -98,6 +98,8 @@ class OnePassHead(Head):
 class FrameClassifier(nn.Linear):
     """Patch features averaged over height into columns, each column cut into one or more frames, each frame classified.
 
+    With input narrower than the encoder's own there are as many columns, and frames, as it has.
+
     A column's D features are cut into as many frames, of fewer features each, as make `at_least` (as sub-pixels are
     from channels, Shi et al. 2016), so the work grows neither with them nor with the image's height.
 
@@ -120,7 +122,8 @@ class FrameClassifier(nn.Linear):
         columns = features[:, self.map.prefix :, : self.used]
         if self.map.rows > 1:
             columns = columns.view(-1, self.map.rows, self.map.columns, self.used).mean(dim=1)
-        return super().forward(columns.reshape(-1, self.count, self.in_features))
+        # As many columns as the image has, which may be narrower than the encoder's own.
+        return super().forward(columns.reshape(len(columns), -1, self.in_features))
 
 
 def _slots_probability(logits: torch.Tensor) -> torch.Tensor:

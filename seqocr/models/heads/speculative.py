@@ -96,7 +96,7 @@ class SpeculativePair:
         step = self.head.step()
         return {
             self.name: _DraftGraph(encoder, step, self.drafter),
-            f"{self.name}-pass": PassGraph(step, self.head.features.tokens),
+            f"{self.name}-pass": PassGraph(step, self.head.features),
         }
 
 
