@@ -10,7 +10,7 @@ from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, te
 from seqocr.data.synthetic.renderers.display_looks import blur, choose
 
 # No digits, and no letters that could stand for one.
-UNITS = ("km", "kWh", "V", "mV", "A", "W", "kW", "kg", "g", "C", "F", "mph", "km/h", "Hz", "psi", "bar", "AM", "PM", "h", "min")
+UNITS = ("km", "kWh", "V", "mV", "A", "W", "kW", "kg", "g", "C", "F", "mph", "km/h", "Hz", "bar", "AM", "PM", "h")
 WORDS = ("ODO", "TRIP", "TOTAL", "MAX", "MIN", "HOLD", "SET", "RATE", "FARE", "NET", "TARE", "TEMP", "PULSE", "Watt")
 REACH_ODDS = np.array([0.35, 0.45, 0.2])  # of margins cut close, usual and wide
 Window = tuple[int, int, int, int]  # left, top, right, bottom of the part that is display, in pixels
@@ -93,8 +93,8 @@ def _icon(size: int, rng: np.random.Generator) -> np.ndarray:
         pen.rectangle((2 * s - s // 4, s // 3, 2 * s - 1, s - s // 3), fill=255)
         pen.rectangle((s // 4, s // 3, int(s * rng.uniform(0.4, 1.6)), s - s // 3), fill=255)
     elif kind == 1:
-        tips = [(0, s - 1), (s, s - 1), (s // 2, 0)], [(0, 0), (s, s // 2), (0, s - 1)], [(0, 0), (s, 0), (s // 2, s - 1)]
-        pen.polygon(tips[int(rng.integers(3))], fill=255)
+        up, right, down = (0, s - 1, s, s - 1, s // 2, 0), (0, 0, s, s // 2, 0, s - 1), (0, 0, s, 0, s // 2, s - 1)
+        pen.polygon((up, right, down)[int(rng.integers(3))], fill=255)
     elif kind == 2:
         pen.ellipse((0, 0, s - 1, s - 1), outline=255, width=line)
     elif kind == 3:
@@ -165,4 +165,4 @@ def _glass(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mask = mask * rng.uniform(0.05, 0.35)
     if rng.random() < 0.3:
         mask = np.maximum(mask, (rng.random((h, w)) < 0.003) * rng.uniform(0.1, 0.5))
-    return pixels + (255 - pixels) * mask[..., None] * light / 255
+    return blend(pixels, pixels + (255 - pixels) * light / 255, mask)

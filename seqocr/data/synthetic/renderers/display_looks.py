@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from PIL import Image, ImageFilter
 
 from seqocr.data.synthetic.renderers.base import blend, smooth_noise
 
-Table = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
+Table = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 GREY = np.array([0.3, 0.59, 0.11], np.float32)
 # Grounds of liquid crystals: darkest and lightest colour. Reflectors are grey-green, backlights anything.
 GROUNDS = {
@@ -38,6 +40,7 @@ LIGHTS = {
     "pink": ((1, 0.1, 0.3), (1, 0.4, 0.8)),
 }
 LIGHT_ODDS = np.array([6, 5, 2, 3, 3, 2, 2, 0.5])
+DASHBOARD_ODDS = np.array([5, 6, 3, 0.7, 1.5, 0.4, 0.4, 0.2])
 
 
 def choose(odds: np.ndarray, rng: np.random.Generator) -> int:
@@ -100,12 +103,14 @@ def _backlight(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return np.asarray(light, np.float32)
 
 
-def liquid_crystal(lit: np.ndarray, ghost: np.ndarray | None, unit: float, rng: np.random.Generator) -> np.ndarray:
+def liquid_crystal(
+    lit: np.ndarray, ghost: np.ndarray | None, unit: float, rng: np.random.Generator, *, fine: bool = False
+) -> np.ndarray:
     """Dark segments on a lighter ground: (h, w, 3) float32.
 
     Args:
-        lit: coverage (h, w) by segments that are on; ghost: by all of them, or None where those that are off stay unseen.
-        unit: a digit's height in pixels.
+        lit: coverage (h, w) by segments that are on; ghost: by all of them, or None where unlit ones are unseen.
+        unit: a digit's height in pixels; fine: of parts so small that a camera pales them.
     """
     name, ground_colour = pick(GROUNDS, GROUND_ODDS, rng)
     ink = ground_colour * rng.uniform(0, 0.25) + 9 + _apart(rng, 9) + rng.uniform(0, 22) * BLUISH
@@ -115,8 +120,8 @@ def liquid_crystal(lit: np.ndarray, ghost: np.ndarray | None, unit: float, rng: 
     if gap < LEAST_CONTRAST:  # a ground as dark as this one needs all of the ink
         ink, gap = ink * 0.2, float((ground_colour - ink * 0.2) @ GREY)
     strength = min(1.0, max(strength, LEAST_CONTRAST / max(gap, 1)))
-    if unit < 28:  # thin segments lose more, where their edges share pixels with the ground
-        strength = max(strength, 0.4)
+    if fine or unit < 28:  # edges share pixels with the ground
+        strength = max(strength, 0.6 if fine else 0.4)
     ground = ground_colour * _backlight(lit.shape, rng)[..., None]
     if rng.random() < 0.5:  # the shadow on the reflector, behind the glass
         reach = rng.uniform(0.015, 0.07) * unit
@@ -155,27 +160,47 @@ def glow(lit: np.ndarray, ghost: np.ndarray | None, unit: float, rng: np.random.
 
     Args: as of `liquid_crystal`.
     """
-    _, light = pick(LIGHTS, LIGHT_ODDS, rng)
-    exposure = float(np.exp(rng.uniform(np.log(0.7), np.log(14))))
-    flat = rng.random() < 0.25  # no bloom at all: a short exposure, by daylight
+    # Dashboards by night are shot too long: cores turn yellow or white, and so much light leaks that the ground is red.
+    night = rng.random() < 0.3
+    _, light = pick(LIGHTS, DASHBOARD_ODDS if night else LIGHT_ODDS, rng)
+    exposure = float(np.exp(rng.uniform(np.log(5 if night else 0.9), np.log(16))))
+    flat = not night and rng.random() < 0.3  # no bloom at all: a short exposure, by daylight
     near, far = rng.uniform(0.02, 0.08) * unit, rng.uniform(0.12, 0.45) * unit
     power = lit * (1 + rng.uniform(0, 0.2) * slope(lit.shape, rng))
+    if rng.random() < 0.08:
+        power = power * _grid(lit.shape, unit, rng)
     if not flat:
         power = power + blur(lit, near) * rng.uniform(0, 0.5)
         # Wide halos of the strongest lamps would fill the insides of digits.
         power = power + blur(lit, far) * rng.uniform(0, 0.35) * rng.random() * min(1.0, 4 / exposure)
-    # The ground is lit, too, as through the filter of a dashboard: up to four fifths of what the sensor takes. More than
-    # a fifth of the lamps' own light would leave white digits on a white ground.
-    leak = min(0.18, rng.uniform(0.1, 1.6) / exposure) if rng.random() < 0.4 else rng.uniform(0, 0.04)
-    power = power + leak * (1 + 0.5 * smooth_noise(lit.shape, unit, rng))
+    # The ground is lit, too, as through the filter of a dashboard, redder than the lamps. More than a fifth of their
+    # own light would leave white digits on a white ground.
+    seen = rng.uniform(0.5, 2.6) if night else rng.uniform(0.1, 1.6) if rng.random() < 0.25 else rng.uniform(0, 0.3)
+    leak = min(0.18, seen / exposure) * (1 + 0.5 * smooth_noise(lit.shape, unit, rng))
+    ground_light = light ** rng.uniform(1, 1.8) if rng.random() < 0.8 else pick(LIGHTS, LIGHT_ODDS, rng)[1]
     if ghost is not None:
         power = power + (ghost - lit).clip(0) * rng.uniform(0.01, 0.08) / (1 + 0.25 * exposure)
-    pixels = 255 * (1 - np.exp(-exposure * power[..., None] * light))
+    pixels = 255 * (1 - np.exp(-exposure * (power[..., None] * light + leak[..., None] * ground_light)))
     return _by_daylight(pixels, ghost, light, rng)
 
 
-def _by_daylight(pixels: np.ndarray, ghost: np.ndarray | None, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A glowing display (h, w, 3) in the light of the room: its face, what of it a filter lets through, a veil of haze."""
+def _grid(shape: tuple[int, int], unit: float, rng: np.random.Generator) -> np.ndarray:
+    """The share of light (h, w) that passes a mesh of wires, or is on while a shutter is open: bands across the picture."""
+    if rng.random() < 0.5:
+        phase = np.arange(shape[0], dtype=np.float32) / (unit * rng.uniform(0.3, 3)) + rng.random()
+        return np.broadcast_to(1 - rng.uniform(0.1, 0.45) * (phase % 1 < rng.uniform(0.2, 0.6))[:, None], shape)
+    pitch = max(3, round(unit * rng.uniform(0.06, 0.12)))
+    wires = np.ones(shape, np.float32)
+    wires[:, ::pitch] = rng.uniform(0.5, 0.9)
+    if rng.random() < 0.5:
+        wires[::pitch] = rng.uniform(0.5, 0.9)
+    return wires
+
+
+def _by_daylight(
+    pixels: np.ndarray, ghost: np.ndarray | None, light: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A glowing display (h, w, 3) in the light of the room: its face, what a filter lets through, a veil of haze."""
     filtered = light if rng.random() < 0.4 else np.ones_like(light)
     face = rng.uniform(0, 45) * (0.35 + 0.65 * filtered) + _apart(rng, 6)
     if rng.random() < 0.2:

@@ -105,4 +105,6 @@ def sampled(mask: np.ndarray, rows: int) -> np.ndarray:
     """Dots (rows, columns) nearest to a shape's coverage (h, w): a line of print as a sign of lamps shows it."""
     columns = max(1, round(mask.shape[1] * rows / mask.shape[0]))
     small = Image.fromarray((mask * 255).astype(np.uint8)).resize((columns, rows), Image.Resampling.BOX)
-    return (np.asarray(small) > 110).astype(np.float32)
+    dots = np.asarray(small, np.float32)
+    # Thin strokes cover no dot by half, and then those count that they cover most.
+    return (dots > min(110.0, 0.5 * float(np.percentile(dots, 90)))).astype(np.float32)

@@ -31,7 +31,7 @@ def _dots_of(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3 and text.strip():
         rows = int(rng.integers(*SIGN_ROWS))
         face = fonts.face(rng, 48, "print", "narrow", "mono")
-        line = text_mask(text, face, tracking=float(rng.uniform(2, 10)))
+        line = text_mask(text, face, tracking=float(rng.uniform(2, 10)), stroke=int(rng.integers(0, 3)))
         # Marks stand below or above digits: with an 8 beside them they keep their places, and the line its height.
         height = text_mask("8", face).shape[0]
         return sampled(line, max(3, round(rows * line.shape[0] / max(height, 1))))
@@ -57,7 +57,8 @@ def dot_masks(dots: np.ndarray, unit: float, rng: np.random.Generator, *, lean: 
         image = Image.fromarray((np.kron(lit, dot) * 255).astype(np.uint8))
         if lean:
             more = int(lean * image.height)
-            image = image.transform((image.width + more, image.height), Image.Transform.AFFINE, (1, lean, -more, 0, 1, 0))
+            wide = (image.width + more, image.height)
+            image = image.transform(wide, Image.Transform.AFFINE, (1, lean, -more, 0, 1, 0))
         small = (max(1, round(image.width * scale * stretch)), max(1, round(image.height * scale)))
         masks.append(np.asarray(image.resize(small, Image.Resampling.BOX), np.float32) / 255)
     return masks[0], masks[1]
@@ -114,5 +115,8 @@ def draw_dots(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     lit, ghost = dot_masks(dots, unit, rng, lean=lean)
     seen = ghost if rng.random() < (0.3 if kind == 2 else 0.6) else None
     lit, seen, window = frame(lit, seen, unit, fonts, rng)
-    look = (looks.liquid_crystal, looks.negative_crystal, looks.glow)[kind]
-    return to_image(finish(look(lit, seen, unit, rng), window, unit, fonts, rng))
+    if kind == 0:
+        pixels = looks.liquid_crystal(lit, seen, unit, rng, fine=True)
+    else:
+        pixels = (looks.negative_crystal if kind == 1 else looks.glow)(lit, seen, unit, rng)
+    return to_image(finish(pixels, window, unit, fonts, rng))

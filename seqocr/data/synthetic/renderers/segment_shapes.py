@@ -24,15 +24,15 @@ SEVEN = {
 }
 # Other forms of the same digits: tails of 6 and 9, a hook of 7, 1 on the left.
 OTHER_FORMS = {"6": "cdefg", "9": "abcfg", "7": "abcf", "1": "ef"}
-# Fourteen segments split g into g1 (G) and g2 (g), and have spokes: h upper left, i upper middle, j upper right, k lower
-# left, l lower middle, m lower right.
+# Fourteen segments split g into g1 (G) and g2 (g), and have spokes: h upper left, i upper middle, j upper right,
+# k lower left, l lower middle, m lower right.
 FOURTEEN = {
     **{symbol: segments.replace("g", "Gg") for symbol, segments in SEVEN.items()},
     "+": "Ggil",
     "/": "jk",
 }
-FOURTEEN_FORMS = {"0": "abcdefjk", "1": "bcj", "3": "abcdg", "7": "ajk", "6": "acdefGg", "2": "abGged", "5": "ahgcd"}
-SPOKES = {"h": (0, 0, 1), "i": (1, 0, 1), "j": (2, 0, 1), "k": (0, 2, 1), "l": (1, 2, 1), "m": (2, 2, 1)}
+FOURTEEN_FORMS = {"0": "abcdefjk", "1": "bcj", "3": "abcdg", "7": "ajk"}
+SPOKES = {"h": (0, 0), "i": (1, 0), "j": (2, 0), "k": (0, 2), "l": (1, 2), "m": (2, 2)}  # columns and rows of a third
 
 
 # Points of a half circle that ends a bar, on its right (7, 2).
@@ -89,14 +89,14 @@ def bar(start: np.ndarray, end: np.ndarray, thick: float, ends: str) -> np.ndarr
 
 def disc(centre: tuple[float, float], radius: float, sides: int = 12) -> np.ndarray:
     """Outline (sides, 2) of a disc, or of a square where there are 4 sides."""
-    return _polygon(sides) * radius + np.array(centre)
+    return np.asarray(_polygon(sides) * radius + np.array(centre))
 
 
 @lru_cache
 def _polygon(sides: int) -> np.ndarray:
     """A regular polygon (sides, 2) about a disc of radius 1."""
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False) + np.pi / sides
-    return np.column_stack([np.cos(turn), np.sin(turn)]) / np.cos(np.pi / sides)
+    return np.asarray(np.column_stack([np.cos(turn), np.sin(turn)]) / np.cos(np.pi / sides))
 
 
 def _mitred(shape: Shape) -> dict[str, list[np.ndarray]]:
@@ -142,7 +142,7 @@ def _spokes(shape: Shape) -> dict[str, list[np.ndarray]]:
     form = "round" if shape.ends in ("round", "dots") else "open"
     xs, ys = (t + g, w / 2, w - t - g), (shape.thick + g, 0.5, 1 - shape.thick - g)
     outlines = {}
-    for name, (column, row, _) in SPOKES.items():
+    for name, (column, row) in SPOKES.items():
         inner = np.array([w / 2 + (column - 1) * (t * 0.6 + g), 0.5 + (row - 1) * (t * 0.6 + g)])
         outlines[name] = [bar(np.array([xs[column], ys[row]]), inner, t * (1 if column == 1 else 0.9), form)]
     return outlines
@@ -158,13 +158,13 @@ def outlines(shape: Shape) -> dict[str, list[np.ndarray]]:
     if shape.ends == "mitre":
         found = _mitred(shape)
     else:
-        found = {n: _segment(node[p[:2]], node[p[2:]], shape, n in "adg") for n, p in ends.items()}  # type: ignore[index]
+        found = {n: _segment(node[p[:2]], node[p[2:]], shape, n in "adg") for n, p in ends.items()}
     if shape.spokes > 7:
         halves = {"G": (xs[0], w / 2), "g": (w / 2, xs[1])}
         form = "open" if shape.ends == "mitre" else shape.ends
         pull = shape.gap + (0 if form in ("point", "bevel") else t / 2)
-        for name, (left, right) in halves.items():
-            found[name] = [bar(np.array([left + pull, 0.5]), np.array([right - shape.gap, 0.5]), t, form)]
+        for name, (first, last) in halves.items():
+            found[name] = [bar(np.array([first + pull, 0.5]), np.array([last - shape.gap, 0.5]), t, form)]
         found |= _spokes(shape)
     if shape.spokes == 16:
         for name, y in (("a", ys[0]), ("d", ys[2])):
