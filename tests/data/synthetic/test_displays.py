@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from seqocr.data.sources.fonts import Fonts, load_fonts
+from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.synthetic.renderers import display_looks as looks
 from seqocr.data.synthetic.renderers.dot_glyphs import GLYPHS, ROWS, pattern
 from seqocr.data.synthetic.renderers.dot_matrix import draw_dots
@@ -21,7 +21,8 @@ SYMBOLS = "0123456789.,-/:+ "
 
 @pytest.fixture(scope="module")
 def fonts() -> Fonts:
-    return load_fonts(Path(matplotlib.get_data_path()) / "fonts/ttf")
+    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    return Fonts(Font(path, "DejaVu") for path in sorted(folder.glob("DejaVu*.ttf")))
 
 
 @pytest.mark.parametrize("draw", [draw_segments, draw_dots])

@@ -119,7 +119,7 @@ def liquid_crystal(
     gap = float((ground_colour - ink) @ GREY)
     if gap < LEAST_CONTRAST:  # a ground as dark as this one needs all of the ink
         ink, gap = ink * 0.2, float((ground_colour - ink * 0.2) @ GREY)
-    strength = min(1.0, max(strength, LEAST_CONTRAST / max(gap, 1)))
+    strength = min(1.0, max(strength, (1.5 if fine else 1.0) * LEAST_CONTRAST / max(gap, 1)))
     if fine or unit < 28:  # edges share pixels with the ground
         strength = max(strength, 0.6 if fine else 0.4)
     ground = ground_colour * _backlight(lit.shape, rng)[..., None]
@@ -185,7 +185,7 @@ def glow(lit: np.ndarray, ghost: np.ndarray | None, unit: float, rng: np.random.
 
 
 def _grid(shape: tuple[int, int], unit: float, rng: np.random.Generator) -> np.ndarray:
-    """The share of light (h, w) that passes a mesh of wires, or is on while a shutter is open: bands across the picture."""
+    """The share of light (h, w) that passes a mesh of wires, or, in bands, is on while a shutter is open."""
     if rng.random() < 0.5:
         phase = np.arange(shape[0], dtype=np.float32) / (unit * rng.uniform(0.3, 3)) + rng.random()
         return np.broadcast_to(1 - rng.uniform(0.1, 0.45) * (phase % 1 < rng.uniform(0.2, 0.6))[:, None], shape)

@@ -11,7 +11,7 @@ from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, te
 from seqocr.data.synthetic.renderers.display_frame import finish, frame
 from seqocr.data.synthetic.renderers.dot_glyphs import ROWS, pattern, sampled
 
-PITCH = 12  # pixels from dot to dot where they are drawn, before all is made as small as the image needs
+PITCH = 8  # pixels from dot to dot where they are drawn, before all is made as small as the image needs
 OFTEN_UNNAMED = 0.06  # of texts without marks, that show a point all the same
 KIND_ODDS = np.array([0.3, 0.12, 0.36, 0.22])  # of crystals, negative crystals, lamps and print
 SIGN_ROWS = (9, 17)  # dots of the height of a sign's digits, from and below
@@ -41,8 +41,10 @@ def _dots_of(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     return dots
 
 
-def dot_masks(dots: np.ndarray, unit: float, rng: np.random.Generator, *, lean: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage (h, w) float32 by dots that are on, and by all of them.
+def dot_masks(
+    dots: np.ndarray, unit: float, rng: np.random.Generator, *, lean: float, with_off: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coverage (h, w) float32 by dots that are on, and, if asked for, by all of them.
 
     Args:
         dots: (rows, columns), 1 where one is on; unit: height of seven rows in pixels; lean: tangent of the slant.
@@ -53,15 +55,16 @@ def dot_masks(dots: np.ndarray, unit: float, rng: np.random.Generator, *, lean: 
     stretch = rng.uniform(0.75, 1.25) if rng.random() < 0.5 else 1.0
     scale = unit / (dots.shape[0] * PITCH)
     masks = []
-    for lit in (dots * gains, np.ones_like(dots)):
-        image = Image.fromarray((np.kron(lit, dot) * 255).astype(np.uint8))
+    for lit in (dots * gains, np.ones_like(dots))[: 1 + with_off]:
+        spread = lit[:, None, :, None] * (255 * dot)[None, :, None, :]
+        image = Image.fromarray(spread.reshape(dots.shape[0] * PITCH, -1).astype(np.uint8))
         if lean:
             more = int(lean * image.height)
             wide = (image.width + more, image.height)
             image = image.transform(wide, Image.Transform.AFFINE, (1, lean, -more, 0, 1, 0))
         small = (max(1, round(image.width * scale * stretch)), max(1, round(image.height * scale)))
         masks.append(np.asarray(image.resize(small, Image.Resampling.BOX), np.float32) / 255)
-    return masks[0], masks[1]
+    return masks[0], masks[1] if with_off else None
 
 
 def _impact(dots: np.ndarray, unit: float, rng: np.random.Generator) -> np.ndarray:
@@ -112,11 +115,11 @@ def draw_dots(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
         dots = np.pad(dots, ((sides[0], sides[1]), (sides[2], sides[3])))
         unit *= 1 + float(sides[0] + sides[1]) / ROWS
     lean = float(rng.uniform(0.05, 0.25)) if rng.random() < 0.08 else 0.0
-    lit, ghost = dot_masks(dots, unit, rng, lean=lean)
-    seen = ghost if rng.random() < (0.3 if kind == 2 else 0.6) else None
-    lit, seen, window = frame(lit, seen, unit, fonts, rng)
+    with_off = bool(rng.random() < (0.3 if kind == 2 else 0.6))
+    lit, ghost = dot_masks(dots, unit, rng, lean=lean, with_off=with_off)
+    lit, ghost, window = frame(lit, ghost, unit, fonts, rng)
     if kind == 0:
-        pixels = looks.liquid_crystal(lit, seen, unit, rng, fine=True)
+        pixels = looks.liquid_crystal(lit, ghost, unit, rng, fine=True)
     else:
-        pixels = (looks.negative_crystal if kind == 1 else looks.glow)(lit, seen, unit, rng)
+        pixels = (looks.negative_crystal if kind == 1 else looks.glow)(lit, ghost, unit, rng)
     return to_image(finish(pixels, window, unit, fonts, rng))
