@@ -401,6 +401,15 @@ def test_data_says_what_there_is_and_draws_it(run_cli: Run, digits: None, tmp_pa
     assert Image.open(tmp_path / "sheet.png").size == (864, 640)
 
 
+def test_data_fetches_fonts(run_cli: Run, digits: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("seqocr.data.sources.font_packages.load_families", list)
+    code, out, _ = run_cli("data", "--fonts", tmp_path / "fonts")
+    assert code == 0
+    assert f"fonts: 0 families in {tmp_path / 'fonts'}" in out
+    (tmp_path / "file").write_text("x")
+    assert is_one_clear_error(run_cli("data", "--fonts", tmp_path / "file"), "cannot be written")
+
+
 def test_data_of_an_unknown_set_is_refused(run_cli: Run) -> None:
     assert is_one_clear_error(run_cli("data", "--dataset", "svhn"), "unknown data set 'svhn'")
 

