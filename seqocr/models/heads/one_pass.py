@@ -123,7 +123,7 @@ class FrameClassifier(nn.Linear):
         if self.map.rows > 1:
             columns = columns.view(-1, self.map.rows, self.map.columns, self.used).mean(dim=1)
         # As many columns as the image has, which may be narrower than the encoder's own.
-        return super().forward(columns.reshape(len(columns), -1, self.in_features))
+        return super().forward(columns.reshape(columns.shape[0], -1, self.in_features))
 
 
 def _slots_probability(logits: torch.Tensor) -> torch.Tensor:
