@@ -19,9 +19,9 @@ from seqocr.data.synthetic.grain import normal_noise
 from seqocr.data.synthetic.light import shine
 
 _LEVELS = ((0.0, 0.12), (0.3, 0.6), (0.7, 1.0))  # strengths: nearly clean, moderate, hard
-_DIGITS = 0.6  # share of a scene's height that digits fill, taken for granted
+_DIGITS = 0.5  # share of a scene's height that digits fill at least, taken for granted
 _LOWEST = 10.0  # pixels: digits of the poorest sensor
-_KEPT = 28.0  # levels of contrast that development leaves at least, where there were as many
+_KEPT = 36.0  # levels of contrast that development leaves at least, where there were as many
 _GREY = (0.299, 0.587, 0.114)
 _RESAMPLING = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
@@ -38,8 +38,8 @@ def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     blurring = rng.dirichlet((0.5, 0.5, 0.7)) * (0.15 + 0.85 * strength)  # lens, motion, resolution
     if rng.random() < 0.2:
         blurring[:] = 0
-    picture = _defocus(Image.fromarray(image), 0.08 * digits * float(blurring[0]), rng)
-    picture = _move(picture, 0.3 * digits * float(blurring[1]), rng)
+    picture = _defocus(Image.fromarray(image), 0.07 * digits * float(blurring[0]), rng)
+    picture = _move(picture, 0.26 * digits * float(blurring[1]), rng)
     # Some scanners and videos have pixels that are not square.
     stretch = float(np.exp(rng.normal(0, 0.12))) if rng.random() < 0.3 else 1.0
     size = (max(8, round(picture.width * stretch)), picture.height)
@@ -155,7 +155,7 @@ def _with_contrast(tables: np.ndarray, spans: np.ndarray) -> np.ndarray:
     before = float((spans[:, 1] - spans[:, 0]).max())
     channel = np.arange(3)[:, None]
     after = float(np.diff(tables[channel, spans.astype(int)], axis=1).max())
-    least = min(before, max(_KEPT, 0.3 * before))
+    least = min(before, max(_KEPT, 0.35 * before))
     if after >= least:
         return tables
     share = (least - after) / max(before - after, 1e-6)
@@ -202,7 +202,8 @@ def _binarize(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         return grey.convert("1").convert("RGB")
     pixels = np.asarray(grey, np.float32)
     around = np.asarray(grey.filter(ImageFilter.BoxBlur(picture.height / 2)), np.float32)
-    threshold = rng.uniform(0.3, 0.9) * around + (1 - rng.uniform(0.3, 0.9)) * pixels.mean() * 0.9
+    local = rng.uniform(0.2, 1)
+    threshold = rng.uniform(0.78, 0.97) * (local * around + (1 - local) * pixels.mean())
     return Image.fromarray(((pixels > threshold) * 255).astype(np.uint8)).convert("RGB")
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+_DARKEST = np.float32(0.3)  # gain
 _Axes = tuple[np.ndarray, np.ndarray]  # (h, 1) and (1, w): places in heights of the picture
 
 
@@ -28,7 +29,8 @@ def shine(image: np.ndarray, strength: float, readable: float, rng: np.random.Ge
     spots = int(rng.integers(1, 4)) if rng.random() < 0.25 * strength else 0
     if gain is None and not spots:
         return image
-    pixels = image * (np.ones((1, 1), np.float32) if gain is None else gain)[..., None]
+    # Eyes and cameras make up for less light, so that none is left nearly dark.
+    pixels = image * (np.ones((1, 1), np.float32) if gain is None else np.maximum(gain, _DARKEST))[..., None]
     for _ in range(spots):
         pixels = _glare(pixels, axes, w / h, readable, rng)
     return pixels.clip(0, 255).astype(np.uint8)
@@ -81,7 +83,7 @@ def _glare(pixels: np.ndarray, axes: _Axes, wide: float, readable: float, rng: n
         (cos * down - sin * right) / np.float32(thin)
     ) ** 2
     # Large spots veil: some contrast has to be left under them.
-    most = 0.9 if long * thin < 0.08 else min(0.75, 1 - 25 / max(readable, 26))
+    most = 0.9 if long * thin < 0.08 else min(0.65, max(0.2, 1 - 40 / max(readable, 1)))
     veil = np.float32(rng.uniform(0.2, most)) * np.exp(-squared)
     light = 255 - rng.uniform(0, 40, 3).astype(np.float32) * (rng.random() < 0.4)
     return pixels + (light - pixels) * veil[..., None]

@@ -13,7 +13,7 @@ WORDS = (
     "Gate", "Room", "Bus", "Flight", "Made in", "Reg", "Cust", "max", "min", "temp", "Day", "Gesamt", "net", "Tara",
 )  # fmt: skip
 UNITS = ("€", "$", "£", "kr", "kg", "km", "m", "cm", "mm", "%", "°C", "kWh", "EUR", "USD", "Fr.", "Stk", "ml", "g", "V")
-_ONSETS, _VOWELS, _CODAS = "bcdfghjklmnprstvw", "aeiouaeä", ("", "n", "r", "t", "m", "nd", "ck", "x", "rk", "tt")
+_ONSETS, _VOWELS, _CODAS = "bcdfghjklmnprstvw", "aeiou", ("", "n", "r", "t", "m", "nd", "ck", "x", "rk", "tt")
 
 
 def word(rng: np.random.Generator) -> str:
@@ -56,7 +56,7 @@ def rules(shape: tuple[int, int], top: float, bottom: float, rng: np.random.Gene
     h, w = shape
     canvas = Image.new("L", (w, h))
     draw, thick, tall = ImageDraw.Draw(canvas), int(rng.integers(1, 4)), bottom - top
-    above, below = (top - tall * rng.uniform(0.08, 0.4), bottom + tall * rng.uniform(0.08, 0.4))
+    above, below = (top - tall * rng.uniform(0.12, 0.4), bottom + tall * rng.uniform(0.12, 0.4))
     kind = rng.random()
     if kind < 0.7:
         draw.line((0, below, w, below + rng.normal(0, 0.3)), 255, thick)
@@ -64,9 +64,9 @@ def rules(shape: tuple[int, int], top: float, bottom: float, rng: np.random.Gene
         draw.line((0, below + 2 * thick + 1, w, below + 2 * thick + 1), 255, thick)
     if kind > 0.3:
         draw.line((0, above, w, above), 255, thick)
-    if kind > 0.5:
+    if kind > 0.6:  # higher than the rows beside it, so that it is no one
         for x in (rng.uniform(0, 0.02) * w, w - 1 - rng.uniform(0, 0.02) * w)[: int(rng.integers(1, 3))]:
-            draw.line((x, above, x, below), 255, thick)
+            draw.line((x, 0, x, h), 255, thick)
     return np.asarray(canvas, np.float32) / 255 * np.float32(rng.uniform(0.4, 1))
 
 

@@ -66,8 +66,8 @@ def enamel(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Enamel, paint or plastic: strong colour, a slow sheen, at times chips."""
     base = colour(rng, 10, 235, 110) if rng.random() < 0.6 else np.array(_PAINTS[int(rng.integers(len(_PAINTS)))])
     board = flat(shape, base) + smooth_noise(shape, shape[0], rng)[..., None] * np.float32(rng.uniform(0, 30))
-    if rng.random() < 0.25:
-        chips = smooth_noise(shape, rng.uniform(4, 10), rng) > rng.uniform(0.55, 0.8)
+    if rng.random() < 0.12:
+        chips = smooth_noise(shape, rng.uniform(3, 8), rng) > rng.uniform(0.65, 0.9)
         board[chips] = colour(rng, 30, 160, 30)
     return board
 

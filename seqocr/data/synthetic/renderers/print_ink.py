@@ -106,7 +106,8 @@ def spread(mask: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndar
 def fade(mask: np.ndarray, depth: float, cell: float, rng: np.random.Generator) -> np.ndarray:
     """Ink that is missing in patches of `cell` pixels: worn, faded, badly pressed."""
     patches = smooth_noise(mask.shape, max(1.5, cell), rng)
-    return mask * np.clip(1 - depth * (0.5 + patches), 1 - depth, 1)
+    least = 0.4 if cell > 0.2 * mask.shape[0] else 0.1  # whole symbols would be lost
+    return mask * np.clip(1 - depth * (0.5 + patches), max(1 - depth, least), 1)
 
 
 def by_symbol(mask: np.ndarray, starts: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -165,6 +165,6 @@ LOOKS = (
          forms=0.2, frame=0.1, jumpy=0.02),
     Look(6, _ALL, (materials.coloured_paper, materials.screen), _crisp, colours=(0, 0.5, 0.5)),
     Look(6, ("mono",), (materials.screen,), _dotted, beside=0.05, rows=0.05),
-    Look(4, _ALL, (materials.metal, materials.cloth, materials.picture, materials.stone), _faded,
+    Look(4, _ALL, (materials.metal, materials.cloth, materials.enamel, materials.stone), _faded,
          colours=(0.3, 0.7, 0), outline=0.3, rows=0.05),
 )  # fmt: skip

@@ -37,6 +37,7 @@ def _set(text: str, look: Look, fonts: Fonts, height: float, rng: np.random.Gene
     down = rng.normal(0, look.jumpy * em, len(text)) if look.jumpy else np.zeros(len(text))
     pitch = rng.uniform(0.6, 1.1) * em if rng.random() < look.cells else 0.0
     stroke = int(rng.integers(1, 1 + max(1, em // 24))) if rng.random() < 0.1 else 0
+    gaps += 2 * stroke  # or heavy symbols would run into each other
     mask, starts = print_ink.spaced_mask(text, face, gaps, down, pitch=pitch, stroke=stroke)
     if rng.random() < 0.12:
         slant = rng.uniform(0.08, 0.3) * (1 if rng.random() < 0.9 else -0.5)
@@ -81,6 +82,8 @@ def _compose(line: Line, look: Look, fonts: Fonts, rng: np.random.Generator) -> 
         clutter.put(other, suffix, left + wide + gap, level - suffix.shape[0] - rng.integers(2) * rng.integers(tall))
     if rng.random() < look.forms:
         np.maximum(other, clutter.rules(shape, top, level, rng), out=other)
+        if len(line.text) > 2 and rng.random() < 0.4:
+            _rule_cells(other, line, (left, level), rng)
     if barred:
         clutter.put(other, clutter.bars(wide, barred - max(1, tall // 8), rng), left, 0)
     if rng.random() < look.rows:
@@ -95,6 +98,18 @@ def _compose(line: Line, look: Look, fonts: Fonts, rng: np.random.Generator) -> 
     _put_ink(page, ink if rng.random() < 0.7 else _ink(ground, look, rng), other * np.float32(rng.uniform(0.6, 1)))
     _put_ink(page, ink, mask * np.float32(rng.uniform(0.85, 1)))
     return np.array(page)
+
+
+def _rule_cells(other: np.ndarray, line: Line, at: tuple[int, int], rng: np.random.Generator) -> None:
+    """Lines between symbols that leave room for them, as forms have them; in place.
+
+    They are much taller or much shorter than a digit, or they would be ones.
+    """
+    tall = line.mask.shape[0]
+    top, bottom = (0, other.shape[0]) if other.shape[0] > 1.3 * tall else (round(at[1] - 0.2 * tall), at[1] + 2)
+    for start in line.starts[1:].astype(int):
+        if 2 < start < line.mask.shape[1] - 2 and line.mask[:, start - 2 : start + 3].max() < 0.1:
+            other[top:bottom, at[0] + start] = 0.7
 
 
 def _put_ink(page: Image.Image, ink: np.ndarray, mask: np.ndarray) -> None:
