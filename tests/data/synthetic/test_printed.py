@@ -81,6 +81,14 @@ def test_grounds_fill_their_shape(material: Ground) -> None:
         assert np.isfinite(ground).all()
 
 
+def test_symbols_that_a_face_lacks_are_not_drawn(fonts: Fonts) -> None:
+    face = fonts.face(np.random.default_rng(0), 30, "print")
+    assert clutter.can_draw(face, "12 kg")
+    assert not clutter.can_draw(face, "12\ue999")
+    assert not clutter.letters("\ue999", face).any()
+    assert clutter.letters("kg", face).any()
+
+
 def test_masks_are_put_where_they_fit() -> None:
     canvas = np.zeros((4, 5), np.float32)
     clutter.put(canvas, np.ones((2, 2), np.float32), -1, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -13,6 +15,7 @@ WORDS = (
     "Gate", "Room", "Bus", "Flight", "Made in", "Reg", "Cust", "max", "min", "temp", "Day", "Gesamt", "net", "Tara",
 )  # fmt: skip
 UNITS = ("€", "$", "£", "kr", "kg", "km", "m", "cm", "mm", "%", "°C", "kWh", "EUR", "USD", "Fr.", "Stk", "ml", "g", "V")
+_NOWHERE = "\U000ffffd"  # a code point that no font has a symbol for
 _ONSETS, _VOWELS, _CODAS = "bcdfghjklmnprstvw", "aeiou", ("", "n", "r", "t", "m", "nd", "ck", "x", "rk", "tt")
 
 
@@ -33,8 +36,21 @@ def words(rng: np.random.Generator, count: int) -> str:
     return " ".join(word(rng) for _ in range(count))
 
 
+def can_draw(face: ImageFont.FreeTypeFont, text: str) -> bool:
+    """Whether a face has all symbols of a text; for others it draws a box, which looks like a zero."""
+    return all(symbol == " " or _has(str(face.path), symbol) for symbol in set(text))
+
+
+@cache
+def _has(path: str, symbol: str) -> bool:
+    face = ImageFont.truetype(path, 24)
+    return bytes(face.getmask(symbol)) != bytes(face.getmask(_NOWHERE))
+
+
 def letters(text: str, face: ImageFont.FreeTypeFont) -> np.ndarray:
-    """A mask (h, w) float32 in [0, 1] of other text, cut to its ink."""
+    """A mask (h, w) float32 in [0, 1] of other text, cut to its ink; of nothing where the face lacks a symbol."""
+    if not can_draw(face, text):
+        return np.zeros((1, 1), np.float32)
     left, top, right, bottom = face.getbbox(text)
     canvas = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))
     ImageDraw.Draw(canvas).text((1 - left, 1 - top), text, 255, font=face)

@@ -11,6 +11,7 @@ from seqocr.data.synthetic.renderers.base import colour, pad, to_image
 from seqocr.data.synthetic.renderers.print_looks import CAPITALS, LOOKS, Line, Look
 
 _SHARES = np.array([look.share for look in LOOKS]) / sum(look.share for look in LOOKS)
+_TRIES = 4  # typefaces looked at for one that has all symbols: some lack marks
 _WIDEST = 800  # pixels: longer lines are drawn smaller
 _SPACE = 0.24  # ems: a space is at least so wide, or nobody would write it down
 _LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
@@ -29,6 +30,10 @@ def _set(text: str, look: Look, fonts: Fonts, height: float, rng: np.random.Gene
     """The text in a typeface, with a spacing, a weight and a slant."""
     em = max(12, 2 * round(height / CAPITALS / 2))
     face = fonts.face(rng, em, *look.kinds)
+    for _ in range(_TRIES):
+        if clutter.can_draw(face, text):
+            break
+        face = fonts.face(rng, em, *look.kinds)
     gaps = np.full(len(text), _tracking(rng) * em)
     blank = np.array([symbol == " " for symbol in text])
     gaps[blank] += max(0.0, _SPACE * em - face.getlength(" "))
