@@ -38,8 +38,8 @@ def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     blurring = rng.dirichlet((0.5, 0.5, 0.7)) * (0.15 + 0.85 * strength)  # lens, motion, resolution
     if rng.random() < 0.2:
         blurring[:] = 0
-    picture = _defocus(Image.fromarray(image), 0.07 * digits * float(blurring[0]), rng)
-    picture = _move(picture, 0.26 * digits * float(blurring[1]), rng)
+    picture = _defocus(Image.fromarray(image), 0.06 * digits * float(blurring[0]), rng)
+    picture = _move(picture, 0.22 * digits * float(blurring[1]), rng)
     # Some scanners and videos have pixels that are not square.
     stretch = float(np.exp(rng.normal(0, 0.12))) if rng.random() < 0.3 else 1.0
     size = (max(8, round(picture.width * stretch)), picture.height)
@@ -67,7 +67,7 @@ def _spans(image: np.ndarray) -> np.ndarray:
     """Dark and light levels (3, 2) of each channel of a scene's middle rows, without the few farthest."""
     h, w, _ = image.shape
     some = image[h // 5 : max(h - h // 5, h // 5 + 1) : 3, :: max(1, w // 80)].reshape(-1, 3)
-    few = len(some) // 50
+    few = len(some) // 120  # thin ink covers little
     some = np.partition(some, (few, len(some) - 1 - few), axis=0)
     return some[[few, -1 - few]].T.astype(np.float32)
 
@@ -179,7 +179,7 @@ def _finish(picture: Image.Image, spans: np.ndarray, rng: np.random.Generator) -
         return ImageOps.invert(picture)
     if kind < 0.14 and grey_span > _KEPT:
         return picture.convert("L").convert("RGB")
-    if kind < 0.165 and grey_span > 90 and picture.height > 28:
+    if kind < 0.165 and grey_span > 110 and picture.height > 28:
         return _binarize(picture, rng)
     return picture
 
