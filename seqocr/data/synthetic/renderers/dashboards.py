@@ -22,8 +22,19 @@ _LAMPS = {
     (0.25, 0.3, 1.0): 0.05,
     (0.95, 0.97, 1.0): 0.12,
 }
+_MOST_LEAK = (
+    1.2  # of light that makes a ground as bright as digits are: seen in green, which brightness is mostly made of
+)
 # Liquid crystals before a backlight or a mirror: grounds that dark digits stand on.
-_LIQUIDS = ((150, 165, 130), (120, 140, 60), (175, 180, 170), (200, 140, 60), (90, 150, 200), (110, 175, 110), (225, 225, 220))
+_LIQUIDS = (
+    (150, 165, 130),
+    (120, 140, 60),
+    (175, 180, 170),
+    (200, 140, 60),
+    (90, 150, 200),
+    (110, 175, 110),
+    (225, 225, 220),
+)
 
 
 def draw_dashboard(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
@@ -31,7 +42,7 @@ def draw_dashboard(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndar
     height = int(rng.integers(*_HEIGHTS))
     mask = _number(text, height, fonts, rng)
     height = min(height, mask.shape[0])
-    side, over = (round(rng.uniform(0.05, most) * height) + 2 for most in (1.0, 0.7))
+    side, over = (round(rng.uniform(0.05, most) * height) + 2 for most in (1.0, 0.8))
     (h, w), left, top = mask.shape, side, over
     shape = h + 2 * over, w + 2 * side
     ink = np.zeros(shape, np.float32)
@@ -39,9 +50,18 @@ def draw_dashboard(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndar
     clutter = np.zeros(shape, np.float32)
     if rng.random() < 0.65:
         clutter = words_around(shape, (left, top, left + w, top + h), height, fonts, rng)
+    for below in (False, True):  # rows of the same size, cut off by the image
+        if rng.random() < 0.2:
+            gap = round(rng.uniform(0.12, 0.5) * height)
+            row = np.roll(mask[:, ::-1], int(rng.integers(w)), 1)  # not this number's own digits
+            rows = min(h, over - gap)
+            if rows > 0 and below:
+                clutter[-rows:, left : left + w] = row[:rows]
+            elif rows > 0:
+                clutter[:rows, left : left + w] = row[-rows:]
     if rng.random() < 0.15:  # a line between fields
-        row = int(rng.choice([max(0, top // 2 - 1), min(shape[0] - 2, top + h + over // 2)]))
-        clutter[row : row + max(1, height // 20)] = rng.uniform(0.3, 1)
+        at = int(rng.choice([max(0, top // 2 - 1), min(shape[0] - 2, top + h + over // 2)]))
+        clutter[at : at + max(1, height // 20)] = rng.uniform(0.3, 1)
     draw = (_shine, _shine, _screen, _liquid)[int(rng.integers(4))]
     pixels = _mesh(draw(ink, clutter, height, rng), height, rng)
     cut = [int(rng.uniform(0, most)) for most in (over, over, side, side)]
@@ -82,10 +102,11 @@ def _shine(ink: np.ndarray, clutter: np.ndarray, height: int, rng: np.random.Gen
     """Digits that shine on a ground that is dark, or lit by leaking light; a camera's sensor has its limit."""
     lamp = np.array(list(_LAMPS)[int(rng.choice(len(_LAMPS), p=list(_LAMPS.values())))], np.float32)
     lamp = (lamp + rng.normal(0, 0.04, 3)).clip(0.005, 1.1).astype(np.float32)
-    exposure = float(np.exp(rng.uniform(np.log(0.6), np.log(8))))
+    exposure = float(np.exp(rng.uniform(np.log(0.6), np.log(12))))
     shown = np.maximum(ink, clutter * rng.uniform(0.4, 1.0))
     halo = rng.uniform(0.1, 0.6) * _spread(shown, rng.uniform(0.05, 0.35) * height)
     leak = rng.uniform(0, 0.3) if rng.random() < 0.6 else 0.0
+    leak = min(leak, _MOST_LEAK / (exposure * float(lamp[1]) + 0.1))
     leaking = leak * (1 + 0.5 * smooth_noise(ink.shape, rng.uniform(1, 4) * height, rng))
     light = exposure * (shown + halo + leaking)
     veil = rng.uniform(0.0, 0.1) if rng.random() < 0.7 else rng.uniform(0.1, 0.6)  # daylight on the pane

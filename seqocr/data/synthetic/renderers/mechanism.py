@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _TURNING = 0.6  # share of counters whose last wheel is between two digits
-_FURTHEST = 0.46  # of a step: beyond half of one, the next digit would be the one that is read
+_FURTHEST = 0.43  # of a step: beyond half of one, the next digit would be the one that is read
 _STUCK = 0.08  # share of counters with another wheel that hangs between two digits
 
 
@@ -30,7 +30,8 @@ def window_rows(height: int, step: float) -> tuple[np.ndarray, np.ndarray]:
     """What each row of a window of `height` pixels shows of a drum whose digits are `step` pixels apart.
 
     Returns:
-        (height,) float32: pixels along the surface from the middle of the window; the same: cosines of the angle to the front.
+        (height,) float32: pixels along the surface from the middle of the window.
+        (height,) float32: cosines of the angle to the front.
     """
     radius = max(10 * step / (2 * np.pi), 0.55 * height)  # ten digits go round
     y = np.arange(height, dtype=np.float32) - (height - 1) / 2

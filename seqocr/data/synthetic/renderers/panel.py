@@ -8,10 +8,42 @@ from PIL import Image, ImageDraw, ImageFilter
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, smooth_noise
 
-UNITS = ("km", "km", "Km", "KM", "mi", "miles", "MILES", "kWh", "m3", "h", "hours", "L", "kg", "k", "K", "t", "kVA", "M")
+UNITS = (
+    "km",
+    "km",
+    "Km",
+    "KM",
+    "mi",
+    "miles",
+    "MILES",
+    "kWh",
+    "m3",
+    "h",
+    "hours",
+    "L",
+    "kg",
+    "k",
+    "K",
+    "t",
+    "kVA",
+    "M",
+)
 WORDS = (
     *("ODO", "TRIP", "TRIP A", "TOTAL", "TOTAL", "KILOMETER", "METER", "RESET", "HOURS", "No.", "COUNT", "TOTALIZER"),
-    *("Range", "FUEL", "ECO", "AM", "PM", "SERVICE", "kilowatt hours", "CUBIC METRES", "GAL", "LITRES", "TURN", "Diesel"),
+    *(
+        "Range",
+        "FUEL",
+        "ECO",
+        "AM",
+        "PM",
+        "SERVICE",
+        "kilowatt hours",
+        "CUBIC METRES",
+        "GAL",
+        "LITRES",
+        "TURN",
+        "Diesel",
+    ),
 )
 
 
@@ -81,10 +113,13 @@ def pane(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         length = rng.uniform(0.2, 1.5) * h
         end = (x + length * np.cos(angle), y + length * np.sin(angle))
         draw.line(((x, y), end), int(rng.integers(20, 150)))
+    grimy = rng.random() < 0.2
+    if not grimy and mask.getbbox() is None:
+        return pixels
     if rng.random() < 0.5:
-        mask = mask.filter(ImageFilter.GaussianBlur(0.6))
+        mask = mask.filter(ImageFilter.BoxBlur(0.6))
     cover = np.asarray(mask, np.float32) / 255
-    if rng.random() < 0.2:  # grime or a thin veil
+    if grimy:
         cover = np.maximum(cover, 0.35 * (smooth_noise((h, w), rng.uniform(4, 40), rng) - 0.2).clip(0, 1))
     dust = np.full(3, rng.uniform(120, 235) if rng.random() < 0.85 else rng.uniform(10, 60), np.float32)
     return blend(pixels, dust, cover)

@@ -1,4 +1,4 @@
-"""Digits as they are printed or moulded on number wheels: of fonts, or of strokes of one width as engravers cut them."""
+"""Digits as they are printed or moulded on number wheels: of fonts, or of strokes of one width as engraved."""
 
 from __future__ import annotations
 
@@ -93,6 +93,9 @@ def _engrave(digit: str, shapes: Shapes, height: int, wide: float, pen: float) -
     for stroke, corners in _strokes(digit, shapes):
         points = stroke * inner + half
         draw.line(points.ravel().tolist(), 255, thick)
+        for piece in np.split(points, np.flatnonzero(corners[1:-1]) + 1):
+            if len(piece) > 2:  # a line is drawn as bars with gaps at the outside of curves
+                draw.polygon(_outline(piece, half), 255)
         for x, y in points[corners].tolist():  # ends and corners are round, as the cutter is
             draw.ellipse((x - half, y - half, x + half, y + half), 255)
     box = (0, 0, *image.size)
@@ -100,6 +103,15 @@ def _engrave(digit: str, shapes: Shapes, height: int, wide: float, pen: float) -
         box = image.getbbox() or box
     size = max(2, round((box[2] - box[0]) / _FINER)), height
     return image.resize(size, Image.Resampling.BOX, (box[0], 0, box[2], high))
+
+
+def _outline(curve: np.ndarray, half: float) -> list[float]:
+    """Corners of the polygon that a curve (n, 2) of width 2 `half` covers."""
+    ways = np.gradient(curve, axis=0)
+    ways *= half / np.hypot(ways[:, 0], ways[:, 1]).clip(1e-9)[:, None]
+    across = ways[:, ::-1] * (-1, 1)
+    outline: list[float] = np.concatenate([curve + across, (curve - across)[::-1]]).ravel().tolist()
+    return outline
 
 
 @lru_cache(2048)

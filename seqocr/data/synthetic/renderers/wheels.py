@@ -37,7 +37,8 @@ class _Cell:
 def draw_wheels(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     """A counter (h, w, 3) uint8 whose wheels show a text; marks are on the front between windows."""
     look = sample_look(rng)
-    height = int(min(rng.integers(*_HEIGHTS), max(14, _WIDEST / (len(text) * (look.pitch + look.gap)))))
+    fitting = max(14, int(_WIDEST / (len(text) * (look.pitch + look.gap))))
+    height = min(int(rng.integers(*_HEIGHTS)), fitting)
     glyphs = Digits(fonts, height, rng)
     cells = _place(text, look, height, max(glyphs[digit].width for digit in {*text} & {*DIGITS} | {"0"}))
     drums = _drums(cells, glyphs, look, height, rng)
@@ -56,7 +57,7 @@ def _place(text: str, look: Look, height: int, widest: int) -> list[_Cell]:
     digits = [i for i, symbol in enumerate(text) if symbol in DIGITS]
     point = max(text.rfind("."), text.rfind(","))
     first_last = len(text)
-    if 0 < point and len(text) - point < 5:  # decimals
+    if point > 0 and len(text) - point < 5:  # decimals
         first_last = point
     elif 0 < look.last < len(digits):
         first_last = digits[-look.last]
@@ -68,9 +69,7 @@ def _place(text: str, look: Look, height: int, widest: int) -> list[_Cell]:
     return cells
 
 
-def _drums(
-    cells: list[_Cell], glyphs: Digits, look: Look, height: int, rng: np.random.Generator
-) -> np.ndarray:
+def _drums(cells: list[_Cell], glyphs: Digits, look: Look, height: int, rng: np.random.Generator) -> np.ndarray:
     """What is behind the windows, (window height, all columns, 3) float32."""
     wide, high, step = cells[-1].right, round(look.window * height), look.step * height
     along, facing = window_rows(high, step)
@@ -83,10 +82,11 @@ def _drums(
     wheels = [cell for cell in cells if cell.symbol in DIGITS]
     steps = turns([int(cell.symbol) for cell in wheels], rng) if wheels else np.zeros(0)
     way = 1 if rng.random() < _UPWARD else -1
+    rest = rng.uniform(-0.2, 0.2) * max(0, high - height)  # digits do not sit in the middle of the window
     vary, rounding = rng.uniform(0, 0.08), rng.uniform(0, 0.5)
     for cell, turned in zip(wheels, steps, strict=True):
         for k in (-1, 0, 1):
-            top = reach + way * (k - turned) * step - height / 2
+            top = reach + way * (k - turned) * step - height / 2 + rest
             if not -height < top < ink.height:
                 continue
             glyph = glyphs[str((int(cell.symbol) + k) % 10)]
@@ -98,7 +98,8 @@ def _drums(
         inks[0, columns] = (look.last_ink if cell.is_last else look.ink) * tone
     mask = np.asarray(ink, np.float32)[(along + reach).round().astype(int)] / 255
     if rng.random() < 0.3:  # worn print
-        mask = mask * (1 - rng.uniform(0.3, 1) * (2 * smooth_noise(mask.shape, rng.uniform(1.5, 8), rng) - 0.6).clip(0, 1))
+        bare = (2 * smooth_noise(mask.shape, rng.uniform(1.5, 8), rng) - 0.6).clip(0, 1)
+        mask = mask * (1 - rng.uniform(0.2, 0.85) * bare)
     drums = blend(ground, inks, mask)
     if rng.random() < 0.2:  # raised or cut digits
         drums = drums + rng.uniform(-90, 90) * (np.roll(mask, 1, (0, 1)) - np.roll(mask, -1, (0, 1)))[..., None]
@@ -106,7 +107,7 @@ def _drums(
 
 
 def _light(drums: np.ndarray, along: np.ndarray, facing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light on wheels (h, w, 3): darker towards the upper and lower edges, a band that shines, a shadow of the frame."""
+    """Light on wheels (h, w, 3): less towards the upper and lower edges; a band that shines; the frame's shadow."""
     h = len(along)
     shade = 1 - rng.uniform(0, 1.6) * (1 - facing ** rng.uniform(1, 3)) + rng.uniform(-0.2, 0.2) * along
     if rng.random() < 0.6:
@@ -219,5 +220,5 @@ def _crop(
     slack = max(0, (h - height) // 2)  # of the window above and below digits
     tight = rng.random() < 0.25
     over = [int(rng.uniform(-slack, 0) if tight else rng.uniform(-0.3 * slack, y)) for _ in range(2)]
-    side = [int(rng.uniform(0, x)) for _ in range(2)]
+    side = [int(rng.uniform(-0.05 * height, x)) for _ in range(2)]
     return pixels[max(0, y - over[0]) : y + h + over[1], max(0, x - side[0]) : x + w + side[1]]
