@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, text_mask, to_image
-from seqocr.data.synthetic.renderers.panel import contrast_with, words_around
+from seqocr.data.synthetic.renderers.panel import contrast_with, face_size, words_around
 
 _HEIGHTS = (16, 52)  # pixels of a digit
 _WIDEST = 480  # pixels: long texts are drawn smaller
@@ -71,7 +71,9 @@ def draw_dashboard(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndar
 def _number(text: str, height: int, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     """Coverage (h, w) float32 of a text whose digits are about `height` pixels high."""
     kinds = ("display",) if rng.random() < 0.2 else ("print", "narrow", "mono")
-    face = fonts.face(rng, round(1.35 * height), *kinds)
+    face = fonts.face(rng, face_size(1.35 * height), *kinds)
+    scale = 1.35 * height / float(face.size)
+    height = round(height / scale)  # before all is made smaller
     spacing = rng.random()
     tracking, pitch = 0.0, None
     if spacing < 0.35:
@@ -86,8 +88,8 @@ def _number(text: str, height: int, fonts: Fonts, rng: np.random.Generator) -> n
         more = int(lean * image.height) + 1
         size = image.width + more, image.height
         image = image.transform(size, Image.Transform.AFFINE, (1, lean, -more, 0, 1, 0), Image.Resampling.BILINEAR)
-    wide = rng.uniform(0.75, 1.3) * min(1.0, _WIDEST / image.width)
-    high = min(1.0, 1.3 * _WIDEST / image.width)
+    fitting = _WIDEST / (scale * image.width)
+    wide, high = scale * rng.uniform(0.75, 1.3) * min(1.0, fitting), scale * min(1.0, 1.3 * fitting)
     size = max(4, round(image.width * wide)), max(4, round(image.height * high))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
 
@@ -102,14 +104,14 @@ def _shine(ink: np.ndarray, clutter: np.ndarray, height: int, rng: np.random.Gen
     """Digits that shine on a ground that is dark, or lit by leaking light; a camera's sensor has its limit."""
     lamp = np.array(list(_LAMPS)[int(rng.choice(len(_LAMPS), p=list(_LAMPS.values())))], np.float32)
     lamp = (lamp + rng.normal(0, 0.04, 3)).clip(0.005, 1.1).astype(np.float32)
-    exposure = float(np.exp(rng.uniform(np.log(0.6), np.log(12))))
+    exposure = float(np.exp(rng.uniform(np.log(0.8), np.log(12))))
     shown = np.maximum(ink, clutter * rng.uniform(0.4, 1.0))
     halo = rng.uniform(0.1, 0.6) * _spread(shown, rng.uniform(0.05, 0.35) * height)
     leak = rng.uniform(0, 0.3) if rng.random() < 0.6 else 0.0
     leak = min(leak, _MOST_LEAK / (exposure * float(lamp[1]) + 0.1))
     leaking = leak * (1 + 0.5 * smooth_noise(ink.shape, rng.uniform(1, 4) * height, rng))
     light = exposure * (shown + halo + leaking)
-    veil = rng.uniform(0.0, 0.1) if rng.random() < 0.7 else rng.uniform(0.1, 0.6)  # daylight on the pane
+    veil = rng.uniform(0.0, 0.1) if rng.random() < 0.7 else rng.uniform(0.1, 0.45)  # daylight on the pane
     daylight = veil * (1 + 0.3 * smooth_noise(ink.shape, 3 * height, rng))
     total = light[..., None] * lamp + daylight[..., None] * colour(rng, 200, 255, 30) / 255
     result: np.ndarray = 255 * (1 - np.exp(-total))
@@ -138,12 +140,12 @@ def _screen(ink: np.ndarray, clutter: np.ndarray, height: int, rng: np.random.Ge
 
 def _liquid(ink: np.ndarray, clutter: np.ndarray, height: int, rng: np.random.Generator) -> np.ndarray:
     """Dark digits of liquid crystals, with their shadow on the mirror behind."""
-    ground = np.array(_LIQUIDS[int(rng.integers(len(_LIQUIDS)))], np.float32) * rng.uniform(0.35, 1.15)
+    ground = np.array(_LIQUIDS[int(rng.integers(len(_LIQUIDS)))], np.float32) * rng.uniform(0.45, 1.15)
     ground = ground + rng.normal(0, 10, 3).astype(np.float32)
     uneven = 1 + rng.uniform(0, 0.25) * smooth_noise(ink.shape, rng.uniform(1, 6) * height, rng)
     shown = np.maximum(ink, clutter * rng.uniform(0.5, 1.0))
     pixels = ground * uneven[..., None]
-    dark = ground * rng.uniform(0.05, 0.6) + rng.uniform(0, 15)
+    dark = ground * rng.uniform(0.05, 0.5) + rng.uniform(0, 15)
     if rng.random() < 0.6:
         down, right = (int(rng.integers(0, max(2, height // 10))) for _ in range(2))
         shadow = _spread(np.roll(shown, (down, right), (0, 1)), rng.uniform(0.5, 2))

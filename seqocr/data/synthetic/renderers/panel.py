@@ -46,6 +46,13 @@ WORDS = (
     ),
 )
 
+_SIZES = (8, 12, 16, 24, 40, 72)  # of faces, pixels: few, as opening one takes longer than drawing with it
+
+
+def face_size(wanted: float) -> int:
+    """The smallest of a few sizes of faces that is no smaller than wanted, pixels."""
+    return next((size for size in _SIZES if size >= wanted), _SIZES[-1])
+
 
 def surface(shape: tuple[int, int], base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Plastic, painted or brushed metal (h, w, 3) float32 of about a colour (3,)."""
@@ -80,8 +87,7 @@ def words_around(
     """
     canvas = Image.new("L", (shape[1], shape[0]))
     draw, (left, top, right, bottom) = ImageDraw.Draw(canvas), box
-    small = max(8, round(height * rng.uniform(0.25, 0.75)))
-    face = fonts.face(rng, small, "print", "narrow")
+    face = fonts.face(rng, face_size(height * rng.uniform(0.2, 0.6)), "print", "narrow")
     gap = height * rng.uniform(0.08, 0.3)
     word = WORDS[int(rng.integers(len(WORDS)))]
     if rng.random() < 0.55:  # a unit behind the number

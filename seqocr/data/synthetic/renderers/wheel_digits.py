@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from seqocr.data.sources.fonts import Fonts
+from seqocr.data.sources.fonts import Fonts, load_face
+from seqocr.data.synthetic.renderers.panel import face_size
 
 DIGITS = "0123456789"
 _FINER = 3  # strokes are drawn this many times larger, then scaled down
@@ -41,12 +43,13 @@ class Digits:
         if rng.random() < _ENGRAVED:
             chances = rng.random(5) < (0.2, 0.2, 0.5, 0.35, 0.3)
             shapes = Shapes(float(rng.choice(_SQUARES)), *(bool(is_so) for is_so in chances))
-            pen, wide = float(rng.uniform(0.07, 0.2)), float(rng.uniform(0.42, 0.8))
+            pen, wide = float(rng.uniform(0.07, 0.2)), float(rng.uniform(0.42, 0.9))
             self._draw: Callable[[str], Image.Image] = lambda digit: _engrave(digit, shapes, height, wide, pen)
         else:
-            face = fonts.face(rng, max(16, round(1.4 * height)), "narrow", "print", "print", "mono")
+            face = fonts.face(rng, face_size(1.3 * height), "narrow", "print", "print", "mono")
             wide, thicker = float(rng.uniform(0.8, 1.3)), int(rng.choice([0, 0, 0, 1]))
-            self._draw = lambda digit: _print(digit, face, height, wide, thicker)
+            path, size = Path(str(face.path)), int(face.size)
+            self._draw = lambda digit: _print(_glyph(path, size, digit, thicker), height, wide)
         self._drawn: dict[str, Image.Image] = {}
 
     def __getitem__(self, digit: str) -> Image.Image:
@@ -64,23 +67,28 @@ def _slant(glyph: Image.Image, lean: float) -> Image.Image:
     return glyph.transform(size, Image.Transform.AFFINE, (1, lean, shift, 0, 1, 0), Image.Resampling.BILINEAR)
 
 
-@lru_cache(512)
-def _rows(face: ImageFont.FreeTypeFont) -> tuple[int, int]:
+@lru_cache(2048)
+def _rows(path: Path, size: int) -> tuple[int, int]:
     """Where digits of a face begin and end, pixels down."""
-    _, top, _, bottom = face.getbbox(DIGITS)
+    _, top, _, bottom = load_face(path, size).getbbox(DIGITS)
     return int(top), max(int(top) + 4, int(bottom))
 
 
-def _print(digit: str, face: ImageFont.FreeTypeFont, height: int, wide: float, thicker: int) -> Image.Image:
-    """A digit of a font, `height` pixels high where it is as high as the font's highest. wide: of its own width."""
-    top, bottom = _rows(face)
-    side = int(face.size)
-    glyph = Image.new("L", (2 * side, bottom - top))
-    ImageDraw.Draw(glyph).text((side // 2, -top), digit, 255, font=face, stroke_width=thicker)
+@lru_cache(8192)
+def _glyph(path: Path, size: int, digit: str, thicker: int) -> Image.Image:
+    """A digit of a font, cut at its left and right, as high as the font's highest."""
+    top, bottom = _rows(path, size)
+    glyph = Image.new("L", (2 * size, bottom - top))
+    face = load_face(path, size)
+    ImageDraw.Draw(glyph).text((size // 2, -top), digit, 255, font=face, stroke_width=thicker)
     left, _, right, _ = glyph.getbbox() or (0, 0, 2, 2)
-    scale = height / (bottom - top)
-    size = max(2, round((right - left) * scale * wide)), height
-    return glyph.resize(size, Image.Resampling.BILINEAR, (left, 0, right, glyph.height))
+    return glyph.crop((left, 0, right, glyph.height))
+
+
+def _print(glyph: Image.Image, height: int, wide: float) -> Image.Image:
+    """A glyph in `height` pixels. wide: of its own width."""
+    size = max(2, round(glyph.width * height / glyph.height * wide)), height
+    return glyph.resize(size, Image.Resampling.BILINEAR)
 
 
 def _engrave(digit: str, shapes: Shapes, height: int, wide: float, pen: float) -> Image.Image:
