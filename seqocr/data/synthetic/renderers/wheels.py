@@ -82,7 +82,8 @@ def _drums(cells: list[_Cell], glyphs: Digits, look: Look, height: int, rng: np.
     wheels = [cell for cell in cells if cell.symbol in DIGITS]
     steps = turns([int(cell.symbol) for cell in wheels], rng) if wheels else np.zeros(0)
     way = 1 if rng.random() < _UPWARD else -1
-    rest = rng.uniform(-0.2, 0.2) * max(0, high - height)  # digits do not sit in the middle of the window
+    # Digits may sit off the middle of the window, by less than would let a turned one's neighbour show more.
+    rest = rng.uniform(-1, 1) * max(0.0, min(0.2 * (high - height), 0.07 * height))
     vary, rounding = rng.uniform(0, 0.08), rng.uniform(0, 0.5)
     for cell, turned in zip(wheels, steps, strict=True):
         for k in (-1, 0, 1):
@@ -219,6 +220,9 @@ def _crop(
     (x, y), (h, w) = at, inner
     slack = max(0, (h - height) // 2)  # of the window above and below digits
     tight = rng.random() < 0.25
-    over = [int(rng.uniform(-slack, 0) if tight else rng.uniform(-0.3 * slack, y)) for _ in range(2)]
+    if tight:  # as much above as below: a turned wheel must not lose the digit that it shows most
+        over = [-int(rng.uniform(0, 0.8 * slack))] * 2
+    else:
+        over = [int(rng.uniform(-0.15 * slack, y)) for _ in range(2)]
     side = [int(rng.uniform(-0.05 * height, x)) for _ in range(2)]
     return pixels[max(0, y - over[0]) : y + h + over[1], max(0, x - side[0]) : x + w + side[1]]
