@@ -220,9 +220,8 @@ def _crop(
     (x, y), (h, w) = at, inner
     slack = max(0, (h - height) // 2)  # of the window above and below digits
     tight = rng.random() < 0.25
-    if tight:  # as much above as below: a turned wheel must not lose the digit that it shows most
-        over = [-int(rng.uniform(0, 0.8 * slack))] * 2
-    else:
-        over = [int(rng.uniform(-0.15 * slack, y)) for _ in range(2)]
+    # As much above as below where it is into windows: a turned wheel must not lose the digit that it shows most.
+    inside = -int(rng.uniform(0, 0.5 * slack))
+    over = [inside, inside] if tight else [int(rng.uniform(-0.15 * slack, y)) for _ in range(2)]
     side = [int(rng.uniform(-0.05 * height, x)) for _ in range(2)]
     return pixels[max(0, y - over[0]) : y + h + over[1], max(0, x - side[0]) : x + w + side[1]]
