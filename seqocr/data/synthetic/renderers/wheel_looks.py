@@ -44,7 +44,9 @@ def dark(rng: np.random.Generator) -> Colour:
 
 def light(rng: np.random.Generator) -> Colour:
     """White, most often yellowed by age."""
-    return colour(rng, 165, 250, _tint(rng)) - np.array((0, 1, 3), np.float32) * np.float32(rng.uniform(0, 10))
+    yellow = np.array((0, 1, 3), np.float32) * np.float32(rng.uniform(0, 10))
+    white: Colour = colour(rng, 165, 250, _tint(rng)) - yellow
+    return white
 
 
 def _tint(rng: np.random.Generator) -> float:
