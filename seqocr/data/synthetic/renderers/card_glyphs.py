@@ -107,8 +107,10 @@ class StrokeFace:
     """How strokes are drawn, in shares of the digit's height.
 
     Attributes:
-        name: of `FACES`; radius: of corners, in units of the cell (6 x 10); width: of the cell; pitch: from centre to centre; pen: the
-            stroke's width; slant: to the right at the top.
+        name: of `FACES`.
+        radius: of corners, in units of the cell (6 x 10).
+        width: of the cell; pitch: from centre to centre; pen: the stroke's width.
+        slant: to the right at the top.
         dots: distance between dots that stand in place of strokes, or 0.
     """
 

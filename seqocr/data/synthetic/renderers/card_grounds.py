@@ -50,9 +50,10 @@ def _picture(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         draw.polygon(points, fill=fill)
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 0.2 * height))))
     soft = np.asarray(image, np.float32)
+    light = np.ones(shape, np.float32)
     for cell in (height / 3, height / 9, 2):
-        soft = soft * (1 + smooth_noise(shape, cell, rng) * rng.uniform(0, 0.22))[..., None]
-    return soft
+        light *= 1 + smooth_noise(shape, cell, rng) * rng.uniform(0, 0.22)
+    return soft * light[..., None]
 
 
 def _plain(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -43,7 +43,15 @@ class Writer:
     """
 
     def __init__(
-        self, height: int, fonts: Fonts, rng: np.random.Generator, *, strokes: bool, dots: bool, wander: float, turn: float
+        self,
+        height: int,
+        fonts: Fonts,
+        rng: np.random.Generator,
+        *,
+        strokes: bool,
+        dots: bool,
+        wander: float,
+        turn: float,
     ) -> None:
         self.height, self.rng, self.wander, self.turn = height, rng, wander, turn
         self.strokes = stroke_face(rng, dots) if strokes or dots else None
@@ -120,6 +128,4 @@ def _with_neighbours(mask: np.ndarray, write: Writer, height: int, rng: np.rando
         parts = [piece, gap, *parts] if side == 0 else [*parts, gap, piece]
     rows = max(part.shape[0] for part in parts)
     tops = [(rows - part.shape[0]) // 2 for part in parts]
-    return np.hstack(
-        [np.pad(p, ((top, rows - p.shape[0] - top), (0, 0))) for p, top in zip(parts, tops, strict=True)]
-    )
+    return np.hstack([np.pad(p, ((top, rows - p.shape[0] - top), (0, 0))) for p, top in zip(parts, tops, strict=True)])

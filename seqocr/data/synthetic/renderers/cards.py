@@ -58,7 +58,9 @@ def _ground(make: str, line: Line, fonts: Fonts, rng: np.random.Generator) -> np
 
 def _plate(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """The paint of a number plate: white, yellow, or any."""
-    plain = np.array(((235, 235, 232), (240, 200, 40), (30, 60, 140), (25, 25, 25))[int(rng.choice(4, p=(0.5, 0.25, 0.1, 0.15)))])
+    plain = np.array(
+        ((235, 235, 232), (240, 200, 40), (30, 60, 140), (25, 25, 25))[int(rng.choice(4, p=(0.5, 0.25, 0.1, 0.15)))]
+    )
     tone = plain * rng.uniform(0.6, 1.05) if rng.random() < 0.8 else vivid(rng, 0.3, 1)
     return np.asarray(tone * (1 + smooth_noise(shape, shape[0] / 2, rng) * rng.uniform(0, 0.2))[..., None], np.float32)
 
@@ -142,7 +144,9 @@ def _stamped(line: Line, ground: np.ndarray, rng: np.random.Generator) -> np.nda
     )
     if rng.random() < (0.2 if out else 0.5):
         fill = vivid(rng, 0, 0.25) if ground.mean() > 110 else vivid(rng, 0.8, 1)
-        ground = blend(ground, fill, worn(line.mask, rng, rng.uniform(0, 0.6), line.height * 0.3) * rng.uniform(0.3, 0.9))
+        ground = blend(
+            ground, fill, worn(line.mask, rng, rng.uniform(0, 0.6), line.height * 0.3) * rng.uniform(0.3, 0.9)
+        )
     return shade(ground, relief, Light.sample(rng, shiny=True))
 
 
