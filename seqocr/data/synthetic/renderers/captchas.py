@@ -43,25 +43,29 @@ def draw_captcha(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarra
     if rng.random() < 0.06:
         faint_letters(image, tone, fonts, rng)
     add_lines(image, int(rng.integers(style.under[0], style.under[1] + 1)), style.line, noise, rng)
-    look = style.looks[int(rng.integers(len(style.looks)))] if height > 22 else "solid"
+    faint = min(abs(float(np.asarray(fill) @ _LUMA - ground.mean((0, 1)) @ _LUMA)) for fill in tones) < 95
+    look = style.looks[int(rng.integers(len(style.looks)))] if height > 22 and not faint else "solid"
     for tile, spot, fill in zip(tiles, spots, tones, strict=True):
         _paste(image, tile, spot, fill, look, tone, rng)
-    return _finish(image, style, height, noise, rng)
+    return _finish(image, style, height, noise, faint, rng)
 
 
-def _finish(image: Image.Image, style: Style, height: float, noise: list[Tone], rng: np.random.Generator) -> np.ndarray:
-    """Waves, and what is above the digits."""
+def _finish(
+    image: Image.Image, style: Style, height: float, noise: list[Tone], faint: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """Waves, and what is above the digits: less of it where they are `faint`."""
     swing = rng.uniform(*style.swing) * height
     bent = swing > 0.4 and rng.random() < 0.85
     if bent:
         image = Image.fromarray(to_image(wave(np.asarray(image), swing, height * rng.uniform(1.4, 5), rng)))
     # A line as thick as a pen hides a digit, so small ones have thin lines.
     thick = max(1, min(style.line, round(height * 0.07)))
-    add_lines(image, int(rng.integers(style.over[0], style.over[1] + 1)), thick, noise, rng)
+    lines = int(rng.integers(style.over[0], style.over[1] + 1))
+    add_lines(image, min(lines, 1) if faint else lines, thick, noise, rng)
     if rng.random() < 0.08:
         image = image.filter(ImageFilter.SMOOTH)
     pixels = np.array(image)
-    share = rng.uniform(*style.dots)
+    share = rng.uniform(*style.dots) * (0.5 if faint else 1)
     if share > 0.002:
         size = 1 if height < 24 or share > 0.05 else int(rng.integers(1, 4))
         add_dots(pixels, share, size, noise, rng)
@@ -146,7 +150,8 @@ def _paste(
     rng: np.random.Generator,
 ) -> None:
     """A digit in one of the looks."""
-    other = _ints(np.asarray(fill, np.float32) * 0.45 + ground * 0.55)
+    share = rng.uniform(0.2, 0.45)
+    other = _ints(np.asarray(fill, np.float32) * share + ground * (1 - share))
     if look in ("shadow", "raised"):
         right, down = (2, 2) if look == "shadow" else (1, 1)
         for i in range(1 if look == "shadow" else 3, 0, -1):

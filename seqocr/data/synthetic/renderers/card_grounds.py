@@ -42,9 +42,10 @@ def _picture(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     image = Image.fromarray(to_image(_gradient(shape, rng)))
     draw = ImageDraw.Draw(image)
     height, width = shape
+    mean, share = np.asarray(image).mean((0, 1)), rng.uniform(0.2, 1)
     for _ in range(int(rng.integers(2, 12))):
         x, y, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.1, 1.2) * height
-        fill = tuple(int(c) for c in vivid(rng))
+        fill = tuple(int(c) for c in vivid(rng) * share + mean * (1 - share))
         angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 9))))
         points = [(x + r * math.cos(a) * 2, y + r * math.sin(a)) for a in angles]
         draw.polygon(points, fill=fill)
@@ -153,9 +154,9 @@ def card_ground(shape: tuple[int, int], fonts: Fonts, rng: np.random.Generator) 
         ground = metal_ground(shape, rng)
     for _ in range(int(rng.choice(4, p=(0.25, 0.45, 0.2, 0.1)))):
         mask = _pattern(shape, fonts, rng)
-        over = _rainbow(shape, rng) if rng.random() < 0.2 else vivid(rng)
+        over = _rainbow(shape, rng) if rng.random() < 0.1 else vivid(rng)
         ground = blend(ground, over, mask * rng.uniform(0.08, 0.75) ** 1.3)
-    if rng.random() < 0.07:
+    if rng.random() < 0.04:
         ground = blend(ground, _rainbow(shape, rng), np.full(shape, rng.uniform(0.2, 0.7), np.float32))
     if rng.random() < 0.4:  # grain of the plastic, glitter
         ground = ground * (1 + rng.normal(0, rng.uniform(0.01, 0.08), shape).astype(np.float32))[..., None]

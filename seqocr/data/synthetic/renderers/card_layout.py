@@ -121,7 +121,7 @@ def _with_neighbours(mask: np.ndarray, write: Writer, height: int, rng: np.rando
             continue
         digit = write(str(int(rng.integers(10))))
         digit = digit[:, digit.max(0) > 0.2]
-        shown = max(1, round(min(digit.shape[1], 0.5 * height) * rng.uniform(0.05, 0.38)))
+        shown = max(1, round(min(digit.shape[1], 0.5 * height) * rng.uniform(0.04, 0.3)))
         piece = digit[:, -shown:] if side == 0 else digit[:, :shown]
         between = rng.uniform(0.05, 0.3) if rng.random() < 0.4 else rng.uniform(0.4, 0.9)
         gap = np.zeros((1, round(height * between)), np.float32)
