@@ -23,7 +23,7 @@ from seqocr.data.synthetic.renderers.captcha_styles import STYLES, Style
 from seqocr.data.synthetic.renderers.card_grounds import vivid
 
 _WIDEST = 420  # pixels: longer texts have smaller digits
-_APART = 60  # of luminance (of 255): digits and their ground, for people and for what reads in grey
+_APART = 70  # of luminance (of 255): digits and their ground, for people and for what reads in grey
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
@@ -38,12 +38,13 @@ def draw_captcha(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarra
     name = style.grounds[int(rng.integers(len(style.grounds)))]
     ground = GROUNDS[name]((size[1], size[0]), tone, rng)
     image = Image.fromarray(to_image(ground))
-    tones = _tones(len(text), ground, style, rng)
+    mean = float((ground[::3, ::3].mean((0, 1)) @ _LUMA).clip(0, 255))
+    tones = _tones(len(text), mean, style, rng)
     noise = tones if rng.random() < 0.35 else [_ints(vivid(rng, 0.1, 1)) for _ in range(4)]
     if rng.random() < 0.06:
         faint_letters(image, tone, fonts, rng)
     add_lines(image, int(rng.integers(style.under[0], style.under[1] + 1)), style.line, noise, rng)
-    faint = min(abs(float(np.asarray(fill) @ _LUMA - ground.mean((0, 1)) @ _LUMA)) for fill in tones) < 95
+    faint = min(abs(float(np.asarray(fill) @ _LUMA) - mean) for fill in tones) < 95
     look = style.looks[int(rng.integers(len(style.looks)))] if height > 22 and not faint else "solid"
     for tile, spot, fill in zip(tiles, spots, tones, strict=True):
         _paste(image, tile, spot, fill, look, tone, rng)
@@ -86,7 +87,7 @@ def _tiles(text: str, style: Style, height: float, fonts: Fonts, rng: np.random.
         angle = rng.uniform(-most, most) if symbol.isdigit() else 0.0
         tall = height * (1 + max(-0.25, min(0.25, rng.normal(0, style.uneven))))
         tile = glyph_tile(symbol, face, tall, angle, rng.uniform(-style.shear, style.shear), rng)
-        tiles.append(tile.point(lambda value: 255 * (value > 110)) if crisp else tile)
+        tiles.append(tile.point(lambda value: 255 * (value > 85)) if crisp else tile)
     return tiles
 
 
@@ -114,14 +115,13 @@ def _places(
     return [(round(px + shift[0]), round(py + shift[1])) for px, py in places], size
 
 
-def _tones(count: int, ground: np.ndarray, style: Style, rng: np.random.Generator) -> list[Tone]:
+def _tones(count: int, ground: float, style: Style, rng: np.random.Generator) -> list[Tone]:
     """Colours of digits, apart from the ground in brightness; one for all, or one for each."""
-    mean = float((ground.mean((0, 1)) @ _LUMA).clip(0, 255))
     apart = _APART if rng.random() < 0.3 else rng.uniform(_APART, 130)
     pure = rng.random() < 0.4
     if rng.random() >= style.each:
-        return [_tone(mean, apart, pure, rng)] * count
-    return [_tone(mean, apart, pure, rng) for _ in range(count)]
+        return [_tone(ground, apart, pure, rng)] * count
+    return [_tone(ground, apart, pure, rng) for _ in range(count)]
 
 
 def _tone(ground: float, apart: float, pure: bool, rng: np.random.Generator) -> Tone:

@@ -116,17 +116,17 @@ def _letters(shape: tuple[int, int], fonts: Fonts, rng: np.random.Generator) -> 
     height, width = shape
     word = "".join(_LETTERS[int(i)] for i in rng.integers(0, len(_LETTERS), int(rng.integers(3, 8))))
     if rng.random() < 0.6:
-        part = Image.new("L", (max(8, width // 3), max(8, height // 3)))
+        part = Image.new("L", (max(8, width // 2), max(8, height // 2)))
         at = (rng.uniform(-1, 0.4) * part.width, rng.uniform(-0.8, 0.1) * part.height)
-        ImageDraw.Draw(part).text(at, word, 255, font=fonts.face(rng, 32, "print", "display"))
+        ImageDraw.Draw(part).text(at, word, 255, font=fonts.face(rng, 48, "print", "display"))
         return np.asarray(part.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
-    face = fonts.face(rng, 8, "print")
+    face = fonts.face(rng, 12, "print")
     word += " "
     step = max(1, int(face.getlength(word)))
-    line = Image.new("L", (width + step, 10))
+    line = Image.new("L", (width + step, 14))
     ImageDraw.Draw(line).text((0, 0), word * (width // step + 2), 255, font=face)
     canvas = Image.new("L", (width, height))
-    for row in range(0, height, int(rng.integers(9, 20))):
+    for row in range(0, height, int(rng.integers(12, 24))):
         canvas.paste(line, (-(row * 7 % step), row))
     return np.asarray(canvas, np.float32) / 255
 

@@ -13,7 +13,7 @@ from seqocr.data.synthetic.renderers.card_glyphs import stroke_face, stroke_mask
 
 _WIDEST = 500  # pixels of a line: long ones are drawn smaller, which keeps the time per line near that of short ones
 _LOWEST, _HIGHEST = 16, 54  # pixels of digits
-_FONT_SIZE, _DIGIT_SHARE = 64, 0.72  # the one size at which fonts are loaded; digits' share of it
+_FONT_SIZE, _DIGIT_SHARE = 48, 0.72  # the one size at which fonts are loaded; digits' share of it
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def lay_out(text: str, make: str, fonts: Fonts, rng: np.random.Generator) -> Lin
     card = make in ("tipped", "bare", "printed", "engraved")
     text = group(text, rng) if card else text
     tallest = max(_LOWEST, min(_HIGHEST, _WIDEST / (0.9 * len(text))))
-    height = round(_LOWEST * (tallest / _LOWEST) ** rng.uniform(0.15, 1))
+    height = round(_LOWEST * (tallest / _LOWEST) ** rng.uniform(0.5 if tallest < 32 else 0.15, 1))
     shaky = make in ("stamped", "peened") and rng.random() < 0.7
     write = Writer(
         height,

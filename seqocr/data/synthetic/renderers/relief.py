@@ -115,8 +115,12 @@ def worn(mask: np.ndarray, rng: np.random.Generator, amount: float, cell: float,
     return np.asarray(mask * kept, np.float32)
 
 
+def luma(image: np.ndarray) -> np.ndarray:
+    """Brightness (h, w) float32 in [0, 255] of an image (h, w, 3) that may be beyond it."""
+    return np.asarray((image @ np.array((0.299, 0.587, 0.114), np.float32)).clip(0, 255), np.float32)
+
+
 def contrast(image: np.ndarray, ground: np.ndarray, mask: np.ndarray) -> float:
     """How much digits differ from what is behind them: mean difference of luminance, of 255, where the mask is."""
-    weights = np.array((0.299, 0.587, 0.114), np.float32)
-    difference = np.abs((image.clip(0, 255) - ground.clip(0, 255)) @ weights)
+    difference = np.abs(luma(image) - luma(ground))
     return float((difference * mask).sum() / max(1.0, float(mask.sum())))
