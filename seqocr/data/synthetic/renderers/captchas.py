@@ -40,21 +40,23 @@ def draw_captcha(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarra
     image = Image.fromarray(to_image(ground))
     mean = float((ground[::3, ::3].mean((0, 1)) @ _LUMA).clip(0, 255))
     tones = _tones(len(text), mean, style, rng)
-    noise = tones if rng.random() < 0.35 else [_ints(vivid(rng, 0.1, 1)) for _ in range(4)]
+    faint = min(abs(float(np.asarray(fill) @ _LUMA) - mean) for fill in tones) < 95
+    own = bool(rng.random() < 0.35)  # lines of the digits' colours hide more than others
+    noise = tones if own else [_ints(vivid(rng, 0.1, 1)) for _ in range(4)]
     if rng.random() < 0.06:
         faint_letters(image, tone, fonts, rng)
-    add_lines(image, int(rng.integers(style.under[0], style.under[1] + 1)), style.line, noise, rng)
-    faint = min(abs(float(np.asarray(fill) @ _LUMA) - mean) for fill in tones) < 95
+    lines = int(rng.integers(style.under[0], style.under[1] + 1))
+    add_lines(image, min(lines, 2) if own or faint else lines, style.line, noise, rng)
     look = style.looks[int(rng.integers(len(style.looks)))] if height > 22 and not faint else "solid"
     for tile, spot, fill in zip(tiles, spots, tones, strict=True):
         _paste(image, tile, spot, fill, look, tone, rng)
-    return _finish(image, style, height, noise, faint, rng)
+    return _finish(image, style, height, noise, faint or own, rng)
 
 
 def _finish(
-    image: Image.Image, style: Style, height: float, noise: list[Tone], faint: bool, rng: np.random.Generator
+    image: Image.Image, style: Style, height: float, noise: list[Tone], few: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Waves, and what is above the digits: less of it where they are `faint`."""
+    """Waves, and what is above the digits: a `few` lines and dots, or more."""
     swing = rng.uniform(*style.swing) * height
     bent = swing > 0.4 and rng.random() < 0.85
     if bent:
@@ -62,11 +64,11 @@ def _finish(
     # A line as thick as a pen hides a digit, so small ones have thin lines.
     thick = max(1, min(style.line, round(height * 0.07)))
     lines = int(rng.integers(style.over[0], style.over[1] + 1))
-    add_lines(image, min(lines, 1) if faint else lines, thick, noise, rng)
+    add_lines(image, min(lines, 2) if few else lines, thick, noise, rng)
     if rng.random() < 0.08:
         image = image.filter(ImageFilter.SMOOTH)
     pixels = np.array(image)
-    share = rng.uniform(*style.dots) * (0.5 if faint else 1)
+    share = rng.uniform(*style.dots) * (0.5 if few else 1)
     if share > 0.002:
         size = 1 if height < 24 or share > 0.05 else int(rng.integers(1, 4))
         add_dots(pixels, share, size, noise, rng)
