@@ -37,6 +37,7 @@ def test_images_are_colour_and_of_a_line(draw: Renderer, text: str, fonts: Fonts
         image = draw(text, fonts, np.random.default_rng(seed))
         assert image.dtype == np.uint8
         assert image.shape[2] == 3
+        assert image.flags.c_contiguous
         assert 12 <= image.shape[0] <= 180
         assert image.shape[1] <= 1000
         assert image.std() > 3

@@ -37,7 +37,7 @@ def draw_card(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
         image = (_printed if bare else _MAKES[make][1])(line, ground, rng)
         if contrast(image, ground, seen) > 18 + 1.4 * _clutter(ground, line):
             break
-    return to_image(image)
+    return np.ascontiguousarray(to_image(image))
 
 
 def _clutter(ground: np.ndarray, line: Line) -> float:
