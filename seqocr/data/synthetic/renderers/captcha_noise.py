@@ -140,8 +140,8 @@ def wave(pixels: np.ndarray, swing: float, period: float, rng: np.random.Generat
     columns = (x[None] + side[:, None]).round().astype(int).clip(0, width - 1)
     exact = y[:, None] + down[None]
     if rng.random() < 0.3:  # as the simple generators do it, with steps
-        return pixels[exact.round().astype(int).clip(0, height - 1), columns]
+        return np.asarray(pixels[exact.round().astype(int).clip(0, height - 1), columns])
     upper = np.floor(exact).astype(int)
     part = (exact - upper).astype(np.float32)[..., None]
     top = pixels[upper.clip(0, height - 1), columns].astype(np.float32)
-    return top + (pixels[(upper + 1).clip(0, height - 1), columns] - top) * part
+    return np.asarray(top + (pixels[(upper + 1).clip(0, height - 1), columns] - top) * part, np.float32)

@@ -138,7 +138,7 @@ def _rainbow(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     phase = (x * math.cos(angle) + y * math.sin(angle)) * (6 / (shape[0] * rng.uniform(0.5, 4)))
     phase = phase + smooth_noise(shape, shape[0] * 0.4, rng) * rng.uniform(0, 3)
     shifts = np.array((0, 2.1, 4.2), np.float32)
-    return 150 + 105 * np.sin(phase[..., None].astype(np.float32) + shifts)
+    return np.asarray(150 + 105 * np.sin(phase[..., None].astype(np.float32) + shifts), np.float32)
 
 
 def card_ground(shape: tuple[int, int], fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
