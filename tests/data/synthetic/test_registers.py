@@ -9,6 +9,8 @@ import torch
 
 from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.sources.strokes import POINTS, Strokes
+from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
+from seqocr.data.synthetic.old_hand import OLD_HAND
 from seqocr.data.synthetic.renderers.hands import Hand, Manner
 from seqocr.data.synthetic.renderers.pen_shapes import Shapes
 from seqocr.data.synthetic.renderers.pens import Canvas, Pen
@@ -84,11 +86,20 @@ def test_writers_differ_and_repeat_themselves() -> None:
     assert own[0].shape != other.shape or not np.allclose(own[0], other)
 
 
-def test_recorded_strokes_are_written(fonts: Fonts) -> None:
+def circles() -> Strokes:
     t = torch.linspace(0, 6.28, POINTS)
     circle = torch.stack([0.5 * t.cos(), 0.5 * t.sin(), torch.ones(POINTS)], 1)
-    strokes = Strokes(circle.repeat(10, 1, 1), torch.arange(10), torch.arange(10) % 2, "circles", "train")
-    draw = RegisterRenderer(strokes)
+    return Strokes(circle.repeat(10, 1, 1), torch.arange(10), torch.arange(10) % 2, "circles", "train")
+
+
+def test_recorded_strokes_are_written(fonts: Fonts) -> None:
+    draw = RegisterRenderer(circles())
     with_strokes = [draw("1843", fonts, np.random.default_rng(seed)) for seed in range(10)]
     without = [draw_register("1843", fonts, np.random.default_rng(seed)) for seed in range(10)]
     assert any(a.shape != b.shape or (a != b).any() for a, b in zip(with_strokes, without, strict=True))
+
+
+def test_the_old_style_writes_lines() -> None:
+    images, texts = SyntheticLines(Glyphs(circles()), TextSampler((1, 4)), OLD_HAND, count=20).batch(range(20))
+    assert all(image.dtype == torch.uint8 and image.float().std() > 2 for image in images)
+    assert {len(text) for text in texts} == {1, 2, 3, 4}

@@ -30,7 +30,7 @@ class Stroke:
 
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom, pixels."""
-        reach = np.abs(self.aside)
+        reach = np.hypot(self.aside[:, 0], self.aside[:, 1])[:, None]  # round ends reach ahead, too
         left, top = (self.points - reach).min(0).tolist()
         right, bottom = (self.points + reach).max(0).tolist()
         return left, top, right, bottom

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -26,7 +28,7 @@ _MODERN_PENS = {
 _LOOKS = tuple(_MODERN_PENS)
 _LOOK_CHANCES = (0.35, 0.25, 0.12, 0.12, 0.08, 0.08)
 _FROM_FONT, _RECORDED = 0.25, 0.5  # shares of hands whose digits are a font's; else recorded ones, where there are any
-_EM = (72, 144)  # pixels: sizes of fonts, before they are scaled; few, so that they stay in memory
+_EM = (60, 100)  # pixels: sizes of fonts, before they are scaled; few, so that they stay in memory
 _LIFTED = 2.5  # the pen was lifted between points farther apart than that, of the usual distance
 
 
@@ -45,7 +47,7 @@ class RegisterRenderer:
         return self._old(text, fonts, rng) if rng.random() < _OLD else self._modern(text, fonts, rng)
 
     def _old(self, text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
-        pen, height = old_pen(rng), float(rng.uniform(15, 46))
+        pen, height = old_pen(rng), float(rng.uniform(13, 42))
         manner = Manner(
             height,
             width=float(rng.uniform(0.7, 1.25)),
@@ -189,7 +191,8 @@ def _add_marks(canvas: Canvas, hand: Hand, sheet: Sheet, rng: np.random.Generato
     if chance < 0.06:
         y = sheet.base + float(rng.uniform(0.08, 0.25)) * d
         points = np.array([(0, 0), (0.5, 0.02), (1, -0.02)]) * (sheet.right - sheet.left, d) + (sheet.left, y)
-        canvas.stroke(hand.pen.along(smooth_path(points), d, rng))
+        thin = replace(hand.pen, hair=min(hand.pen.hair, 0.03), full=min(hand.pen.full, 0.03))
+        canvas.stroke(thin.along(smooth_path(points), d, rng))
     elif chance < 0.1:
         ditto = hand.write(DITTO)
         ditto.draw(canvas, (sheet.left + sheet.right) / 2, sheet.base + 1.1 * d)
