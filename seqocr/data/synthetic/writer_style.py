@@ -46,6 +46,7 @@ class WriterStyle(Paper):
         turn: ± degrees, a digit.
         pen: half its width, of the size, a line; pen_change: ± share of it, a digit.
         flow: most by which fast strokes are thinner; nib: most by which strokes along the nib are thicker.
+        nib_angle: of the nib, in half turns clockwise from the line, a line.
         bend: most displacement of parts of a digit, of its size, a line.
         gap: between the ink of neighbours, of the size, a line; gap_change: ±, a digit.
         rise: ± tangent of the baseline; wander: ± of the size, a digit.
@@ -68,6 +69,7 @@ class WriterStyle(Paper):
     pen_change: float = 0.12
     flow: float = 0.5
     nib: float = 0.25
+    nib_angle: Range = (0, 1)
     bend: float = 0.07
     gap: Range = (-0.14, 0.3)
     gap_change: float = 0.14
@@ -145,7 +147,7 @@ class WriterStyle(Paper):
             radius,
             self.flow * line[:, LineNoise.flow],
             self.nib * line[:, LineNoise.nib],
-            math.pi * line[:, LineNoise.nib_angle],
+            math.pi * within(self.nib_angle, line[:, LineNoise.nib_angle]),
             bend.view(-1, 2, BENDS, BENDS),
         )
 
