@@ -17,7 +17,7 @@ from seqocr.files import shown
 LIST = "fonts.csv"  # file,family,kind,license: of a folder; without it all of its fonts are of kind "print"
 KINDS = ("print", "mono", "narrow", "display", "hand")
 SUFFIXES = (".ttf", ".otf", ".woff", ".woff2")
-_KEPT = 512  # faces in memory
+_KEPT = 2048  # faces in memory
 
 
 @dataclass(frozen=True)
