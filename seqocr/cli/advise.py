@@ -33,7 +33,7 @@ def advise(
     from seqocr.data.folder import LineFolder
     from seqocr.files import shown
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predictions import predict_lines
+    from seqocr.inference.predictions import describe_unknown_lines, predict_lines
 
     study, reader = advice.Study.load(), load_reader(weights, device=device, engine=engine)
     lines = LineFolder(data, charset=reader.charset, skip=skip)
@@ -43,12 +43,16 @@ def advise(
     symbols = 1 - min(1.0, metrics.character_error_rate(read))
     found = advice.advise([line.text for line in lines.lines], reader.charset, symbols, study)
     console = Console()
+    if unknown := describe_unknown_lines(read):
+        console.print(Text(unknown, style="bold"))
     console.print(_labels(found, shown(data)))
     right = (read["text"] == read["prediction"]).mean()
     console.print(
         f"Images: of {len(read):,} lines {right:.1%} are read correctly, {symbols:.1%} of the symbols; "
         f"mean confidence {read['confidence'].mean():.2f}."
     )
+    if unknown:
+        return
     if found.cell is not None:
         console.print(_heads(found, study))
     console.print(Text(f"{found.head or 'No advice'}: {found.because}", style="bold"))

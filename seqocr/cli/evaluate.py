@@ -54,7 +54,12 @@ def evaluate(
     from seqocr.decoding.constraints import build_constraint
     from seqocr.files import replacing, shown, writable
     from seqocr.inference.load import load_reader
-    from seqocr.inference.predictions import describe_lost_zeros, describe_operating_points, predict_lines
+    from seqocr.inference.predictions import (
+        describe_lost_zeros,
+        describe_operating_points,
+        describe_unknown_lines,
+        predict_lines,
+    )
 
     writable(directory)
     recognizer = load_reader(weights, device=device, engine=engine)
@@ -90,6 +95,8 @@ def evaluate(
         table.add_row(
             row.head, f"{row.exact:.2%}", interval, f"{row.digit_accuracy:.2%}", f"{row.cer:.2%}", f"{row.ece:.4f}"
         )
+    if unknown := describe_unknown_lines(predictions):
+        Console().print(Text(unknown, style="bold"))
     Console().print(table)
     zeros = describe_lost_zeros(predictions) if data is not None else []
     for line in (*zeros, *describe_operating_points(predictions)):

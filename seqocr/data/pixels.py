@@ -50,9 +50,11 @@ class Fit:
         for name in ("keep_aspect", "standardise"):
             if type(flag := getattr(self, name)) is not bool:
                 raise InputError(f"{name} {flag!r}: give true or false")
-        if (multiple := self.width_multiple) is not None:
-            if type(multiple) is not int or multiple < 1 or self.width % multiple or not self.keep_aspect:
-                raise InputError(f"width_multiple {multiple!r}: give a divisor of the width, {self.width}, and keep_aspect")
+        multiple = self.width_multiple
+        if multiple is not None and not (
+            type(multiple) is int and multiple > 0 and self.width % multiple == 0 and self.keep_aspect
+        ):
+            raise InputError(f"width_multiple {multiple!r}: give a divisor of the width, {self.width}, and keep_aspect")
         for name, (low, high) in BOUNDS.items():
             values = getattr(self, name)
             three = isinstance(values, tuple) and len(values) == 3

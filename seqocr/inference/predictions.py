@@ -21,6 +21,7 @@ from seqocr.statistics import proportion
 
 _BATCH = 100
 _TARGETS = (0.99, 0.999)  # precisions of `describe_operating_points`
+_KNOWN = 0.5  # share of lines read right by the best head: with less, weights do not know such lines
 _COLUMNS = ["index", "head", "text", "prediction", "confidence", "passes"]
 
 
@@ -98,6 +99,18 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
         right = (rows["text"] == rows["prediction"]).to_numpy()
         found[head] = fit_calibration(rows["confidence"].to_numpy(np.float64), right)
     return found
+
+
+def describe_unknown_lines(predictions: pd.DataFrame) -> str:
+    """A sentence where the weights do not know such lines, so that their heads cannot be compared by them: the best one
+    reads fewer than `_KNOWN` of them right. Else empty."""
+    right = (predictions["prediction"] == predictions["text"]).groupby(predictions["head"]).mean().max()
+    if not right < _KNOWN:
+        return ""
+    return (
+        f"These weights do not know such lines: {right:.1%} are read right. Adapt them to some first (seqocr train "
+        "--init strings --data ...), and choose a head by what those weights read"
+    )
 
 
 def describe_lost_zeros(predictions: pd.DataFrame) -> list[str]:

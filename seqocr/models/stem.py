@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+
 class ConvStem(nn.Module):
     """3×3 convolutions that halve the image once per stage, then one over its remaining height: each column of 2^stages
     pixels becomes one token. Early convolutions train faster than large patches (Xiao et al. 2021, "Early convolutions

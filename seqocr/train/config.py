@@ -83,8 +83,11 @@ class TrainConfig(Settings):
     repeats: float = setting(0.0, _DATA, "Probability that a digit repeats the one before it.", least=0, most=1)
     augment: float = setting(1.0, _DATA, "Strength of augmentation: 0 for none, 1 as usual.", least=0, most=10)
     photographs: float = setting(
-        0.0, _DATA, "Share of the synthetic lines of --glyphs that are photographed: blurred, tilted, lit unevenly.",
-        least=0, most=1,
+        0.0,
+        _DATA,
+        "Share of the synthetic lines of --glyphs that are photographed: blurred, tilted, lit unevenly.",
+        least=0,
+        most=1,
     )
     protocol: str = setting(
         "joint", _OPTIMISATION, "joint, frozen (encoder), or separate (one run per head).", choices=PROTOCOLS

@@ -521,12 +521,25 @@ def test_advice_is_given_or_said_to_need_more(
     run_cli: Run, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, says: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("seqocr.inference.predictions._KNOWN", 0.0)
     folder = own_lines(tmp_path / "lines", count, longest=3)
     code, out, _ = run_cli("advise", "--data", folder, "--weights", weights)
     assert code == 0
     assert "Labels of" in out
     assert f"of {count} lines" in out
     assert says in out
+
+
+def test_weights_that_do_not_know_such_lines_say_so_first_and_recommend_no_head(
+    run_cli: Run, weights: Path, tmp_path: Path
+) -> None:
+    folder = own_lines(tmp_path / "lines", 60, longest=3)
+    for command in (("advise",), ("eval", "--out", tmp_path / "out")):
+        code, out, _ = run_cli(*command, "--data", folder, "--weights", weights)
+        assert code == 0
+        assert out.startswith("These weights do not know such lines: ")
+        assert "In the study" not in out
+        assert "No advice" not in out
 
 
 def test_images_are_sampled_where_there_are_many(

@@ -178,3 +178,52 @@ def test_a_batch_without_pixels_or_of_floats_is_refused() -> None:
 def test_settings_that_give_no_numbers_are_refused(setting: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Processor(**{"height": 28, "width": 140, **setting})
+
+
+# Input as wide as the lines.
+
+
+def test_input_is_as_wide_as_the_widest_line_up_to_a_multiple() -> None:
+    processor = Processor(32, 512, width_multiple=32)
+    sizes = [(32, 20), (32, 65), (64, 400), (32, 4000)]
+    images = [torch.zeros(size, dtype=torch.uint8) for size in sizes]
+    assert [processor.input_width(width, height) for height, width in sizes] == [64, 96, 224, 512]
+    assert processor(images[:2]).shape == (2, 3, 32, 96)
+    assert processor(images).shape == (4, 3, 32, 512)
+    assert processor.span(400, 64) == 448  # of the image's own pixels
+    assert Processor(32, 512)(images[:2]).shape == (2, 3, 32, 512)
+
+
+def test_batches_hold_lines_of_one_width() -> None:
+    processor = Processor(32, 512, width_multiple=32)
+    images = [torch.zeros(32, width, dtype=torch.uint8) for width in (90, 20, 80, 64, 96, 500)]
+    assert processor.batches(images, 2) == [[1, 3], [0, 2], [4], [5]]
+    assert Processor(32, 512).batches(images, 4) == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_parts_to_learn_from_are_filled_up_to_less_than_twice_their_width() -> None:
+    processor = Processor(32, 512, width_multiple=32)
+    widths = (90, 20, 200, 64, 500, 300)
+    parts = processor.parts([torch.zeros(32, width, dtype=torch.uint8) for width in widths])
+    assert sorted(i for part in parts for i in part) == list(range(6))
+    for part in parts:
+        found = [processor.input_width(widths[i], 32) for i in part]
+        assert max(found) < 2 * min(found)
+
+
+def test_standardised_lines_look_alike_however_faint_they_are() -> None:
+    processor = Processor(28, 140, standardise=True)
+    (strong,) = processor([line()])
+    faint = (line().float() * 0.3 + 40).round().to(torch.uint8)
+    assert strong.mean().abs() < 1e-4
+    assert strong.std() == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(processor([faint])[0], strong, atol=0.05, rtol=0)
+    assert processor([torch.full((28, 140), 90, dtype=torch.uint8)]).abs().max() == 0  # nothing is there
+
+
+@pytest.mark.parametrize("multiple", [0, -32, 100, 32.0, True])
+def test_multiples_that_do_not_divide_the_width_are_refused(multiple: Any) -> None:
+    with pytest.raises(InputError, match="width_multiple"):
+        Processor(32, 512, width_multiple=multiple)
+    with pytest.raises(InputError, match="width_multiple"):
+        Processor(32, 512, keep_aspect=False, width_multiple=32)

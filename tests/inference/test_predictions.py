@@ -7,7 +7,12 @@ import pytest
 
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.errors import InputError
-from seqocr.inference.predictions import describe_lost_zeros, describe_operating_points, predict_lines
+from seqocr.inference.predictions import (
+    describe_lost_zeros,
+    describe_operating_points,
+    describe_unknown_lines,
+    predict_lines,
+)
 from tests.conftest import coded, lively, small_recognizer
 
 
@@ -61,3 +66,12 @@ def test_mistakes_by_leading_zeros_alone_are_counted() -> None:
     table.loc[table["head"] == "ar", "prediction"] = "8"
     (line,) = describe_lost_zeros(table)
     assert line.startswith("ctc: 3 of 5 mistakes differ from labels by leading zeros alone")
+
+
+@pytest.mark.parametrize(("right", "is_known"), [(4, False), (5, True)])
+def test_lines_are_known_where_the_best_head_reads_half_of_them(right: int, is_known: bool) -> None:
+    heads = {"ar": 1, "ctc": right}
+    rows = [(head, "1", "1" if i < count else "2") for head, count in heads.items() for i in range(10)]
+    said = describe_unknown_lines(pd.DataFrame(rows, columns=["head", "text", "prediction"]))
+    assert (said == "") == is_known
+    assert is_known or said.startswith("These weights do not know such lines: 40.0% are read right.")

@@ -18,7 +18,13 @@ from seqocr.models.recognizer import Recognizer
 from tests.conftest import SMALL_ENCODER, lively
 
 HEADS = ("ar", "parallel", "ctc")
-STEM = {**SMALL_ENCODER, "model_type": "deit", "image_size": [32, 128], "patch_size": [32, 8], "stem_channels": [4, 4, 8]}
+STEM = {
+    **SMALL_ENCODER,
+    "model_type": "deit",
+    "image_size": [32, 128],
+    "patch_size": [32, 8],
+    "stem_channels": [4, 4, 8],
+}
 WIDTHS = (20, 60, 70, 100, 128, 128, 500, 64)
 
 

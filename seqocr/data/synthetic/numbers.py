@@ -44,7 +44,7 @@ def add_marks(digits: str, rng: np.random.Generator) -> str:
     kind = int(rng.integers(8))
     if kind == 0:  # decimals
         place = int(rng.integers(1, len(digits))) if len(digits) > 1 else 0
-        point = ".," [int(rng.integers(2))]
+        point = ".,"[int(rng.integers(2))]
         return digits[:place] + point + digits[place:] if place else digits
     if kind == 1:  # thousands
         return _grouped_from_right(digits, 3, ".,  "[int(rng.integers(4))])
