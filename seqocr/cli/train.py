@@ -67,7 +67,7 @@ def train(
             directory,
             sharding=divided,
             max_length=settings.longest if "length" in config else None,
-            fit_batch="batch_size" not in config,
+            fit_batch="batch_size" not in config or "shards" not in sharding,
             device=own_device,
             command=command,
         )

@@ -173,6 +173,20 @@ def test_train_refuses_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_batch_is_rounded_to_its_parts_unless_shards_are_given(
+    run_cli: Run, digits: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr("seqocr.train.loop.Trainer.fit", lambda self, *_: fitted.append(self.config.batch_size))
+    caplog.set_level("INFO", logger="seqocr.train.recipe")
+    mixed = train_arguments(tmp_path / "out", "--level", "grid,jitter,wild")
+    assert is_one_clear_error(run_cli(*mixed, "--shards", 1), "batch_size 4", "multiple of 3")
+    code, _, err = run_cli(*mixed)
+    assert code == 0, err
+    assert caplog.text.count("batches of 3 lines, not 4: ") == 1
+    assert fitted == [3]
+
+
 def test_training_on_the_gpu_without_one_is_refused(
     run_cli: Run, digits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
