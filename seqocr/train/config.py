@@ -161,7 +161,7 @@ class Source(Settings):
     """
 
     dataset: str = setting("mnist", _DATA, "mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")
-    root: Path | None = setting(None, _DATA, "Folder of the data sets.", shown="$SEQOCR_DATA, or data")
+    root: Path | None = setting(None, _DATA, "Folder of the data sets.", shown="$SEQOCR_DATA, or ~/.cache/seqocr")
     data: Path | None = setting(
         None, _DATA, "Your data: a folder of line images with metadata.csv, labels.json or gt.txt."
     )
