@@ -37,8 +37,8 @@ RUN python -m pip install --no-cache-dir --root-user-action=ignore --no-deps --n
     && chmod -R a+rX . \
     && mkdir -m 1777 results data runs
 
-# A user id without an account has neither home nor name: caches (models, fonts) go to /tmp.
-ENV HOME=/tmp USER=seqocr PYTHONUNBUFFERED=1
+# A user id without an account has neither home nor name: caches (models, fonts) go to /tmp, data sets to data.
+ENV HOME=/tmp USER=seqocr PYTHONUNBUFFERED=1 SEQOCR_DATA=/app/data
 USER 1000:1000
 
 ARG SEQOCR_COMMIT=""

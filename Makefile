@@ -10,6 +10,9 @@ STROKES ?= data/unipen
 ENGINE ?= local
 ADDRESS ?=
 
+# Of data sets.
+export SEQOCR_DATA ?= data
+
 VENV := .venv
 PY := $(VENV)/bin/python
 # pip shows its progress to a person and keeps quiet in a log.

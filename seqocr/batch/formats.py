@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from seqocr.batch.storage import CONCURRENT, fetch, is_local
+from seqocr.batch.storage import fetch_ahead, is_local
 from seqocr.data.images import open_line
 from seqocr.errors import InputError
 
@@ -27,13 +27,10 @@ def read_images(fs: Any, files: Sequence[tuple[str, str]]) -> Iterator[NamedLine
         for path, name in files:
             yield name, _open_settled(Path(path))
         return
-    for start in range(0, len(files), CONCURRENT):
-        some = files[start : start + CONCURRENT]
-        contents = fetch(fs, [path for path, _ in some])
-        for path, name in some:
-            content = contents[path]
-            missing = f"{name} does not exist: give a PNG or JPEG"
-            yield name, missing if isinstance(content, Exception) else decode(content, name)
+    contents = fetch_ahead(fs, [path for path, _ in files])
+    for (_, name), content in zip(files, contents, strict=True):
+        missing = f"{name} does not exist: give a PNG or JPEG"
+        yield name, missing if isinstance(content, Exception) else decode(content, name)
 
 
 def _open_settled(path: Path) -> Image.Image | str:

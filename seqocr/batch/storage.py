@@ -1,15 +1,22 @@
 """Files on any file system of fsspec: this machine's, or an object store."""
 
+import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seqocr.errors import InputError
 from seqocr.files import replacing, shown
 
-CONCURRENT = 64  # files that are requested at once from a remote file system
+CONCURRENT = 64  # files that are requested ahead from a remote file system
+_CONNECTIONS = 16  # to one that takes a connection per request
+_MOST_WAITING = 64_000_000  # bytes of files that wait to be read; those under way come on top
 _TRIES = 4  # of a file that a remote system does not give
+_PAUSE = 1.0  # seconds before the second try, twice as many before the next
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -41,21 +48,62 @@ def absolute(url: str) -> str:
     return str(place.resolve() if place.is_dir() else place.parent.resolve() / place.name)
 
 
-def fetch(fs: Any, paths: Sequence[str]) -> dict[str, bytes | Exception]:
-    """The bytes of files; a missing one is an exception. Whatever else goes wrong is tried again, then raised."""
-    found: dict[str, bytes | Exception] = {}
+def fetch(fs: Any, paths: Sequence[str]) -> dict[str, bytes | FileNotFoundError]:
+    """The bytes of files, by their paths (see `fetch_ahead`)."""
+    return dict(zip(paths, fetch_ahead(fs, paths), strict=True))
+
+
+def fetch_ahead(fs: Any, paths: Iterable[str]) -> Iterator[bytes | FileNotFoundError]:
+    """The bytes of files, in order; a missing one is an exception. Other errors are raised after `_TRIES`.
+
+    While the caller is at work with one file, those that follow are requested: `CONCURRENT` of them, and none as long
+    as those that wait for the caller have `_MOST_WAITING` bytes.
+    """
+    opened = _by_thread(fs)
+    todo, waiting = iter(paths), deque[Future[bytes | FileNotFoundError]]()
+    pool = ThreadPoolExecutor(CONCURRENT if fs.async_impl else _CONNECTIONS, "fetch")
+    try:
+        while True:
+            room = CONCURRENT - len(waiting) if _size(waiting) < _MOST_WAITING else 0
+            waiting.extend(pool.submit(_fetch, opened, path) for path in islice(todo, room))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _by_thread(fs: Any) -> Callable[[], Any]:
+    """What gives each thread a file system: one that is not asynchronous is often one connection, for one request at
+    a time."""
+    if fs.async_impl:
+        return lambda: fs
+    own = threading.local()
+
+    def opened() -> Any:
+        if not hasattr(own, "fs"):
+            own.fs = type(fs)(*fs.storage_args, **fs.storage_options, skip_instance_cache=True)
+        return own.fs
+
+    return opened
+
+
+def _fetch(opened: Callable[[], Any], path: str) -> bytes | FileNotFoundError:
+    error = Exception(path)
     for attempt in range(_TRIES):
-        left = [path for path in paths if not isinstance(found.get(path), bytes | FileNotFoundError)]
-        if not left:
-            break
         if attempt:
-            time.sleep(0.5 * 2**attempt)
-        # Whole. Unlike `cat`, it takes no name for a pattern.
-        found |= zip(left, fs.cat_ranges(left, None, None, on_error="return"), strict=True)
-    for each in found.values():
-        if isinstance(each, Exception) and not isinstance(each, FileNotFoundError):
-            raise each
-    return found
+            time.sleep(_PAUSE * 2 ** (attempt - 1))
+        (found,) = opened().cat_ranges([path], None, None, on_error="return")  # unlike `cat`, it takes no patterns
+        if isinstance(found, bytes | FileNotFoundError):
+            return found
+        error = found
+    raise error
+
+
+def _size(waiting: Iterable[Future[bytes | FileNotFoundError]]) -> int:
+    """Bytes of those files that are there."""
+    there = (each.result() for each in waiting if each.done() and not each.exception())
+    return sum(len(each) for each in there if isinstance(each, bytes))
 
 
 def list_names(folder: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def train(
     confidence become labels. If that does harm, --init is kept.
     `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/train.md).
     """
+    let_idle_threads_sleep()
     directory, command = output_folder(out), shlex.join(["seqocr", *sys.argv[1:]])
     if pseudo_label is not None:
         _self_train(pseudo_label, directory, start, source, config, sharding, device, command)
@@ -67,7 +69,7 @@ def train(
             directory,
             sharding=divided,
             max_length=settings.longest if "length" in config else None,
-            fit_batch="batch_size" not in config,
+            fit_batch="batch_size" not in config or "shards" not in sharding,
             device=own_device,
             command=command,
         )
@@ -75,6 +77,16 @@ def train(
             if begin.init is not None:
                 _print_before_and_after(trained)
             print(f"trained: {shown(folder)}")
+
+
+def let_idle_threads_sleep() -> None:
+    """Have OpenMP's threads sleep while they wait for each other, if torch is not loaded yet.
+
+    By default they spin: where another program takes a core, one thread then burns the time that the other needs, and
+    two take several times as long as one. What they compute is the same to the bit.
+    """
+    if "torch" not in sys.modules:  # OpenMP reads it when it is loaded
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _self_train(

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from seqocr.data.content import trim
 from seqocr.data.grey import ToGrey, choose_grey, eight_bits
+from seqocr.data.jpeg_end import NO_END, without_end
 from seqocr.errors import InputError
 from seqocr.files import shown
 
@@ -31,7 +32,7 @@ KEPT = 2_000_000  # pixels: an image of more is shrunk by a whole number until i
 # a progressive JPEG its coefficients.
 MOST_AT_ONCE = 25_000_000
 _STRIP = 16  # rows of a shrunk image that are made at once
-_KEY = "seqocr.origin"  # of a line image's info
+_KEY, _NOTES = "seqocr.origin", "seqocr.notes"  # of a line image's info
 
 
 def suffixes() -> set[str]:
@@ -59,7 +60,8 @@ def open_line(source: Source, name: str = "", most_pixels: int | None = None) ->
     """One line image: upright (by EXIF), grey (mode "L") in 8 bits (see `choose_grey`), shrunk to at most `KEPT`
     pixels, each the mean of a square, and cut to its content where that is a small part of it (see `trim`).
 
-    A line image that this has returned is returned as it is.
+    A JPEG without its end marker is read if hardly anything else is missing (see `opening_notes`). A line image that
+    this has returned is returned as it is.
 
     Args:
         source: an image file, its bytes, a Pillow image of any mode, or an array or tensor (h, w), (h, w, 3) or, with
@@ -81,10 +83,11 @@ def open_line(source: Source, name: str = "", most_pixels: int | None = None) ->
             given = max(image.size)
             if image is not source:  # a draft changes the image itself
                 _draft(image)
-            line = _line(image)
+            loaded, notes = _loaded(image)
+            line = _line(loaded)
             scale = given / max(line.size)
             line, left = trim(line)
-            line.info[_KEY] = Origin(left * scale, scale)
+            line.info[_KEY], line.info[_NOTES] = Origin(left * scale, scale), notes
             return line
     except InputError:
         raise
@@ -101,6 +104,11 @@ def open_line(source: Source, name: str = "", most_pixels: int | None = None) ->
 def origin_of(line: Image.Image) -> Origin:
     """Of a line image that `open_line` gave."""
     return line.info.get(_KEY, Origin())
+
+
+def opening_notes(line: Image.Image) -> tuple[str, ...]:
+    """What may be wrong with the file of a line image that `open_line` gave."""
+    return line.info.get(_NOTES, ())
 
 
 def line_or_problem(source: Source, name: str = "", most_pixels: int | None = None) -> Image.Image | str:
@@ -195,8 +203,19 @@ def _draft(image: Image.Image) -> None:
         image.draft(None, (image.width // factor, image.height // factor))
 
 
+def _loaded(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """An image with its pixels, and what may be wrong with them."""
+    try:
+        image.load()
+    except OSError:
+        found = without_end(image, _draft) if image.format in ("JPEG", "MPO") else None
+        if found is None:
+            raise
+        return found, (NO_END,)
+    return image, ()
+
+
 def _line(image: Image.Image) -> Image.Image:
-    image.load()
     factor, to_grey = _factor(image), choose_grey(image)
     line = to_grey(image) if factor == 1 else _shrunk(image, factor, to_grey)
     if np.asarray(line).max() < 16:  # of 16 bits a colour the decoder kept 8, of which a camera with 12 uses 4

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from seqocr.data.images import open_line, origin_of
+from seqocr.data.images import open_line, opening_notes, origin_of
 from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import build_universal
 from seqocr.decoding.calibration import apply_calibration
@@ -84,7 +84,7 @@ def most_symbols(reader: Reader, strategy: str) -> int | None:
 
 def notes_on(reader: Reader, strategy: str, line: Image.Image, text: str, confidence: float) -> tuple[str, ...]:
     """What may be wrong with a text that a strategy read in a line (see `open_line`)."""
-    notes = find_notes(line, text, confidence, most_symbols(reader, strategy))
+    notes = (*opening_notes(line), *find_notes(line, text, confidence, most_symbols(reader, strategy)))
     if len(text) <= reader.max_length:
         return notes
     # A CTC head writes as many as there are frames.

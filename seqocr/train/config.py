@@ -93,7 +93,13 @@ class TrainConfig(Settings):
         "joint", _OPTIMISATION, "joint, frozen (encoder), or separate (one run per head).", choices=PROTOCOLS
     )
     steps: int = setting(20_000, _OPTIMISATION, "Optimiser steps.", least=1, most=MOST, fine_tuning=900)
-    batch_size: int = setting(64, _OPTIMISATION, "Lines per step.", least=1, most=MOST)
+    batch_size: int = setting(
+        64,
+        _OPTIMISATION,
+        "Lines per step; rounded down to a multiple of levels and processes, unless --shards is given.",
+        least=1,
+        most=MOST,
+    )
     learning_rate: float = setting(1e-3, _OPTIMISATION, "Peak learning rate.", least=0, most=10, fine_tuning=5e-4)
     warmup: int = setting(500, _OPTIMISATION, "Steps of warm-up.", least=0, most=MOST, fine_tuning=50)
     optimizer: str = setting("adamw", _OPTIMISATION, "adamw, or muon for the layers' matrices.", choices=OPTIMIZERS)
@@ -166,7 +172,7 @@ class Source(Settings):
     """
 
     dataset: str = setting("mnist", _DATA, "mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")
-    root: Path | None = setting(None, _DATA, "Folder of the data sets.", shown="$SEQOCR_DATA, or data")
+    root: Path | None = setting(None, _DATA, "Folder of the data sets.", shown="$SEQOCR_DATA, or ~/.cache/seqocr")
     data: Path | None = setting(
         None, _DATA, "Your data: a folder of line images with metadata.csv, labels.json or gt.txt."
     )

@@ -66,7 +66,7 @@ def train(
     Args:
         max_length: of strings that can be read, at least; default: the longest in the training data, or what the
             initial weights can read.
-        fit_batch: reduce the batch as `reduce_batch` does.
+        fit_batch: reduce the batch as `reduce_batch` does, and say so.
 
     Yields:
         the directory and the recognizer of each run, when it ends.
@@ -112,7 +112,13 @@ def train(
     recognizers = dict(zip(runs, of_run, strict=True))
     if fit_batch:
         shards = sharding.shards or distributed.world_size()
-        config = reduce_batch(config, len(own[0]) if own else 0, len(source.glyphs or ()), shards)
+        asked, config = config, reduce_batch(config, len(own[0]) if own else 0, len(source.glyphs or ()), shards)
+        if config.batch_size != asked.batch_size and distributed.is_main():
+            log.info(
+                "batches of %s lines, not %s: they are divided evenly among levels, --glyphs and shards, and have no "
+                "line of --data twice",
+                *(config.batch_size, asked.batch_size),
+            )
     with distributed.first(distributed.is_local_main()):  # it may have to download
         synthetic = synthetic_sources(config, source.glyphs or (), source.root)
         digits = load_splits(source.dataset, source.root, charset) if levels else None

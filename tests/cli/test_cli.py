@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +20,7 @@ import typer
 from PIL import Image
 
 from seqocr.cli.app import app
+from seqocr.cli.train import let_idle_threads_sleep
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
@@ -171,6 +175,35 @@ def test_train_refuses_in_one_line(
 ) -> None:
     assert is_one_clear_error(run_cli(*train_arguments(tmp_path / "out"), *arguments), *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_is_rounded_to_its_parts_unless_shards_are_given(
+    run_cli: Run, digits: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr("seqocr.train.loop.Trainer.fit", lambda self, *_: fitted.append(self.config.batch_size))
+    caplog.set_level("INFO", logger="seqocr.train.recipe")
+    mixed = train_arguments(tmp_path / "out", "--level", "grid,jitter,wild")
+    assert is_one_clear_error(run_cli(*mixed, "--shards", 1), "batch_size 4", "multiple of 3")
+    code, _, err = run_cli(*mixed)
+    assert code == 0, err
+    assert caplog.text.count("batches of 3 lines, not 4: ") == 1
+    assert fitted == [3]
+
+
+def test_threads_that_train_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")  # so that it is as it was in the end
+    monkeypatch.delitem(sys.modules, "torch")
+    let_idle_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"  # somebody's choice
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_idle_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_the_command_line_sets_threads_before_torch_is_loaded() -> None:
+    check = "import sys; from seqocr.cli import app; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_training_on_the_gpu_without_one_is_refused(

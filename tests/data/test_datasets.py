@@ -208,8 +208,34 @@ def test_the_root_comes_from_the_environment(
     write(files, tmp_path / "elsewhere" / "MNIST" / "raw")
     monkeypatch.setenv("SEQOCR_DATA", str(tmp_path / "elsewhere"))
     assert len(load_digits("test")) == TEST
+
+
+def test_without_a_root_data_sets_lie_in_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEQOCR_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()  # of somebody's lines
+    assert sources.data_root() == tmp_path / "cache" / "seqocr"
+    for other in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", other)
+        assert sources.data_root() == tmp_path / "home" / ".cache" / "seqocr"
+    Path("data/MNIST").mkdir()  # of an earlier version
     assert sources.data_root() == Path("data")
+
+
+def test_a_download_leaves_nothing_where_the_command_was_called(
+    files: dict[str, bytes], asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEQOCR_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write(files, tmp_path / "fetched")
+    monkeypatch.setattr(sources, "_fetch_with_torchvision", lambda _: tmp_path / "fetched")
+    assert len(load_digits("test")) == TEST
+    assert not list((tmp_path / "here").iterdir())
+    assert (tmp_path / "cache/seqocr/MNIST/raw/SOURCE.txt").is_file()
 
 
 # Where there is nothing but the embedded digits.

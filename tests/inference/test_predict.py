@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import re
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seqocr.data.jpeg_end import NO_END
 from seqocr.data.pixels import Fit
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
@@ -273,3 +275,12 @@ def test_positions_are_those_of_the_image_that_was_given(transparent):
     assert 1490 < answer.symbols[0].left < 1520
     assert 1620 < answer.symbols[-1].right < 1650
     assert answer.notes == ()
+
+
+def test_a_jpeg_without_its_end_marker_has_a_note(recognizer):
+    stream = io.BytesIO()
+    image(0).save(stream, "JPEG")
+    whole, cut = stream.getvalue(), stream.getvalue()[:-2]
+    for options in (ReadOptions("ctc"), ReadOptions("ctc", symbols=True)):
+        good, noted = predict(recognizer, [whole, cut], options)
+        assert noted == replace(good, notes=(NO_END, *good.notes))

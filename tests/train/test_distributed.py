@@ -400,7 +400,7 @@ def test_torchrun_restarts_a_killed_process_and_when_told_to_stop_leaves_a_state
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--batch-size", 3], "error: batch_size 3: give a multiple of 2"),
+        (["--batch-size", 3, "--shards", 2], "error: batch_size 3: give a multiple of 2"),
         (["--steps", "x"], "Invalid value for '--steps'"),
     ],
 )

