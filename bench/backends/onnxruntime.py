@@ -18,7 +18,7 @@ from seqocr.models.recognizer import Recognizer
 def prepare(recognizer: Recognizer, folder: Path, engine: str = "onnxruntime", int8: bool = False) -> BackendModel:
     """Args:
     engine: that runs the graphs, of `seqocr.inference.sessions.ENGINES`.
-    int8: weights of matrix products as 8-bit integers.
+    int8: weights and activations of matrix products as 8-bit integers.
     """
     graphs = folder / "float32"
     if not (graphs / "config.json").exists():

@@ -30,7 +30,8 @@ _ROWS = 5000  # per row group
 class LineReader:
     """Exported graphs that read one line at a time, on one thread.
 
-    An int8 graph rounds by all that it is given at once; read alone, a line's prediction depends on nothing else.
+    Int8 graphs of earlier versions round by all that they are given at once; read alone, a line's prediction depends
+    on nothing else.
     InputError if the weights are not exported graphs, or not of this head; an empty name is the default head's.
     """
 

@@ -20,7 +20,14 @@ def export(
     runtime: Annotated[
         str, typer.Option(help="onnx, for ONNX Runtime and OpenVINO, or transformers, for Hugging Face (the ar head).")
     ] = "onnx",
-    precision: Annotated[str, typer.Option(help="float32, or int8: dynamic quantisation.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, or int8: static quantisation.")] = "float32",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="For int8: a folder or pattern of line images, as many kinds as will be read; they need no labels.",
+            show_default="synthetic lines",
+        ),
+    ] = None,
 ) -> None:
     """Export for deployment without PyTorch; `read` and `eval` take ONNX graphs as --weights."""
     directory, names = output_folder(out), parse_heads(heads) if heads else None
@@ -28,9 +35,12 @@ def export(
         raise InputError(f"--runtime {runtime}: choose onnx or transformers")
     if runtime == "transformers" and precision != "float32":
         raise InputError("--runtime transformers is for float32: leave --precision out")
+    if calibration is not None and precision != "int8":
+        raise InputError("--calibration is for --precision int8: add that, or leave it out")
 
     from seqocr.files import shown, writable
     from seqocr.inference.export import export as write
+    from seqocr.inference.ranges import open_lines
     from seqocr.inference.shipped import weights_path
     from seqocr.models.checkpoint import load_recognizer
     from seqocr.models.hugging_face import export_hugging_face
@@ -41,5 +51,6 @@ def export(
         export_hugging_face(recognizer.with_heads(names) if names else recognizer, directory)
         print(f"{shown(directory)}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
-    for path in write(recognizer, directory, names, precision):
+    lines = None if calibration is None else open_lines(calibration)
+    for path in write(recognizer, directory, names, precision, lines):
         print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")

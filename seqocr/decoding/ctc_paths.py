@@ -37,7 +37,10 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
     for row, ids in zip(states, texts, strict=True):
         row[1 : 2 * len(ids) : 2] = ids
     skips = _skips(states, blank)
+    ends = np.array([2 * len(ids) for ids in texts], np.int64)
     chances = np.exp(np.take_along_axis(log_probs, np.broadcast_to(states[:, None], (B, T, most)), 2))
+    # No path goes beyond a text's last state: then rounding does not depend on the longest text of a batch.
+    chances *= (np.arange(most) <= ends[:, None])[:, None]
     # Forward in probabilities, rescaled now and then: logarithms take four times as long.
     paths, scale = np.zeros((B, most)), np.zeros((B, 1))
     paths[:, :2] = chances[:, 0, :2]
@@ -49,10 +52,9 @@ def ctc_log_likelihood(log_probs: np.ndarray, texts: Sequence[Sequence[int]]) ->
             paths[:, 2:] += before[:, :-2] * skips[:, 2:]
             paths *= chances[:, t]
             if t % _RESCALE_EVERY == 0:
-                total = paths.sum(axis=1, keepdims=True)
+                total = paths.max(axis=1, keepdims=True)
                 scale += np.log(total)
                 paths = np.divide(paths, total, out=np.zeros_like(paths), where=total > 0)
-        ends = np.array([2 * len(ids) for ids in texts])
         line = np.arange(B)
         last = np.where(ends > 0, paths[line, ends - 1], 0.0)
         found: np.ndarray = np.log(paths[line, ends] + last) + scale[:, 0]

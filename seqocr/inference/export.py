@@ -6,6 +6,7 @@ values as inputs and outputs. So is the pair that drafts and verifies, whose dec
 """
 
 import logging
+import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ import torch
 
 from seqocr.errors import InputError
 from seqocr.files import file_sum, read_json, replacing, replacing_all, write_json
-from seqocr.inference.manifest import FORMAT, RUNTIME, config_sum
+from seqocr.inference.manifest import FORMAT, RUNTIME, STATIC, config_sum
+from seqocr.inference.ranges import LineImages, observe_ranges, synthetic_lines
 from seqocr.models.config_sum import with_sum, without_sum
 from seqocr.models.graph import Graph
 from seqocr.models.recognizer import Recognizer
@@ -24,13 +26,19 @@ PRECISIONS = ("float32", "int8")
 
 
 def export(
-    recognizer: Recognizer, out: Path, heads: Sequence[str] | None = None, precision: str = "float32"
+    recognizer: Recognizer,
+    out: Path,
+    heads: Sequence[str] | None = None,
+    precision: str = "float32",
+    calibration: LineImages | None = None,
 ) -> list[Path]:
     """Write `config.json` and the graphs of the heads (default: all) to `out`, or nothing; returns the graphs' paths.
 
     Args:
-        precision: "float32", or "int8": weights of matrix products as 8-bit integers, a scale each output channel,
-            activations quantised as they come (dynamic quantisation).
+        precision: "float32", or "int8": weights and activations of matrix products and convolutions as 8-bit integers
+            (static quantisation, see `seqocr.inference.quantise`).
+        calibration: line images as the weights will read, whose activations give the scales of "int8"; default:
+            `synthetic_lines`.
 
     Raises:
         InputError: a package is missing, a head or precision is unknown, or `out` cannot be written.
@@ -41,26 +49,33 @@ def export(
     chosen = recognizer.with_heads(list(heads or recognizer.heads)).eval().to("cpu")
     built = graphs(chosen)
     with replacing_all(out) as temporary:
+        full = temporary if precision == "float32" else temporary / "float32"
         for name, graph in built.items():
-            write_graph(graph, path := temporary / f"{name}.onnx")
-            if precision == "int8":
-                quantise(path, path)
-        _write_config(temporary, {**chosen.config(), **declare(chosen)}, precision)
+            write_graph(graph, full / f"{name}.onnx")
+        _write_config(full, {**chosen.config(), **declare(chosen)})
+        if precision == "int8":
+            quantise_exported(full, temporary, calibration)
+            shutil.rmtree(full)
     return [out / f"{name}.onnx" for name in built]
 
 
-def quantise_exported(source: Path, out: Path) -> None:
-    """All graphs of a directory that `export` wrote in float32, as int8 in another."""
-    for path in source.glob("*.onnx"):
-        quantise(path, out / path.name)
-    _write_config(out, read_json(source / "config.json"), "int8")
+def quantise_exported(source: Path, out: Path, calibration: LineImages | None = None) -> None:
+    """All graphs of a directory that `export` wrote in float32, as int8 in another; `calibration` as of `export`."""
+    from seqocr.inference.quantise import observed_tensors, quantise
+
+    config = read_json(source / "config.json")
+    lines = synthetic_lines(config["max_length"]) if calibration is None else calibration
+    for name, ranges in observe_ranges(source, lines, observed_tensors).items():
+        quantise(source / f"{name}.onnx", out / f"{name}.onnx", ranges)
+    _write_config(out, config, precision="int8", activations=STATIC)
 
 
-def _write_config(out: Path, config: dict[str, Any], precision: str) -> None:
+def _write_config(out: Path, config: dict[str, Any], precision: str = "float32", **about: str) -> None:
     """`config.json` of graphs that are there: what the recognizer's says, and a checksum of that and of each graph."""
     config = {key: value for key, value in without_sum(config).items() if key != "runtime"}
     sums = {path.name: file_sum(path) for path in sorted(out.glob("*.onnx"))}
-    runtime = {"name": RUNTIME, "format": FORMAT, "precision": precision, "config": config_sum(config), "graphs": sums}
+    runtime = {"name": RUNTIME, "format": FORMAT, "precision": precision, **about}
+    runtime |= {"config": config_sum(config), "graphs": sums}
     write_json(out / "config.json", with_sum({**config, "runtime": runtime}))
 
 
@@ -95,19 +110,3 @@ def write_graph(graph: Graph, path: Path) -> None:
         program: Any = torch.onnx.export(graph.eval(), graph.example(), dynamo=True, verbose=False, **names)
     with replacing(path) as temporary:
         temporary.write_bytes(program.model_proto.SerializeToString())
-
-
-def quantise(source: Path, out: Path) -> None:
-    """Dynamic quantisation of a graph's matrix products; `out` may be the same file."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(source)
-    del model.graph.value_info[:]  # shapes noted by the exporter, which contradict those after weights are transposed
-    how = {"op_types_to_quantize": ["MatMul", "Gemm"], "per_channel": True, "weight_type": QuantType.QInt8}
-    logging.disable(logging.WARNING)  # it recommends a pre-processing that the exporter has done
-    try:
-        with replacing(out) as temporary:
-            quantize_dynamic(model, temporary, **how)
-    finally:
-        logging.disable(logging.NOTSET)

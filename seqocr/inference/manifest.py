@@ -14,6 +14,7 @@ RUNTIME = "onnx"
 # Since 2 one-pass heads give log probabilities, since 3 checksums say which file is which graph, since 4 each head's
 # output is declared.
 FORMAT = 4
+STATIC = "static"  # how activations of int8 graphs are quantised; those of earlier versions do not say: dynamic
 AGAIN = "write it again with `seqocr export`"
 
 
@@ -32,6 +33,12 @@ def exported_outputs(directory: Path) -> dict[str, str]:
         return dict(config["outputs"]) if "runtime" in config else {}
     except (InputError, LookupError, TypeError, ValueError):
         return {}  # what is wrong with it is for the loader to say
+
+
+def rounds_by_batch(config: dict[str, Any]) -> bool:
+    """Whether graphs round a line's numbers by all lines that they are given at once."""
+    runtime = config["runtime"]
+    return bool(runtime.get("precision") == "int8" and runtime.get("activations") != STATIC)
 
 
 def config_sum(config: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from seqocr.decoding.search import NextTokenFunction
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
-from seqocr.inference.manifest import AGAIN, check_config, check_graphs
+from seqocr.inference.manifest import AGAIN, check_config, check_graphs, rounds_by_batch
 from seqocr.inference.sessions import BatchThreads, Session, core_count, load_session, session_class
 from seqocr.inference.signature import Shape, Signature
 from seqocr.models.config_sum import check_sum
@@ -79,6 +79,7 @@ class OnnxRecognizer:
 
     Attributes:
         heads, pairs: by name; pairs, for speculative decoding, need torch.
+        rounds_by_batch: whether a line's numbers depend on those read at once: int8 graphs of earlier versions.
 
     Raises:
         InputError: the engine is not installed, or the directory does not hold graphs of this version.
@@ -101,6 +102,7 @@ class OnnxRecognizer:
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
             check_sum(directory / "config.json", config)
             self.provenance: Mapping[str, Any] = dict(config["provenance"])
+            self.rounds_by_batch = rounds_by_batch(config)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

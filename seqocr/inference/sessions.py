@@ -161,8 +161,8 @@ class BatchThreads:
         engine: OpenVINO's requests cannot run side by side, so its batches stay whole.
 
     Attributes:
-        divides: whether batches are divided. One thread divides them too: an int8 graph rounds by all lines that it is
-            given at once, and large batches are to give the same on any number of threads.
+        divides: whether batches are divided. One thread divides them too: int8 graphs of earlier versions round by all
+            lines that they are given at once, and large batches are to give the same on any number of threads.
     """
 
     def __init__(self, threads: int, engine: str = "onnxruntime") -> None:

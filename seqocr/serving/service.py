@@ -1,5 +1,6 @@
 """Reads lines for many clients at once: readers that are loaded when first used, behind bounded queues."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from seqocr.serving.queue import BatchingQueue
 _Line = tuple[Image.Image, ReadOptions]
 _OUTPUTS = ("slots", "ctc", "tokens")  # of heads
 _CONSTRAINED = "constrained"
+_PART = 16  # lines that one thread reads at once
 
 
 class Service:
@@ -175,9 +177,11 @@ class Service:
         reader = self.reader(options.head)
         if not isinstance(reader, OnnxRecognizer):
             return predict(reader, images, options)
-        # Line by line, each on one thread: an int8 graph rounds by all that it is given at once, and a prediction must
-        # not depend on who else asks.
-        return list(pool.map(partial(self._predict_alone, options=options), images))
+        if reader.rounds_by_batch or not options.is_plain:  # a prediction must not depend on who else asks
+            return list(pool.map(partial(self._predict_alone, options=options), images))
+        size = min(_PART, math.ceil(len(images) / core_count()))
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        return [each for part in pool.map(partial(predict, reader, options=options), parts) for each in part]
 
     def _predict_alone(self, image: Image.Image, options: ReadOptions) -> Prediction | Exception:
         """Of one line; an error is its request's, such as that of a constraint which the head cannot write."""

@@ -302,6 +302,7 @@ def test_the_command_line_exports_and_reads(
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights are shipped in this tree")
 def test_eight_bit_weights_read_nearly_what_the_shipped_ones_read(tmp_path: Path) -> None:
     export(load_recognizer(SHIPPED), tmp_path, ["parallel"], precision="int8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "parallel.onnx"]
     full, graph = SHIPPED / "model.safetensors", tmp_path / "parallel.onnx"
     assert graph.stat().st_size < full.stat().st_size / 2
     strings = SequenceMNIST(embedded_digits(), 5, count=300)
@@ -310,6 +311,10 @@ def test_eight_bit_weights_read_nearly_what_the_shipped_ones_read(tmp_path: Path
         OnnxRecognizer(tmp_path).decode(images, "parallel").texts,
         load_recognizer(SHIPPED).decode(images, "parallel").texts,
     )
+    expected = OnnxRecognizer(tmp_path).decode(images[:64], "parallel")
+    for batch_size in (1, 2, 7):
+        found = OnnxRecognizer(tmp_path).decode(images[:64], "parallel", batch_size)
+        assert (found.texts, found.confidences.tolist()) == (expected.texts, expected.confidences.tolist())
     disagreements = sum(a != b for a, b in zip(ours, theirs, strict=True))
     assert disagreements <= 6
     right = [sum(a == b for a, b in zip(read, texts, strict=True)) for read in (ours, theirs)]

@@ -124,12 +124,33 @@ def test_constrained_lines_hold_up_no_others(service: Service, monkeypatch: pyte
 
 
 def test_an_answer_does_not_depend_on_who_else_asks(service: Service) -> None:
-    """Shipped graphs are int8: read together, lines change each other's rounding."""
     lines = [Image.open(path).convert("L") for path in EXAMPLES] * 4
     for head in ("parallel", "ctc"):
         together = service.submit(lines, ReadOptions(head)).result(30)
         alone = [service.submit([line], ReadOptions(head)).result(30)[0] for line in lines]
         assert [prediction for prediction, _ in together] == [prediction for prediction, _ in alone]
+
+
+@pytest.mark.parametrize("rounds_by_batch", [False, True])
+def test_lines_are_read_together_unless_that_changes_their_numbers(
+    monkeypatch: pytest.MonkeyPatch, rounds_by_batch: bool
+) -> None:
+    service, sizes = Service(), list[int]()
+    service.reader("parallel").rounds_by_batch = rounds_by_batch
+
+    def count_lines(reader: Any, images: Any, options: ReadOptions) -> Any:
+        sizes.append(len(images))
+        return predict(reader, images, options)
+
+    monkeypatch.setattr(service_module, "predict", count_lines)
+    monkeypatch.setattr(service_module, "core_count", lambda: 2)
+    lines = [Image.open(path).convert("L") for path in EXAMPLES][:2] * 20
+    assert len(service.submit(lines, ReadOptions("parallel")).result(30)) == 40
+    assert sorted(sizes) == ([1] * 40 if rounds_by_batch else [8, 16, 16])
+    searched = service.submit(lines[:4], ReadOptions("parallel", top=2)).result(30)
+    assert len(searched) == 4
+    assert sizes[-4:] == [1] * 4
+    service.close()
 
 
 def test_more_than_there_is_room_for_is_not_taken_in_part() -> None:
