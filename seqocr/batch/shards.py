@@ -58,7 +58,9 @@ class LineReader:
         decoded = self.reader.decode([image], self.head)
         (confidence,) = apply_calibration(self.reader.provenance, self.head, decoded.confidences).tolist()
         (text,), (confidences,) = decoded.texts, decoded.symbol_confidences()
-        notes = notes_on(self.reader, self.head, image, text, confidence)
+        shown = None if decoded.shown is None else decoded.shown[0]
+        notes = notes_on(self.reader, self.head, image, text, confidence, shown)
+        confidence = confidence if text else 0.0
         return Prediction(text, confidence, tuple(map(Symbol, text, confidences)), passes=decoded.passes, notes=notes)
 
 

@@ -47,6 +47,13 @@ def read(
     pattern: Pattern = None,
     check: Check = None,
     lexicon: Lexicon = None,
+    charset: Annotated[
+        str | None,
+        typer.Option(
+            help="Read these symbols alone: some of the weights' own, or also marks, such as 0123456789.,- if the "
+            "weights know them."
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(help="Number of texts per line, the most likely first.")] = 1,
     symbols: Annotated[
         bool, typer.Option("--symbols", help="Also print the confidence and position of each symbol.")
@@ -71,6 +78,7 @@ def read(
     """
     from seqocr.decoding.constraints import build_constraint
     from seqocr.decoding.reach import unreachable_texts
+    from seqocr.inference.charset import CharsetReader
     from seqocr.inference.image_files import image_files, predict_files
     from seqocr.inference.load import load_reader
     from seqocr.inference.predict import chosen_head, longest_text
@@ -86,7 +94,11 @@ def read(
         check_bounds("--target-precision", target_precision, 0, 1)
     check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
-    reader = load_reader(weights, head, device, engine)
+    if charset is not None and head:
+        raise InputError("--charset reads by CTC: leave out --head")
+    reader: Reader = load_reader(weights, head, device, engine)
+    if charset is not None:
+        reader = CharsetReader(reader, charset)
     constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
     detailed = symbols or (output == "json" and (top > 1 or constraint is not None))
     chosen = chosen_head(reader, head)

@@ -16,6 +16,7 @@ class DecoderOutput:
         passes: sequential decoder passes over the batch: n + 1 for autoregressive heads, 1 for parallel and CTC heads.
             Exact on any machine.
         line_passes: B counts: the passes that each line needed, which may be fewer than its batch took.
+        shown: B strings: all that each line shows, marks included; None where there is no reader of marks.
 
     Args:
         confidences: see the property; or a function that computes them when they are first needed.
@@ -34,6 +35,7 @@ class DecoderOutput:
         self.texts, self.passes, self._confidences = texts, passes, confidences
         self._symbol_confidences = symbol_confidences
         self.line_passes = [passes] * len(texts) if line_passes is None else line_passes
+        self.shown: list[str] | None = None
 
     @property
     def confidences(self) -> np.ndarray:
@@ -51,13 +53,16 @@ class DecoderOutput:
     @classmethod
     def concatenate(cls, parts: Sequence[DecoderOutput]) -> DecoderOutput:
         """The output of several batches as one; its passes are the most that a part took."""
-        return cls(
+        output = cls(
             [text for part in parts for text in part.texts],
             lambda: np.concatenate([part.confidences for part in parts]) if parts else np.empty(0, np.float32),
             max((part.passes for part in parts), default=0),
             [passes for part in parts for passes in part.line_passes],
             lambda: [line for part in parts for line in part.symbol_confidences()],
         )
+        if parts and all(part.shown is not None for part in parts):
+            output.shown = [shown for part in parts for shown in part.shown or ()]
+        return output
 
     def ordered(self, places: Sequence[int]) -> DecoderOutput:
         """The same lines in another order: line i of this goes to place `places[i]`."""
@@ -69,13 +74,15 @@ class DecoderOutput:
             found = self.symbol_confidences()
             return [found[i] for i in order]
 
-        return DecoderOutput(
+        output = DecoderOutput(
             [self.texts[i] for i in order],
             lambda: self.confidences[order],
             self.passes,
             [self.line_passes[i] for i in order],
             confidences_of_symbols,
         )
+        output.shown = None if self.shown is None else [self.shown[i] for i in order]
+        return output
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_confidences": self.confidences, "_symbol_confidences": None}

@@ -19,7 +19,7 @@ from seqocr.files import file_sum, read_json, replacing, replacing_all, write_js
 from seqocr.inference.manifest import FORMAT, RUNTIME, STATIC, config_sum
 from seqocr.inference.ranges import LineImages, observe_ranges, synthetic_lines
 from seqocr.models.config_sum import with_sum, without_sum
-from seqocr.models.graph import Graph
+from seqocr.models.graph import Graph, OfPixels
 from seqocr.models.recognizer import Recognizer
 
 PRECISIONS = ("float32", "int8")
@@ -97,7 +97,12 @@ def declare(recognizer: Recognizer) -> dict[str, Any]:
 def graphs(recognizer: Recognizer) -> dict[str, Graph]:
     """By file name without ending; "encoder", for measuring what every head pays, is not among them."""
     both = (*recognizer.heads.values(), *recognizer.pairs().values())
-    return {name: graph for each in both for name, graph in each.graphs(recognizer.encoder).items()}
+    found = {name: graph for each in both for name, graph in each.graphs(recognizer.encoder).items()}
+    if recognizer.marks_reader is not None:
+        for graph in found.values():
+            if isinstance(graph, OfPixels):
+                graph.with_marks(recognizer.marks_reader)
+    return found
 
 
 def write_graph(graph: Graph, path: Path) -> None:

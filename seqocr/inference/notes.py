@@ -1,7 +1,8 @@
 """Notes on predictions: what may be wrong although the reader is sure, from comparing a text with the ink in its image.
 
 A reader answers with the symbols that it knows: a point, a minus or a bracket is skipped or taken for a digit, and an
-image without any is an empty text. Marks are looked for on even paper alone. Where paper has a texture, as on cheques,
+image without any is an empty text. Weights with a reader of marks (`seqocr.models.marks`) tell what a line shows. For
+others, marks are looked for on even paper alone. Where paper has a texture, as on cheques,
 readers have learned to skip them, and ink cannot be told from paper so well.
 """
 
@@ -15,6 +16,7 @@ from seqocr.data.content import is_blank
 BLANK = "the image is blank"
 NOTHING_READ = "nothing was read although the image is not blank"
 MARK = "something stands in the line that is no digit or was not read"
+MORE = "the line shows more"  # followed by all that it shows
 FULL = "the line may go on: the text is as long as this head writes"
 
 # Bounds are such that of 1,000 synthetic lines that are read right about 10 have a note.
@@ -46,19 +48,28 @@ class _Blobs:
     crosses: np.ndarray
 
 
-def find_notes(line: Image.Image, text: str, confidence: float, most_symbols: int | None = None) -> tuple[str, ...]:
+def find_notes(
+    line: Image.Image, text: str, confidence: float, most_symbols: int | None = None, more: str | None = None
+) -> tuple[str, ...]:
     """What may be wrong with a prediction.
 
     Args:
         line: grey, as of `open_line`.
         confidence: of the text.
         most_symbols: the most that the head writes; None: any number.
+        more: all the line shows, by a reader of marks, if more than the text; empty: it is not; None: there
+            is no such reader. Marks are then looked for in the ink.
     """
     doubtful = confidence < _DOUBTFUL
     if (doubtful or not text) and is_blank(line):
         return (BLANK,)
+    if more:
+        return (f"{MORE}: {more}",)
     if not text:
         return (NOTHING_READ,)
+    if more is not None:
+        is_full = most_symbols is not None and len(text) >= most_symbols and doubtful
+        return (FULL,) if is_full else ()
     blobs = _find_blobs(line, len(text))
     more = blobs is not None and len(blobs.height) > len(text)
     if most_symbols is not None and len(text) >= most_symbols and (more or doubtful):

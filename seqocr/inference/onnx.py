@@ -48,6 +48,7 @@ class ExportedHead:
     name: str
     output: str  # "slots", "ctc" or "tokens"
     vocabulary: TokenVocabulary  # of a head whose output is "tokens"
+    marks: str = ""  # symbols beyond the charset, of a reader of marks whose log probabilities are the last output
     drafter: str | None = None  # the output of the head that drafts; None: not speculative
 
     @property
@@ -64,7 +65,7 @@ def exported_heads(config: Mapping[str, Any]) -> tuple[dict[str, ExportedHead], 
     heads = {}
     for name, output in outputs.items():
         positions = max(longest + 1, config["heads"][name].get("max_position_embeddings", 0))
-        heads[name] = ExportedHead(name, output, TokenVocabulary(charset, longest, positions))
+        heads[name] = ExportedHead(name, output, TokenVocabulary(charset, longest, positions), config.get("marks", ""))
     pairs = {name: replace(heads[v], name=name, drafter=outputs[d]) for name, (v, d) in config["pairs"].items()}
     return heads, pairs
 
@@ -97,6 +98,7 @@ class OnnxRecognizer:
             height, width = size if isinstance(size, list) else (size, size)
             look = {name: tuple(value) if isinstance(value, list) else value for name, value in processor.items()}
             self.processor = Fit(height, width, **look)
+            self.marks = str(config.get("marks", ""))
             self.heads, self.pairs = exported_heads(config)
             both = (*self.heads.values(), *self.pairs.values())
             check_graphs(directory, config, [graph for each in both for graph in each.graphs])
@@ -110,6 +112,11 @@ class OnnxRecognizer:
             raise InputError(f"{name} describes no exported graphs ({error}): {AGAIN}") from None
         self._sessions: dict[tuple[str, int], Session] = {}
         self._loading = Lock()
+
+    @property
+    def shown_symbols(self) -> str:
+        """Those of `marks_log_probs`, in order; none where there is no reader of marks."""
+        return self.charset + self.marks if self.marks else ""
 
     @property
     def threads(self) -> int:
@@ -147,7 +154,8 @@ class OnnxRecognizer:
         one_pass = head.output in _DECODERS
         classes = len(self.charset) + 1 if one_pass or head.drafter else None
         width = self.processor.width if self.processor.width_multiple is None else None
-        signature.check_pixels(self.processor.height, width, classes, not one_pass)
+        marks = len(self.shown_symbols) + 1 if self.marks else None
+        signature.check_pixels(self.processor.height, width, classes, not one_pass, marks)
 
     def decode_functions(self) -> dict[str, DecodeFunction]:
         """Of each head and pair, by name; they take pixel_values (B, 3, H, W) float32, the output of `encode`."""
@@ -183,16 +191,23 @@ class OnnxRecognizer:
 
     def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[np.ndarray]:
         """Of each line (slots or frames, k + 1) float32, of a head whose output is "slots" or "ctc"."""
-        session, found = self.session(head, self.threads), {}
+        return self._lattices(images, head, 0)
+
+    def marks_log_probs(self, images: Sequence[Image.Image | np.ndarray]) -> list[np.ndarray]:
+        """Of each line (frames, k + 1) float32: the charset and the marks, then blank."""
+        return self._lattices(images, next(iter(self.heads)), -1)
+
+    def _lattices(self, images: Sequence[Image.Image | np.ndarray], graph: str, output: int) -> list[np.ndarray]:
+        session, found = self.session(graph, self.threads), {}
         for batch in self.processor.batches(images, len(images)):
-            (log_probs,) = session({"pixel_values": session.value(self.processor([images[i] for i in batch]))})
-            found.update(zip(batch, session.array(log_probs), strict=True))
+            outputs = session({"pixel_values": session.value(self.processor([images[i] for i in batch]))})
+            found.update(zip(batch, session.array(outputs[output]), strict=True))
         return [found[i] for i in range(len(images))]
 
     def next_tokens(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""
         load = partial(self.session, threads=self.threads)
-        return [_TokenGraphs(head, load, self.processor([image])).next_token for image in images]
+        return [_TokenGraphs(self.heads[head], load, self.processor([image])).next_token for image in images]
 
 
 def graph_decoder(head: ExportedHead, load: LoadFunction) -> DecodeFunction:
@@ -206,16 +221,25 @@ def _decode_one_pass(
     head: ExportedHead, load: LoadFunction, pixel_values: Any, length: int | None = None
 ) -> DecoderOutput:
     session = load(head.name)
-    (log_probs,) = session({"pixel_values": session.value(np.asarray(pixel_values))})
-    return _DECODERS[head.output](session.array(log_probs), head.vocabulary.charset)
+    log_probs, *rest = session({"pixel_values": session.value(np.asarray(pixel_values))})
+    output = _DECODERS[head.output](session.array(log_probs), head.vocabulary.charset)
+    if head.marks:
+        output.shown = _shown(head, session.array(rest[-1]))
+    return output
+
+
+def _shown(head: ExportedHead, log_probs: np.ndarray) -> list[str]:
+    """All that lines show, by a graph's last output."""
+    return decode_ctc(log_probs, head.vocabulary.charset + head.marks).texts
 
 
 class _TokenGraphs:
     """An autoregressive head's graphs on one batch of pixel_values (B, 3, H, W)."""
 
-    def __init__(self, name: str, load: LoadFunction, pixel_values: Any) -> None:
-        encode, self._session = load(name), load(name + _STEP)
+    def __init__(self, head: ExportedHead, load: LoadFunction, pixel_values: Any) -> None:
+        encode, self._session = load(head.name), load(head.name + _STEP)
         cross = encode({"pixel_values": encode.value(np.asarray(pixel_values))})
+        self.shown = _shown(head, encode.array(cross.pop())) if head.marks else None
         names = self._session.inputs
         self._past_names = [name for name in names if name.startswith("past")]
         self._cross = dict(zip([name for name in names if name.startswith("cross")], cross, strict=True))
@@ -244,7 +268,7 @@ def _decode_tokens(
 ) -> DecoderOutput:
     """Greedy, one pass per token, until every text has ended; `length` as of `Head.decode`."""
     vocabulary, lines = head.vocabulary, len(pixel_values)
-    budget, graphs = vocabulary.budget(length), _TokenGraphs(head.name, load, pixel_values)
+    budget, graphs = vocabulary.budget(length), _TokenGraphs(head, load, pixel_values)
     tokens = np.full(lines, vocabulary.begin)
     decoded: list[list[int]] = [[] for _ in range(lines)]
     ended, steps = np.zeros(lines, bool), []
@@ -269,13 +293,15 @@ def _decode_tokens(
         return np.exp([line[: len(row)].sum() for line, row in zip(scores(), decoded, strict=True)])
 
     texts = [vocabulary.text_of(row, length) for row in decoded]
-    return DecoderOutput(
+    output = DecoderOutput(
         texts,
         confidences,
         len(steps),
         list(map(len, decoded)),
         lambda: [np.exp(line[: len(text)]).tolist() for line, text in zip(scores(), texts, strict=True)],
     )
+    output.shown = graphs.shown
+    return output
 
 
 def _decode_speculatively(
@@ -285,10 +311,13 @@ def _decode_speculatively(
 
     encode, verify = load(pair.name), load(pair.name + _PASS)
     log_probs, *cross = encode({"pixel_values": encode.value(np.asarray(pixel_values))})
+    shown = _shown(pair, encode.array(cross.pop())) if pair.marks else None
     charset = pair.vocabulary.charset
     drafts = _DECODERS[str(pair.drafter)](encode.array(log_probs), charset).texts
     verifier = SessionVerifier(verify, cross, verify.value(empty_cache(encode.array(cross[0]))))
-    return speculative_decode(pair.vocabulary, verifier, [list(map(charset.index, text)) for text in drafts], length)
+    output = speculative_decode(pair.vocabulary, verifier, [list(map(charset.index, text)) for text in drafts], length)
+    output.shown = shown
+    return output
 
 
 def empty_cache(cross: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from seqocr.data.images import open_line, opening_notes, origin_of
 from seqocr.data.pixels import Fit
 from seqocr.decoding.automaton import build_universal
 from seqocr.decoding.calibration import apply_calibration
+from seqocr.decoding.greedy import decode_ctc
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.reach import unreachable_texts
 from seqocr.decoding.search import NextTokenFunction
@@ -38,6 +39,10 @@ class Reader(Protocol):
     @property
     def processor(self) -> Fit: ...
 
+    @property
+    def shown_symbols(self) -> str:
+        """Those of `marks_log_probs`, in order: the charset of the weights and marks; none without reader of marks."""
+
     def decode_functions(self) -> dict[str, DecodeFunction]: ...
 
     def encode(self, images: Any) -> Any: ...
@@ -45,6 +50,8 @@ class Reader(Protocol):
     def decode(self, images: Any, strategy: str, batch_size: int = 64) -> DecoderOutput: ...
 
     def log_probs(self, images: Any, head: str) -> list[np.ndarray]: ...
+
+    def marks_log_probs(self, images: Any) -> list[np.ndarray]: ...
 
     def next_tokens(self, images: Any, head: str) -> list[NextTokenFunction]: ...
 
@@ -82,9 +89,18 @@ def most_symbols(reader: Reader, strategy: str) -> int | None:
     return None if head in reader.heads and reader.heads[head].output == "ctc" else reader.max_length
 
 
-def notes_on(reader: Reader, strategy: str, line: Image.Image, text: str, confidence: float) -> tuple[str, ...]:
-    """What may be wrong with a text that a strategy read in a line (see `open_line`)."""
-    notes = (*opening_notes(line), *find_notes(line, text, confidence, most_symbols(reader, strategy)))
+def notes_on(
+    reader: Reader, strategy: str, line: Image.Image, text: str, confidence: float, shown: str | None = None
+) -> tuple[str, ...]:
+    """What may be wrong with a text that a strategy read in a line (see `open_line`).
+
+    Args:
+        shown: all that the line shows, by a reader of marks; None: there is none.
+    """
+    more = shown
+    if shown is not None and not set(shown) - set(reader.charset) - {" "}:  # a space changes nothing
+        more = ""
+    notes = (*opening_notes(line), *find_notes(line, text, confidence, most_symbols(reader, strategy), more))
     if len(text) <= reader.max_length:
         return notes
     # A CTC head writes as many as there are frames.
@@ -94,7 +110,7 @@ def notes_on(reader: Reader, strategy: str, line: Image.Image, text: str, confid
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
 ) -> list[Prediction]:
-    """Read line images, dark on light or light on dark.
+    """Read line images, dark on light or light on dark. A line in which nothing is read has confidence 0.
 
     Args:
         reader: see `seqocr.load`.
@@ -112,11 +128,14 @@ def predict(
     if options.is_plain:
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
+        rows = zip(images, decoded.texts, confidences, decoded.line_passes, _shown(decoded), strict=True)
         return [
-            Prediction(text, p, passes=passes, notes=notes_on(reader, options.head, image, text, p))
+            Prediction(
+                text, p if text else 0.0, passes=passes, notes=notes_on(reader, options.head, image, text, p, shown)
+            )
             if math.isfinite(p)
             else Prediction(problem=f"gives {p} with these weights: take others")
-            for image, text, p, passes in zip(images, decoded.texts, confidences, decoded.line_passes, strict=True)
+            for image, text, p, passes, shown in rows
         ]
     if options.head not in reader.heads:
         raise InputError(
@@ -125,6 +144,10 @@ def predict(
         )
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
+
+
+def _shown(decoded: DecoderOutput) -> list[str | None]:
+    return [None] * len(decoded.texts) if decoded.shown is None else list(decoded.shown)
 
 
 def _name(image: Line, place: int) -> str:
@@ -154,20 +177,29 @@ def _search(reader: Reader, images: Sequence[Image.Image], options: ReadOptions)
         options.seconds,
         options.symbols or options.positions,
     )
+    shown: list[str | None] = [None] * len(images)
+    if reader.shown_symbols:
+        lattices = reader.marks_log_probs(images)
+        shown = [decode_ctc(lattice[None], reader.shown_symbols).texts[0] for lattice in lattices]
     predictions = []
-    for image, line_frames, line in zip(images, frames, evidence, strict=True):
+    for image, line_frames, line, line_shown in zip(images, frames, evidence, shown, strict=True):
         result = search(line)
         if isinstance(result, str):
             predictions.append(Prediction(problem=result, constraint_probability=0.0, fits=False))
             continue
-        prediction = _prediction(reader, image, line_frames, result, options)
+        prediction = _prediction(reader, image, line_frames, result, options, line_shown)
         notes = (cut,) if cut and not prediction.text else ()
         predictions.append(replace(prediction, notes=(*notes, *prediction.notes)))
     return predictions
 
 
 def _prediction(
-    reader: Reader, image: Image.Image, frames: np.ndarray | None, result: LineResult, options: ReadOptions
+    reader: Reader,
+    image: Image.Image,
+    frames: np.ndarray | None,
+    result: LineResult,
+    options: ReadOptions,
+    shown: str | None,
 ) -> Prediction:
     """Of the texts that a search has found; `frames` are those of the CTC head that places the symbols."""
     found, charset = result.found, reader.charset
@@ -189,12 +221,12 @@ def _prediction(
         confidence = apply_calibration(reader.provenance, options.head, np.array([confidence])).item()
     prediction = Prediction(
         texts[0],
-        confidence,
+        confidence if texts[0] else 0.0,
         symbols,
         tuple(zip(texts[1 : options.top], shares[1:], strict=False)),
         result.passes,
         margin=math.exp(min(best - others[0], 700)) if others else math.inf,
         constraint_probability=min(math.exp(total), 1.0),
-        notes=notes_on(reader, options.head, image, texts[0], confidence),
+        notes=notes_on(reader, options.head, image, texts[0], confidence, shown),
     )
     return prediction.checked(options.min_fit) if options.constraint else prediction

@@ -31,14 +31,20 @@ class Signature:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
-    def check_pixels(self, height: int, width: int | None, first: int | None, caches: bool) -> None:
+    def check_pixels(
+        self, height: int, width: int | None, first: int | None, caches: bool, marks: int | None = None
+    ) -> None:
         """Raise a ValueError unless it is a graph of pixel_values (B, 3, H, W).
 
         Args:
             first: classes of the first output (B, T, classes); None: there is none.
             caches: whether keys and values (B, heads, T, d_head) of cross-attention follow.
+            marks: classes of the last output, of a reader of marks; None: there is none.
         """
         rest = list(self.outputs)
+        if marks is not None:
+            _need(rest[-1:], "", "float32", (None, None, marks))
+            rest = rest[:-1]
         _need(self.inputs, "pixel_values", "float32", (None, 3, height, width))
         if len(self.inputs) != 1:
             raise ValueError(f"it also wants {self.inputs[1]}")

@@ -11,6 +11,9 @@ def any_size(name: str, least: int = 1) -> Any:
     return torch.export.Dim(name, min=least, max=65536)
 
 
+MARKS_OUTPUT = "marks"
+
+
 class Graph(nn.Module):
     """A function of tensors with named inputs and outputs, exported as one ONNX file."""
 
@@ -38,13 +41,19 @@ class OfPixels(Graph):
     def __init__(self, encoder: nn.Module, outputs: list[str]) -> None:
         super().__init__()
         self.encoder: Any = encoder
+        self.marks_reader: Any = None
         self.inputs, self.outputs = ["pixel_values"], outputs
+
+    def with_marks(self, reader: Any) -> None:
+        """Also give the log probabilities of a `seqocr.models.marks.MarksReader`, as the last output."""
+        self.marks_reader, self.outputs = reader, [*self.outputs, MARKS_OUTPUT]
 
     def then(self, features: torch.Tensor) -> Any:
         return features
 
     def forward(self, pixel_values: torch.Tensor) -> Any:
-        return self.then(self.encoder(pixel_values))
+        outputs = self.then(features := self.encoder(pixel_values))
+        return outputs if self.marks_reader is None else [*outputs, self.marks_reader.log_probs(features)]
 
     def example(self) -> tuple[Any, ...]:
         return (torch.zeros(2, 3, *self.encoder.image_size),)

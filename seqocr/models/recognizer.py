@@ -24,6 +24,7 @@ from seqocr.models.heads.base import load_matching
 from seqocr.models.heads.registry import available_heads, head_class, pairs_of
 from seqocr.models.heads.speculative import SpeculativePair
 from seqocr.models.limits import CONFIG_ERRORS, check_settings, check_task
+from seqocr.models.marks import MarksReader
 from seqocr.models.presets import PRESETS
 from seqocr.models.pretrained import load_pretrained
 
@@ -38,6 +39,7 @@ class Recognizer(nn.Module):
         processor: brings images to the encoder's size.
         heads: keyword arguments of each head's class beyond the common ones, by head name.
         charset, max_length: the symbols, and the longest string, that can be read.
+        marks: symbols beyond the charset that `marks_reader` reads beside the heads; none: there is no such reader.
         provenance: how the weights came about (source and number of digits, seed, steps, seconds, device).
     """
 
@@ -49,15 +51,19 @@ class Recognizer(nn.Module):
         charset: str = DIGITS,
         max_length: int = 5,
         provenance: Mapping[str, Any] | None = None,
+        marks: str = "",
     ) -> None:
         super().__init__()
         check_task(charset, max_length)
+        check_task(marks, max_length)
         self.encoder, self.processor = encoder, processor
         self.charset, self.max_length = charset, max_length
         self.head_settings = heads
         self.heads: Any = nn.ModuleDict(
             {name: head_class(name)(encoder.features, charset, max_length, **more) for name, more in heads.items()}
         )
+        self.marks = marks
+        self.marks_reader = MarksReader(encoder.features, charset, marks, max_length) if marks else None
         self.provenance = provenance or {}
 
     @classmethod
@@ -69,6 +75,7 @@ class Recognizer(nn.Module):
         image_size: tuple[int, int] | None = None,
         charset: str = DIGITS,
         max_length: int = 5,
+        marks: str = "",
     ) -> Recognizer:
         """A new recognizer, heads untrained.
 
@@ -105,7 +112,7 @@ class Recognizer(nn.Module):
         settings = {name: head_class(name).default_settings(decoder) for name in names}
         if source in PRESETS and (frames := PRESETS[source].ctc_frames):
             settings = {name: own | head_class(name).settings_for_frames(frames) for name, own in settings.items()}
-        recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source})
+        recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source}, marks)
         for head in recognizer.heads.values():
             if weights is not None and head.trocr_decoder is not None:
                 load_matching(head.trocr_decoder, weights)
@@ -120,6 +127,7 @@ class Recognizer(nn.Module):
         layers: int | None = None,
         charset: str | None = None,
         max_length: int | None = None,
+        marks: str | None = None,
         settings: dict[str, dict[str, Any]] | None = None,
     ) -> Recognizer:
         """A copy of the trained weights for another task: what fits it is kept, what does not starts untrained.
@@ -128,7 +136,7 @@ class Recognizer(nn.Module):
             heads: by name; one that is not here is new, as in the preset that this was built from.
             image_size, patch: (height, width) other than the encoder's own (see `Encoder.resized`).
             layers: of the encoder, more than its own (see `Encoder.deepened`).
-            charset, max_length: other than its own.
+            charset, max_length, marks: other than its own.
             settings: keyword arguments of heads' classes other than their own, by head name.
 
         Raises:
@@ -149,11 +157,19 @@ class Recognizer(nn.Module):
             charset or self.charset,
             max_length or self.max_length,
             self.provenance,
+            self.marks if marks is None else marks,
         )
         for name in heads:
             if name in self.heads:
                 load_matching(adapted.heads[name], self.heads[name].state_dict())
+        if adapted.marks_reader is not None and self.marks_reader is not None:
+            load_matching(adapted.marks_reader, self.marks_reader.state_dict())
         return adapted.eval()
+
+    @property
+    def shown_symbols(self) -> str:
+        """Those of `marks_log_probs`, in order; none where there is no reader of marks."""
+        return self.charset + self.marks if self.marks else ""
 
     @property
     def device(self) -> torch.device:
@@ -187,8 +203,14 @@ class Recognizer(nn.Module):
         if strategy not in functions:
             raise InputError(f"no head {strategy!r} in this recognizer: it has {', '.join(functions)}")
         batches = self.processor.batches(images, batch_size)
-        parts = [functions[strategy](self.encode([images[i] for i in batch])) for batch in batches]
+        parts = [self._decode([images[i] for i in batch], functions[strategy]) for batch in batches]
         return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
+
+    def _decode(self, images: Sequence[LineImage], decode: DecodeFunction) -> DecoderOutput:
+        output = decode(features := self.encode(images))
+        if self.marks_reader is not None:
+            output.shown = self.marks_reader.decode(features).texts
+        return output
 
     def read(self, images: torch.Tensor | Sequence[LineImage], head: str, batch_size: int = 64) -> DecoderOutput:
         """Earlier name of `decode`."""
@@ -198,11 +220,20 @@ class Recognizer(nn.Module):
     @torch.inference_mode()
     def log_probs(self, images: Sequence[LineImage], head: str) -> list[np.ndarray]:
         """Of each line (slots or frames, k + 1) float32, of a head whose output is "slots" or "ctc"."""
+        return self._lattices(images, self.heads[head])
+
+    def _lattices(self, images: Sequence[LineImage], head: Any) -> list[np.ndarray]:
         found: dict[int, np.ndarray] = {}
         for batch in self.processor.batches(images, len(images)):
-            rows = self.heads[head].log_probs(self.encode([images[i] for i in batch])).cpu().numpy()
+            rows = head.log_probs(self.encode([images[i] for i in batch])).cpu().numpy()
             found.update(zip(batch, rows, strict=True))
         return [found[i] for i in range(len(images))]
+
+    @torch.inference_mode()
+    def marks_log_probs(self, images: Sequence[LineImage]) -> list[np.ndarray]:
+        """Of each line (frames, k + 1) float32: the charset and the marks, then blank."""
+        assert self.marks_reader is not None
+        return self._lattices(images, self.marks_reader)
 
     def next_tokens(self, images: torch.Tensor | Sequence[LineImage], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""
@@ -217,6 +248,7 @@ class Recognizer(nn.Module):
             "heads": self.head_settings,
             "encoder": self.encoder.config.to_diff_dict(),
             "processor": self.processor.settings,
+            **({"marks": self.marks} if self.marks else {}),
             "provenance": self.provenance,
         }
 
@@ -238,7 +270,7 @@ class Recognizer(nn.Module):
             if not isinstance(config["provenance"], dict):
                 raise InputError("its provenance is no table")
             rest = (config[name] for name in ("heads", "charset", "max_length", "provenance"))
-            return cls(encoder, Processor(*encoder.image_size, **look), *rest)
+            return cls(encoder, Processor(*encoder.image_size, **look), *rest, config.get("marks", ""))
         except CONFIG_ERRORS as error:
             reason = shown(" ".join(str(error).split())[:300])
             raise InputError(f"{shown(path)} is not {_WHAT} ({reason}): {_REMEDY}") from error
@@ -252,7 +284,9 @@ class Recognizer(nn.Module):
         if missing := [name for name in names if name not in self.heads]:
             raise InputError(f"no head {missing[0]!r} in this recognizer: it has {', '.join(self.heads)}")
         settings = {name: self.head_settings[name] for name in names}
-        chosen = Recognizer(self.encoder, self.processor, settings, self.charset, self.max_length, self.provenance)
+        task = self.charset, self.max_length, self.provenance, self.marks
+        chosen = Recognizer(self.encoder, self.processor, settings, *task)
         for name in names:
             chosen.heads[name] = self.heads[name]
+        chosen.marks_reader = self.marks_reader
         return chosen

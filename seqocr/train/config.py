@@ -156,6 +156,12 @@ class Start(Settings):
         None, _START, "Symbols of the longest text that can be read, if more than of those learned.", least=1, most=1000
     )
 
+    marks: bool = setting(
+        False,
+        _START,
+        "Also train a reader of marks (points, signs, spaces) and other symbols, by lines of --glyphs fonts:FOLDER.",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("patch", "layers", "ctc_frames"):

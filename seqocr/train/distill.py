@@ -121,7 +121,11 @@ class ShardLoss(nn.Module):
         losses = [training_loss(head, features, texts) for head in self.recognizer.heads.values()]
         if shares is not None:
             losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
-        return torch.stack(losses).sum()
+        loss = torch.stack(losses).sum()
+        if (reader := self.recognizer.marks_reader) is not None:
+            marks = reader.loss_of_shown(features, texts)
+            loss = loss + (marks if shares is None else marks * (sum(shares) / len(shares)))
+        return loss
 
 
 def _load_teacher(digits: Digits, path: Path, seed: int, epochs: int, device: torch.device | str) -> Teacher:

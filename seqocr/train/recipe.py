@@ -19,6 +19,7 @@ import torch
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
 from seqocr.data.mixture import CUSTOM_DATA, DataMixture, KnownLines, Lines, MixtureSource, TrainingLines, mix_levels
+from seqocr.data.shown import MARKS, OTHER
 from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits, symbols_of
@@ -188,6 +189,8 @@ def initial_recognizer(
     """What training starts from: `before`, which `start.init` names, fitted to the task, or a new recognizer."""
     torch.manual_seed(seed)
     task: dict[str, Any] = {"image_size": start.image_size, "charset": charset, "max_length": max_length}
+    if start.marks:
+        task["marks"] = MARKS + OTHER
     if before is None:
         return Recognizer.build(start.encoder, heads, **task)
     frames = start.ctc_frames

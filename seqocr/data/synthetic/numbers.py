@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MARKS = ".,-/:+ "
+from seqocr.data.shown import MARKS
+
 _MARKED = 0.18  # share of numbers with marks
 _ZEROS = 0.12  # share with leading or trailing zeros
 _REPEATS = 0.12  # chance that a digit is the one before it again

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from seqocr.data.digests import Contents, digest
 from seqocr.data.images import open_line
 from seqocr.data.mixture import KnownLines, TrainingLines
 from seqocr.data.sampling import hash_seed
+from seqocr.data.shown import ShownText
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.camera import photograph
@@ -34,11 +37,14 @@ _NARROWEST = 0.28  # width of a symbol over the image's height: less is not legi
 Texts = Callable[[np.random.Generator], str]
 
 
-def _lengths(*lengths: int, marked: float = 0.0) -> Texts:
-    """Numbers of one of these lengths; some of them with marks."""
+def _lengths(*lengths: int, marked: float = 0.0, pointed: float = 0.0) -> Texts:
+    """Numbers of one of these lengths; some of them with marks, or with a decimal point."""
 
     def sample(rng: np.random.Generator) -> str:
         digits = sample_digits(lengths[int(rng.integers(len(lengths)))], rng)
+        if len(digits) > 1 and rng.random() < pointed:
+            place = int(rng.integers(1, len(digits)))
+            return f"{digits[:place]}.{digits[place:]}"
         return add_marks(digits, rng) if rng.random() < marked else digits
 
     return sample
@@ -51,17 +57,29 @@ def _register(rng: np.random.Generator) -> str:
     return sample_digits(int(rng.choice([1, 2, 2, 3, 3, 4, 5])), rng)
 
 
+def _print(rng: np.random.Generator) -> str:
+    """Numbers, some of them with letters or other symbols."""
+    shown = sample_number(rng)
+    if rng.random() < _LETTERED:
+        for _ in range(int(rng.integers(1, 5))):
+            place = int(rng.integers(len(shown) + 1))
+            shown = shown[:place] + _OTHERS[int(rng.integers(len(_OTHERS)))] + shown[place:]
+    return shown
+
+
 # By name: how often lines are of a renderer, the renderer, and the numbers that it shows.
 WORLDS: dict[str, tuple[float, Renderer, Texts]] = {
     "wheels": (0.17, draw_wheels, _lengths(4, 5, 5, 6, 6, 6, 6, 7, 8, marked=0.06)),
     "dashboards": (0.07, draw_dashboard, _lengths(3, 4, 5, 5, 6, 6, 6, 7, marked=0.1)),
-    "segments": (0.17, draw_segments, _lengths(1, 2, 3, 4, 5, 5, 5, 5, 6, 7, 8, 10, marked=0.3)),
+    "segments": (0.17, draw_segments, _lengths(1, 2, 3, 4, 5, 5, 5, 5, 6, 7, 8, 10, pointed=0.35, marked=0.12)),
     "dots": (0.03, draw_dots, partial(sample_number, longest=16)),
     "cards": (0.18, draw_card, _lengths(4, 4, 4, 4, 4, 4, 3, 5, 6, 8, 16, marked=0.06)),
     "captchas": (0.07, draw_captcha, _lengths(4, 5, 6, 6, 6, 7, 8)),
     "registers": (0.13, draw_register, _register),
-    "print": (0.15, draw_print, sample_number),
+    "print": (0.15, draw_print, _print),
 }
+_LETTERED = 0.12  # share of numbers in print that hold other symbols
+_OTHERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefhkmnprtuvwxyz%€$£#*()=&?!"  # none that is a digit in some typeface
 _NOTHING = 0.03  # share of images that show no number
 
 
@@ -120,11 +138,11 @@ class RenderedLines:
     def line(self, index: int) -> tuple[torch.Tensor, str]:
         rng = np.random.default_rng(hash_seed(self._key ^ (index + 1)))
         if rng.random() < self._nothing:
-            return _open(photograph(draw_nothing(self.fonts, rng), rng)), ""
+            return _open(photograph(draw_nothing(self.fonts, rng), rng)), ""  # of its letters nothing is known
         _, render, texts = WORLDS[self._names[int(np.searchsorted(self._bounds, rng.random()))]]
         shown = texts(rng)
         scene = render(shown, self.fonts, rng)
-        return _photographed(scene, len(shown), rng), "".join(symbol for symbol in shown if symbol in self.charset)
+        return _photographed(scene, len(shown), rng), ShownText.of(shown, self.charset)
 
 
 class PhotographedLines:
@@ -172,6 +190,9 @@ def _photographed(scene: np.ndarray, symbols: int, rng: np.random.Generator) -> 
         image = _open(photograph(scene, rng))
         if image.shape[1] >= _NARROWEST * symbols * image.shape[0]:
             return image
+    narrowest = math.ceil(_NARROWEST * symbols * scene.shape[0])
+    if scene.shape[1] < narrowest:
+        scene = np.asarray(Image.fromarray(scene).resize((narrowest, scene.shape[0])))
     return _open(scene)
 
 

@@ -13,7 +13,7 @@ from seqocr.data.synthetic.renderers import display_looks as looks
 from seqocr.data.synthetic.renderers.dot_glyphs import GLYPHS, ROWS, pattern
 from seqocr.data.synthetic.renderers.dot_matrix import draw_dots
 from seqocr.data.synthetic.renderers.segment_shapes import ENDS, SEVEN, Shape, outlines
-from seqocr.data.synthetic.renderers.segment_style import OFTEN_UNNAMED, failures, random_style, with_points
+from seqocr.data.synthetic.renderers.segment_style import failures, random_style
 from seqocr.data.synthetic.renderers.segments import draw_segments, lay_out, row_masks
 
 SYMBOLS = "0123456789.,-/:+ "
@@ -71,15 +71,6 @@ def test_unlit_segments_are_shown_beside_those_that_are_lit():
     assert ghost is not None
     assert (ghost >= lit).all()
     assert ghost.sum() > 2 * lit.sum()
-
-
-def test_points_without_a_name_are_only_put_between_digits():
-    rng = np.random.default_rng(0)
-    texts = [with_points("12345", rng) for _ in range(1000)]
-    assert {text.replace("_", "") for text in texts} == {"12345"}
-    assert abs(np.mean(["_" in text for text in texts]) - OFTEN_UNNAMED) < 0.05
-    assert not any(text.startswith("_") or text.endswith("_") for text in texts)
-    assert {with_points(text, rng) for text in ("1.5",) * 50} == {"1.5"}
 
 
 def test_dead_segments_leave_a_digit_the_only_one_it_may_be():

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.shown import MARKS
 from seqocr.data.sources.datasets import DIGITS, embedded_digits
 from seqocr.data.sources.fonts import Fonts, load_fonts
 from seqocr.data.synthetic.layouts import level
-from seqocr.data.synthetic.numbers import MARKS, add_marks, sample_number
+from seqocr.data.synthetic.numbers import add_marks, sample_number
 from seqocr.data.synthetic.rendered import WORLDS, PhotographedLines, RenderedLines
 
 

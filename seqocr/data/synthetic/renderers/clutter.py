@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from seqocr.data.sources.fonts import load_face
 
 # Common on invoices, labels, dials, signs. No word that could be taken for digits.
 WORDS = (
@@ -43,7 +46,7 @@ def can_draw(face: ImageFont.FreeTypeFont, text: str) -> bool:
 
 @cache
 def _has(path: str, symbol: str) -> bool:
-    face = ImageFont.truetype(path, 24)
+    face = load_face(Path(path), 24)
     return bytes(face.getmask(symbol)) != bytes(face.getmask(_NOWHERE))
 
 

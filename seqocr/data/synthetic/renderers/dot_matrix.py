@@ -12,7 +12,6 @@ from seqocr.data.synthetic.renderers.display_frame import finish, frame
 from seqocr.data.synthetic.renderers.dot_glyphs import ROWS, pattern, sampled
 
 PITCH = 8  # pixels from dot to dot where they are drawn, before all is made as small as the image needs
-OFTEN_UNNAMED = 0.06  # of texts without marks, that show a point all the same
 KIND_ODDS = np.array([0.3, 0.12, 0.36, 0.22])  # of crystals, negative crystals, lamps and print
 SIGN_ROWS = (9, 17)  # dots of the height of a sign's digits, from and below
 
@@ -99,13 +98,9 @@ def print_on_paper(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def draw_dots(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     """A text of dots that shine, darken or were hit by pins: (h, w, 3) uint8."""
-    shown = text
-    if text.isdigit() and len(text) > 1 and rng.random() < OFTEN_UNNAMED:
-        at = int(rng.integers(1, len(text)))
-        shown = f"{text[:at]}.{text[at:]}"
     kind = looks.choose(KIND_ODDS, rng)
     unit = float(rng.uniform(20, 56) if len(text) < 10 else rng.uniform(18, 32))
-    dots = _dots_of(shown, fonts, rng)
+    dots = _dots_of(text, fonts, rng)
     unit *= dots.shape[0] / ROWS if dots.shape[0] < ROWS else 1.0
     if kind == 3:
         ink, _, _ = frame(_impact(dots, unit, rng), None, unit, fonts, rng)

@@ -10,7 +10,6 @@ from seqocr.data.synthetic.renderers.display_looks import choose
 from seqocr.data.synthetic.renderers.segment_shapes import ENDS, FOURTEEN, FOURTEEN_FORMS, OTHER_FORMS, SEVEN, Shape
 
 ENDS_ODDS = np.array([4, 2, 6, 2, 2, 1.5, 2.5, 0.8])
-OFTEN_UNNAMED = 0.25  # of texts without marks: labels of many sets name digits alone, though displays show their points
 # How often a display shows another form of a digit than the usual one.
 OTHER_ODDS = {"6": 0.12, "9": 0.14, "7": 0.2, "1": 0.012}
 
@@ -69,16 +68,6 @@ def random_style(text: str, rng: np.random.Generator) -> Style:
     blanks = int(rng.integers(1, 3)) if rng.random() < 0.15 and not half else 0
     small = float(rng.uniform(0.55, 0.85)) if rng.random() < 0.06 else 1.0
     return Style(shape, float(space), dot, bool(rng.random() < 0.4), inside, forms, half, blanks, small)
-
-
-def with_points(text: str, rng: np.random.Generator) -> str:
-    """A text, at times with points ("_") between its digits that its label leaves out."""
-    if not text.isdigit() or len(text) < 2 or rng.random() >= OFTEN_UNNAMED:
-        return text
-    places = {int(rng.integers(1, len(text)))}
-    if rng.random() < 0.15:
-        places |= {int(rng.integers(1, len(text)))}
-    return "".join("_" * (i in places) + symbol for i, symbol in enumerate(text))
 
 
 def failures(forms: dict[str, str], text: str, rng: np.random.Generator) -> dict[int, dict[str, float]]:

@@ -12,12 +12,12 @@ from seqocr.data.synthetic.renderers import display_looks as looks
 from seqocr.data.synthetic.renderers.base import to_image
 from seqocr.data.synthetic.renderers.display_frame import finish, frame
 from seqocr.data.synthetic.renderers.segment_shapes import bar, disc, outlines
-from seqocr.data.synthetic.renderers.segment_style import Style, failures, random_style, with_points
+from seqocr.data.synthetic.renderers.segment_style import Style, failures, random_style
 
 KIND_ODDS = np.array([0.46, 0.12, 0.42])  # of crystals, negative crystals and glowing displays
 SCALE = 3  # drawn at this multiple, then averaged: Pillow's polygons have hard edges
 LEAST_THICK = 1.7  # pixels of a segment
-MARKS = ".,:_"
+MARKS = ".,:"
 STEEP = [min(255, max(0, (level - 128) * 4 + 128)) for level in range(256)]
 
 
@@ -47,7 +47,7 @@ class Row:
 
 
 def lay_out(text: str, style: Style, rng: np.random.Generator) -> Row:
-    """A text's polygons from left to right; "_" is a point that its label leaves out."""
+    """A text's polygons from left to right."""
     cell, row, faults = outlines(style.shape), Row(), failures(style.forms, text, rng)
     gains = rng.uniform(0.55, 1, len(text)) if rng.random() < 0.12 else np.ones(len(text))
     marked = any(symbol in text for symbol in MARKS)
@@ -146,13 +146,12 @@ def _coverage(polygons: list[tuple[list[float], float]], size: tuple[int, int], 
 
 def draw_segments(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
     """A text on a display of segments: (h, w, 3) uint8."""
-    shown = with_points(text, rng)
-    style = random_style(shown, rng)
+    style = random_style(text, rng)
     unit = float(rng.uniform(18, 58) if len(text) < 10 else rng.uniform(16, 32))
     unit = max(unit, LEAST_THICK / style.shape.thick, 34 if style.shape.ends == "dots" else 0)
     kind = ("crystal", "negative", "glow")[looks.choose(KIND_ODDS, rng)]
     with_off = bool(rng.random() < (0.25 if kind == "glow" else 0.5))
-    row = lay_out(shown, style, rng)
+    row = lay_out(text, style, rng)
     # Levels would be lost by steepening, so corners are rounded where all segments are alike.
     alike = set(row.levels) <= {0, 1}
     soft = style.shape.thick * rng.uniform(0.12, 0.3) if alike and rng.random() < 0.3 else 0.0
