@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from seqocr.cli.options import DataRoot, Device, Engine, Skip, YourData, parse_length, warn_of_learned_lines
+from seqocr.cli.options import (
+    DataRoot,
+    Device,
+    Engine,
+    Skip,
+    YourData,
+    parse_length,
+    parse_sources,
+    warn_of_learned_lines,
+)
 from seqocr.errors import InputError
 
 
@@ -14,6 +23,12 @@ def calibrate(
     level: Annotated[
         str, typer.Option(help="Without --data: layouts of validation digits, separated by commas.")
     ] = "jitter",
+    glyphs: Annotated[
+        str | None, typer.Option(help="Without --data: also as many held-out lines of these sources (see `train`).")
+    ] = None,
+    photographs: Annotated[
+        float, typer.Option(help="Share of the lines by pen of --glyphs that are photographed.")
+    ] = 0.0,
     length: Annotated[str, typer.Option(help="Digits in a string: N, or SHORTEST-LONGEST.")] = "1-10",
     count: Annotated[int, typer.Option(help="Strings per level.")] = 800,
     root: DataRoot = None,
@@ -25,7 +40,7 @@ def calibrate(
     from pathlib import Path
 
     from seqocr.data.folder import LineFolder
-    from seqocr.data.mixture import Lines
+    from seqocr.data.mixture import DataMixture, Lines
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import level as layout_of
@@ -34,6 +49,8 @@ def calibrate(
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import fit_calibrations
     from seqocr.models.config_sum import with_sum
+    from seqocr.train.config import TrainConfig
+    from seqocr.train.recipe import synthetic_sources
 
     path = Path(weights) / "config.json"
     if not path.is_file():
@@ -50,12 +67,16 @@ def calibrate(
             SequenceMNIST(digits, parse_length(length), count=count, replacement=True, layout=layout_of(name))
             for name in level.split(",")
         ]
+        if glyphs is not None:
+            config = TrainConfig(length=parse_length(length), photographs=photographs, level="")
+            mixture = DataMixture(synthetic_sources(config, parse_sources(glyphs), root))
+            parts.append(mixture.held_out(count * len(parts)))
         source = SYNTHETIC
     if (lines := sum(map(len, parts))) < MIN_LINES:
         raise InputError(f"{lines:,} lines are too few to calibrate by: give at least {MIN_LINES}")
-    config, found = read_json(path), fit_calibrations(reader, parts)
+    written, found = read_json(path), fit_calibrations(reader, parts)
     for head, each in found.items():
         print(f"{head}: temperature {each.temperature:.3f}, from {each.lines:,} lines")
-    config["provenance"][KEY] = {head: each.as_json() | {"source": source} for head, each in found.items()}
-    write_json(path, with_sum(config))
+    written["provenance"][KEY] = {head: each.as_json() | {"source": source} for head, each in found.items()}
+    write_json(path, with_sum(written))
     print(f"written: {shown(path)}")

@@ -124,17 +124,17 @@ class Fit:
         least = _LEAST_MULTIPLES * self.width_multiple
         return min(self.width, max(least, -(-width // self.width_multiple) * self.width_multiple))
 
-    def batches(self, images: Sequence[Image.Image | np.ndarray] | np.ndarray, size: int) -> list[list[int]]:
+    def batches(self, images: Any, size: int) -> list[list[int]]:
         """Indices of images in batches of at most `size`, each of images of one `input_width`, so that none depends on
         what is read beside it."""
         groups = _grouped(self._input_widths(images))
         return [indices[start : start + size] for indices in groups for start in range(0, len(indices), size)]
 
-    def parts(self, images: Sequence[Image.Image | np.ndarray] | np.ndarray) -> list[list[int]]:
+    def parts(self, images: Any) -> list[list[int]]:
         """Indices of images in a few parts to learn from, in each of which the widest is less than twice any other."""
         return _grouped([(width - 1).bit_length() for width in self._input_widths(images)])
 
-    def _input_widths(self, images: Sequence[Image.Image | np.ndarray] | np.ndarray) -> list[int]:
+    def _input_widths(self, images: Any) -> list[int]:
         sizes = (x.size if isinstance(x, Image.Image) else (x.shape[1], x.shape[0]) for x in images)
         return [self.input_width(width, height) for width, height in sizes]
 

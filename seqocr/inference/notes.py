@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from seqocr.data.content import is_blank
+from seqocr.data.shown import OTHER
 
 BLANK = "the image is blank"
 NOTHING_READ = "nothing was read although the image is not blank"
@@ -64,17 +65,17 @@ def find_notes(
     if (doubtful or not text) and is_blank(line):
         return (BLANK,)
     if more:
-        return (f"{MORE}: {more}",)
+        return (f"{MORE}: {more.replace(OTHER, '?')}",)
     if not text:
         return (NOTHING_READ,)
     if more is not None:
         is_full = most_symbols is not None and len(text) >= most_symbols and doubtful
         return (FULL,) if is_full else ()
     blobs = _find_blobs(line, len(text))
-    more = blobs is not None and len(blobs.height) > len(text)
-    if most_symbols is not None and len(text) >= most_symbols and (more or doubtful):
+    has_more = blobs is not None and len(blobs.height) > len(text)
+    if most_symbols is not None and len(text) >= most_symbols and (has_more or doubtful):
         return (FULL,)
-    return (MARK,) if blobs is not None and (more or _has_mark(blobs, doubtful)) else ()
+    return (MARK,) if blobs is not None and (has_more or _has_mark(blobs, doubtful)) else ()
 
 
 def _has_mark(blobs: _Blobs, doubtful: bool) -> bool:

@@ -96,7 +96,7 @@ class OnnxRecognizer:
             processor, size = config["processor"], config["encoder"]["image_size"]
             self.charset, self.max_length = str(config["charset"]), int(config["max_length"])
             height, width = size if isinstance(size, list) else (size, size)
-            look = {name: tuple(value) if isinstance(value, list) else value for name, value in processor.items()}
+            look: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in processor.items()}
             self.processor = Fit(height, width, **look)
             self.marks = str(config.get("marks", ""))
             self.heads, self.pairs = exported_heads(config)
@@ -198,7 +198,8 @@ class OnnxRecognizer:
         return self._lattices(images, next(iter(self.heads)), -1)
 
     def _lattices(self, images: Sequence[Image.Image | np.ndarray], graph: str, output: int) -> list[np.ndarray]:
-        session, found = self.session(graph, self.threads), {}
+        session = self.session(graph, self.threads)
+        found: dict[int, np.ndarray] = {}
         for batch in self.processor.batches(images, len(images)):
             outputs = session({"pixel_values": session.value(self.processor([images[i] for i in batch]))})
             found.update(zip(batch, session.array(outputs[output]), strict=True))

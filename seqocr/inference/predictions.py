@@ -91,11 +91,12 @@ def predict_lines(
 
 
 def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Calibration]:
-    """The calibration of each head on lines that it was not trained on; InputError if there are no lines."""
+    """The calibration of each head on lines that it was not trained on, but for those in which it reads nothing, whose
+    confidence is 0; InputError if there are no lines."""
     tables = [predict_lines(reader, lines, quiet=True, calibrate=False) for lines in sources]
     found = {}
     for head in reader.heads:
-        rows = pd.concat([table[table["head"] == head] for table in tables])
+        rows = pd.concat([table[(table["head"] == head) & (table["prediction"] != "")] for table in tables])
         right = (rows["text"] == rows["prediction"]).to_numpy()
         found[head] = fit_calibration(rows["confidence"].to_numpy(np.float64), right)
     return found

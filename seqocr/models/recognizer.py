@@ -270,7 +270,7 @@ class Recognizer(nn.Module):
             if not isinstance(config["provenance"], dict):
                 raise InputError("its provenance is no table")
             rest = (config[name] for name in ("heads", "charset", "max_length", "provenance"))
-            return cls(encoder, Processor(*encoder.image_size, **look), *rest, config.get("marks", ""))
+            return cls(encoder, Processor(*encoder.image_size, **look), *rest, marks=config.get("marks", ""))
         except CONFIG_ERRORS as error:
             reason = shown(" ".join(str(error).split())[:300])
             raise InputError(f"{shown(path)} is not {_WHAT} ({reason}): {_REMEDY}") from error
@@ -284,7 +284,7 @@ class Recognizer(nn.Module):
         if missing := [name for name in names if name not in self.heads]:
             raise InputError(f"no head {missing[0]!r} in this recognizer: it has {', '.join(self.heads)}")
         settings = {name: self.head_settings[name] for name in names}
-        task = self.charset, self.max_length, self.provenance, self.marks
+        task: Any = self.charset, self.max_length, self.provenance, self.marks
         chosen = Recognizer(self.encoder, self.processor, settings, *task)
         for name in names:
             chosen.heads[name] = self.heads[name]
