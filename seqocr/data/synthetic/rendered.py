@@ -25,7 +25,7 @@ from seqocr.data.synthetic.renderers.captchas import draw_captcha
 from seqocr.data.synthetic.renderers.cards import draw_card
 from seqocr.data.synthetic.renderers.dashboards import draw_dashboard
 from seqocr.data.synthetic.renderers.dot_matrix import draw_dots
-from seqocr.data.synthetic.renderers.nothing import draw_nothing
+from seqocr.data.synthetic.renderers.nothing import draw_nothing, draw_two_rows
 from seqocr.data.synthetic.renderers.printed import draw_print
 from seqocr.data.synthetic.renderers.registers import draw_register
 from seqocr.data.synthetic.renderers.segments import draw_segments
@@ -80,7 +80,8 @@ WORLDS: dict[str, tuple[float, Renderer, Texts]] = {
 }
 _LETTERED = 0.12  # share of numbers in print that hold other symbols
 _OTHERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefhkmnprtuvwxyz%€$£#*()=&?!"  # none that is a digit in some typeface
-_NOTHING = 0.03  # share of images that show no number
+_NOTHING = 0.03  # share of images that show no number, or no single one
+_TWO_ROWS = 0.25  # share of these that show two
 
 
 class RenderedLines:
@@ -138,7 +139,8 @@ class RenderedLines:
     def line(self, index: int) -> tuple[torch.Tensor, str]:
         rng = np.random.default_rng(hash_seed(self._key ^ (index + 1)))
         if rng.random() < self._nothing:
-            return _open(photograph(draw_nothing(self.fonts, rng), rng)), ""  # of its letters nothing is known
+            draw = draw_two_rows if rng.random() < _TWO_ROWS else draw_nothing
+            return _open(photograph(draw(self.fonts, rng), rng)), ""  # what else it shows is not known
         _, render, texts = WORLDS[self._names[int(np.searchsorted(self._bounds, rng.random()))]]
         shown = texts(rng)
         scene = render(shown, self.fonts, rng)

@@ -15,7 +15,7 @@ _TRIES = 4  # typefaces looked at for one that has all symbols: some lack marks
 _WIDEST = 800  # pixels: longer lines are drawn smaller
 _SPACE = 0.24  # ems: a space is at least so wide, or nobody would write it down
 _LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
-_APART = 50.0  # levels between colours that can be told apart when photographed
+_APART = 50.0  # levels between colours that can be distinguished when photographed
 
 
 def draw_print(text: str, fonts: Fonts, rng: np.random.Generator) -> np.ndarray:
