@@ -229,3 +229,25 @@ def test_calibrated_weights_give_other_confidences_and_thresholds(
 def test_calibration_refuses_in_one_line(run_cli: Run, weights: Path, tmp_path: Path) -> None:
     assert is_one_clear_error(run_cli("calibrate", "--weights", tmp_path / "no"), "no config.json")
     assert is_one_clear_error(run_cli("calibrate", "--weights", weights, "--data", tmp_path / "no"), "no")
+
+
+def test_a_charset_restricts_what_is_read(run_cli: Run) -> None:
+    examples = Path("seqocr/demo/examples")
+    code, out, _ = run_cli("read", examples, "--charset", "01234567", "--format", "csv")
+    assert code == 0
+    texts = [row["text"] for row in csv.DictReader(io.StringIO(out))]
+    assert len(texts) == 6
+    assert all(texts)
+    assert set("".join(texts)) <= set("01234567")
+    for arguments, says in (
+        (
+            (
+                "--charset",
+                "0.",
+            ),
+            "do not read '.'",
+        ),
+        (("--charset", ""), "give symbols"),
+        (("--charset", "01", "--head", "ctc"), "leave out --head"),
+    ):
+        assert is_one_clear_error(run_cli("read", examples, *arguments), says)

@@ -118,7 +118,13 @@ class RenderedLines:
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"source": self.fonts.source, "fonts": len(self.fonts.fonts), "families": len(self.fonts.families)}
+        licenses = sorted({font.license for font in self.fonts.fonts if font.license})
+        return {
+            "source": f"rendered with fonts of {self.fonts.source}",
+            "fonts": len(self.fonts.fonts),
+            "families": len(self.fonts.families),
+            "licenses": licenses,
+        }
 
     @property
     def contents(self) -> Contents:
