@@ -119,7 +119,7 @@ ship: $(VENV)/.setup ## put what train and train-strings made into the package: 
 			--out seqocr/weights/$$name/onnx || exit 1; \
 	done
 
-report: $(VENV)/.setup ## write the report again from the measurements in OUT, and its first screen into README
+report: $(VENV)/.setup ## write the report again from the measurements in OUT, its first screen into README, and model cards
 	$(PY) -m bench report --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md) $(ARGS)
 
 lint: $(VENV)/.lint ## check style and types

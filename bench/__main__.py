@@ -62,12 +62,15 @@ def run_bench(
 @app.command()
 def report(
     out: Out = Path("results"),
-    readme: Annotated[Path | None, typer.Option(help="Also write the first screen into this README.")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Also write the first screen into this README, and model cards.")
+    ] = None,
 ) -> None:
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench.core.store import Store
     from bench.report import repeats
     from bench.report.build import everything, measured, with_numbers, write_report
+    from bench.report.cards import cards
     from bench.study.shipped import write_study
     from seqocr.files import write_text
 
@@ -78,6 +81,9 @@ def report(
         line = measured(store, repeats.summary(out))
         write_text(readme, with_numbers(readme.read_text(encoding="utf-8"), found, line, readme))
         print(f"numbers: {readme}")
+        for path, text in cards(store, found).items():
+            write_text(path, text)
+            print(f"card: {path}")
         if "dependence" in found:
             print(f"study: {write_study(found)}")
 

@@ -17,6 +17,7 @@ from bench.core.store import Store, changes
 from bench.experiments import experiments
 from bench.report import repeats
 from bench.report.build import everything, measured, pages, with_numbers
+from bench.report.cards import cards
 from bench.study import cost, pipeline
 from seqocr import environment
 from seqocr.data.folder import LineFolder
@@ -223,6 +224,7 @@ def _check_first_screen(store: Store, results: Path, root: Path, findings: Findi
     expected = {results / f"{name}.md": text for name, text in pages(store, found, repeated).items()}
     readme = root / "README.md"
     expected[readme] = with_numbers(readme.read_text(encoding="utf-8"), found, measured(store, repeated), readme)
+    expected |= cards(store, found, root / "seqocr" / "weights")
     findings.failures += [
         f"{path} is older than the results, and {tags[0]} is tagged: run `make report`"
         for path, text in expected.items()

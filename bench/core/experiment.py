@@ -116,6 +116,22 @@ class Claim:
     ratio: bool = True
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Exact match of weights on lines that they did not learn from, for their model card.
+
+    Attributes:
+        part: that measured it.
+        lines: their kind, in words; dataset: its name on the Hugging Face hub, or of a folder.
+        exact: by head.
+    """
+
+    part: str
+    lines: str
+    dataset: str
+    exact: Mapping[str, Value]
+
+
 class Experiment:
     """Subclass this in a module of `bench.experiments` and name an instance EXPERIMENT there.
 
@@ -172,6 +188,10 @@ class Experiment:
 
     def sections(self, results: Any, everything: Mapping[str, Any]) -> list[Section]:
         raise NotImplementedError
+
+    def evaluations(self, results: Any) -> list[Evaluation]:
+        """For the model cards of the weights that its parts name."""
+        return []
 
     def claims(self, results: Any) -> list[Claim]:
         return []

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.core import plotting, strategies
-from bench.core.experiment import Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import Bench, Claim, Evaluation, Experiment, Part, Section
 from bench.core.formatting import percent, share
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads.accuracy_tables import Comparison, beside_one_pass, right
-from bench.workloads.held_out import held_out_digits, pieces, read_some, read_strings, task_strings
+from bench.workloads.held_out import MNIST, held_out_digits, pieces, read_some, read_strings, task_strings
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr import metrics
 from seqocr.files import replacing
@@ -128,6 +128,12 @@ class Accuracy(Experiment):
         }
         text = prose("accuracy", results=results, length=TASK_LENGTH)
         return [Section("Accuracy on five digits", text, "accuracy", shown, details)]
+
+    def evaluations(self, results: Results) -> list[Evaluation]:
+        lines = f"{TASK_LENGTH} MNIST digits ({results.about['split']}) on a grid"
+        rows = results.summary.to_dict("records")
+        exact = {row["head"]: Value.of(row, "exact", row["strings"]) for row in rows}
+        return [Evaluation(self.name, lines, MNIST, exact)]
 
     def claims(self, results: Results) -> list[Claim]:
         return [results.comparison.claim("autoregression, accuracy on the task")]

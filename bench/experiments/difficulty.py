@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import Bench, Claim, Experiment, Part, Section, stored
+from bench.core.experiment import Bench, Claim, Evaluation, Experiment, Part, Section, stored
 from bench.core.formatting import digits, share
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads import accuracy_tables
 from bench.workloads.accuracy_tables import Comparison
-from bench.workloads.held_out import held_out_digits, level_strings, pieces, read_some, read_strings
+from bench.workloads.held_out import MNIST, held_out_digits, level_strings, pieces, read_some, read_strings
 from seqocr import metrics
 from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
@@ -161,6 +161,18 @@ class Levels(Experiment):
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
         details = {f"Lines of each level: {', '.join(results.levels)}": pictures}
         return [Section("Any length, any spacing", text, "lengths", table, details)]
+
+    def evaluations(self, results: Results) -> list[Evaluation]:
+        digits = f"{results.lengths[0]} to {results.lengths[-1]} MNIST digits ({results.about['split']})"
+        return [
+            Evaluation(
+                f"{self.name}-{level}",
+                f"{digits}, level `{level}`",
+                MNIST,
+                {head: results.exact(level, head) for head in results.heads},
+            )
+            for level in results.levels
+        ]
 
     def claims(self, results: Results) -> list[Claim]:
         found = results.comparisons

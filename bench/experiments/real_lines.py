@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from bench.core import strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Evaluation, Experiment, Part, Section
 from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -169,6 +169,11 @@ class Real(Experiment):
         if absent := not_run(results.about["not_run"]):
             details["Readers that are not here"] = absent
         return [Section("Real lines", text, None, table.head(LONGEST_TABLE), details)]
+
+    def evaluations(self, results: Results) -> list[Evaluation]:
+        shipped, folder = next(iter(REAL_PHASES)), results.about["folder"]
+        exact = {head: results.exact(head, shipped) for head in results.heads}
+        return [Evaluation(self.name, f"real lines, `{folder}`", folder, exact)]
 
     def claims(self, results: Results) -> list[Claim]:
         return [

@@ -23,6 +23,7 @@ from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 
+MNIST = "ylecun/mnist"  # what held-out digits are called on the Hugging Face hub
 HELD_OUT = 0.2  # share of a folder of real lines that is never trained on
 REST = 0.01  # seconds before another reader is timed, so that the threads of the one before fall asleep
 _READ_AT_ONCE = 100

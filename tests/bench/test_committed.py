@@ -14,6 +14,7 @@ from bench.core.store import Store
 from bench.experiments import experiments
 from bench.report import repeats
 from bench.report.build import _write_tables, everything, measured, pages, with_numbers
+from bench.report.cards import cards
 from bench.study.shipped import study_of
 from seqocr.advice.recommend import SHIPPED_STUDY, as_json
 
@@ -97,6 +98,12 @@ def test_readmes_numbers_are_the_reports(published, repeated):
     text = path.read_text(encoding="utf-8")
     texts = [with_numbers(text, says, measured(each, repeated), path) for each, says in published]
     assert text in texts, "run `make report`"
+
+
+def test_the_model_cards_are_what_weights_and_rows_say(published):
+    made = [cards(*each) for each in published]
+    for path in made[0]:
+        assert path.read_text(encoding="utf-8") in [texts[path] for texts in made], "run `make report`"
 
 
 def test_every_picture_of_the_pages_is_committed():
