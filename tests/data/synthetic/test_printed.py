@@ -105,3 +105,9 @@ def test_pictures_of_nothing_are_the_same_for_the_same_numbers(
         assert one.dtype == np.uint8
         assert one.ndim == 3
         assert np.array_equal(one, same)
+
+
+def test_letters_and_other_symbols_are_printed_in_every_look(fonts):
+    for seed in range(150):
+        image = draw_print("1A2$%b", fonts, np.random.default_rng(seed))
+        assert image.ndim == 3

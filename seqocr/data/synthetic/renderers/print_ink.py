@@ -61,6 +61,11 @@ def spaced_mask(
     return np.asarray(canvas.crop(box), np.float32) / 255, starts - box[0]
 
 
+def has_dots(text: str) -> bool:
+    """Whether there are 5x7 dots for all symbols of a text."""
+    return all(symbol in _DOTS for symbol in text)
+
+
 def dot_matrix(text: str, height: float, rng: np.random.Generator) -> np.ndarray:
     """Text of 5x7 dots about `height` pixels high: round, square or run together."""
     cell = max(2, round(height / 7))

@@ -131,6 +131,8 @@ def _stencilled(line: Line, rng: np.random.Generator) -> Line:
 
 
 def _dotted(line: Line, rng: np.random.Generator) -> Line:
+    if not print_ink.has_dots(line.text):
+        return line
     ground, ink = _SCREENS[int(rng.integers(len(_SCREENS)))]
     dots = print_ink.dot_matrix(line.text, line.em * CAPITALS, rng)
     jitter = rng.uniform(-15, 15, 3)
