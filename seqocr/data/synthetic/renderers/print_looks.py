@@ -100,7 +100,7 @@ def _thermal(line: Line, rng: np.random.Generator) -> Line:
 
 
 def _needle(line: Line, rng: np.random.Generator) -> Line:
-    if rng.random() < 0.5:
+    if print_ink.has_dots(line.text) and rng.random() < 0.5:
         mask = print_ink.dot_matrix(line.text, line.em * CAPITALS, rng)
         line = replace(line, mask=mask, starts=np.linspace(0, mask.shape[1], len(line.text) + 1)[:-1])
     elif line.em > 30:
