@@ -82,6 +82,9 @@ class TrainConfig(Settings):
     length: int | tuple[int, int] = setting(5, _DATA, "Digits per string: N, or SHORTEST-LONGEST.", least=1, most=1000)
     repeats: float = setting(0.0, _DATA, "Probability that a digit repeats the one before it.", least=0, most=1)
     augment: float = setting(1.0, _DATA, "Strength of augmentation: 0 for none, 1 as usual.", least=0, most=10)
+    epochs_of_lines: int = setting(
+        1, _DATA, "Epochs for which synthetic lines of --glyphs stay the same: more save time.", least=1, most=1000
+    )
     photographs: float = setting(
         0.0,
         _DATA,

@@ -19,6 +19,7 @@ import torch
 from seqocr.data.augment import Augmentation, LineAugmentation
 from seqocr.data.folder import LineFolder, ShuffledLines
 from seqocr.data.mixture import CUSTOM_DATA, DataMixture, KnownLines, Lines, MixtureSource, TrainingLines, mix_levels
+from seqocr.data.repeated import RepeatedLines
 from seqocr.data.shown import MARKS, OTHER
 from seqocr.data.soft_labels import SoftLabels
 from seqocr.data.sources import datasets as sources
@@ -251,6 +252,8 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
                 PhotographedLines(SyntheticLines(g, texts, WriterStyle(), seed=s), config.photographs, s)
                 for g, s in zip(glyphs, seeds, strict=True)
             )
+        if config.epochs_of_lines > 1:
+            learned = RepeatedLines(learned, config.epochs_of_lines)
         parts.append(MixtureSource(learned, None if CUSTOM_DATA in config.level.split(",") else held_out, weight))
     return parts
 

@@ -7,7 +7,6 @@ from torch import nn
 from seqocr.models.heads.base import FeatureMap, full_precision
 from seqocr.models.heads.one_pass import FrameClassifier, OnePassHead
 
-
 _OF_COUNT = 0.1  # of the loss: wrong counts beside wrong symbols
 
 
