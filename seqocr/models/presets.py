@@ -1,6 +1,6 @@
 """Named architectures, for when there is no checkpoint to start from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,7 +13,7 @@ class Preset:
         decoder: keyword arguments of `TrOCRConfig` for the autoregressive head.
         keep_aspect: how the processor fits a line into the encoder's size.
         width_multiple, standardise: see `Fit`.
-        ctc_frames: frames per column, at least.
+        heads: keyword arguments of heads' classes, by name.
     """
 
     encoder: dict[str, Any]
@@ -21,7 +21,7 @@ class Preset:
     keep_aspect: bool
     width_multiple: int | None = None
     standardise: bool = False
-    ctc_frames: int | None = None
+    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -77,7 +77,7 @@ PRESETS = {
         keep_aspect=True,
         width_multiple=32,
         standardise=True,
-        ctc_frames=2,
+        heads={"parallel": {"counts": True}, "ctc": {"frames_a_column": 2}},
     ),
     # The architecture of microsoft/trocr-small-*: DeiT-small and a six-layer decoder of width 256.
     "small": Preset(

@@ -110,8 +110,8 @@ class Recognizer(nn.Module):
         )
         names = available_heads() if heads is None else heads
         settings = {name: head_class(name).default_settings(decoder) for name in names}
-        if source in PRESETS and (frames := PRESETS[source].ctc_frames):
-            settings = {name: own | head_class(name).settings_for_frames(frames) for name, own in settings.items()}
+        if source in PRESETS:
+            settings = {name: own | PRESETS[source].heads.get(name, {}) for name, own in settings.items()}
         recognizer = cls(encoder, processor, settings, charset, max_length, {"encoder": source}, marks)
         for head in recognizer.heads.values():
             if weights is not None and head.trocr_decoder is not None:

@@ -195,7 +195,11 @@ def initial_recognizer(
     if before is None:
         return Recognizer.build(start.encoder, heads, **task)
     frames = start.ctc_frames
-    settings = {} if frames is None else {name: head_class(name).settings_for_frames(frames) for name in heads}
+    # Weights of an earlier version of a preset get what heads have in it now.
+    preset = PRESETS.get(str(before.provenance.get("encoder")))
+    settings = {name: dict(preset.heads.get(name, {})) if preset else {} for name in heads}
+    if frames is not None:
+        settings = {name: own | head_class(name).settings_for_frames(frames) for name, own in settings.items()}
     return before.adapted(heads, patch=start.patch, layers=start.layers, settings=settings, **task)
 
 

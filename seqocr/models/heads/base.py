@@ -238,9 +238,12 @@ class Head(nn.Module):
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load weights of the same name and shape, and position embeddings as far as both go. Others depend on the task."""
+    """Load weights of the same name and shape, and position embeddings as far as both go. Others depend on the task, or
+    are new."""
     with torch.no_grad():
         for name, own in module.state_dict().items():
+            if name not in weights:
+                continue
             if own.shape == weights[name].shape:
                 own.copy_(weights[name])
             elif name.endswith("embed_positions.weight") and own.shape[1:] == weights[name].shape[1:]:
