@@ -13,7 +13,8 @@ def export(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Directory written by `seqocr train`, or shipped weights: tiny, strings.", show_default="strings"
+            help="Directory written by `seqocr train`, or shipped weights: tiny, strings, numbers.",
+            show_default="strings",
         ),
     ] = None,
     heads: Annotated[str | None, typer.Option(help="Heads, separated by commas.", show_default="all")] = None,

@@ -36,7 +36,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there 
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Directory written by `seqocr train` or `seqocr export`, or shipped weights: tiny, strings.",
+        help="Directory written by `seqocr train` or `seqocr export`, or shipped weights: tiny, strings, numbers.",
         show_default="strings",
     ),
 ]

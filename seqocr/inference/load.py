@@ -25,8 +25,8 @@ def load(weights: Path | str | None = None, engine: str = DEFAULT_ENGINE) -> Rec
     """A trained recognizer, or exported graphs.
 
     Args:
-        weights: a directory written by `seqocr train` or `seqocr export`; or the name of shipped weights, "tiny" or
-            "strings" (default).
+        weights: a directory written by `seqocr train` or `seqocr export`; or the name of shipped weights: "tiny",
+            "strings" (default) or "numbers".
         engine: for exported graphs: "onnxruntime" or "openvino".
 
     Raises:

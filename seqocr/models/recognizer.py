@@ -269,8 +269,8 @@ class Recognizer(nn.Module):
                 check_settings(settings, settings)
             if not isinstance(config["provenance"], dict):
                 raise InputError("its provenance is no table")
-            rest = (config[name] for name in ("heads", "charset", "max_length", "provenance"))
-            return cls(encoder, Processor(*encoder.image_size, **look), *rest, marks=config.get("marks", ""))
+            task = {name: config[name] for name in ("heads", "charset", "max_length", "provenance")}
+            return cls(encoder, Processor(*encoder.image_size, **look), **task, marks=config.get("marks", ""))
         except CONFIG_ERRORS as error:
             reason = shown(" ".join(str(error).split())[:300])
             raise InputError(f"{shown(path)} is not {_WHAT} ({reason}): {_REMEDY}") from error

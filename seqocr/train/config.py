@@ -139,7 +139,7 @@ class Start(Settings):
 
     encoder: str = setting("tiny", _START, "Preset (tiny, small), hub id, or Hugging Face directory.")
     init: str | None = setting(
-        None, _START, "Trained weights instead of --encoder: tiny, strings (shipped), or a directory."
+        None, _START, "Trained weights instead of --encoder: tiny, strings, numbers (shipped), or a directory."
     )
     heads: tuple[str, ...] | None = setting(
         None, _START, "Heads, separated by commas.", shown="those of --init, or all"

@@ -127,7 +127,7 @@ def test_an_engine_takes_graphs_alone(saved: Path, openvino_installed: list[str]
 
 def test_weights_that_are_not_there_name_those_that_are() -> None:
     for load in (seqocr.load, load_reader):
-        with pytest.raises(InputError, match=r"the folder nosuch is missing.*shipped weights: tiny, strings"):
+        with pytest.raises(InputError, match=r"the folder nosuch is missing.*shipped weights: tiny, strings, numbers"):
             load("nosuch")
 
 
