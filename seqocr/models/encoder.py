@@ -78,7 +78,13 @@ class Encoder(nn.Module):
         return isinstance(self.backbone.embeddings, StemEmbeddings)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.backbone(pixel_values=pixel_values).last_hidden_state
+        if not self.has_stem:
+            return self.backbone(pixel_values=pixel_values).last_hidden_state
+        # The same, but without a mask, which transformers adds to exported graphs of input of any width.
+        hidden = self.backbone.embeddings(pixel_values)
+        for layer in self.backbone.layers:
+            hidden = layer(hidden, None)
+        return self.backbone.layernorm(hidden)
 
     def resized(
         self, height: int, width: int, patch: tuple[int, int] | None = None, *, extend: bool = False

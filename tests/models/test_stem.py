@@ -49,6 +49,12 @@ def test_input_may_be_narrower() -> None:
         assert encoder(torch.randn(2, 3, 32, width)).shape == (2, columns, features.dim)
 
 
+def test_features_are_those_of_the_backbone() -> None:
+    encoder = Encoder.from_config(STEM).eval()
+    pixel_values = torch.randn(2, 3, 32, 96)
+    assert torch.equal(encoder(pixel_values), encoder.backbone(pixel_values=pixel_values).last_hidden_state)
+
+
 def test_columns_keep_their_places() -> None:
     """A column's position is the same, however wide the image is."""
     encoder = Encoder.from_config({**STEM, "num_hidden_layers": 0}).eval()
@@ -86,7 +92,7 @@ def test_graphs_take_lines_of_any_width(recognizer: Recognizer, tmp_path: Path) 
     loaded = load_recognizer(tmp_path / "weights")
     export(recognizer, tmp_path / "graphs")
     exported = OnnxRecognizer(tmp_path / "graphs")
-    assert exported.processor == loaded.processor == recognizer.processor
+    assert exported.processor.settings == loaded.processor.settings == recognizer.processor.settings
     for head in HEADS:
         expected = recognizer.decode(lines(), head)
         assert loaded.decode(lines(), head).texts == exported.decode(lines(), head).texts == expected.texts
