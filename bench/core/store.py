@@ -263,10 +263,18 @@ def changed_dependencies(before: dict[str, Any], after: dict[str, Any]) -> list[
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            found += [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+            found += [key for key in sorted(old.keys() | new.keys()) if not _agree(old.get(key), new.get(key))]
         else:
             found.append(name)
     return found
+
+
+def _agree(old: Any, new: Any) -> bool:
+    """Whether settings are as they were. One that a training or a layout did not have then is no difference: whether
+    the code behaves as it did is told by predictions and losses."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(key in new and _agree(value, new[key]) for key, value in old.items())
+    return bool(old == new)
 
 
 def _renamed(facts: Any) -> Any:

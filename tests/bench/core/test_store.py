@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.core.experiment import Bench
-from bench.core.store import Store, changes
+from bench.core.store import Store, changed_dependencies, changes
 from bench.experiments import experiments, throughput
 from seqocr.errors import InputError
 
@@ -134,3 +134,15 @@ def test_every_experiment_says_what_it_depends_on_as_json(preset, tmp_path):
             depends = experiment.depends(part)
             assert json.loads(json.dumps(depends)) == depends
     assert len(set(names)) == len(names)
+
+
+def test_settings_that_were_not_there_are_no_difference() -> None:
+    before = {"settings": {"rounds": 3, "training": {"steps": 9, "levels": {"a": 1}}}}
+    for training, differ in (
+        ({"steps": 9, "levels": {"a": 1, "b": 2}, "new": 0.0}, []),
+        ({"steps": 9, "levels": {"a": 2}}, ["training"]),
+        ({"levels": {"a": 1}}, ["training"]),
+    ):
+        after = {"settings": {"rounds": 3, "training": training}}
+        assert changed_dependencies(before, after) == differ
+    assert changed_dependencies(before, {"settings": {**before["settings"], "new": 1}}) == ["new"]
