@@ -21,15 +21,15 @@ from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.camera import photograph
 from seqocr.data.synthetic.numbers import add_marks, sample_digits, sample_number
 from seqocr.data.synthetic.renderers.base import Renderer
-from seqocr.data.synthetic.renderers.captchas import draw_captcha
-from seqocr.data.synthetic.renderers.cards import draw_card
-from seqocr.data.synthetic.renderers.dashboards import draw_dashboard
-from seqocr.data.synthetic.renderers.dot_matrix import draw_dots
-from seqocr.data.synthetic.renderers.nothing import draw_nothing, draw_two_rows
-from seqocr.data.synthetic.renderers.printed import draw_print
-from seqocr.data.synthetic.renderers.registers import draw_register
-from seqocr.data.synthetic.renderers.segments import draw_segments
-from seqocr.data.synthetic.renderers.wheels import draw_wheels
+from seqocr.data.synthetic.renderers.captchas.captchas import draw_captcha
+from seqocr.data.synthetic.renderers.cards.cards import draw_card
+from seqocr.data.synthetic.renderers.displays.dashboards import draw_dashboard
+from seqocr.data.synthetic.renderers.displays.dot_matrix import draw_dots
+from seqocr.data.synthetic.renderers.displays.segments import draw_segments
+from seqocr.data.synthetic.renderers.handwriting.registers import draw_register
+from seqocr.data.synthetic.renderers.prints.nothing import draw_nothing, draw_two_rows
+from seqocr.data.synthetic.renderers.prints.printed import draw_print
+from seqocr.data.synthetic.renderers.wheels.wheels import draw_wheels
 
 _TRIES = 4  # to photograph a line legibly, before it is taken as it was rendered
 _NARROWEST = 0.28  # width of a symbol over the image's height: less is not legible at 32 rows

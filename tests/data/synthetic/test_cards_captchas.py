@@ -8,10 +8,10 @@ import pytest
 
 from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.synthetic.renderers.base import Renderer
-from seqocr.data.synthetic.renderers.captchas import draw_captcha
-from seqocr.data.synthetic.renderers.card_glyphs import FACES, StrokeFace, stroke_face, stroke_mask
-from seqocr.data.synthetic.renderers.card_layout import group
-from seqocr.data.synthetic.renderers.cards import draw_card
+from seqocr.data.synthetic.renderers.captchas.captchas import draw_captcha
+from seqocr.data.synthetic.renderers.cards.card_glyphs import FACES, StrokeFace, stroke_face, stroke_mask
+from seqocr.data.synthetic.renderers.cards.card_layout import group
+from seqocr.data.synthetic.renderers.cards.cards import draw_card
 
 TEXTS = ("7", "4071", "12/27", "1234 5678 9012 3456", "0123456789012345", "8.50", "-3,7+1:2", "0" * 24)
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from seqocr.data.sources.fonts import Font, Fonts
-from seqocr.data.synthetic.renderers import display_looks as looks
-from seqocr.data.synthetic.renderers.dot_glyphs import GLYPHS, ROWS, pattern
-from seqocr.data.synthetic.renderers.dot_matrix import draw_dots
-from seqocr.data.synthetic.renderers.segment_shapes import ENDS, SEVEN, Shape, outlines
-from seqocr.data.synthetic.renderers.segment_style import failures, random_style
-from seqocr.data.synthetic.renderers.segments import draw_segments, lay_out, row_masks
+from seqocr.data.synthetic.renderers.displays import display_looks as looks
+from seqocr.data.synthetic.renderers.displays.dot_glyphs import GLYPHS, ROWS, pattern
+from seqocr.data.synthetic.renderers.displays.dot_matrix import draw_dots
+from seqocr.data.synthetic.renderers.displays.segment_shapes import ENDS, SEVEN, Shape, outlines
+from seqocr.data.synthetic.renderers.displays.segment_style import failures, random_style
+from seqocr.data.synthetic.renderers.displays.segments import draw_segments, lay_out, row_masks
 
 SYMBOLS = "0123456789.,-/:+ "
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import ImageFont
 
 from seqocr.data.sources.fonts import Font, Fonts
-from seqocr.data.synthetic.renderers import clutter, print_ink
-from seqocr.data.synthetic.renderers.materials import MATERIALS, Ground
-from seqocr.data.synthetic.renderers.nothing import draw_nothing, draw_two_rows
-from seqocr.data.synthetic.renderers.printed import draw_print
+from seqocr.data.synthetic.renderers.prints import clutter, print_ink
+from seqocr.data.synthetic.renderers.prints.materials import MATERIALS, Ground
+from seqocr.data.synthetic.renderers.prints.nothing import draw_nothing, draw_two_rows
+from seqocr.data.synthetic.renderers.prints.printed import draw_print
 
 
 @pytest.fixture(scope="module")

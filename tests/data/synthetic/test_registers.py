@@ -11,10 +11,10 @@ from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.sources.strokes import POINTS, Strokes
 from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
 from seqocr.data.synthetic.old_hand import OLD_HAND
-from seqocr.data.synthetic.renderers.hands import Hand, Manner
-from seqocr.data.synthetic.renderers.pen_shapes import Shapes
-from seqocr.data.synthetic.renderers.pens import Canvas, Pen
-from seqocr.data.synthetic.renderers.registers import RegisterRenderer, draw_register
+from seqocr.data.synthetic.renderers.handwriting.hands import Hand, Manner
+from seqocr.data.synthetic.renderers.handwriting.pen_shapes import Shapes
+from seqocr.data.synthetic.renderers.handwriting.pens import Canvas, Pen
+from seqocr.data.synthetic.renderers.handwriting.registers import RegisterRenderer, draw_register
 
 TEXTS = ("1", "18", "1843", "7 0", "1,234.50", "-57", "12/34", "12:30", "+49 170", "018273645501827364550123")
 

@@ -8,10 +8,10 @@ import pytest
 
 from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.synthetic.renderers.base import Renderer
-from seqocr.data.synthetic.renderers.dashboards import draw_dashboard
-from seqocr.data.synthetic.renderers.mechanism import turns, window_rows
-from seqocr.data.synthetic.renderers.wheel_digits import DIGITS, Digits
-from seqocr.data.synthetic.renderers.wheels import draw_wheels
+from seqocr.data.synthetic.renderers.displays.dashboards import draw_dashboard
+from seqocr.data.synthetic.renderers.wheels.mechanism import turns, window_rows
+from seqocr.data.synthetic.renderers.wheels.wheel_digits import DIGITS, Digits
+from seqocr.data.synthetic.renderers.wheels.wheels import draw_wheels
 
 RENDERERS = pytest.mark.parametrize("draw", [draw_wheels, draw_dashboard])
 FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

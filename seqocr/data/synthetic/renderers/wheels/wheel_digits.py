@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from seqocr.data.sources.fonts import Fonts, load_face
-from seqocr.data.synthetic.renderers.panel import face_size
+from seqocr.data.synthetic.renderers.wheels.panel import face_size
 
 DIGITS = "0123456789"
 _FINER = 3  # strokes are drawn this many times larger, then scaled down

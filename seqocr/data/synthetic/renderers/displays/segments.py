@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
-from seqocr.data.synthetic.renderers import display_looks as looks
 from seqocr.data.synthetic.renderers.base import to_image
-from seqocr.data.synthetic.renderers.display_frame import finish, frame
-from seqocr.data.synthetic.renderers.segment_shapes import bar, disc, outlines
-from seqocr.data.synthetic.renderers.segment_style import Style, failures, random_style
+from seqocr.data.synthetic.renderers.displays import display_looks as looks
+from seqocr.data.synthetic.renderers.displays.display_frame import finish, frame
+from seqocr.data.synthetic.renderers.displays.segment_shapes import bar, disc, outlines
+from seqocr.data.synthetic.renderers.displays.segment_style import Style, failures, random_style
 
 KIND_ODDS = np.array([0.46, 0.12, 0.42])  # of crystals, negative crystals and glowing displays
 SCALE = 3  # drawn at this multiple, then averaged: Pillow's polygons have hard edges

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, smooth_noise, to_image
-from seqocr.data.synthetic.renderers.mechanism import turns, window_rows
-from seqocr.data.synthetic.renderers.panel import contrast_with, pane, surface, words_around
-from seqocr.data.synthetic.renderers.wheel_digits import DIGITS, Digits
-from seqocr.data.synthetic.renderers.wheel_looks import Look, sample_look
+from seqocr.data.synthetic.renderers.wheels.mechanism import turns, window_rows
+from seqocr.data.synthetic.renderers.wheels.panel import contrast_with, pane, surface, words_around
+from seqocr.data.synthetic.renderers.wheels.wheel_digits import DIGITS, Digits
+from seqocr.data.synthetic.renderers.wheels.wheel_looks import Look, sample_look
 
 _HEIGHTS = (16, 52)  # pixels of a digit
 _WIDEST = 480  # pixels: long texts are drawn smaller

@@ -6,8 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqocr.data.synthetic.renderers.display_looks import choose
-from seqocr.data.synthetic.renderers.segment_shapes import ENDS, FOURTEEN, FOURTEEN_FORMS, OTHER_FORMS, SEVEN, Shape
+from seqocr.data.synthetic.renderers.displays.display_looks import choose
+from seqocr.data.synthetic.renderers.displays.segment_shapes import (
+    ENDS,
+    FOURTEEN,
+    FOURTEEN_FORMS,
+    OTHER_FORMS,
+    SEVEN,
+    Shape,
+)
 
 ENDS_ODDS = np.array([4, 2, 6, 2, 2, 1.5, 2.5, 0.8])
 # How often a display shows another form of a digit than the usual one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFont
 
-from seqocr.data.synthetic.renderers import materials, print_ink
+from seqocr.data.synthetic.renderers.prints import materials, print_ink
 
 CAPITALS = 0.71  # height of a digit, in ems, of most typefaces
 _SCREENS = (  # ground and dots of displays made of dots

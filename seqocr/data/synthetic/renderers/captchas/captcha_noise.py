@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import smooth_noise, to_image
-from seqocr.data.synthetic.renderers.card_grounds import vivid
+from seqocr.data.synthetic.renderers.cards.card_grounds import vivid
 
 Shape = tuple[int, int]
 Tone = tuple[int, ...]

@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, smooth_noise, to_image
-from seqocr.data.synthetic.renderers.card_grounds import card_ground, metal_ground, rough_ground, vivid
-from seqocr.data.synthetic.renderers.card_layout import Line, lay_out
-from seqocr.data.synthetic.renderers.relief import Light, contrast, foil, luma, make_relief, shade, soften, worn
+from seqocr.data.synthetic.renderers.cards.card_grounds import card_ground, metal_ground, rough_ground, vivid
+from seqocr.data.synthetic.renderers.cards.card_layout import Line, lay_out
+from seqocr.data.synthetic.renderers.cards.relief import Light, contrast, foil, luma, make_relief, shade, soften, worn
 
 _TRIES = 3  # of a look until digits stand out of their ground
 # What foils and inks are made of, and how often.

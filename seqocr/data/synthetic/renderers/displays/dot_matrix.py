@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
-from seqocr.data.synthetic.renderers import display_looks as looks
 from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, text_mask, to_image
-from seqocr.data.synthetic.renderers.display_frame import finish, frame
-from seqocr.data.synthetic.renderers.dot_glyphs import ROWS, pattern, sampled
+from seqocr.data.synthetic.renderers.displays import display_looks as looks
+from seqocr.data.synthetic.renderers.displays.display_frame import finish, frame
+from seqocr.data.synthetic.renderers.displays.dot_glyphs import ROWS, pattern, sampled
 
 PITCH = 8  # pixels from dot to dot where they are drawn, before all is made as small as the image needs
 KIND_ODDS = np.array([0.3, 0.12, 0.36, 0.22])  # of crystals, negative crystals, lamps and print

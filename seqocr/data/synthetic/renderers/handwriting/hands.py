@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFont
 
-from seqocr.data.synthetic.renderers.pen_shapes import Path, Shapes, smooth_path
-from seqocr.data.synthetic.renderers.pens import SCALE, Canvas, Pen, Stroke, draw_glyph, warp
+from seqocr.data.synthetic.renderers.handwriting.pen_shapes import Path, Shapes, smooth_path
+from seqocr.data.synthetic.renderers.handwriting.pens import SCALE, Canvas, Pen, Stroke, draw_glyph, warp
 
 _DESCENDING, _SMALL = "34579", "012"  # of digits that are not of one height
 _MARKS = ".,-/:+"

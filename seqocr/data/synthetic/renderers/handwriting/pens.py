@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seqocr.data.synthetic.renderers.pen_shapes import Path
+from seqocr.data.synthetic.renderers.handwriting.pen_shapes import Path
 
 _SOFT = (0.15, 0.2, 0.3, 0.2, 0.15)
 SCALE = 3  # canvases are that much larger than the image, for soft edges

@@ -9,8 +9,8 @@ from PIL import Image, ImageChops, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import to_image
-from seqocr.data.synthetic.renderers.captcha_glyphs import glyph_tile
-from seqocr.data.synthetic.renderers.captcha_noise import (
+from seqocr.data.synthetic.renderers.captchas.captcha_glyphs import glyph_tile
+from seqocr.data.synthetic.renderers.captchas.captcha_noise import (
     GROUNDS,
     Tone,
     add_dots,
@@ -19,8 +19,8 @@ from seqocr.data.synthetic.renderers.captcha_noise import (
     shade_of,
     wave,
 )
-from seqocr.data.synthetic.renderers.captcha_styles import STYLES, Style
-from seqocr.data.synthetic.renderers.card_grounds import vivid
+from seqocr.data.synthetic.renderers.captchas.captcha_styles import STYLES, Style
+from seqocr.data.synthetic.renderers.cards.card_grounds import vivid
 
 _WIDEST = 420  # pixels: longer texts have smaller digits
 _APART = 70  # of luminance (of 255): digits and their ground, for people and for what reads in grey

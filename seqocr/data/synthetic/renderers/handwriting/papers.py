@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from seqocr.data.synthetic.renderers.base import blend, smooth_noise
-from seqocr.data.synthetic.renderers.pens import Canvas, Pen
+from seqocr.data.synthetic.renderers.handwriting.pens import Canvas, Pen
 
 _PAPERS = ((236, 226, 202), (222, 202, 164), (206, 200, 190), (241, 237, 226), (198, 206, 208), (232, 214, 186))
 _OLD_INKS = ((38, 30, 28), (72, 48, 30), (104, 74, 46), (44, 46, 66), (20, 20, 22), (92, 84, 78), (120, 96, 70))

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, text_mask
-from seqocr.data.synthetic.renderers.display_looks import blur, choose
+from seqocr.data.synthetic.renderers.displays.display_looks import blur, choose
 
 # No digits, and no letters that could stand for one.
 UNITS = ("km", "kWh", "V", "mV", "A", "W", "kW", "kg", "g", "C", "F", "mph", "km/h", "Hz", "bar", "AM", "PM", "h")

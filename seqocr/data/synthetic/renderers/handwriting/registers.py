@@ -9,12 +9,12 @@ from PIL import Image, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.sources.strokes import Strokes
-from seqocr.data.synthetic.renderers import papers
 from seqocr.data.synthetic.renderers.base import to_image
-from seqocr.data.synthetic.renderers.hands import Hand, Line, Manner, Recorded, scrawl
-from seqocr.data.synthetic.renderers.papers import Sheet
-from seqocr.data.synthetic.renderers.pen_shapes import DITTO, Path, smooth_path
-from seqocr.data.synthetic.renderers.pens import SCALE, Canvas, Pen, modern_pen, old_pen
+from seqocr.data.synthetic.renderers.handwriting import papers
+from seqocr.data.synthetic.renderers.handwriting.hands import Hand, Line, Manner, Recorded, scrawl
+from seqocr.data.synthetic.renderers.handwriting.papers import Sheet
+from seqocr.data.synthetic.renderers.handwriting.pen_shapes import DITTO, Path, smooth_path
+from seqocr.data.synthetic.renderers.handwriting.pens import SCALE, Canvas, Pen, modern_pen, old_pen
 
 _OLD = 0.65  # share of old documents
 _MODERN_PENS = {

@@ -9,7 +9,7 @@ from PIL import Image
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import text_mask
-from seqocr.data.synthetic.renderers.card_glyphs import stroke_face, stroke_mask
+from seqocr.data.synthetic.renderers.cards.card_glyphs import stroke_face, stroke_mask
 
 _WIDEST = 500  # pixels of a line: long ones are drawn smaller, which keeps the time per line near that of short ones
 _LOWEST, _HIGHEST = 16, 54  # pixels of digits

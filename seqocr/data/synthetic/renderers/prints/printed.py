@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
-from seqocr.data.synthetic.renderers import clutter, materials, print_ink
 from seqocr.data.synthetic.renderers.base import colour, pad, to_image
-from seqocr.data.synthetic.renderers.print_looks import CAPITALS, LOOKS, Line, Look
+from seqocr.data.synthetic.renderers.prints import clutter, materials, print_ink
+from seqocr.data.synthetic.renderers.prints.print_looks import CAPITALS, LOOKS, Line, Look
 
 _SHARES = np.array([look.share for look in LOOKS]) / sum(look.share for look in LOOKS)
 _TRIES = 4  # typefaces looked at for one that has all symbols: some lack marks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seqocr.data.synthetic.renderers.captcha_noise import GROUNDS
+from seqocr.data.synthetic.renderers.captchas.captcha_noise import GROUNDS
 
 
 @dataclass(frozen=True)

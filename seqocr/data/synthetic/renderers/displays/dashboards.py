@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
 from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, text_mask, to_image
-from seqocr.data.synthetic.renderers.panel import contrast_with, face_size, words_around
+from seqocr.data.synthetic.renderers.wheels.panel import contrast_with, face_size, words_around
 
 _HEIGHTS = (16, 52)  # pixels of a digit
 _WIDEST = 480  # pixels: long texts are drawn smaller

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from seqocr.data.sources.fonts import Fonts
-from seqocr.data.synthetic.renderers import clutter
 from seqocr.data.synthetic.renderers.base import blend, colour, smooth_noise, text_mask, to_image
-from seqocr.data.synthetic.renderers.materials import MATERIALS, picture, screen, stone
+from seqocr.data.synthetic.renderers.prints import clutter
+from seqocr.data.synthetic.renderers.prints.materials import MATERIALS, picture, screen, stone
 
 _Scene = Callable[[np.ndarray, Fonts, np.random.Generator], np.ndarray]
 _PRINT = ("print", "mono", "narrow", "display")

@@ -1,0 +1,1 @@
+"""Digits in relief: bank cards, plates."""

@@ -1,0 +1,1 @@
+"""Displays of segments, of dots, and of dashboards."""

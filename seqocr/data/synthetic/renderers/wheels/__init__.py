@@ -1,0 +1,1 @@
+"""Number wheels of odometers and meters."""
