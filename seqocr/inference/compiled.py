@@ -7,7 +7,7 @@ import torch
 
 from seqocr.decoding.output import DecodeFunction
 from seqocr.inference.export import declare, graphs
-from seqocr.inference.onnx import exported_heads, graph_decoder
+from seqocr.inference.graph_decoding import exported_heads, graph_decoder
 from seqocr.models.graph import Graph
 from seqocr.models.recognizer import Recognizer
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from seqocr.data.images import open_line
 from seqocr.errors import InputError
+from seqocr.inference.graph_decoding import graph_decoder
 from seqocr.inference.image_files import image_files
-from seqocr.inference.onnx import OnnxRecognizer, graph_decoder
+from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.sessions import OnnxRuntimeSession
 
 Ranges = dict[str, tuple[float, float]]  # by tensor: its smallest and largest value, 0 among them
