@@ -7,6 +7,7 @@ HASHES ?=
 ARGS ?=
 REAL ?=
 STROKES ?= data/unipen
+FONTS ?= data/fonts
 ENGINE ?= local
 ADDRESS ?=
 
@@ -31,8 +32,14 @@ JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wil
 WRITTEN := --level grid,jitter,jitter --glyphs $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 \
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
+# Numbers of any look: half of them rendered with fonts, a quarter from pen strokes, the rest from bitmaps.
+RENDERED := fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS)
+ANY := --heads ar,parallel,ctc --max-length 24 --level grid,jitter,wild --length 1-10 --repeats 0.15 --photographs 0.4 \
+	--augment 0.5 --glyphs $(STROKES),$(STROKES),$(STROKES),$(STROKES),qmnist,$(RENDERED),$(RENDERED) \
+	--batch-size 64 --warmup 100 --validation-strings 800
+
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study train train-strings ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study train train-strings train-numbers ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -45,7 +52,8 @@ help: ## list the targets and variables
 	@echo '               of the CUDA one: https://download.pytorch.org/whl/cpu [$(TORCH_INDEX)]'
 	@echo '  HASHES       not empty: all but torch is installed by the SHA-256 of its file, as in CI [$(HASHES)]'
 	@echo '  REAL         folder of labelled real lines that bench also reads, and fine-tunes on [$(REAL)]'
-	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-strings [$(STROKES)]'
+	@echo '  STROKES      folder of pen strokes, such as a copy of UNIPEN, for train-strings and train-numbers [$(STROKES)]'
+	@echo '  FONTS        folder that fonts are fetched to, for train-numbers [$(FONTS)]'
 	@echo '  ENGINE       runs what bench and study do not time: local (processes here) or ray [$(ENGINE)]'
 	@echo '  ADDRESS      of a Ray cluster, HOST:PORT or ray://HOST:PORT; none: a Ray here, for the run [$(ADDRESS)]'
 	@echo '  ARGS         more options for the command, such as ARGS="-k ctc" for test [$(ARGS)]'
@@ -109,6 +117,13 @@ train-strings: $(VENV)/.setup ## train the reader of any line, into runs/strings
 	$(VENV)/bin/seqocr train --out runs/strings-9 --init runs/strings-8 $(WRITTEN) --teachers runs/teachers \
 		--steps 8000 --learning-rate 1e-3 --warmup 200 --validate-every 1500 --seed 2 $(ARGS)
 	$(VENV)/bin/seqocr average runs/strings-8 runs/strings-9 --out runs/strings
+
+train-numbers: $(VENV)/.setup ## train the reader of numbers of any look, into runs/numbers (STROKES, FONTS)
+	$(VENV)/bin/seqocr data --fonts $(FONTS)
+	$(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr train --out runs/numbers-1 --encoder compact $(ANY) \
+		--steps 2000 --learning-rate 1.5e-3 --validate-every 1000 $(ARGS)
+	$(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr train --out runs/numbers --init runs/numbers-1 --marks $(ANY) \
+		--epochs-of-lines 2 --steps 2400 --learning-rate 1.4e-3 --validate-every 800 --seed 1 $(ARGS)
 
 ship: $(VENV)/.setup ## put what train and train-strings made into the package: 16 bits, calibrated, graphs beside
 	for name in tiny strings; do \
