@@ -20,6 +20,7 @@ from PIL import Image
 
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
+from seqocr.data.shown import MARKS, OTHER
 from seqocr.data.sources.datasets import DIGITS, Digits
 from seqocr.models.encoder import Encoder
 from seqocr.models.recognizer import Recognizer
@@ -107,6 +108,18 @@ def small_recognizer(
     settings = {name: dict(SMALL_DECODER) if name == "ar" else {} for name in heads}
     built = Encoder.from_config({**SMALL_ENCODER, **encoder})
     return Recognizer(built, Processor(*built.image_size), settings, charset, max_length).eval()
+
+
+def stem_recognizer(marks: str = MARKS + OTHER) -> Recognizer:
+    """A recognizer of a few thousand random weights that takes lines of up to 128 pixels, as wide as they are."""
+    torch.manual_seed(1)
+    more: Any = {"image_size": [32, 128], "patch_size": [32, 8], "stem_channels": [4, 4, 8]}
+    built = Encoder.from_config({**SMALL_ENCODER, **more})
+    processor = Processor(32, 128, width_multiple=32, standardise=True)
+    settings = {"ar": dict(SMALL_DECODER), "parallel": {"counts": True}, "ctc": {"frames_a_column": 2}}
+    recognizer = Recognizer(built, processor, settings, DIGITS, 6, marks=marks)
+    lively(recognizer)
+    return recognizer
 
 
 def lively(module: torch.nn.Module, scale: float = 0.6, seed: int = 0) -> torch.nn.Module:

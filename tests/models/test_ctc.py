@@ -118,10 +118,13 @@ def test_there_are_frames_for_the_worst_case_of_any_length(max_length: int) -> N
 
 
 def test_a_text_that_needs_more_frames_than_there_are_is_refused_by_name() -> None:
-    head = make(max_length=5)
-    head.classify.count = 6  # as a head of an earlier format could have
-    with pytest.raises(InputError, match=r"'aaaaa' needs 9 CTC frames, the head has 6"):
-        head.loss(torch.randn(2, FEATURES.tokens, 8), ["ab", "aaaaa"])
+    features = FeatureMap(dim=8, rows=1, columns=6, prefix=1, narrows=True)
+    head = make(max_length=5, features=features)
+    narrow = torch.randn(2, features.prefix + 2, 8)  # of an image with two columns
+    frames = 2 * head.frames // features.columns
+    assert frames < 9
+    with pytest.raises(InputError, match=rf"'aaaaa' needs 9 CTC frames, the head has {frames}"):
+        head.loss(narrow, ["ab", "aaaaa"])
 
 
 def test_loss_is_the_log_probability_summed_over_paths_a_symbol() -> None:

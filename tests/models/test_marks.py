@@ -15,30 +15,24 @@ from seqocr.data.sources.datasets import DIGITS
 from seqocr.decoding.constraints import build_constraint
 from seqocr.errors import InputError
 from seqocr.inference.charset import NAME, CharsetReader
-from seqocr.inference.export import export
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import predict
 from seqocr.inference.prediction import ReadOptions
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
-from tests.conftest import lively, small_recognizer
+from tests.conftest import exported_once, lively, small_recognizer, stem_recognizer
 
 HEADS = ("ar", "parallel", "ctc")
 
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    torch.manual_seed(1)
-    built = Recognizer.build("compact", HEADS, image_size=(32, 128), max_length=6, marks=MARKS + OTHER)
-    lively(built)
-    return built
+    return stem_recognizer()
 
 
 @pytest.fixture(scope="module")
 def exported(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> OnnxRecognizer:
-    folder = tmp_path_factory.mktemp("graphs")
-    export(recognizer, folder)
-    return OnnxRecognizer(folder)
+    return OnnxRecognizer(exported_once(recognizer, tmp_path_factory))
 
 
 def lines() -> list[np.ndarray]:
@@ -73,7 +67,7 @@ def test_weights_and_graphs_tell_what_lines_show(
 def test_lines_whose_marks_are_known_are_learned(recognizer: Recognizer) -> None:
     reader = recognizer.marks_reader
     assert reader is not None
-    features = torch.randn(3, 16, 192)
+    features = torch.randn(3, 16, recognizer.encoder.features.dim)
     known = [ShownText.of("1.2", DIGITS), ShownText.of("-7", DIGITS)]
     loss = reader.loss_of_shown(features[:2], list(known))
     torch.testing.assert_close(reader.loss_of_shown(features, [*known, "5"]), loss)

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from seqocr.errors import InputError
-from seqocr.inference.export import export
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.encoder import Encoder
 from seqocr.models.hugging_face import export_hugging_face
 from seqocr.models.recognizer import Recognizer
-from tests.conftest import SMALL_ENCODER, lively
+from tests.conftest import SMALL_ENCODER, exported_once, stem_recognizer
 
 HEADS = ("ar", "parallel", "ctc")
 STEM = {
@@ -30,10 +29,7 @@ WIDTHS = (20, 60, 70, 100, 128, 128, 500, 64)
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    torch.manual_seed(0)
-    small = Recognizer.build("compact", HEADS, image_size=(32, 128), max_length=9)
-    lively(small)
-    return small
+    return stem_recognizer()
 
 
 def lines() -> list[np.ndarray]:
@@ -87,11 +83,12 @@ def test_a_line_is_read_the_same_whatever_is_beside_it(recognizer: Recognizer, h
         np.testing.assert_allclose(alone.confidences, [confidence], rtol=1e-3)
 
 
-def test_graphs_take_lines_of_any_width(recognizer: Recognizer, tmp_path: Path) -> None:
-    save(recognizer, tmp_path / "weights")
-    loaded = load_recognizer(tmp_path / "weights")
-    export(recognizer, tmp_path / "graphs")
-    exported = OnnxRecognizer(tmp_path / "graphs")
+def test_graphs_take_lines_of_any_width(
+    recognizer: Recognizer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    save(recognizer, tmp_path)
+    loaded = load_recognizer(tmp_path)
+    exported = OnnxRecognizer(exported_once(recognizer, tmp_path_factory))
     assert exported.processor.settings == loaded.processor.settings == recognizer.processor.settings
     for head in HEADS:
         expected = recognizer.decode(lines(), head)
@@ -101,7 +98,7 @@ def test_graphs_take_lines_of_any_width(recognizer: Recognizer, tmp_path: Path) 
 
 
 def test_a_wider_line_may_be_learned_later(recognizer: Recognizer) -> None:
-    wider = recognizer.adapted(list(HEADS), image_size=(32, 160), max_length=9)
+    wider = recognizer.adapted(list(HEADS), image_size=(32, 160), max_length=6)
     assert wider.processor.width == 160
     assert wider.decode(lines()[:3], "ctc").texts == recognizer.decode(lines()[:3], "ctc").texts
     with pytest.raises(InputError, match="another width alone"):
@@ -111,3 +108,11 @@ def test_a_wider_line_may_be_learned_later(recognizer: Recognizer) -> None:
 def test_trocr_has_no_stem(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="convolutional stem"):
         export_hugging_face(recognizer, tmp_path)
+
+
+def test_the_compact_preset_has_a_stem_and_counts() -> None:
+    recognizer = Recognizer.build("compact", HEADS, max_length=24)
+    assert recognizer.encoder.has_stem
+    assert recognizer.head_settings["parallel"] == {"counts": True}
+    assert recognizer.processor.settings["width_multiple"] == 32
+    assert len(recognizer.decode(lines(), "parallel").texts) == len(WIDTHS)
