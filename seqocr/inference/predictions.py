@@ -96,7 +96,9 @@ def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Cali
     tables = [predict_lines(reader, lines, quiet=True, calibrate=False) for lines in sources]
     found = {}
     for head in reader.heads:
-        rows = pd.concat([table[(table["head"] == head) & (table["prediction"] != "")] for table in tables])
+        rows = pd.concat([table[table["head"] == head] for table in tables])
+        if (rows["prediction"] != "").any():
+            rows = rows[rows["prediction"] != ""]
         right = (rows["text"] == rows["prediction"]).to_numpy()
         found[head] = fit_calibration(rows["confidence"].to_numpy(np.float64), right)
     return found

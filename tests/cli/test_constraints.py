@@ -203,7 +203,9 @@ def test_calibrated_weights_give_other_confidences_and_thresholds(
     mine.mkdir()
     for path in weights.iterdir():
         (mine / path.name).write_bytes(path.read_bytes())
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(image)  # of which random weights read something
     _, before, _ = run_cli("read", image, "--weights", mine)
+    assert float(before.split("\t")[2]) > 0
     code, said, _ = run_cli("calibrate", "--weights", mine, "--data", own_lines(tmp_path / "lines", 60))
     assert code == 0
     assert "ctc: temperature" in said
