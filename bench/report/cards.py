@@ -74,6 +74,7 @@ def card(folder: Path, config: Mapping[str, Any], store: Store, found: Mapping[s
         fonts="fonts" in used,
         taught=any(record.get("taught") for run in runs for record in _records(run)),
         notice=(folder / "NOTICE.md").exists(),
+        graphs=(folder / "onnx").is_dir(),
         results=_results_table(evaluations, heads) if evaluations else None,
         commits=sorted({str(each.get("verified", each).get("commit")) for each in cited}),
         raw=store.folder.name,
