@@ -97,7 +97,8 @@ def _cpu_limit(seconds: float) -> Iterator[None]:
         raise _TimeIsUp
 
     signal.signal(signal.SIGPROF, end)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    # And again, until it has ended: raised in a destructor, an exception is only printed.
+    signal.setitimer(signal.ITIMER_PROF, seconds, seconds / 4)
     try:
         yield
     finally:
