@@ -1,6 +1,6 @@
 """Line images to an encoder's input, with numpy and Pillow alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,13 @@ class Fit:
         what is read beside it."""
         groups = _grouped(self._input_widths(images))
         return [indices[start : start + size] for indices in groups for start in range(0, len(indices), size)]
+
+    def by_width(self, images: Any, function: Callable[[list[Any]], Iterable[Any]]) -> list[Any]:
+        """What a function gives of each image, called with all images of one `input_width`."""
+        found: dict[int, Any] = {}
+        for batch in self.batches(images, len(images)):
+            found.update(zip(batch, function([images[i] for i in batch]), strict=True))
+        return [found[i] for i in range(len(images))]
 
     def parts(self, images: Any) -> list[list[int]]:
         """Indices of images in a few parts to learn from, in each of which the widest is less than twice any other."""

@@ -166,11 +166,11 @@ class OnnxRecognizer:
 
     def _lattices(self, images: Sequence[Image.Image | np.ndarray], graph: str, output: int) -> list[np.ndarray]:
         session = self.session(graph, self.threads)
-        found: dict[int, np.ndarray] = {}
-        for batch in self.processor.batches(images, len(images)):
-            outputs = session({"pixel_values": session.value(self.processor([images[i] for i in batch]))})
-            found.update(zip(batch, session.array(outputs[output]), strict=True))
-        return [found[i] for i in range(len(images))]
+
+        def lattices(some: list[Any]) -> np.ndarray:
+            return session.array(session({"pixel_values": session.value(self.processor(some))})[output])
+
+        return self.processor.by_width(images, lattices)
 
     def next_tokens(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[NextTokenFunction]:
         """A function for each line, of a head whose output is "tokens"."""

@@ -25,6 +25,14 @@ class Preset:
 
 
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+_SMALL_DECODER = {
+    "d_model": 128,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 512,
+    "activation_function": "relu",
+    "dropout": 0.0,
+}
 
 PRESETS = {
     # Trains on a laptop: 28-pixel lines of five MNIST digits. A patch is a column of the whole height: such patches
@@ -41,14 +49,7 @@ PRESETS = {
             "hidden_act": "relu",
             **_NO_DROPOUT,
         },
-        decoder={
-            "d_model": 128,
-            "decoder_layers": 2,
-            "decoder_attention_heads": 4,
-            "decoder_ffn_dim": 512,
-            "activation_function": "relu",
-            "dropout": 0.0,
-        },
+        decoder=_SMALL_DECODER,
         keep_aspect=True,
     ),
     # Reads lines of any width up to 512 pixels, as wide as they are: columns of 8 pixels, which a convolutional stem
@@ -66,14 +67,7 @@ PRESETS = {
             "hidden_act": "relu",
             **_NO_DROPOUT,
         },
-        decoder={
-            "d_model": 128,
-            "decoder_layers": 2,
-            "decoder_attention_heads": 4,
-            "decoder_ffn_dim": 512,
-            "activation_function": "relu",
-            "dropout": 0.0,
-        },
+        decoder=_SMALL_DECODER,
         keep_aspect=True,
         width_multiple=32,
         standardise=True,

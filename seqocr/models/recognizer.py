@@ -223,11 +223,7 @@ class Recognizer(nn.Module):
         return self._lattices(images, self.heads[head])
 
     def _lattices(self, images: Sequence[LineImage], head: Any) -> list[np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-        for batch in self.processor.batches(images, len(images)):
-            rows = head.log_probs(self.encode([images[i] for i in batch])).cpu().numpy()
-            found.update(zip(batch, rows, strict=True))
-        return [found[i] for i in range(len(images))]
+        return self.processor.by_width(images, lambda some: head.log_probs(self.encode(some)).cpu().numpy())
 
     @torch.inference_mode()
     def marks_log_probs(self, images: Sequence[LineImage]) -> list[np.ndarray]:

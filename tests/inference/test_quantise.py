@@ -130,7 +130,7 @@ def test_numbers_that_cannot_be_scaled_are_refused(recognizer: Recognizer, full:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_takes_lines_of_ones_own(
+def test_the_command_line_takes_calibration_lines(
     recognizer: Recognizer, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
     save(recognizer, tmp_path / "weights")
