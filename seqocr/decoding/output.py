@@ -64,6 +64,13 @@ class DecoderOutput:
             output.shown = [shown for part in parts for shown in part.shown or ()]
         return output
 
+    @classmethod
+    def of_batches(
+        cls, batches: Sequence[Sequence[int]], decode: Callable[[Sequence[int]], DecoderOutput]
+    ) -> DecoderOutput:
+        """The output of lines 0 to N, decoded in batches of their indices."""
+        return cls.concatenate([decode(batch) for batch in batches]).ordered([i for batch in batches for i in batch])
+
     def ordered(self, places: Sequence[int]) -> DecoderOutput:
         """The same lines in another order: line i of this goes to place `places[i]`."""
         order = np.argsort(places)

@@ -71,8 +71,7 @@ class CharsetReader:
 
     def decode(self, images: Any, strategy: str, batch_size: int = 64) -> DecoderOutput:
         batches = self.processor.batches(images, batch_size)
-        parts = [self._decode([images[i] for i in batch]) for batch in batches]
-        return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
+        return DecoderOutput.of_batches(batches, lambda batch: self._decode([images[i] for i in batch]))
 
     def _decode(self, images: Sequence[Any]) -> DecoderOutput:
         lattices = self._lattices(images)

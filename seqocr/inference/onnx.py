@@ -152,9 +152,10 @@ class OnnxRecognizer:
             _ = decoded.confidences  # by this thread, not by whoever needs them
             return decoded
 
-        batches = self.processor.batches(images, batch_size)
-        parts = [part for batch in batches for part in self.batch_threads.map(work, [images[i] for i in batch])]
-        return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
+        return DecoderOutput.of_batches(
+            self.processor.batches(images, batch_size),
+            lambda batch: DecoderOutput.concatenate(self.batch_threads.map(work, [images[i] for i in batch])),
+        )
 
     def log_probs(self, images: Sequence[Image.Image | np.ndarray], head: str) -> list[np.ndarray]:
         """Of each line (slots or frames, k + 1) float32, of a head whose output is "slots" or "ctc"."""

@@ -202,9 +202,10 @@ class Recognizer(nn.Module):
         functions = self.decode_functions()
         if strategy not in functions:
             raise InputError(f"no head {strategy!r} in this recognizer: it has {', '.join(functions)}")
-        batches = self.processor.batches(images, batch_size)
-        parts = [self._decode([images[i] for i in batch], functions[strategy]) for batch in batches]
-        return DecoderOutput.concatenate(parts).ordered([i for batch in batches for i in batch])
+        return DecoderOutput.of_batches(
+            self.processor.batches(images, batch_size),
+            lambda batch: self._decode([images[i] for i in batch], functions[strategy]),
+        )
 
     def _decode(self, images: Sequence[LineImage], decode: DecodeFunction) -> DecoderOutput:
         output = decode(features := self.encode(images))
