@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
@@ -115,6 +115,21 @@ def reduce_sum(numbers: list[float]) -> list[float]:
     tensor = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(tensor)
     return tensor.tolist()
+
+
+def share_out(tensors: list[torch.Tensor], function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Replace tensors, the same in all processes, by what a function makes of each; every process does its part."""
+    if world_size() == 1 or not tensors:
+        for tensor in tensors:
+            tensor.copy_(function(tensor))
+        return
+    flat = torch.zeros(sum(tensor.numel() for tensor in tensors), device=tensors[0].device)
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for i in range(rank(), len(tensors), world_size()):
+        parts[i].copy_(function(tensors[i]).flatten())
+    dist.all_reduce(flat)
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def gather(number: float) -> list[float]:

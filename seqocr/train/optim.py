@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seqocr.train import distributed
 from seqocr.train.config import TrainConfig
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -51,7 +52,7 @@ class Muon(torch.optim.Optimizer):
 
     Updates are as large as AdamW's (Liu et al. 2025, "Muon is scalable for LLM training"), so both take the same
     learning rate and decoupled weight decay. `torch.optim.Muon` is the same in bfloat16, which takes thirty times as
-    long on processors that emulate it.
+    long on processors that emulate it. Of several processes each orthogonalises a share of the matrices.
     """
 
     def __init__(self, params: Iterable[torch.Tensor], lr: float, weight_decay: float) -> None:
@@ -60,16 +61,20 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                average = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(average, group["momentum"]))
+            learned = [p for p in group["params"] if p.grad is not None]
+            updates = [self._towards(p, group["momentum"]) for p in learned]
+            distributed.share_out(updates, orthogonalise)
+            for p, update in zip(learned, updates, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
+
+    def _towards(self, p: torch.Tensor, momentum: float) -> torch.Tensor:
+        """The gradient with Nesterov momentum."""
+        state = self.state[p]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        average = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(average, momentum)
 
 
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
