@@ -9,7 +9,7 @@ from typing import Any
 
 from seqocr.errors import InputError, check_bounds
 
-PROTOCOLS = ("joint", "frozen", "separate")
+PROTOCOLS = ("joint", "frozen", "separate", "features")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "float32", "bfloat16")
 VALIDATION_SHARE = 0.1  # of a data folder, to choose the best checkpoint by
@@ -93,7 +93,10 @@ class TrainConfig(Settings):
         most=1,
     )
     protocol: str = setting(
-        "joint", _OPTIMISATION, "joint, frozen (encoder), or separate (one run per head).", choices=PROTOCOLS
+        "joint",
+        _OPTIMISATION,
+        "joint, frozen (encoder), separate (one run per head), or features (the encoder learns those of --layers-of).",
+        choices=PROTOCOLS,
     )
     steps: int = setting(20_000, _OPTIMISATION, "Optimiser steps.", least=1, most=MOST, fine_tuning=900)
     batch_size: int = setting(
@@ -141,6 +144,9 @@ class Start(Settings):
     init: str | None = setting(
         None, _START, "Trained weights instead of --encoder: tiny, strings, numbers (shipped), or a directory."
     )
+    layers_of: str | None = setting(
+        None, _START, "Trained weights whose layers and heads --encoder starts with, such as strings."
+    )
     heads: tuple[str, ...] | None = setting(
         None, _START, "Heads, separated by commas.", shown="those of --init, or all"
     )
@@ -170,6 +176,8 @@ class Start(Settings):
         for name in ("patch", "layers", "ctc_frames"):
             if getattr(self, name) is not None and self.init is None:
                 raise InputError(f"--{name.replace('_', '-')} changes what --init has: give both")
+        if self.layers_of is not None and self.init is not None:
+            raise InputError("--layers-of is for a new --encoder, and --init has layers: give one of both")
 
 
 @dataclass(frozen=True)

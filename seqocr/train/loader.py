@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -16,7 +16,20 @@ from seqocr.data.mixture import Chunk, DataMixture, read_chunks
 from seqocr.data.processor import Processor
 from seqocr.errors import InputError
 
-Part = tuple[torch.Tensor, list[str]]  # pixel_values (B, 3, H, W) float32, and B texts
+
+class Part(NamedTuple):
+    """Lines that are learned together.
+
+    Attributes:
+        pixels: pixel_values (B, 3, H, W) float32; texts: B.
+        seen: pixel_values (B, 3, H', W') of a teacher of features, if there is one.
+    """
+
+    pixels: torch.Tensor
+    texts: list[str]
+    seen: torch.Tensor | None = None
+
+
 Shard = list[Part]  # several where lines of like width go together (see `Fit.parts`)
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -27,21 +40,28 @@ class ShardedBatches(IterableDataset[list[Shard]]):
     Args:
         size: lines in a batch, over all shards.
         own: numbers of the shards to read, of so many `shards`.
-        processor: resizes images here, so that a GPU need not wait for it.
+        processor: resizes images here, so that a GPU need not wait for it; teacher: that of a teacher of features.
 
     Raises:
         InputError: batches of this size cannot be read, or not be cut into so many shards.
     """
 
     def __init__(
-        self, mixture: DataMixture, size: int, own: range, shards: int, step: int, processor: Processor
+        self,
+        mixture: DataMixture,
+        size: int,
+        own: range,
+        shards: int,
+        step: int,
+        processor: Processor,
+        teacher: Processor | None = None,
     ) -> None:
         mixture.schedule(size)
         if size % (multiple := shards * mixture.weight):
             levels = f" of each of {mixture.weight} levels" if mixture.weight > 1 else ""
             raise InputError(f"batch_size {size}: give a multiple of {multiple}, for {shards} shards{levels}")
         self.mixture, self.size, self.own, self.shards = mixture, size, own, shards
-        self.step, self.processor = step, processor
+        self.step, self.processor, self.teacher = step, processor, teacher
 
     def __iter__(self) -> Iterator[list[Shard]]:
         worker = get_worker_info()
@@ -52,8 +72,10 @@ class ShardedBatches(IterableDataset[list[Shard]]):
     def _read(self, chunks: Sequence[Chunk], shard: int) -> Shard:
         sized = [(lines, indices, len(indices) // self.shards) for lines, indices in chunks]
         images, texts = read_chunks((lines, indices[shard * n : (shard + 1) * n]) for lines, indices, n in sized)
-        parts = self.processor.parts(images)
-        return [(self.processor([images[i] for i in part]), [texts[i] for i in part]) for part in parts]
+        return [self._part([images[i] for i in p], [texts[i] for i in p]) for p in self.processor.parts(images)]
+
+    def _part(self, images: list[Any], texts: list[str]) -> Part:
+        return Part(self.processor(images), texts, self.teacher(images) if self.teacher else None)
 
 
 @contextmanager

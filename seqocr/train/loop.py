@@ -29,7 +29,8 @@ from seqocr.train import distributed, interrupts
 from seqocr.train.average import moving_average
 from seqocr.train.config import DistributedConfig, TrainConfig
 from seqocr.train.distill import ShardLoss
-from seqocr.train.loader import Shard, ShardedBatches, loading
+from seqocr.train.features import FeatureLoss
+from seqocr.train.loader import Part, Shard, ShardedBatches, loading
 from seqocr.train.optim import build_optimizers, set_learning_rate
 from seqocr.train.state import (
     STATE,
@@ -58,6 +59,7 @@ class Trainer:
         out: directory for the recognizer; the state to resume from lies beside it until the end.
         command: as typed, for the provenance.
         init: trained weights that the recognizer was made from; to be resumed, a run must have started from the same.
+        teacher: of features, for the protocol "features".
         start_counts: validate the initial weights too, and keep them if nothing is better.
         on_step: called after every step with its number, from 0, and the loss of the batch, the mean of its heads.
 
@@ -78,13 +80,14 @@ class Trainer:
         *,
         command: str | None = None,
         init: nn.Module | None = None,
+        teacher: Recognizer | None = None,
         start_counts: bool = False,
         sharding: DistributedConfig = DistributedConfig(),
         on_step: Callable[[int, float], None] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.recognizer, self.mixture, self.config, self.out = recognizer.to(self.device), mixture, config, out
-        self.command, self.start_counts, self.on_step = command, start_counts, on_step
+        self.command, self.start_counts, self.on_step, self.teacher = command, start_counts, on_step, teacher
         self.origin, self.progress = recognizer.provenance, Progress()
         self.shards, self.workers = sharding.shards or distributed.world_size(), sharding.workers
         self.own_shards = distributed.own_part(self.shards)
@@ -94,13 +97,15 @@ class Trainer:
         self.held_out = mixture.held_out(config.validation_strings)
         if config.protocol == "frozen":
             recognizer.encoder.requires_grad_(False)
+        if teacher is not None:
+            recognizer.requires_grad_(False).encoder.requires_grad_(True)
         self.weights = {name: p for name, p in recognizer.named_parameters() if p.requires_grad}
         self.average = moving_average(recognizer, config.ema)
         self.averaged = cast(Recognizer, self.average.module)
         self.optimizers = build_optimizers(self.weights, config)
         auto = config.precision == "auto"
         self.bfloat16 = environment.bfloat16_is_faster(self.device) if auto else config.precision == "bfloat16"
-        self.loss: nn.Module = ShardLoss(recognizer)
+        self.loss: nn.Module = ShardLoss(recognizer) if teacher is None else FeatureLoss(recognizer, teacher)
         self.inputs = run_inputs(config, self.weights, mixture, init)
 
     def fit(self, finish: Callable[[Recognizer], Recognizer] = lambda trained: trained) -> Recognizer:
@@ -169,7 +174,9 @@ class Trainer:
     def batches(self) -> ShardedBatches:
         """This process's shards of each batch, from the current step on."""
         step, processor = self.progress.step, self.recognizer.processor
-        return ShardedBatches(self.mixture, self.config.batch_size, self.own_shards, self.shards, step, processor)
+        seen = self.teacher.processor if self.teacher else None
+        size = self.config.batch_size
+        return ShardedBatches(self.mixture, size, self.own_shards, self.shards, step, processor, seen)
 
     def train_step(self, shards: list[Shard]) -> float:
         """Learn from this process's shards of a batch; returns the loss of the whole batch, mean of the heads.
@@ -185,8 +192,8 @@ class Trainer:
         set_learning_rate(self.optimizers, config, step)
         losses = []
         parts = [(shard, part) for shard, of_shard in zip(self.own_shards, shards, strict=True) for part in of_shard]
-        all_shares, before = self._shares([texts for _, (_, texts) in parts]), None
-        for i, ((shard, (pixels, texts)), shares) in enumerate(zip(parts, all_shares, strict=True)):
+        all_shares, before = self._shares([part.texts for _, part in parts]), None
+        for i, ((shard, part), shares) in enumerate(zip(parts, all_shares, strict=True)):
             if shard != before:
                 torch.manual_seed(config.seed * _STEP_SEED + step + shard * _SHARD_SEED)  # of dropout
             before = shard
@@ -194,7 +201,7 @@ class Trainer:
             exchanging = i == len(parts) - 1 or not isinstance(self.loss, DistributedDataParallel)
             with nullcontext() if exchanging else cast(DistributedDataParallel, self.loss).no_sync():
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    loss = self.loss(pixels.to(self.device), texts, shares)
+                    loss = self._loss(part, shares)
                 (loss * distributed.world_size()).backward()  # gradients are averaged over processes, not summed
             losses.append(loss.detach())
         norm = nn.utils.clip_grad_norm_(list(self.weights.values()), config.clip)
@@ -210,15 +217,23 @@ class Trainer:
         self.average.update_parameters(recognizer)
         self.progress.step += 1
         self.progress.seconds += time.monotonic() - start
-        batch_loss /= len(recognizer.heads)
+        if self.teacher is None:
+            batch_loss /= len(recognizer.heads)
         if self.on_step:
             self.on_step(step, batch_loss)
         return batch_loss
 
+    def _loss(self, part: Part, shares: list[float] | None) -> torch.Tensor:
+        """What a part adds to its batch's loss."""
+        pixels = part.pixels.to(self.device)
+        if part.seen is None:
+            return self.loss(pixels, part.texts, shares)
+        return self.loss(pixels, part.seen.to(self.device)) * (len(part.texts) / self.config.batch_size)
+
     def _shares(self, parts: list[list[str]]) -> list[list[float] | None]:
         """Of each part's texts, its share in the batch's loss of each head; None for a whole batch."""
-        if self.shards == len(parts) == 1:
-            return [None]
+        if self.teacher is not None or self.shards == len(parts) == 1:
+            return [None] * len(parts)
         heads = self.recognizer.heads.values()
         terms = [[head.loss_terms(texts) for head in heads] for texts in parts]
         totals = distributed.reduce_sum([float(sum(of_head)) for of_head in zip(*terms, strict=True)])
@@ -260,7 +275,8 @@ class Trainer:
     def _provenance(self) -> dict[str, Any]:
         return {
             "encoder": self.origin.get("encoder"),
-            "init": self.origin if "step" in self.origin else None,  # of a recognizer that was itself trained
+            # Of a recognizer that was itself trained, or took over trained layers.
+            "init": self.origin if "step" in self.origin else self.origin.get("init"),
             "command": self.command,
             "data": self.mixture.about,
             "held_out": len(self.held_out),

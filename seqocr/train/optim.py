@@ -62,19 +62,19 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             learned = [p for p in group["params"] if p.grad is not None]
-            updates = [self._towards(p, group["momentum"]) for p in learned]
+            updates = [self._towards(p, p.grad, group["momentum"]) for p in learned]
             distributed.share_out(updates, orthogonalise)
             for p, update in zip(learned, updates, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
 
-    def _towards(self, p: torch.Tensor, momentum: float) -> torch.Tensor:
+    def _towards(self, p: torch.Tensor, grad: torch.Tensor, momentum: float) -> torch.Tensor:
         """The gradient with Nesterov momentum."""
         state = self.state[p]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(p)
-        average = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(average, momentum)
+        average = state["momentum_buffer"].lerp_(grad, 1 - momentum)
+        return grad.lerp(average, momentum)
 
 
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,7 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.train import distributed
 from seqocr.train.config import FINE_TUNING, VALIDATION_SHARE, DistributedConfig, Source, Start, TrainConfig
 from seqocr.train.distill import load_soft_labels
+from seqocr.train.features import take_over
 from seqocr.train.loop import Trainer
 from seqocr.train.state import is_finished
 
@@ -81,6 +82,9 @@ def train(
             f"--protocol frozen on preset {start.encoder!r} would freeze random weights: give --init or a checkpoint"
         )
     before = None if start.init is None else load_recognizer(weights_path(start.init))
+    teacher = None if start.layers_of is None else load_recognizer(weights_path(start.layers_of))
+    if config.protocol == "features" and teacher is None:
+        raise InputError("--protocol features learns those of trained weights: name them with --layers-of")
     if CUSTOM_DATA in config.level.split(",") and source.data is None:
         raise InputError(f"level {CUSTOM_DATA!r} is your data: give a folder with --data")
     levels = [name for name in config.level.split(",") if name != CUSTOM_DATA]
@@ -112,6 +116,9 @@ def train(
             raise InputError(f"{directory} holds a finished recognizer: give another --out, or delete it first")
     of_run = (initial_recognizer(start, before, heads, charset, longest, config.seed) for heads in runs.values())
     recognizers = dict(zip(runs, of_run, strict=True))
+    if teacher is not None:
+        for recognizer in recognizers.values():
+            take_over(recognizer, teacher)
     if fit_batch:
         shards = sharding.shards or distributed.world_size()
         asked, config = config, reduce_batch(config, len(own[0]) if own else 0, len(source.glyphs or ()), shards)
@@ -132,7 +139,9 @@ def train(
     more: dict[str, Any] = {"command": command, "start_counts": before is not None, "sharding": sharding}
     for directory, recognizer in recognizers.items():
         # Of a checkpoint in place of a preset, the encoder is what was trained before.
-        init = before or (None if start.encoder in PRESETS else recognizer.encoder)
+        init = before or teacher or (None if start.encoder in PRESETS else recognizer.encoder)
+        if config.protocol == "features":
+            more["teacher"] = teacher
         trainer = Trainer(recognizer, data, config, directory, device, init=init, **more)
         yield directory, trainer.fit(partial(calibrate, lines=own[1], out=directory)) if own else trainer.fit()
 
