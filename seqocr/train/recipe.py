@@ -252,18 +252,25 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
         InputError: a source cannot be had (`seqocr.data.sources.glyphs`).
     """
     texts, parts = TextSampler(config.length, repeats=config.repeats), []
+    splits = "train", "validation"
+    by_hand = [name for name in dict.fromkeys(names) if not name.startswith(FONTS)]
+    glyphs = {name: [load_glyphs(name, split, root) for split in splits] for name in by_hand}
+    # Some of the hands in rendered registers write recorded digits, where there are any.
+    recorded = (of_splits for of_splits in glyphs.values() if of_splits[0].strokes)
+    strokes = [of_split.strokes for of_split in next(recorded, ())] or [None, None]
     for i, (name, weight) in enumerate(Counter(names).items()):
         seeds = [config.seed + (2 * i + k) * _PART_SEED for k in (1, 2)]
         learned: TrainingLines
         held_out: KnownLines
         if name.startswith(FONTS):
             fonts = load_fonts(Path(name.removeprefix(FONTS)))
-            learned, held_out = (RenderedLines(fonts, seed=seed) for seed in seeds)
+            learned, held_out = (
+                RenderedLines(fonts, strokes=own, seed=s) for own, s in zip(strokes, seeds, strict=True)
+            )
         else:
-            glyphs = [load_glyphs(name, split, root) for split in ("train", "validation")]
             learned, held_out = (
                 PhotographedLines(SyntheticLines(g, texts, WriterStyle(), seed=s), config.photographs, s)
-                for g, s in zip(glyphs, seeds, strict=True)
+                for g, s in zip(glyphs[name], seeds, strict=True)
             )
         if config.epochs_of_lines > 1:
             learned = RepeatedLines(learned, config.epochs_of_lines)

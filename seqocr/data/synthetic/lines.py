@@ -36,6 +36,10 @@ class Glyphs:
             writers = pool.writers if isinstance(pool, Strokes) else torch.zeros(len(pool), dtype=torch.long)
         self.pool, self.writers = pool, writers
 
+    @property
+    def strokes(self) -> Strokes | None:
+        return self.pool if isinstance(self.pool, Strokes) else None
+
     def transform(self, chosen: torch.Tensor, transform: Transform) -> TransformedStrokes | TransformedBitmaps:
         if isinstance(self.pool, Strokes):
             return transform_strokes(self.pool.trajectories[chosen], transform)

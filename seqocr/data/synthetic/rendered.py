@@ -18,6 +18,7 @@ from seqocr.data.sampling import hash_seed
 from seqocr.data.shown import ShownText
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.sources.fonts import Fonts
+from seqocr.data.sources.strokes import Strokes
 from seqocr.data.synthetic.camera import photograph
 from seqocr.data.synthetic.numbers import add_marks, sample_digits, sample_number
 from seqocr.data.synthetic.renderers.base import Renderer
@@ -26,7 +27,7 @@ from seqocr.data.synthetic.renderers.cards.cards import draw_card
 from seqocr.data.synthetic.renderers.displays.dashboards import draw_dashboard
 from seqocr.data.synthetic.renderers.displays.dot_matrix import draw_dots
 from seqocr.data.synthetic.renderers.displays.segments import draw_segments
-from seqocr.data.synthetic.renderers.handwriting.registers import draw_register
+from seqocr.data.synthetic.renderers.handwriting.registers import RegisterRenderer, draw_register
 from seqocr.data.synthetic.renderers.prints.nothing import draw_nothing, draw_two_rows
 from seqocr.data.synthetic.renderers.prints.printed import draw_print
 from seqocr.data.synthetic.renderers.wheels.wheels import draw_wheels
@@ -92,6 +93,7 @@ class RenderedLines:
         fonts: that renderers draw with.
         charset: what texts keep of the numbers that images show.
         worlds: shares of `WORLDS`, by name, other than their own.
+        strokes: recorded digits that some of the hands in registers write.
         count: lines in an epoch.
     """
 
@@ -101,6 +103,7 @@ class RenderedLines:
         *,
         charset: str = DIGITS,
         worlds: Mapping[str, float] | None = None,
+        strokes: Strokes | None = None,
         count: int = 10_000,
         seed: int = 0,
         epoch: int = 0,
@@ -110,7 +113,12 @@ class RenderedLines:
         self._names, weights = list(shares), np.array(list(shares.values()))
         self._nothing = 0.0 if worlds is not None else _NOTHING
         self._bounds = weights.cumsum() / weights.sum()
-        self._again = partial(RenderedLines, fonts, charset=charset, worlds=worlds, count=count, seed=seed)
+        more: dict[str, Any] = {"charset": charset, "worlds": worlds, "strokes": strokes, "count": count, "seed": seed}
+        self._again = partial(RenderedLines, fonts, **more)
+        self._renderers: dict[str, Renderer] = {name: world[1] for name, world in WORLDS.items()}
+        if strokes is not None:
+            self._renderers["registers"] = RegisterRenderer(strokes)
+        self.strokes = strokes
         self._key = hash_seed(hash_seed(seed) ^ epoch)
 
     def at_epoch(self, epoch: int) -> RenderedLines:
@@ -119,8 +127,9 @@ class RenderedLines:
     @property
     def about(self) -> dict[str, Any]:
         licenses = sorted({font.license for font in self.fonts.fonts if font.license})
+        by_hand = f" and {self.strokes.source}" if self.strokes else ""
         return {
-            "source": f"rendered with fonts of {self.fonts.source}",
+            "source": f"rendered with fonts of {self.fonts.source}{by_hand}",
             "fonts": len(self.fonts.fonts),
             "families": len(self.fonts.families),
             "licenses": licenses,
@@ -129,7 +138,8 @@ class RenderedLines:
     @property
     def contents(self) -> Contents:
         files = sorted(f"{font.family}/{font.path.name}/{font.path.stat().st_size}" for font in self.fonts.fonts)
-        return {"images": digest(files), "labels": digest(self._names)}
+        recorded = list(self.strokes.contents.values()) if self.strokes else []
+        return {"images": digest([*files, *recorded]), "labels": digest(self._names)}
 
     def __len__(self) -> int:
         return self.count
@@ -147,9 +157,9 @@ class RenderedLines:
         if rng.random() < self._nothing:
             draw = draw_two_rows if rng.random() < _TWO_ROWS else draw_nothing
             return _open(photograph(draw(self.fonts, rng), rng)), ""  # what else it shows is not known
-        _, render, texts = WORLDS[self._names[int(np.searchsorted(self._bounds, rng.random()))]]
-        shown = texts(rng)
-        scene = render(shown, self.fonts, rng)
+        name = self._names[int(np.searchsorted(self._bounds, rng.random()))]
+        shown = WORLDS[name][2](rng)
+        scene = self._renderers[name](shown, self.fonts, rng)
         return _photographed(scene, len(shown), rng), ShownText.of(shown, self.charset)
 
 

@@ -9,8 +9,6 @@ import torch
 
 from seqocr.data.sources.fonts import Font, Fonts
 from seqocr.data.sources.strokes import POINTS, Strokes
-from seqocr.data.synthetic.lines import Glyphs, SyntheticLines, TextSampler
-from seqocr.data.synthetic.old_hand import OLD_HAND
 from seqocr.data.synthetic.renderers.handwriting.hands import Hand, Manner
 from seqocr.data.synthetic.renderers.handwriting.pen_shapes import Shapes
 from seqocr.data.synthetic.renderers.handwriting.pens import Canvas, Pen
@@ -97,9 +95,3 @@ def test_recorded_strokes_are_written(fonts: Fonts) -> None:
     with_strokes = [draw("1843", fonts, np.random.default_rng(seed)) for seed in range(10)]
     without = [draw_register("1843", fonts, np.random.default_rng(seed)) for seed in range(10)]
     assert any(a.shape != b.shape or (a != b).any() for a, b in zip(with_strokes, without, strict=True))
-
-
-def test_the_old_style_writes_lines() -> None:
-    images, texts = SyntheticLines(Glyphs(circles()), TextSampler((1, 4)), OLD_HAND, count=20).batch(range(20))
-    assert all(image.dtype == torch.uint8 and image.float().std() > 2 for image in images)
-    assert {len(text) for text in texts} == {1, 2, 3, 4}

@@ -16,6 +16,7 @@ from seqocr.data.sources.fonts import Fonts, load_fonts
 from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.numbers import add_marks, sample_number
 from seqocr.data.synthetic.rendered import WORLDS, PhotographedLines, RenderedLines
+from tests.data.synthetic.test_registers import circles
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,13 @@ def test_a_share_of_other_lines_is_photographed() -> None:
     assert 10 <= changed <= 30
     assert same(photographed.batch(range(5, 9))[0], found[5:9])
     assert same(PhotographedLines(lines, 0.0).batch(range(40))[0], images)
+
+
+def test_registers_are_also_written_with_recorded_strokes(fonts: Fonts) -> None:
+    shares = {"worlds": {"registers": 1.0}, "seed": 3, "count": 20}
+    plain, recorded = RenderedLines(fonts, **shares), RenderedLines(fonts, strokes=circles(), **shares)
+    assert recorded.contents != plain.contents
+    assert recorded.about["source"].endswith(" and circles")
+    assert recorded.at_epoch(1).strokes is recorded.strokes
+    both = zip(plain.batch(range(20))[0], recorded.batch(range(20))[0], strict=True)
+    assert sum(a.shape != b.shape or bool((a != b).any()) for a, b in both) > 0
