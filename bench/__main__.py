@@ -173,15 +173,23 @@ def study(
 def compare_samples(
     real: Annotated[Path, typer.Option(help="Real lines: a folder with metadata.csv, labels.json or gt.txt.")],
     synthetic: Annotated[
-        str, typer.Option(help="Sources of synthetic lines, separated by commas: levels, or glyphs such as qmnist.")
+        str,
+        typer.Option(
+            help="Sources of synthetic lines, separated by commas: levels, glyphs such as qmnist, or fonts:FOLDER."
+        ),
     ] = "wild",
+    kinds: Annotated[
+        str,
+        typer.Option(help="Of lines rendered with fonts: wheels, cards and others, separated by commas."),
+    ] = "",
     out: Annotated[Path, typer.Option(help="For two_sample.json and a sheet of both.")] = Path("runs/two-sample"),
     seconds: Annotated[float, typer.Option(help="Of training.", min=1, max=3600)] = 120,
 ) -> None:
     """Two-sample classifier test: can a small network tell synthetic lines from real ones? 50 % is guessing."""
     from bench.two_sample import run
 
-    result, page = run(real, synthetic.split(","), out, seconds=seconds)
+    asked = kinds.split(",") if kinds else []
+    result, page = run(real, synthetic.split(","), out, seconds=seconds, kinds=asked)
     print(
         f"accuracy: {result.accuracy:.1%} ({result.low:.1%} to {result.high:.1%}) of {2 * result.lines:,} lines; real "
         f"{result.real:.1%}, synthetic {result.synthetic:.1%}; {result.steps:,} steps in {result.seconds:.0f} s\n"

@@ -16,14 +16,17 @@ from seqocr.data.folder import LineFolder
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import load_digits
+from seqocr.data.sources.fonts import load_fonts
 from seqocr.data.sources.glyphs import load_glyphs
 from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.lines import SyntheticLines, TextSampler
+from seqocr.data.synthetic.rendered import WORLDS, RenderedLines
 from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_json
 from seqocr.progress import progress
 from seqocr.statistics import proportion
+from seqocr.train.recipe import FONTS
 
 _SIZE = (40, 240)  # (height, width) in pixels that lines are resized to
 _HELD_OUT = 0.2
@@ -52,15 +55,26 @@ class TwoSampleResult:
     seconds: float
 
 
-def synthetic_lines(names: Sequence[str], length: tuple[int, int], count: int) -> list[Any]:
+def synthetic_lines(names: Sequence[str], length: tuple[int, int], count: int, kinds: Sequence[str] = ()) -> list[Any]:
     """As many lines of each source, in random order.
 
     Args:
-        names: levels such as wild, or glyph sources, of which a line is in one writer's hand
-            (`seqocr.data.sources.glyphs`).
+        names: levels such as wild, glyph sources, of which a line is in one writer's hand
+            (`seqocr.data.sources.glyphs`), or "fonts:" and a folder of fonts.
+        kinds: of `WORLDS`, that are rendered with fonts; default: all, in their usual shares.
+
+    Raises:
+        InputError: there is no such source or kind.
     """
+    if unknown := sorted(set(kinds) - set(WORLDS)):
+        raise InputError(f"unknown kind {unknown[0]!r}: choose among {', '.join(WORLDS)}")
+    shares = {kind: WORLDS[kind][0] for kind in kinds} or None
     sources: list[Any] = []
     for i, name in enumerate(names):
+        if name.startswith(FONTS):
+            fonts = load_fonts(Path(name.removeprefix(FONTS)))
+            sources.append(RenderedLines(fonts, worlds=shares, seed=i, count=count))
+            continue
         try:
             layout = level(name)
         except InputError:
@@ -149,15 +163,17 @@ def sheet(real: Sequence[Any], synthetic: Sequence[Any], columns: int = 3) -> Im
     return page
 
 
-def run(real: Path, names: Sequence[str], out: Path, seconds: float) -> tuple[TwoSampleResult, Path]:
+def run(
+    real: Path, names: Sequence[str], out: Path, seconds: float, kinds: Sequence[str] = ()
+) -> tuple[TwoSampleResult, Path]:
     """Test synthetic lines against a folder of real ones; write two_sample.json and a sheet of both to `out`."""
     folder = LineFolder(real)
     lines = [folder[i][0] for i in _permutation(len(folder))]
     lengths = sorted(len(line.text) for line in folder.lines)
     usual = lengths[len(lengths) // 50], lengths[-1 - len(lengths) // 50]
-    synthetic = synthetic_lines(names, usual, len(lines))
+    synthetic = synthetic_lines(names, usual, len(lines), kinds)
     with replacing(out / "two_sample.png") as temporary:
         sheet(lines, synthetic).save(temporary)
     result = classify(lines, synthetic, seconds)
-    write_json(out / "two_sample.json", {"sources": list(names), **asdict(result)})
+    write_json(out / "two_sample.json", {"sources": list(names), "kinds": list(kinds), **asdict(result)})
     return result, out / "two_sample.png"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,3 +54,10 @@ def test_synthetic_lines_are_as_many_as_were_given_sources(tmp_path):
     written(strokes)
     assert len(synthetic_lines([str(strokes), str(strokes)], (2, 3), 70)) == 70
     assert sheet(noise(4, 90, 0), noise(4, 90, 1)).mode == "L"
+
+
+def test_rendered_lines_may_be_of_some_kinds_alone() -> None:
+    fonts = f"fonts:{Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'}"
+    assert len(synthetic_lines([fonts], (2, 3), 20, ["segments"])) == 20
+    with pytest.raises(InputError, match="unknown kind 'wheel': choose among wheels, dashboards"):
+        synthetic_lines([fonts], (2, 3), 20, ["wheel"])
