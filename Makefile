@@ -32,11 +32,15 @@ JITTERED := --length 1-10 --level grid,jitter,jitter,jitter,jitter,wild,wild,wil
 WRITTEN := --level grid,jitter,jitter --glyphs $(STROKES),$(STROKES),$(STROKES),qmnist,qmnist --length 1-10 \
 	--repeats 0.15 --optimizer muon --validation-strings 1600
 
-# Numbers of any look: half of them rendered with fonts, a quarter from pen strokes, the rest from bitmaps.
+# Numbers of any look: lines by pen, of which the encoder first learns the features of `strings`, and as many rendered.
+TWO = $(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr
 RENDERED := fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS)
-ANY := --heads ar,parallel,ctc --max-length 24 --level grid,jitter,wild --length 1-10 --repeats 0.15 --photographs 0.4 \
-	--augment 0.5 --glyphs $(STROKES),$(STROKES),$(STROKES),$(STROKES),qmnist,$(RENDERED),$(RENDERED) \
-	--batch-size 64 --warmup 100 --validation-strings 800
+PENS := $(STROKES),$(STROKES),$(STROKES),$(STROKES),qmnist
+LINES := --heads ar,parallel,ctc --max-length 24 --level grid,jitter,wild --length 1-10 --repeats 0.15 --photographs 0.4 \
+	--augment 0.5 --validation-strings 800
+BY_PEN := $(LINES) --glyphs $(PENS)
+ANY := $(LINES) --glyphs $(PENS),$(RENDERED),$(RENDERED) --epochs-of-lines 3 --optimizer muon --learning-rate 1.2e-3 \
+	--batch-size 96
 
 .DEFAULT_GOAL := help
 .PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study train train-strings train-numbers ship report lint
@@ -120,17 +124,21 @@ train-strings: $(VENV)/.setup ## train the reader of any line, into runs/strings
 
 train-numbers: $(VENV)/.setup ## train the reader of numbers of any look, into runs/numbers (STROKES, FONTS)
 	$(VENV)/bin/seqocr data --fonts $(FONTS)
-	$(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr train --out runs/numbers-1 --encoder compact $(ANY) \
-		--steps 2000 --learning-rate 1.5e-3 --validate-every 1000 $(ARGS)
-	$(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr train --out runs/numbers --init runs/numbers-1 --marks $(ANY) \
-		--epochs-of-lines 2 --steps 2400 --learning-rate 1.4e-3 --validate-every 800 --seed 1 $(ARGS)
+	$(TWO) train --out runs/numbers-1 --encoder compact --layers-of strings --protocol features $(BY_PEN) \
+		--steps 800 --batch-size 64 --learning-rate 1.5e-3 --warmup 50 --validate-every 400 $(ARGS)
+	$(TWO) train --out runs/numbers-2 --init runs/numbers-1 --marks $(ANY) --steps 1300 --warmup 200 --seed 2 $(ARGS)
+	$(TWO) train --out runs/numbers --init runs/numbers-2 --marks $(ANY) --steps 3800 --warmup 50 --seed 3 $(ARGS)
 
-ship: $(VENV)/.setup ## put what train and train-strings made into the package: 16 bits, calibrated, graphs beside
-	for name in tiny strings; do \
+ship: $(VENV)/.setup ## put what train, train-strings and train-numbers made into the package: 16 bits, calibrated, graphs
+	for name in tiny strings numbers; do \
+		case $$name in \
+			tiny) held_out="--level grid --length 5"; glyphs= ;; \
+			strings) held_out="--level grid,jitter,wild"; glyphs= ;; \
+			numbers) glyphs="--glyphs $(STROKES),fonts:$(FONTS)"; held_out="--level wild $$glyphs --photographs 0.4" ;; \
+		esac; \
 		$(VENV)/bin/seqocr average runs/$$name --half --out seqocr/weights/$$name && \
-		$(VENV)/bin/seqocr calibrate --weights seqocr/weights/$$name \
-			$$([ $$name = tiny ] && echo --level grid --length 5 || echo --level grid,jitter,wild) && \
-		$(VENV)/bin/seqocr export --weights seqocr/weights/$$name --heads parallel,ctc --precision int8 \
+		$(VENV)/bin/seqocr calibrate --weights seqocr/weights/$$name $$held_out && \
+		$(VENV)/bin/seqocr export --weights seqocr/weights/$$name --heads parallel,ctc --precision int8 $$glyphs \
 			--out seqocr/weights/$$name/onnx || exit 1; \
 	done
 

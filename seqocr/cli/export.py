@@ -1,11 +1,13 @@
 """seqocr export"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from seqocr.cli.options import Out, output_folder, parse_heads
+from seqocr.cli.options import Out, output_folder, parse_heads, parse_sources
 from seqocr.errors import InputError
+
+_LINES, _PHOTOGRAPHS = 300, 0.4  # of --glyphs, and the share of those by pen that are photographed
 
 
 def export(
@@ -29,6 +31,9 @@ def export(
             show_default="synthetic lines",
         ),
     ] = None,
+    glyphs: Annotated[
+        str | None, typer.Option(help="For int8, in place of --calibration: lines of these sources too (see `train`).")
+    ] = None,
 ) -> None:
     """Export for deployment without PyTorch; `read` and `eval` take ONNX graphs as --weights."""
     directory, names = output_folder(out), parse_heads(heads) if heads else None
@@ -36,12 +41,14 @@ def export(
         raise InputError(f"--runtime {runtime}: choose onnx or transformers")
     if runtime == "transformers" and precision != "float32":
         raise InputError("--runtime transformers is for float32: leave --precision out")
-    if calibration is not None and precision != "int8":
-        raise InputError("--calibration is for --precision int8: add that, or leave it out")
+    if (calibration or glyphs) and precision != "int8":
+        raise InputError("--calibration and --glyphs are for --precision int8: add that, or leave them out")
+    if calibration and glyphs:
+        raise InputError("--calibration beside --glyphs: give one of both")
 
     from seqocr.files import shown, writable
     from seqocr.inference.export import export as write
-    from seqocr.inference.ranges import open_lines
+    from seqocr.inference.ranges import open_lines, synthetic_lines
     from seqocr.inference.shipped import weights_path
     from seqocr.models.checkpoint import load_recognizer
     from seqocr.models.hugging_face import export_hugging_face
@@ -52,6 +59,14 @@ def export(
         export_hugging_face(recognizer.with_heads(names) if names else recognizer, directory)
         print(f"{shown(directory)}: VisionEncoderDecoderModel with a TrOCRProcessor")
         return
-    lines = None if calibration is None else open_lines(calibration)
+    lines: list[Any] | None = None if calibration is None else open_lines(calibration)
+    if glyphs is not None:
+        from seqocr.data.mixture import DataMixture
+        from seqocr.train.config import TrainConfig
+        from seqocr.train.recipe import synthetic_sources
+
+        config = TrainConfig(length=(1, min(recognizer.max_length, 10)), level="", photographs=_PHOTOGRAPHS)
+        held_out = DataMixture(synthetic_sources(config, parse_sources(glyphs))).held_out(_LINES)
+        lines = [*synthetic_lines(recognizer.max_length), *held_out.batch(range(len(held_out)))[0]]
     for path in write(recognizer, directory, names, precision, lines):
         print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")

@@ -26,6 +26,7 @@ from seqocr.models.checkpoint import save
 from seqocr.models.config_sum import without_sum
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import barred, exported_once, lively, small_recognizer
+from tests.data.test_strokes import written
 
 HEADS = ("ar", "ar-speculative", "parallel", "ctc")
 every_head = pytest.mark.parametrize("head", HEADS)
@@ -143,10 +144,21 @@ def test_the_command_line_takes_calibration_lines(
     assert (code, err) == (0, "")
     assert f"{tmp_path / 'out' / 'ctc.onnx'}: " in out
     code, _, err = run_cli(*given, "--out", tmp_path / "out")
-    assert (code, err) == (2, "error: --calibration is for --precision int8: add that, or leave it out\n")
+    assert (code, err) == (
+        2,
+        "error: --calibration and --glyphs are for --precision int8: add that, or leave them out\n",
+    )
     code, _, err = run_cli(*given[:-1], tmp_path / "none", "--out", tmp_path / "out", "--precision", "int8")
     assert code == 2
     assert "none" in err
+    written(strokes := tmp_path / "digits.jsonl")
+    given = "export", "--weights", tmp_path / "weights", "--heads", "ctc", "--precision", "int8", "--glyphs", strokes
+    code, _, err = run_cli(*given, "--out", tmp_path / "of-glyphs")
+    assert (code, err) == (0, "")
+    read = [(tmp_path / name / "ctc.onnx").read_bytes() for name in ("out", "of-glyphs")]
+    assert read[0] != read[1]
+    code, _, err = run_cli(*given, "--calibration", tmp_path / "lines", "--out", tmp_path / "both")
+    assert (code, err) == (2, "error: --calibration beside --glyphs: give one of both\n")
 
 
 def stem(path: Path) -> None:
