@@ -62,15 +62,15 @@ def choose_frame(height: int, width: int, strength: float, rng: np.random.Genera
 
 
 def _with_margins(frame: Frame, height: int, lift: float, rng: np.random.Generator) -> Frame:
-    """Room around: none mostly, some often, a lot at times, and less than nothing at times."""
+    """Room around: none often, some as often, a lot at times, and less than nothing at times."""
     kind = rng.random()
-    if kind < 0.55:
+    if kind < 0.42:
         sides = np.zeros(4)
-    elif kind < 0.72:  # cut into what was drawn
+    elif kind < 0.57:  # cut into what was drawn
         sides = -rng.uniform(0, 0.06, 4) * (rng.random(4) < 0.6)
         sides[[1, 3]] *= 0.06 / max(0.06, -sides[[1, 3]].sum())  # 6 % of the height in all
-    elif kind < 0.9:
-        sides = rng.uniform(0, 0.25, 4) * (rng.random(4) < 0.8)
+    elif kind < 0.8:
+        sides = rng.uniform(0, 0.3, 4) * (rng.random(4) < 0.8)
     else:
         sides = rng.uniform(0, 1, 4) * (rng.random(4) < 0.8)
     room = (_TALLEST - 1) * height - lift
