@@ -1,6 +1,7 @@
 """Greedy decoding of log probabilities, without torch."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -52,3 +53,7 @@ def decode_ctc(log_probs: np.ndarray, charset: str) -> DecoderOutput:
 
     texts = ["".join([charset[i] for i in row]) for row in ids]
     return DecoderOutput(texts, confidences, passes=1, symbol_confidences=symbol_confidences)
+
+
+# Of heads of one pass, by their declared output.
+GREEDY: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}

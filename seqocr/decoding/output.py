@@ -45,7 +45,7 @@ class DecoderOutput:
         return self._confidences
 
     def symbol_confidences(self) -> list[list[float]]:
-        """For each line, confidences in [0, 1] of its text's symbols; only of decoding without torch."""
+        """For each line, confidences in [0, 1] of its text's symbols; of heads of one pass, and of exported graphs."""
         if self._symbol_confidences is None:
             raise NotImplementedError
         return self._symbol_confidences()

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from seqocr.decoding.greedy import decode_ctc, decode_slots
+from seqocr.decoding.greedy import GREEDY, decode_ctc
 from seqocr.decoding.logarithms import log_sum
 from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.inference.sessions import Session
 from seqocr.inference.signature import Shape
 
-ONE_PASS: dict[str, Callable[[np.ndarray, str], DecoderOutput]] = {"slots": decode_slots, "ctc": decode_ctc}
 STEP, PASS = "-step", "-pass"  # endings of the names of graphs that run once per token, or per verifying pass
 STEP_TOKENS: dict[str, tuple[str, Shape]] = {"token": ("int64", (None,)), "position": ("int64", ())}
 PASS_TOKENS: dict[str, tuple[str, Shape]] = {
@@ -40,7 +39,7 @@ class ExportedHead:
     @property
     def graphs(self) -> tuple[str, ...]:
         """Names of its graphs."""
-        if self.output in ONE_PASS:
+        if self.output in GREEDY:
             return (self.name,)
         return self.name, self.name + (STEP if self.drafter is None else PASS)
 
@@ -68,7 +67,7 @@ def _decode_one_pass(
 ) -> DecoderOutput:
     session = load(head.name)
     log_probs, *rest = session({"pixel_values": session.value(np.asarray(pixel_values))})
-    output = ONE_PASS[head.output](session.array(log_probs), head.vocabulary.charset)
+    output = GREEDY[head.output](session.array(log_probs), head.vocabulary.charset)
     if head.marks:
         output.shown = _shown(head, session.array(rest[-1]))
     return output
@@ -159,7 +158,7 @@ def _decode_speculatively(
     log_probs, *cross = encode({"pixel_values": encode.value(np.asarray(pixel_values))})
     shown = _shown(pair, encode.array(cross.pop())) if pair.marks else None
     charset = pair.vocabulary.charset
-    drafts = ONE_PASS[str(pair.drafter)](encode.array(log_probs), charset).texts
+    drafts = GREEDY[str(pair.drafter)](encode.array(log_probs), charset).texts
     verifier = SessionVerifier(verify, cross, verify.value(empty_cache(encode.array(cross[0]))))
     output = speculative_decode(pair.vocabulary, verifier, [list(map(charset.index, text)) for text in drafts], length)
     output.shown = shown

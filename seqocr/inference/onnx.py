@@ -22,7 +22,7 @@ from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
 from seqocr.inference.graph_decoding import (
-    ONE_PASS,
+    GREEDY,
     PASS,
     PASS_TOKENS,
     STEP,
@@ -118,7 +118,7 @@ class OnnxRecognizer:
             # Step and pass: a token, or several; the decoder has classes for begin, end and pad.
             signature.check_step(STEP_TOKENS if graph.endswith(STEP) else PASS_TOKENS, head.vocabulary.pad + 1)
             return
-        one_pass = head.output in ONE_PASS
+        one_pass = head.output in GREEDY
         classes = len(self.charset) + 1 if one_pass or head.drafter else None
         width = self.processor.width if self.processor.width_multiple is None else None
         marks = len(self.shown_symbols) + 1 if self.marks else None

@@ -125,17 +125,22 @@ def predict(
     options = options or ReadOptions()
     options = replace(options, head=chosen_head(reader, options.head))
     images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
-    if options.is_plain:
+    if options.is_plain and not (options.symbols and _output(reader, options.head) == "tokens"):
         decoded = reader.decode(images, options.head, batch_size)
         confidences = apply_calibration(reader.provenance, options.head, decoded.confidences).tolist()
-        rows = zip(images, decoded.texts, confidences, decoded.line_passes, _shown(decoded), strict=True)
+        symbols = decoded.symbol_confidences() if options.symbols else [[] for _ in images]
+        rows = zip(images, decoded.texts, confidences, symbols, decoded.line_passes, _shown(decoded), strict=True)
         return [
             Prediction(
-                text, p if text else 0.0, passes=passes, notes=notes_on(reader, options.head, image, text, p, shown)
+                text,
+                p if text else 0.0,
+                tuple(map(Symbol, text, of_symbols)) if options.symbols else (),
+                passes=passes,
+                notes=notes_on(reader, options.head, image, text, p, shown),
             )
             if math.isfinite(p)
             else Prediction(problem=f"gives {p} with these weights: take others")
-            for image, text, p, passes, shown in rows
+            for image, text, p, of_symbols, passes, shown in rows
         ]
     if options.head not in reader.heads:
         raise InputError(
@@ -144,6 +149,11 @@ def predict(
         )
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
+
+
+def _output(reader: Reader, strategy: str) -> str:
+    """Of a head; of another strategy "tokens", which gives no symbols either."""
+    return str(reader.heads[strategy].output) if strategy in reader.heads else "tokens"
 
 
 def _shown(decoded: DecoderOutput) -> list[str | None]:

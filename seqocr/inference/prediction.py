@@ -21,7 +21,8 @@ class ReadOptions:
         constraint: the accepted texts (see `seqocr.decoding.constraints`); None: all.
         top: number of texts per line, the likeliest first.
         beam_width: hypotheses kept while an autoregressive head is searched.
-        symbols: also give the confidence of each symbol.
+        symbols: also give the confidence of each symbol (see `seqocr.decoding.greedy`; with a search, its marginal
+            probability).
         positions: also give the position of each symbol, which takes a second look at the image unless a CTC head
             reads; includes `symbols`.
         seconds: that the search of one line may take; a line that takes longer gets a `problem`. Greedy decoding, see
@@ -41,8 +42,8 @@ class ReadOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether greedy decoding is enough."""
-        return self.constraint is None and self.top == 1 and not (self.symbols or self.positions)
+        """Whether greedy decoding is enough, where it gives what is wanted of symbols (all but heads of tokens)."""
+        return self.constraint is None and self.top == 1 and not self.positions
 
 
 @dataclass(frozen=True)

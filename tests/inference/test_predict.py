@@ -129,7 +129,7 @@ def test_without_a_form_trained_weights_read_what_they_read(head):
     plain = predict(trained, lines, ReadOptions(head))
     assert [each.text for each in plain] == read.texts
     assert [each.passes for each in plain] == read.line_passes
-    searched = predict(trained, lines, ReadOptions(head, symbols=True))
+    searched = predict(trained, lines, ReadOptions(head, top=2, symbols=True))
     for answer, text, p in zip(searched, read.texts, [each.confidence for each in plain], strict=True):
         if answer.text == text:
             assert answer.confidence == pytest.approx(p, abs=1e-4)
@@ -152,12 +152,27 @@ def test_symbols_have_confidences_and_stand_in_order(recognizer, head):
 
 def test_a_slot_is_as_sure_as_the_texts_that_have_its_symbol(recognizer):
     line = image(3)
-    (answer,) = predict(recognizer, [line], ReadOptions("parallel", symbols=True))
+    (answer,) = predict(recognizer, [line], ReadOptions("parallel", top=2, symbols=True))
     every = probabilities(recognizer, "parallel", line)
     assert answer.symbols
     for t, symbol in enumerate(answer.symbols):
         there = sum(p for text, p in every.items() if text[t : t + 1] == symbol.text)
         assert symbol.confidence == pytest.approx(there / sum(every.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("head", ["parallel", "ctc"])
+def test_symbols_of_heads_of_one_pass_take_no_search(recognizer, quick, head, monkeypatch):
+    monkeypatch.setattr("seqocr.inference.predict.LineSearch", lambda *_: pytest.fail("lines were searched"))
+    lines = [image(seed) for seed in range(6)]
+    for reader in (recognizer, quick):
+        plain = predict(reader, lines, ReadOptions(head))
+        found = predict(reader, lines, ReadOptions(head, symbols=True))
+        assert [replace(each, symbols=()) for each in found] == plain
+        assert all("".join(symbol.text for symbol in each.symbols) == each.text for each in found)
+        by_weights = predict(recognizer, lines, ReadOptions(head, symbols=True))
+        for a, b in zip(found, by_weights, strict=True):
+            assert [x.confidence for x in a.symbols] == pytest.approx([x.confidence for x in b.symbols], abs=1e-4)
+    assert any(each.symbols for each in found)
 
 
 def test_without_a_ctc_head_there_are_no_positions():
@@ -209,7 +224,7 @@ def test_a_symbol_is_where_it_is_written():
             dark = np.asarray(images[0].resize((6, 1), Image.Resampling.BOX))[0] < 128
             return np.log(np.where(dark[:, None], [0.9, 0.1], [0.1, 0.9]))[None]
 
-    (answer,) = predict(Frames(), [Image.fromarray(line)], ReadOptions("frames", symbols=True))
+    (answer,) = predict(Frames(), [Image.fromarray(line)], ReadOptions("frames", positions=True))
     assert answer.text == "00"
     first, second = answer.symbols
     assert (first.left, first.right, second.left, second.right) == (0, 42, 42, 84)
@@ -230,7 +245,7 @@ class Dark:
 def test_a_line_that_is_too_hard_costs_no_other(monkeypatch, tmp_path):
     monkeypatch.setattr("seqocr.decoding.search.MAX_HYPOTHESES", 10)
     lines = [Image.new("L", (84, 28), grey) for grey in (0, 128, 255, 64)]
-    found = predict(Dark(), lines, ReadOptions("frames", symbols=True))
+    found = predict(Dark(), lines, ReadOptions("frames", positions=True))
     assert [each.text for each in found] == ["0", "", "1", ""]
     assert [bool(each.problem) for each in found] == [False, True, False, True]
     assert (found[1].fits, found[1].confidence) == (False, 0)
@@ -239,18 +254,18 @@ def test_a_line_that_is_too_hard_costs_no_other(monkeypatch, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(4)]
     for line, path in zip(lines, paths, strict=True):
         line.save(path)
-    by_file = list(predict_files(Dark(), paths, ReadOptions("frames", symbols=True)))
+    by_file = list(predict_files(Dark(), paths, ReadOptions("frames", positions=True)))
     assert [each.text for each in by_file] == ["0", "", "1", ""]
     assert by_file[1].problem == f"{paths[1]} {found[1].problem}"
 
 
 @every_head
 def test_a_line_that_takes_too_long_says_so(recognizer, head):
-    (late,) = predict(recognizer, [image(0)], ReadOptions(head, symbols=True, seconds=1e-9))
+    (late,) = predict(recognizer, [image(0)], ReadOptions(head, top=2, symbols=True, seconds=1e-9))
     assert (late.text, late.confidence) == ("", 0)
     assert "is not read within 1e-09 s" in late.problem
-    (found,) = predict(recognizer, [image(0)], ReadOptions(head, symbols=True, seconds=60))
-    assert found == predict(recognizer, [image(0)], ReadOptions(head, symbols=True))[0]
+    (found,) = predict(recognizer, [image(0)], ReadOptions(head, top=2, symbols=True, seconds=60))
+    assert found == predict(recognizer, [image(0)], ReadOptions(head, top=2, symbols=True))[0]
 
 
 def test_what_is_not_possible_says_so(recognizer):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seqocr.decoding.greedy import GREEDY
 from seqocr.decoding.output import DecoderOutput
 from seqocr.errors import InputError
 from seqocr.models.graph import Graph, OfPixels
@@ -67,9 +68,15 @@ class OnePassHead(Head):
         """Greedy decoding of logits, or log probabilities: the likeliest class of each slot or frame. CTC's best path
         is collapsed; the confidence is the text's, summed over all of its paths, not that path's."""
         rows = logits.argmax(dim=2).tolist()
+
+        def of_symbols() -> list[list[float]]:
+            log_probs = logits.log_softmax(dim=2, dtype=torch.float32).cpu().numpy()
+            return GREEDY[self.output](log_probs, self.charset).symbol_confidences()
+
         if self.output == "slots":
             texts = [self.text_of(row) for row in rows]
-            return DecoderOutput(texts, lambda: _slots_probability(logits).cpu().numpy(), passes=1)
+            confidence = lambda: _slots_probability(logits).cpu().numpy()  # noqa: E731
+            return DecoderOutput(texts, confidence, passes=1, symbol_confidences=of_symbols)
         ids = [[i for i, _ in itertools.groupby(row) if i != self.blank] for row in rows]
 
         def confidences() -> Any:
@@ -77,7 +84,7 @@ class OnePassHead(Head):
             nats = self.ctc_nats(log_probs, ids, _PER_TEXT).tolist()
             return torch.tensor([min(math.exp(-n), 1.0) for n in nats]).numpy()  # in this order NaN stays NaN
 
-        return DecoderOutput([self.text_of(row) for row in ids], confidences, passes=1)
+        return DecoderOutput([self.text_of(row) for row in ids], confidences, passes=1, symbol_confidences=of_symbols)
 
     def graphs(self, encoder: nn.Module) -> dict[str, Graph]:
         return {self.name: _LogProbsGraph(encoder, self)}
