@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_TURNING = 0.6  # share of counters whose last wheel is between two digits
+_TURNING = 0.7  # share of counters whose last wheel is between two digits
 _FURTHEST = 0.43  # of a step: beyond half of one, the next digit would be the one that is read
 _STUCK = 0.08  # share of counters with another wheel that hangs between two digits
 

@@ -83,12 +83,12 @@ class _Kind:
 
 
 _KINDS = {
-    "car": _Kind(0.45, 0.93, 0.9, 0.8, (1,), {"inverted": 0.7, "same": 0.15, "red ground": 0.1, "red ink": 0.05}),
-    "electricity": _Kind(0.15, 0.85, 0.5, 0.35, (0, 1, 1, 2), {"red ground": 0.5, "same": 0.3, "inverted": 0.2}),
-    "water": _Kind(0.15, 0.4, 0.25, 0.55, (0, 2, 3, 4), {"red ink": 0.45, "red ground": 0.4, "same": 0.15}),
-    "gas": _Kind(0.1, 0.85, 0.35, 0.5, (2, 3), {"red ground": 0.55, "red ink": 0.2, "same": 0.25}),
-    "counter": _Kind(0.08, 0.5, 0.5, 0.4, (0, 1), {"same": 0.7, "colour": 0.3}),
-    "any": _Kind(0.07, 0.5, 0.5, 0.5, (0, 1, 2, 3), {"colour": 0.6, "same": 0.2, "inverted": 0.2}),
+    "car": _Kind(0.6, 0.93, 0.9, 0.8, (1,), {"inverted": 0.8, "same": 0.1, "red ground": 0.07, "red ink": 0.03}),
+    "electricity": _Kind(0.12, 0.85, 0.5, 0.35, (0, 1, 1, 2), {"red ground": 0.5, "same": 0.3, "inverted": 0.2}),
+    "water": _Kind(0.1, 0.4, 0.25, 0.55, (0, 2, 3, 4), {"red ink": 0.45, "red ground": 0.4, "same": 0.15}),
+    "gas": _Kind(0.07, 0.85, 0.35, 0.5, (2, 3), {"red ground": 0.55, "red ink": 0.2, "same": 0.25}),
+    "counter": _Kind(0.06, 0.5, 0.5, 0.4, (0, 1), {"same": 0.7, "colour": 0.3}),
+    "any": _Kind(0.05, 0.5, 0.5, 0.5, (0, 1, 2, 3), {"colour": 0.6, "same": 0.2, "inverted": 0.2}),
 }
 
 

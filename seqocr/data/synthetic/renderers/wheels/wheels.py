@@ -223,5 +223,7 @@ def _crop(
     # As much above as below where it is into windows: a turned wheel must not lose the digit that it shows most.
     inside = -int(rng.uniform(0, 0.5 * slack))
     over = [inside, inside] if tight else [int(rng.uniform(-0.15 * slack, y)) for _ in range(2)]
-    side = [int(rng.uniform(-0.05 * height, x)) for _ in range(2)]
+    # Boxes around digits are often cut into the last one.
+    into = 0.15 if rng.random() < 0.3 else 0.05
+    side = [int(rng.uniform(-0.05 * height, x)), int(rng.uniform(-into * height, x))]
     return pixels[max(0, y - over[0]) : y + h + over[1], max(0, x - side[0]) : x + w + side[1]]
