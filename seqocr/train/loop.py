@@ -105,7 +105,9 @@ class Trainer:
         self.optimizers = build_optimizers(self.weights, config)
         auto = config.precision == "auto"
         self.bfloat16 = environment.bfloat16_is_faster(self.device) if auto else config.precision == "bfloat16"
-        self.loss: nn.Module = ShardLoss(recognizer) if teacher is None else FeatureLoss(recognizer, teacher)
+        self.loss: nn.Module = ShardLoss(recognizer)
+        if teacher is not None:
+            self.loss = FeatureLoss(recognizer, teacher.to(self.device).eval())
         self.inputs = run_inputs(config, self.weights, mixture, init)
 
     def fit(self, finish: Callable[[Recognizer], Recognizer] = lambda trained: trained) -> Recognizer:
