@@ -21,6 +21,7 @@ from seqocr.inference.load import load_reader
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import chosen_head, notes_on
 from seqocr.inference.prediction import Prediction
+from seqocr.inference.shipped import DEFAULT
 from seqocr.inference.symbols import Symbol
 from seqocr.models.config_sum import without_sum
 
@@ -39,7 +40,7 @@ class LineReader:
         reader = load_reader(weights, head, "cpu")
         if not isinstance(reader, OnnxRecognizer):
             raise InputError(
-                f"--weights {weights or 'strings'} has no graphs{head and f' of the head {head}'}: "
+                f"--weights {weights or DEFAULT} has no graphs{head and f' of the head {head}'}: "
                 "write some with `seqocr export`"
             )
         self.reader, self.head = reader.with_threads(1), chosen_head(reader, head)

@@ -16,7 +16,7 @@ def export(
         str | None,
         typer.Option(
             help="Directory written by `seqocr train`, or shipped weights: tiny, strings, numbers.",
-            show_default="strings",
+            show_default="numbers",
         ),
     ] = None,
     heads: Annotated[str | None, typer.Option(help="Heads, separated by commas.", show_default="all")] = None,

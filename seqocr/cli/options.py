@@ -37,7 +37,7 @@ Weights = Annotated[
     str | None,
     typer.Option(
         help="Directory written by `seqocr train` or `seqocr export`, or shipped weights: tiny, strings, numbers.",
-        show_default="strings",
+        show_default="numbers",
     ),
 ]
 Head = Annotated[

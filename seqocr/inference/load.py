@@ -26,7 +26,7 @@ def load(weights: Path | str | None = None, engine: str = DEFAULT_ENGINE) -> Rec
 
     Args:
         weights: a directory written by `seqocr train` or `seqocr export`; or the name of shipped weights: "tiny",
-            "strings" (default) or "numbers".
+            "strings" or "numbers" (default).
         engine: for exported graphs: "onnxruntime" or "openvino".
 
     Raises:

@@ -12,6 +12,7 @@ from PIL import Image
 from seqocr.data.mixture import Lines
 from seqocr.decoding.automaton import Automaton
 from seqocr.decoding.calibration import Calibration, apply_calibration, find_operating_point, fit_calibration
+from seqocr.decoding.output import DecoderOutput
 from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError
 from seqocr.inference.predict import Reader, predict
@@ -69,9 +70,7 @@ def predict_lines(
                 confidences = np.array([each.confidence for each in found])
                 yield name, [each.text for each in found], confidences, [each.passes for each in found]
             return
-        features = reader.encode(images)  # once for all strategies
-        for name in strategies:
-            decoded = functions[name](features)
+        for name, decoded in decode_with(reader, images, strategies).items():
             if not np.isfinite(confidences := decoded.confidences).all():
                 raise InputError(f"head {name!r} gives NaN with these weights: take others")
             if calibrate:
@@ -88,6 +87,18 @@ def predict_lines(
             if reporter:
                 reporter.advance(steps=len(indices))
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def decode_with(reader: Reader, images: Any, strategies: Sequence[str]) -> dict[str, DecoderOutput]:
+    """The output of each strategy, by name, for lines that are encoded once for all of them; those of one width
+    together, so that none depends on what is read beside it."""
+    functions, batches = reader.decode_functions(), reader.processor.batches(images, _BATCH)
+    features = [reader.encode([images[i] for i in batch]) for batch in batches]
+    places = [i for batch in batches for i in batch]
+    return {
+        name: DecoderOutput.concatenate([functions[name](each) for each in features]).ordered(places)
+        for name in strategies
+    }
 
 
 def fit_calibrations(reader: Reader, sources: Sequence[Lines]) -> dict[str, Calibration]:

@@ -49,6 +49,7 @@ from seqocr.train.state import is_finished
 FONTS = "fonts:"  # before a folder of fonts, among sources of glyphs
 log = logging.getLogger(__name__)
 
+_HEADROOM = (-0.04, 0.9)  # of synthetic lines in one writer's style: more than at level wild
 _PART_SEED = 104_729  # between the seeds of sources of synthetic lines
 
 
@@ -269,7 +270,9 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
             )
         else:
             learned, held_out = (
-                PhotographedLines(SyntheticLines(g, texts, WriterStyle(), seed=s), config.photographs, s)
+                PhotographedLines(
+                    SyntheticLines(g, texts, WriterStyle(headroom=_HEADROOM), seed=s), config.photographs, s
+                )
                 for g, s in zip(glyphs[name], seeds, strict=True)
             )
         if config.epochs_of_lines > 1:

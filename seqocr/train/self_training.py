@@ -30,7 +30,7 @@ from seqocr.data.synthetic.writer_style import WriterStyle
 from seqocr.errors import InputError
 from seqocr.files import shown, write_json
 from seqocr.inference.image_files import image_files
-from seqocr.inference.predictions import predict_lines
+from seqocr.inference.predictions import decode_with, predict_lines
 from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
@@ -175,8 +175,7 @@ def pseudo_labels(recognizer: Recognizer, images: Sequence[Image.Image]) -> list
     labels: list[tuple[str, float] | None] = []
     for start in range(0, len(images), _BATCH):
         with torch.inference_mode():
-            features = recognizer.encode(images[start : start + _BATCH])
-            outputs = [head.decode(features) for head in recognizer.heads.values()]
+            outputs = list(decode_with(recognizer, images[start : start + _BATCH], list(recognizer.heads)).values())
         confidences = np.stack([each.confidences for each in outputs]).min(axis=0).tolist()
         for texts, p in zip(zip(*(each.texts for each in outputs), strict=True), confidences, strict=True):
             agree = len(set(texts)) == 1 and texts[0] and math.isfinite(p)

@@ -242,10 +242,10 @@ def test_weights_are_never_unpickled(saved: Path, tmp_path: Path, write: Any) ->
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["tiny", "strings"])
+@pytest.mark.parametrize("name", ["tiny", "strings", "numbers"])
 def test_shipped_weights_load_by_name(name: str) -> None:
     assert load_recognizer(weights_path(name)).charset == "0123456789"
-    assert weights_path(None) == weights_path("strings")
+    assert weights_path(None) == weights_path("numbers")
 
 
 def test_weights_of_16_bits_are_half_the_size_and_read_the_same(tmp_path: Path) -> None:

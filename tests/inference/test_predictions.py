@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +14,7 @@ from seqocr.inference.predictions import (
     describe_unknown_lines,
     predict_lines,
 )
-from tests.conftest import coded, lively, small_recognizer
+from tests.conftest import coded, lively, small_recognizer, stem_recognizer
 
 
 def test_predictions_are_a_row_a_string_and_head() -> None:
@@ -33,6 +34,25 @@ def test_predictions_are_a_row_a_string_and_head() -> None:
             assert part["text"][index] == text
             assert part["prediction"][index] == read.texts[0]
             assert part["confidence"][index] == pytest.approx(read.confidences.item(), abs=1e-4)
+
+
+def test_lines_of_different_widths_are_read_as_each_alone() -> None:
+    recognizer, generator = stem_recognizer(), np.random.default_rng(0)
+    lines = [generator.integers(0, 256, (32, width), dtype=np.uint8) for width in (128, 40, 90, 64, 128, 70)]
+
+    class Lines:
+        def __len__(self) -> int:
+            return len(lines)
+
+        def batch(self, indices: range) -> tuple[list[np.ndarray], list[str]]:
+            return [lines[i] for i in indices], ["1"] * len(indices)
+
+    found = predict_lines(recognizer, Lines())
+    for head, part in found.groupby("head"):
+        alone = [recognizer.decode([line], str(head)) for line in lines]
+        assert part["prediction"].tolist() == [each.texts[0] for each in alone]
+        expected = [each.confidences.item() for each in alone]
+        assert part["confidence"].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_predictions_of_chosen_strategies() -> None:

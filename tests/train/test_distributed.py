@@ -164,7 +164,7 @@ def test_shards_together_are_the_batch_of_every_step_and_part(step: int) -> None
     for (images, texts), shards in zip(whole, cut, strict=True):
         # Each part is cut: a level's lines are the first of each shard, or the second and third.
         pixels, parts = processor(images), (4, 8)
-        for shard, ((some, read),) in enumerate(shards):
+        for shard, ((some, read, _),) in enumerate(shards):
             mine = [i for part in range(2) for i in range(*part_of(parts, part, shard))]
             assert read == [texts[i] for i in mine]
             assert torch.equal(some, pixels[mine])
@@ -195,7 +195,7 @@ def test_training_with_workers_is_training_without(whole: Trained, tmp_path: Pat
 def test_soft_labels_come_from_workers_as_they_were() -> None:
     shards = ShardedBatches(replace(IN_FOUR, soft=True).mixture(), 8, range(1), 1, 0, Processor(28, 84))
     with loading(shards, 1) as batches:
-        for (((_, texts),),), (((_, expected),),) in zip(lines(batches, 2), lines(iter(shards), 2), strict=True):
+        for (((_, texts, _),),), (((_, expected, _),),) in zip(lines(batches, 2), lines(iter(shards), 2), strict=True):
             assert all(isinstance(text, SoftLabelText) for text in texts)
             assert texts == expected
             assert all(torch.equal(a.logits, b.logits) for a, b in zip(texts, expected, strict=True))  # type: ignore

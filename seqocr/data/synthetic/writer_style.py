@@ -84,7 +84,7 @@ class WriterStyle(Paper):
     separated: float = 0.04
     ended: float = 0.35
     margin: Range = (0.02, 0.7)
-    headroom: Range = (-0.04, 0.9)
+    headroom: Range = (-0.04, 0.6)
 
     @property
     def line_noise_size(self) -> int:
