@@ -40,7 +40,7 @@ def calibrate(
     from pathlib import Path
 
     from seqocr.data.folder import LineFolder
-    from seqocr.data.mixture import DataMixture, Lines
+    from seqocr.data.mixture import Lines
     from seqocr.data.sequences import SequenceMNIST
     from seqocr.data.sources.datasets import load_digits
     from seqocr.data.synthetic.layouts import level as layout_of
@@ -49,8 +49,7 @@ def calibrate(
     from seqocr.inference.load import load_reader
     from seqocr.inference.predictions import fit_calibrations
     from seqocr.models.config_sum import with_sum
-    from seqocr.train.config import TrainConfig
-    from seqocr.train.recipe import synthetic_sources
+    from seqocr.train.recipe import held_out_lines
 
     path = Path(weights) / "config.json"
     if not path.is_file():
@@ -68,9 +67,8 @@ def calibrate(
             for name in level.split(",")
         ]
         if glyphs is not None:
-            config = TrainConfig(length=parse_length(length), photographs=photographs, level="")
-            mixture = DataMixture(synthetic_sources(config, parse_sources(glyphs), root))
-            parts.append(mixture.held_out(count * len(parts)))
+            sources = parse_sources(glyphs)
+            parts.append(held_out_lines(sources, count * len(parts), parse_length(length), photographs, root))
         source = SYNTHETIC
     if (lines := sum(map(len, parts))) < MIN_LINES:
         raise InputError(f"{lines:,} lines are too few to calibrate by: give at least {MIN_LINES}")

@@ -61,12 +61,10 @@ def export(
         return
     lines: list[Any] | None = None if calibration is None else open_lines(calibration)
     if glyphs is not None:
-        from seqocr.data.mixture import DataMixture
-        from seqocr.train.config import TrainConfig
-        from seqocr.train.recipe import synthetic_sources
+        from seqocr.train.recipe import held_out_lines
 
-        config = TrainConfig(length=(1, min(recognizer.max_length, 10)), level="", photographs=_PHOTOGRAPHS)
-        held_out = DataMixture(synthetic_sources(config, parse_sources(glyphs))).held_out(_LINES)
+        length = 1, min(recognizer.max_length, 10)
+        held_out = held_out_lines(parse_sources(glyphs), _LINES, length, _PHOTOGRAPHS)
         lines = [*synthetic_lines(recognizer.max_length), *held_out.batch(range(len(held_out)))[0]]
     for path in write(recognizer, directory, names, precision, lines):
         print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")

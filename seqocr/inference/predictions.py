@@ -17,6 +17,7 @@ from seqocr.decoding.reach import MIN_FIT
 from seqocr.errors import InputError
 from seqocr.inference.predict import Reader, predict
 from seqocr.inference.prediction import BEAM_WIDTH, ReadOptions
+from seqocr.inference.shipped import DEFAULT
 from seqocr.progress import progress
 from seqocr.statistics import proportion
 
@@ -123,7 +124,7 @@ def describe_unknown_lines(predictions: pd.DataFrame) -> str:
         return ""
     return (
         f"These weights do not know such lines: {right:.1%} are read right. Adapt them to some first (seqocr train "
-        "--init strings --data ...), and choose a head by what those weights read"
+        f"--init {DEFAULT} --data ...), and choose a head by what those weights read"
     )
 
 

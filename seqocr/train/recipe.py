@@ -281,6 +281,14 @@ def synthetic_sources(config: TrainConfig, names: Sequence[str], root: Path | No
     return parts
 
 
+def held_out_lines(
+    names: Sequence[str], count: int, length: int | tuple[int, int], photographs: float, root: Path | None = None
+) -> Lines:
+    """About `count` held-out lines of sources, with the errors of `synthetic_sources`."""
+    config = TrainConfig(length=length, photographs=photographs, level="")
+    return DataMixture(synthetic_sources(config, names, root)).held_out(count)
+
+
 def calibrate(recognizer: Recognizer, lines: Lines, out: Path) -> Recognizer:
     """Calibrate confidences on held-out lines and save the recognizer, if they are not too few."""
     if len(lines) < MIN_LINES:

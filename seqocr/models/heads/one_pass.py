@@ -75,8 +75,9 @@ class OnePassHead(Head):
 
         if self.output == "slots":
             texts = [self.text_of(row) for row in rows]
-            confidence = lambda: _slots_probability(logits).cpu().numpy()  # noqa: E731
-            return DecoderOutput(texts, confidence, passes=1, symbol_confidences=of_symbols)
+            return DecoderOutput(
+                texts, lambda: _slots_probability(logits).cpu().numpy(), passes=1, symbol_confidences=of_symbols
+            )
         ids = [[i for i, _ in itertools.groupby(row) if i != self.blank] for row in rows]
 
         def confidences() -> Any:
