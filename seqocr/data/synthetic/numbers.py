@@ -6,10 +6,10 @@ import numpy as np
 
 from seqocr.data.shown import MARKS
 
-_MARKED = 0.18  # share of numbers with marks
+_MARKED = 0.25  # share of numbers with marks
 _ZEROS = 0.12  # share with leading or trailing zeros
 _REPEATS = 0.12  # chance that a digit is the one before it again
-_LONG = 0.08  # share of numbers, where their world has no lengths of its own, that are longer than ten digits
+_LONG = 0.22  # share of numbers, where their world has no lengths of its own, that are longer than ten digits
 
 
 def sample_digits(count: int, rng: np.random.Generator) -> str:

@@ -70,14 +70,14 @@ def _print(rng: np.random.Generator) -> str:
 
 # By name: how often lines are of a renderer, the renderer, and the numbers that it shows.
 WORLDS: dict[str, tuple[float, Renderer, Texts]] = {
-    "wheels": (0.23, draw_wheels, _lengths(4, 5, 5, 6, 6, 6, 6, 7, 8, marked=0.06)),
+    "wheels": (0.21, draw_wheels, _lengths(4, 5, 5, 6, 6, 6, 6, 7, 8, marked=0.06)),
     "dashboards": (0.09, draw_dashboard, _lengths(3, 4, 5, 5, 6, 6, 6, 7, marked=0.1)),
-    "segments": (0.16, draw_segments, _lengths(1, 2, 3, 4, 5, 5, 5, 5, 6, 7, 8, 10, pointed=0.35, marked=0.12)),
+    "segments": (0.16, draw_segments, _lengths(1, 2, 3, 4, 5, 5, 5, 5, 6, 7, 8, 10, pointed=0.35, marked=0.16)),
     "dots": (0.03, draw_dots, partial(sample_number, longest=16)),
-    "cards": (0.16, draw_card, _lengths(4, 4, 4, 4, 4, 4, 3, 5, 6, 8, 16, marked=0.06)),
+    "cards": (0.16, draw_card, _lengths(4, 4, 4, 4, 4, 4, 3, 5, 6, 8, 12, 16, 16, marked=0.06)),
     "captchas": (0.07, draw_captcha, _lengths(4, 5, 6, 6, 6, 7, 8)),
     "registers": (0.12, draw_register, _register),
-    "print": (0.12, draw_print, _print),
+    "print": (0.16, draw_print, _print),
 }
 _LETTERED = 0.12  # share of numbers in print that hold other symbols
 _OTHERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefhkmnprtuvwxyz%€$£#*()=&?!"  # none that is a digit in some typeface
