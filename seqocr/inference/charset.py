@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
 from seqocr.files import shown
-from seqocr.inference.predict import Reader
+
+if TYPE_CHECKING:  # it imports this
+    from seqocr.inference.predict import Reader
 
 NAME = "marks"  # of the only head
 

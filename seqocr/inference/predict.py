@@ -18,6 +18,7 @@ from seqocr.decoding.output import DecodeFunction, DecoderOutput
 from seqocr.decoding.reach import unreachable_texts
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.errors import InputError
+from seqocr.inference.charset import NAME, CharsetReader
 from seqocr.inference.line_search import LineResult, LineSearch
 from seqocr.inference.notes import find_notes
 from seqocr.inference.prediction import Prediction, ReadOptions
@@ -123,6 +124,8 @@ def predict(
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
     options = options or ReadOptions()
+    if options.charset:
+        reader, options = CharsetReader(reader, options.charset), replace(options, head=NAME, charset="")
     options = replace(options, head=chosen_head(reader, options.head))
     images = [open_line(Path(each) if isinstance(each, str) else each, _name(each, i)) for i, each in enumerate(images)]
     if options.is_plain and not (options.symbols and _output(reader, options.head) == "tokens"):

@@ -29,6 +29,8 @@ class ReadOptions:
             `is_plain`, searches nothing.
         min_fit: leaves the text empty where the head gives all accepted texts together a lower probability: the line is
             then likely to be another one than the constraint is for, however sure the choice among its texts.
+        charset: symbols to read, by CTC in place of `head` (`seqocr.inference.charset.CharsetReader`), and those of the
+            constraint. Empty: what the head reads.
     """
 
     head: str = ""
@@ -39,6 +41,7 @@ class ReadOptions:
     positions: bool = False
     seconds: float = math.inf
     min_fit: float = MIN_FIT
+    charset: str = ""
 
     @property
     def is_plain(self) -> bool:

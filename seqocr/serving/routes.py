@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from seqocr.data.images import line_or_problem
 from seqocr.decoding.automaton import Automaton
 from seqocr.errors import InputError
+from seqocr.inference.charset import NAME as MARKS_HEAD
 from seqocr.inference.prediction import ReadOptions
 from seqocr.serving.bodies import SMALL, Limits, Memory, NamedImage, Share, parse, receive
 from seqocr.serving.compiler import ConstraintCompiler
@@ -59,6 +60,7 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
                 head = asked.head or service.default_head
                 options = await _options(service, compiler, head, asked, len(images), limits)
                 lines = await _predict(service, options, asked.min_confidence, images, limits, share)
+            head = MARKS_HEAD if options.charset else head
             metrics.lines.labels(head).inc(sum(line.error is None for line in lines))
             status = 200
             took = round(1e3 * (time.perf_counter() - start), 3)
@@ -101,13 +103,19 @@ async def _options(
 ) -> ReadOptions:
     if asked.charset is not None and (asked.pattern or asked.check):
         raise InputError("charset beside pattern or check: put the symbols into the pattern")
-    pattern = asked.pattern
-    if asked.charset is not None:
-        if not asked.charset or set(asked.charset) - set(service.charset):
-            raise InputError(f"charset {asked.charset!r}: give symbols of {service.charset!r}")
-        pattern = f"[{re.escape(asked.charset)}]*"
     # Refused before a pattern takes time; where it is not loaded yet, that happens beside the event loop.
     reader = service.reader(head) if service.has_loaded(head) else await asyncio.to_thread(service.reader, head)
+    pattern, marked = asked.pattern, ""
+    if asked.charset is not None:
+        known = reader.shown_symbols or service.charset
+        if not asked.charset or len(set(asked.charset)) < len(asked.charset) or set(asked.charset) - set(known):
+            raise InputError(f"charset {asked.charset!r}: give symbols of {known!r}, each once")
+        if set(asked.charset) <= set(service.charset):
+            pattern = f"[{re.escape(asked.charset)}]*"
+        elif asked.head:
+            raise InputError("charset with marks is read by CTC: leave out head")
+        else:
+            marked = asked.charset
     constraint = None
     if pattern is not None or asked.check is not None:
         constraint = await _compile(compiler, service.charset, pattern, asked.check, limits.seconds)
@@ -115,7 +123,12 @@ async def _options(
     seconds = min(_LONGEST_SEARCH, limits.seconds / 2 / images)
     is_head = head in reader.heads  # or else another decoding strategy, which gives texts alone
     options = ReadOptions(
-        head, constraint, asked.top, symbols=is_head, positions=asked.places, min_fit=asked.min_fit, seconds=seconds
+        *(head, constraint, asked.top),
+        symbols=is_head,
+        positions=asked.places,
+        min_fit=asked.min_fit,
+        seconds=seconds,
+        charset=marked,
     )
     if not is_head and not options.is_plain:
         heads = ", ".join(reader.heads)

@@ -37,7 +37,12 @@ class ReadRequest(BaseModel):
         "symbols. Default: parallel.",
         max_length=100,
     )
-    charset: str | None = Field(None, description="Only these symbols.", max_length=100)
+    charset: str | None = Field(
+        None,
+        description="Only these symbols. With marks that the weights know (`. , - / : +` and space), CTC reads in place "
+        "of a head, and marks are part of the text.",
+        max_length=100,
+    )
     pattern: str | None = Field(
         None, description="Only texts that match this regular expression as a whole.", max_length=200
     )

@@ -137,6 +137,8 @@ class Service:
     def _lane(self, options: ReadOptions) -> BatchingQueue[_Line, Prediction]:
         if options.constraint is not None:
             return self.lanes[_CONSTRAINED]
+        if options.charset:
+            return self.lanes["ctc"]
         heads = self.reader(options.head).heads
         return self.lanes[heads[options.head].output if options.head in heads else "tokens"]  # as a pair of heads has
 

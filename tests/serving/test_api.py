@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
 from seqocr import demo
+from seqocr.data.sources.datasets import DIGITS
 from seqocr.inference.load import load_reader
 from seqocr.inference.predict import predict
 from seqocr.inference.prediction import Prediction, ReadOptions
@@ -80,6 +81,26 @@ def test_only_texts_of_the_form_are_read(client: TestClient) -> None:
         assert line["text"] != "77253"
     (line,) = client.post("/v1/read", json={"images": [image], "charset": "017"}).json()["lines"]
     assert set(line["text"]) <= set("017")
+
+
+def test_marks_are_read_where_they_are_asked_for(client: TestClient) -> None:
+    line, charset = Image.new("L", (200, 48), 255), "0123456789.-"
+    draw = ImageDraw.Draw(line)
+    draw.text((24, 6), "-57", fill=0, font=ImageFont.load_default(36))
+    file = io.BytesIO()
+    line.save(file, "PNG")
+    image = b64(file.getvalue())
+    (want,) = predict(load_reader(None, ""), [line], ReadOptions(charset=charset, symbols=True))
+    answer = client.post("/v1/read", json={"images": [image], "charset": charset}).json()
+    assert (answer["head"], answer["lines"][0]["text"]) == ("marks", want.text)
+    assert [each["text"] for each in answer["lines"][0]["symbols"]] == list(want.text)
+    assert set(want.text) - set(DIGITS), "the test would show nothing"
+    (without,) = client.post("/v1/read", json={"images": [image]}).json()["lines"]
+    assert set(without["text"]) <= set(DIGITS)
+    assert "shows more" in " ".join(without["notes"])
+    refused = client.post("/v1/read", json={"images": [image], "charset": charset, "head": "ctc"})
+    assert refused.status_code == 422
+    assert "leave out head" in refused.json()["error"]
 
 
 def test_a_pattern_made_to_take_minutes_is_refused_and_others_are_answered_meanwhile(client: TestClient) -> None:
