@@ -39,7 +39,7 @@ class ReadRequest(BaseModel):
     )
     charset: str | None = Field(
         None,
-        description="Only these symbols. With marks that the weights know (`. , - / : +` and space), CTC reads in place "
+        description="Only these symbols. With marks that weights know (`. , - / : +` and space), CTC reads in place "
         "of a head, and marks are part of the text.",
         max_length=100,
     )
