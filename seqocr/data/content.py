@@ -16,9 +16,9 @@ _MOST = 0.5  # share of cells with edges: more is no small content
 _FRAME = 0.1  # share of the shorter side: what runs along the border no deeper than that is a frame
 _ALONG = 0.8  # share of a side that a frame runs along
 _SMALL = 0.3  # a part whose height and number of edges are smaller shares of the largest part's is a speckle
-_MARGIN = 0.25  # of the content's height, kept around it
+_MARGIN = 0.1  # of the content's height, kept around it
 _ASPECT = 8  # width over height of what readers look at, about
-_ENLARGEMENT = 2.0  # an image is cut if its digits grow as many times in a reader's input
+_ENLARGEMENT = 1.35  # an image is cut if its digits grow as many times in a reader's input
 
 
 def trim(line: Image.Image) -> tuple[Image.Image, int]:

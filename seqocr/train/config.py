@@ -98,17 +98,20 @@ class TrainConfig(Settings):
         "joint, frozen (encoder), separate (one run per head), or features (the encoder learns those of --layers-of).",
         choices=PROTOCOLS,
     )
-    steps: int = setting(20_000, _OPTIMISATION, "Optimiser steps.", least=1, most=MOST, fine_tuning=900)
+    steps: int = setting(20_000, _OPTIMISATION, "Optimiser steps.", least=1, most=MOST, fine_tuning=400)
     batch_size: int = setting(
         64,
         _OPTIMISATION,
         "Lines per step; rounded down to a multiple of levels and processes, unless --shards is given.",
         least=1,
         most=MOST,
+        fine_tuning=48,
     )
-    learning_rate: float = setting(1e-3, _OPTIMISATION, "Peak learning rate.", least=0, most=10, fine_tuning=5e-4)
+    learning_rate: float = setting(1e-3, _OPTIMISATION, "Peak learning rate.", least=0, most=10, fine_tuning=6e-4)
     warmup: int = setting(500, _OPTIMISATION, "Steps of warm-up.", least=0, most=MOST, fine_tuning=50)
-    optimizer: str = setting("adamw", _OPTIMISATION, "adamw, or muon for the layers' matrices.", choices=OPTIMIZERS)
+    optimizer: str = setting(
+        "adamw", _OPTIMISATION, "adamw, or muon for the layers' matrices.", choices=OPTIMIZERS, fine_tuning="muon"
+    )
     weight_decay: float = setting(
         0.05, _OPTIMISATION, "Of matrices; biases, norms and positions do not decay.", least=0, most=10
     )
