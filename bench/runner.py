@@ -15,7 +15,7 @@ from bench.core.store import Store, changes, now
 from bench.experiments import experiments
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
-from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.inference.shipped import READER, SHIPPED, weights_path
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter, progress
 
@@ -34,9 +34,9 @@ def prepared(
     """
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
-    task, reader, folder = weights or SHIPPED, weights or READER, None
+    task, reader, default, folder = weights or SHIPPED, weights or READER, weights or weights_path(None), None
     if weights is not None or real is not None:
-        recognizer = load_recognizer(reader)
+        recognizer = load_recognizer(default)
         if real is not None:
             folder = LineFolder(real, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)
     about = {
@@ -44,7 +44,7 @@ def prepared(
         "real": f"{folder.directory.resolve().name}, {len(folder)} lines" if folder else None,
     }
     store = Store.open(results, preset, device, about)
-    return Bench(store, torch.device(device), task.absolute(), reader.absolute(), folder)
+    return Bench(store, torch.device(device), task.absolute(), reader.absolute(), default.absolute(), folder)
 
 
 def run(preset: str, bench: Bench, again: bool = False, engine: Engine = LOCAL, only: Sequence[str] = ()) -> list[str]:

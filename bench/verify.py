@@ -95,7 +95,7 @@ def _bench(store: Store) -> Bench:
     if weights != "shipped":
         if not (Path(weights) / "model.safetensors").is_file():
             raise InputError(f"{weights} holds no weights, but was measured: run this where they are, or measure again")
-        bench.task = bench.reader = Path(weights)
+        bench.task = bench.reader = bench.default = Path(weights)
     return bench
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from bench.core import fingerprint
 from bench.core.store import Store
 from bench.core.timer import measure_rounds
 from seqocr.data.folder import LineFolder
-from seqocr.inference.shipped import READER, SHIPPED
+from seqocr.inference.shipped import READER, SHIPPED, weights_path
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
@@ -53,7 +54,8 @@ class Bench:
     """What is measured with.
 
     Attributes:
-        task: folder of the recognizer that reads the task's five digits; reader: of the one that reads any line.
+        task: folder of the recognizer that reads the task's five digits; reader: of the one that reads synthetic lines
+            of any level; default: of the one that real lines are read by, as by those who name none.
         real: labelled real lines, if there are any.
         workers: other processes for what is not timed; None: it runs in this one.
     """
@@ -62,6 +64,7 @@ class Bench:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     task: Path = SHIPPED
     reader: Path = READER
+    default: Path = field(default_factory=partial(weights_path, None))
     real: LineFolder | None = None
     workers: Executor | None = None
 
@@ -152,7 +155,7 @@ class Experiment:
     on_request: ClassVar[bool] = False
     packages: ClassVar[Mapping[str, str]] = {}
     names: ClassVar[tuple[str, ...]] = (
-        *("strategy", "head", "peer", "reader", "runtime", "what", "phase", "level", "constraint"),
+        *("strategy", "head", "peer", "reader", "runtime", "what", "phase", "kind", "level", "constraint"),
         *("layers", "learned", "training", "workers", "length", "batch"),
     )
     quantities: ClassVar[tuple[str, ...]] = ("seconds",)

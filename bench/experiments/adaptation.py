@@ -81,7 +81,7 @@ class Adapting(Experiment):
         sizes = tuple((lines, steps) for lines, steps in _STEPS.items() if lines < there)
         sizes += ((_NO_TEXTS, 0),) if there >= MIN_IMAGES and bench.real.charset == DIGITS else ()
         settings = Settings(digest(bench.real), HELD_OUT, sizes, TrainConfig(**fine_tuning(bench.real.charset)))
-        return [Part("adapting", settings, len(sizes), weights=(bench.reader,))]
+        return [Part("adapting", settings, len(sizes), weights=(bench.default,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Adapt to more and more lines, then to all without their texts; read the others each time."""

@@ -73,7 +73,8 @@ class RealReader:
 class Results:
     """Attributes:
     about: the folder, how many lines were learned from and held out, how long that took, what others are.
-    lines: one row per line, reader and phase: text, prediction, confidence, seconds.
+    lines: one row per line, reader and phase: kind, which is the line's folder below that of all, text, prediction,
+        confidence, seconds.
     """
 
     about: dict[str, Any]
@@ -84,6 +85,13 @@ class Results:
         """One row per reader and phase, the best first."""
         found = accuracy_tables.summary(self.lines, ["phase", "reader"])
         return found.sort_values("exact", ascending=False, kind="stable", ignore_index=True)
+
+    @cached_property
+    def kinds(self) -> pd.DataFrame:
+        """One row per kind, phase and reader; none if all lines are of one folder."""
+        if "kind" not in self.lines or self.lines["kind"].nunique() < 2:
+            return pd.DataFrame()
+        return accuracy_tables.summary(self.lines, ["kind", "phase", "reader"])
 
     def _of(self, reader: str, phase: str) -> pd.DataFrame:
         return self.lines[(self.lines["reader"] == reader) & (self.lines["phase"] == phase)]
@@ -116,7 +124,7 @@ class Real(Experiment):
             return []
         others = {name: peer for name, peer in peers().items() if peer.trained and not peer.strategy}
         settings = Settings(digest(bench.real), HELD_OUT, tuple(others), TrainConfig(**fine_tuning(bench.real.charset)))
-        return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.reader,))]
+        return [Part("real", settings, len(bench.real.split(HELD_OUT, "test")[1]), weights=(bench.default,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """Fine-tune on most lines; read the rest with weights before and after, and with every peer."""
@@ -157,13 +165,16 @@ class Real(Experiment):
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = results.summary.to_dict("records")
-        return {"real": estimates({**row, "ms": results.milliseconds(row["reader"], row["phase"])} for row in rows)}
+        found = {"real": estimates({**row, "ms": results.milliseconds(row["reader"], row["phase"])} for row in rows)}
+        return found | ({"real_kinds": results.kinds} if len(results.kinds) else {})
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         readers = results.summary.groupby("reader", sort=False)
         table = pd.DataFrame(_row(results, reader, rows) for reader, rows in readers)
         text = prose("real", about=results.about, comparisons=results.comparisons)
         details: dict[str, Any] = {"Every reader": table} if len(table) > LONGEST_TABLE else {}
+        if len(results.kinds):
+            details["Each kind of lines"] = _by_kind(results.kinds)
         if others := results.about["others"]:
             details["Other readers"] = "; ".join(f"{name}: {what}" for name, what in others.items()) + "."
         if absent := not_run(results.about["not_run"]):
@@ -198,6 +209,19 @@ def _row(results: Results, reader: str, summary: pd.DataFrame) -> dict[str, str]
     return {**row, "ms per line": time(results.milliseconds(reader, summary["phase"].iloc[-1]))}
 
 
+def _by_kind(kinds: pd.DataFrame) -> pd.DataFrame:
+    """Exact match of each reader (rows) on each kind of lines, as shipped or as it comes, and adapted."""
+    cells = pd.DataFrame(
+        {
+            "reader": f"`{row['reader']}`, {phase}" if (phase := REAL_PHASES.get(row["phase"])) else row["reader"],
+            "kind": f"{row['kind']}, {row['strings']} lines",
+            "exact match": share(Value.of(row, "exact")),
+        }
+        for row in kinds.to_dict("records")
+    )
+    return cells.pivot(index="reader", columns="kind", values="exact match").rename_axis(columns=None).reset_index()
+
+
 def _own(recognizer: Recognizer, phase: str) -> list[RealReader]:
     def read(head: str, line: torch.Tensor) -> tuple[str, float]:
         (prediction,) = predict(recognizer, [line], ReadOptions(head))
@@ -214,9 +238,14 @@ def _read_file(reader: RealReader, path: Path) -> tuple[str, float | None]:
     return reader.read(torch.from_numpy(np.array(open_line(path))))
 
 
+def _kind(line: Line) -> str:
+    folder, slash, _ = line.name.replace("\\", "/").partition("/")
+    return folder if slash else ""
+
+
 def _readings(everyone: list[RealReader], line: Line, index: int, device: torch.device) -> Iterator[dict[str, Any]]:
     """One line, from the file to the text, by everyone in random order."""
     for reader in random.Random(index).sample(everyone, len(everyone)):
         (text, confidence), timing = clock(partial(_read_file, reader, line.path), device)
-        facts = {"index": index, "reader": reader.name, "phase": reader.phase, **timing}
+        facts = {"index": index, "kind": _kind(line), "reader": reader.name, "phase": reader.phase, **timing}
         yield {**facts, "text": line.text, "prediction": text, "confidence": confidence}

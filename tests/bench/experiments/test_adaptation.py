@@ -29,7 +29,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(adaptation, "_STEPS", {20: 1, 28: 2, 500: 3})
     save(lively(small_recognizer(max_length=3), scale=0.4), tmp_path / "weights")  # type: ignore[arg-type]
     lines = LineFolder(own_lines(tmp_path / "cheques", 40))
-    return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights", real=lines)
+    return Bench(Store(tmp_path / "raw" / "run"), default=tmp_path / "weights", real=lines)
 
 
 def test_more_and_more_lines_are_learned_from_and_the_same_others_are_read(bench: Bench, monkeypatch) -> None:

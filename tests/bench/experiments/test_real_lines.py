@@ -19,7 +19,7 @@ from bench.experiments import confidence, difficulty, real_lines
 from bench.peers.base import Peer, PeerSpec
 from bench.report.build import write_report
 from bench.workloads.held_out import HELD_OUT
-from seqocr.data.folder import LineFolder
+from seqocr.data.folder import Line, LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.models.checkpoint import save
 from seqocr.statistics import proportion
@@ -60,7 +60,7 @@ def bench(tmp_path: Path, folder: LineFolder, monkeypatch: pytest.MonkeyPatch) -
     }
     for module in (peers, real_lines):
         monkeypatch.setattr(module, "peers", lambda: made)
-    return Bench(Store(tmp_path / "raw" / "run"), reader=tmp_path / "weights", real=folder)
+    return Bench(Store(tmp_path / "raw" / "run"), default=tmp_path / "weights", real=folder)
 
 
 def test_held_out_lines_are_read_by_all_and_learned_from_by_none(
@@ -195,6 +195,21 @@ def test_the_section_says_who_read_what_after_learning_what() -> None:
         "Other readers": "Seven: it says 7.",
         "Readers that are not here": "Not run: Absent (gone).",
     }
+
+
+def test_kinds_of_lines_are_told_apart_by_their_folders() -> None:
+    found = known()
+    assert found.kinds.empty
+    mixed = found.lines.assign(kind=["meters/a" if i < 21 else "cheques" for i in found.lines["index"]])
+    (section,) = EXPERIMENT.sections(real_lines.Results(found.about, mixed), {})
+    table = section.details["Each kind of lines"]
+    assert isinstance(table, pd.DataFrame)
+    assert list(table) == ["reader", "cheques, 80 lines", "meters/a, 21 lines"]
+    shipped = table.set_index("reader").loc["`parallel`, as shipped"]
+    assert [cell.split(" %")[0] for cell in shipped] == ["51.2", "0.0"]
+    assert "Seven" in set(table["reader"])
+    line = Line("meters/a/1.png", Path("1.png"), "1")
+    assert (real_lines._kind(line), real_lines._kind(replace(line, name="1.png"))) == ("meters", "")
 
 
 def test_trust_is_what_keeping_only_the_sure_gains() -> None:
