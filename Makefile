@@ -71,7 +71,8 @@ demo: $(VENV)/.demo ## open a page where heads race, and serve what reads: http:
 
 # A thread each, since more than cores would wait for each other; a worker more than cores, since some wait for processes.
 test: $(VENV)/.demo ## run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $$(($$($(PY) -c "import os; print(min(os.cpu_count(), 4))") + 1)) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $$(($$($(PY) -c "import os; print(min(os.cpu_count(), 4))") + 1)) --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 test-browser: $(VENV)/.browser ## drive the page in Chromium, which this installs
 	SEQOCR_BROWSER=1 $(PY) -m pytest tests/browser $(ARGS)

@@ -48,6 +48,18 @@ SMALL_DECODER = {
 }
 
 
+# Files that take longest, half a minute and more. Several processes begin with them, or one would end alone.
+LONG = (
+    *("test_plugin_heads", "test_distributed", "test_committed", "test_engines", "test_runner", "test_export"),
+    *("test_other_readers", "test_cold_start", "test_stem", "test_toys", "test_backends", "test_self_training"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: names.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No connection leaves this machine, and nothing is taken from the data folder of whoever runs this."""
