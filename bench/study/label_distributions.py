@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from scipy.special import gammaln
 from scipy.stats import entropy as entropy_of
 from scipy.stats import hypergeom
 
+AMOUNTS = Path(__file__).with_name("amounts.csv")  # place, digit before (0 at the first), digit, count
 # Images of each class in MNIST's training half.
 _MNIST = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 
@@ -51,6 +53,16 @@ class LabelDistribution:
     def total_correlation(self) -> float:
         """Nats that are lost by taking the symbols as independent: KL(distribution || product of its marginals)."""
         return max(0.0, float(entropy_of(self.marginals, axis=1).sum()) - self.entropy)
+
+    def log_likelihood(self, strings: np.ndarray) -> float:
+        """Of strings (N, n) ids, nats; -inf if one is impossible."""
+        total = 0.0
+        for place in range(self.n):
+            chances = self.next_symbol(strings[:, :place])[np.arange(len(strings)), strings[:, place]]
+            if not chances.all():
+                return -math.inf
+            total += float(np.log(chances).sum())
+        return total
 
     def sample(self, count: int, seed: int = 0) -> np.ndarray:
         """(count, n) int64 strings, the same for the same seed."""
@@ -115,6 +127,59 @@ class Markov(Chain):
         )
 
 
+class Placed(LabelDistribution):
+    """A Markov chain whose transitions differ from place to place.
+
+    Args:
+        first: (k,) probabilities of the first symbol.
+        transitions: (n - 1, k, k) probabilities, by place, from the symbol before (row) to this one (column).
+    """
+
+    def __init__(self, first: np.ndarray, transitions: np.ndarray) -> None:
+        self.n, self.k, self.first, self.transitions = 1 + len(transitions), len(first), first, transitions
+
+    @classmethod
+    def counted(cls, counts: np.ndarray, strength: float = 10.0) -> Placed:
+        """From counts (n, k, k) of pairs: place, symbol before, symbol; at the first place only rows' sum counts.
+
+        After a rare symbol, the next one is as likely as at its place: `strength` strings weigh as the pairs do. There,
+        each symbol counts once more than it was seen.
+        """
+        at_place = counts.sum(axis=1) + 1.0
+        at_place /= at_place.sum(axis=1, keepdims=True)
+        smoothed = counts[1:] + strength * at_place[1:, None, :]
+        return cls(at_place[0], smoothed / smoothed.sum(axis=2, keepdims=True))
+
+    @classmethod
+    def amounts(cls, n: int = 5) -> Placed:
+        """Amounts of five digits on cheques: pairs counted in labels of real ones (`AMOUNTS`)."""
+        if n != 5:
+            raise ValueError("amounts have five digits")
+        counts = np.zeros((n, 10, 10))
+        for row in pd.read_csv(AMOUNTS).itertuples():
+            counts[row.place, row.before, row.digit] = row.count
+        return cls.counted(counts)
+
+    def next_symbol(self, prefixes: np.ndarray) -> np.ndarray:
+        place = prefixes.shape[1]
+        if not place:
+            return np.tile(self.first, (len(prefixes), 1))
+        found: np.ndarray = self.transitions[place - 1][prefixes[:, -1]]
+        return found
+
+    @cached_property
+    def marginals(self) -> np.ndarray:
+        found = [self.first]
+        for transition in self.transitions:
+            found.append(found[-1] @ transition)
+        return np.array(found)
+
+    @cached_property
+    def entropy(self) -> float:
+        after = [m @ entropy_of(t, axis=1) for m, t in zip(self.marginals[:-1], self.transitions, strict=True)]
+        return float(entropy_of(self.first) + sum(after))
+
+
 class Luhn(LabelDistribution):
     """Digits drawn uniformly, and a last one that makes Luhn's sum (ISO/IEC 7812-1) a multiple of 10."""
 
@@ -176,6 +241,22 @@ class Lexicon(LabelDistribution):
         return counts / counts.sum(axis=1, keepdims=True)
 
 
+def count_form(strings: np.ndarray, k: int = 10) -> LabelDistribution:
+    """What strings (N, n) ids look like, for those who do not know their distribution: a list of them, or a chain whose
+    transitions differ from place to place, whichever nine tenths of them make the others likelier by."""
+    learned, others = strings[: len(strings) * 9 // 10], strings[len(strings) * 9 // 10 :]
+
+    def chain(given: np.ndarray) -> Placed:
+        counts = np.zeros((given.shape[1], k, k))
+        for place in range(given.shape[1]):
+            before = given[:, place - 1] if place else np.zeros(len(given), np.int64)
+            np.add.at(counts[place], (before, given[:, place]), 1)
+        return Placed.counted(counts)
+
+    forms: tuple[Callable[[np.ndarray], LabelDistribution], ...] = (partial(Lexicon, k=k), chain)
+    return max(forms, key=lambda form: form(learned).log_likelihood(others))(strings)
+
+
 def pool_total_correlation(n: int, pool: Sequence[int] = _MNIST) -> float:
     """Total correlation of n symbols drawn from a finite pool without replacement.
 
@@ -205,4 +286,5 @@ LABEL_DISTRIBUTIONS: dict[str, Callable[[int], LabelDistribution]] = {
     "dates": Lexicon.dates,
     "lexicon-20": partial(Lexicon.sampled, count=20),
     "lexicon-100": partial(Lexicon.sampled, count=100),
+    "amounts": Placed.amounts,
 }

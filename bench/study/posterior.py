@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr
 
-from bench.study.label_distributions import Chain, LabelDistribution, Luhn
+from bench.study.label_distributions import Chain, LabelDistribution, Luhn, Placed
 from seqocr.decoding.automaton import ACCEPT, REJECT, Automaton, build_lexicon, restrict_length
 from seqocr.decoding.check_digits import build_luhn
 from seqocr.decoding.trellis import Trellis, sum_last
@@ -27,6 +27,15 @@ def from_distribution(distribution: LabelDistribution) -> Automaton:
             weight = np.log(probabilities)
         states = np.where(probabilities > 0, np.arange(1, distribution.k + 1), -1)
         return restrict_length(Automaton(states, weight, np.full(len(states), ACCEPT)), distribution.n)
+    if isinstance(distribution, Placed):
+        # State 0 is the start, state 1 + place · k + i comes after symbol i at a place; at the last, all end.
+        k, n = distribution.k, distribution.n
+        probabilities = np.vstack([distribution.first, *distribution.transitions, np.zeros((k, k))])
+        after = 1 + k * np.r_[0, np.repeat(np.arange(1, n + 1), k)][:, None] + np.arange(k)
+        with np.errstate(divide="ignore"):
+            weight = np.log(probabilities)
+        final = np.where(np.arange(len(weight)) > (n - 1) * k, ACCEPT, REJECT)
+        return Automaton(np.where(probabilities > 0, after, -1), weight, final)
     strings, probabilities = distribution.list_strings()
     return build_lexicon(strings.tolist(), distribution.k, np.log(probabilities).tolist())
 

@@ -2,7 +2,7 @@
 Conditional Masked Language Models")."""
 
 from functools import partialmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ class RefiningHead(Head):
 
     name = "refine"
     output = "slots"
-    strategies = (
+    strategies: ClassVar[tuple[Strategy, ...]] = (
         Strategy("refine-0", "decoder of slots, one pass", "decode_at_once", is_one_pass=True),
         Strategy("refine", "parallel, one refinement"),
         Strategy("refine-2", "parallel, two refinements", "decode_twice"),
@@ -70,11 +70,15 @@ class RefiningHead(Head):
         rows = [self.encode_text(text) for text in texts]
         slots = [row + [self.empty] * (self.max_length - len(row)) for row in rows]
         targets = torch.tensor(slots, device=features.device)
-        masked_count = torch.randint(1, self.max_length + 1, (len(texts), 1), device=features.device)
-        rank = torch.rand(targets.shape, device=features.device).argsort(dim=1).argsort(dim=1)
-        masked = rank < masked_count
+        masked = self.drawn_masks(targets)
         logits = self.logits(targets.masked_fill(masked, self.mask), self.bring(features)).float()
         return F.cross_entropy(logits[masked], targets[masked])
+
+    def drawn_masks(self, targets: torch.Tensor) -> torch.Tensor:
+        """(B, max_length) bool: which of the slots are to be read."""
+        masked_count = torch.randint(1, self.max_length + 1, (len(targets), 1), device=targets.device)
+        rank = torch.rand(targets.shape, device=targets.device).argsort(dim=1).argsort(dim=1)
+        return rank < masked_count
 
     def loss_terms(self, texts: list[str]) -> int:
         raise InputError(f"head {self.name!r} learns from whole batches: train it with one process and --shards 1")
@@ -97,3 +101,18 @@ class RefiningHead(Head):
         return DecoderOutput(texts, sure.prod(dim=1).cpu().numpy(), passes=refinements + 1)
 
     decode_at_once, decode_twice = partialmethod(decode, refinements=0), partialmethod(decode, refinements=2)
+
+
+class SlotsHead(RefiningHead):
+    """`parallel` with a decoder as deep as that of `ar`, trained only as it is read: every slot masked."""
+
+    name = "slots"
+    is_one_pass = True
+    strategies = (Strategy("slots", "decoder of slots", is_one_pass=True),)
+    decode = partialmethod(RefiningHead.decode, refinements=0)
+
+    def drawn_masks(self, targets: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(targets, dtype=torch.bool)
+
+    def loss_terms(self, texts: list[str]) -> int:
+        return len(texts)

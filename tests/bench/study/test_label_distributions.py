@@ -19,6 +19,7 @@ from bench.study.label_distributions import (
     Lexicon,
     Luhn,
     Markov,
+    Placed,
     pool_total_correlation,
 )
 
@@ -134,3 +135,27 @@ def test_a_pool_depends_as_listing_its_strings_says(n: int, pool: list[int]) -> 
 def test_any_chain_knows_its_entropy(n: int, knob: float) -> None:
     distribution = Markov(n, knob)
     assert distribution.entropy == pytest.approx(float(entropy_of(distribution.list_strings()[1])), abs=1e-9)
+
+
+def test_amounts_end_in_zeros_as_real_ones_do() -> None:
+    """Of 408 amounts of five digits on real cheques, 72 end in 000 and 98 in 00."""
+    amounts = Placed.amounts()
+    strings, probabilities = amounts.list_strings()
+    ends = [float(probabilities[(strings[:, -zeros:] == 0).all(axis=1)].sum()) for zeros in (2, 3)]
+    assert ends == pytest.approx([98 / 408, 72 / 408], abs=0.05)
+    assert 0.5 < amounts.total_correlation < 0.7
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("lexicon-100", Lexicon), ("markov-0.5", Placed), ("amounts", Placed), ("uniform", Placed)]
+)
+def test_a_form_that_is_counted_is_nearly_the_distribution(name: str, form: type[LabelDistribution]) -> None:
+    made = LABEL_DISTRIBUTIONS[name]
+    counted = labels.count_form(made.sample(20_000))
+    assert isinstance(counted, form)
+    others = made.sample(2000, seed=1)
+    assert counted.log_likelihood(others) == pytest.approx(made.log_likelihood(others), rel=0.02)
+
+
+def test_what_is_impossible_has_no_likelihood() -> None:
+    assert Lexicon.sampled(5, 1).log_likelihood(np.array([[0, 0, 0, 0, 0]])) == -math.inf
