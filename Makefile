@@ -43,7 +43,7 @@ ANY := $(LINES) --glyphs $(PENS),$(RENDERED),$(RENDERED) --epochs-of-lines 3 --o
 	--batch-size 96
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study train train-strings train-numbers ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study curves train train-strings train-numbers ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -96,6 +96,9 @@ wheel: $(VENV)/.setup ## build the package, install it alone into an empty envir
 
 study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read every label distribution (PRESET=smoke or full)
 	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
+
+curves: $(VENV)/.setup $(SCALE) ## how fast does each head learn a label distribution (PRESET=smoke or full)
+	$(PY) -m bench curves --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
 	$(VENV)/bin/seqocr train --out runs/tiny-1 --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \

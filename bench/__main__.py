@@ -1,4 +1,4 @@
-"""The command line of the benchmark: python -m bench run, report, compare, repeat, study, two-sample or baseline."""
+"""The command line of the benchmark: python -m bench run, report, compare, repeat, study, curves, baseline ..."""
 
 import sys
 from pathlib import Path
@@ -167,6 +167,22 @@ def study(
 
     folder = runs or Path("runs") / f"study-{preset}"
     print(f"study: {run(preset, out, folder, Engine(engine, address))}")
+
+
+@app.command()
+def curves(
+    preset: Annotated[str, typer.Option(help="smoke (a minute) or full (six hours on two cores).")] = "full",
+    out: Out = Path("results"),
+    runs: Annotated[Path | None, typer.Option(help="For recognizers.", show_default="runs/curves-PRESET")] = None,
+    engine: OnEngine = "local",
+    address: Address = None,
+) -> None:
+    """How fast does each head learn a label distribution, alone, together and guided? Killed, the same command goes on
+    where it was."""
+    from bench.core.engines import Engine
+    from bench.study.curves import run
+
+    print(f"curves: {run(preset, out, runs or Path('runs') / f'curves-{preset}', Engine(engine, address))}")
 
 
 @app.command("two-sample")

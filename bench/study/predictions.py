@@ -1,7 +1,8 @@
 """Reading the study's cells: every strategy, oracle readers, and the two axes, on the same strings."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.study.posterior import find_best, from_distribution
 from bench.study.structured import StructuredLines
 from seqocr.data.sources.datasets import Digits, load_digits_or_validation
 from seqocr.decoding.ctc_paths import collapse
+from seqocr.inference.line_search import LineResult, LineSearch
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.refining import RefiningHead
@@ -27,6 +29,7 @@ from seqocr.models.recognizer import Recognizer
 _SEED = 5000  # apart from those of training
 _AT_ONCE = 250
 SYMBOLS = 10
+BEAM_WIDTH = 8
 SLOTS = "refine-0"  # the strategy that takes slots as independent, with a decoder as deep as that of `ar`
 # Other strategies of a head, which predict the same.
 _ALIKE = {each.name for head in DEPLOYED.values() for each in head.strategies} - set(DEPLOYED)
@@ -60,23 +63,32 @@ def read(training: Training, size: Size, folder: Path) -> pd.DataFrame:
         reference = load_recognizer(folder / Training(UNIFORM, training.seed).name).eval()
     learned, rows = LABEL_DISTRIBUTIONS[training.labels](LENGTH), []
     for labels, damage in cells(training, size):
-        distribution = LABEL_DISTRIBUTIONS[labels](LENGTH)
-        lines = StructuredLines(_digits(), distribution, size.strings, DAMAGES[damage], seed=_SEED + training.seed)
+        lines = unread_lines(labels, damage, training.seed, size.strings)
         of = {"training": training.name, "labels": training.labels, "read": labels, "damage": damage}
-        rows += [{**of, "seed": training.seed, **row} for row in _cell(own, reference, lines, learned)]
+        rows += [{**of, "seed": training.seed, **row} for row in read_cell(own, lines, reference, learned)]
     return pd.DataFrame(rows)
 
 
-def _cell(
-    own: Recognizer, reference: Recognizer | None, lines: StructuredLines, learned: LabelDistribution
+def unread_lines(labels: str, damage: str, seed: int, strings: int) -> StructuredLines:
+    """Of digits that no training sees: the same strings and images at every damage."""
+    distribution = LABEL_DISTRIBUTIONS[labels](LENGTH)
+    return StructuredLines(_digits(), distribution, strings, DAMAGES[damage], seed=_SEED + seed)
+
+
+def read_cell(
+    own: Recognizer,
+    lines: StructuredLines,
+    reference: Recognizer | None = None,
+    learned: LabelDistribution | None = None,
 ) -> Iterator[dict[str, Any]]:
+    """Rows of every strategy of a recognizer; with a reference, which learned independent digits, also of the oracle
+    readers, and of the one-pass heads under the distribution that was learned."""
     truth: list[str] = []
     read: dict[str, list[str]] = defaultdict(list)
     passes: dict[str, list[int]] = defaultdict(list)
     nats: dict[str, list[float]] = defaultdict(list)
     evidence, slots, frames = [], [], []
-    for start in range(0, len(lines), _AT_ONCE):
-        images, texts = lines.batch(range(start, min(start + _AT_ONCE, len(lines))))
+    for images, texts in _batches(lines):
         truth += texts
         pixels = own.processor(images)
         features = own.encoder(pixels)
@@ -87,7 +99,7 @@ def _cell(
                 passes[name] += decoded.line_passes
         for name, head in own.heads.items():
             if isinstance(head, RefiningHead):
-                nats[SLOTS] += _lost(head, features, texts)
+                nats[head.strategies[0].name] += _lost(head, features, texts)  # of its first pass
             else:
                 nats[name] += [float(head.loss(features, texts)) * _terms(name)] * len(texts)
         if reference is not None:
@@ -95,9 +107,62 @@ def _cell(
             slots.append(_slots(own, features))
             frames.append(own.heads["ctc"].log_probs(features).double().numpy())
     axes: dict[str, float] = {}
-    if reference is not None:
+    if reference is not None and learned is not None:
         axes, oracles = _oracles(lines.distribution, np.concatenate(evidence))
         read |= oracles | _constrained(learned, np.concatenate(slots), np.concatenate(frames))
+    yield from scored(read, truth, passes, nats, axes)
+
+
+def read_oracles(reference: Recognizer, lines: StructuredLines) -> Iterator[dict[str, Any]]:
+    """Rows of the oracle readers alone."""
+    evidence, truth = [], list[str]()
+    for images, texts in _batches(lines):
+        truth += texts
+        evidence.append(_slots(reference, reference.encoder(reference.processor(images))))
+    axes, read = _oracles(lines.distribution, np.concatenate(evidence))
+    yield from scored(read, truth, {}, {}, axes)
+
+
+def read_under_forms(
+    own: Recognizer, lines: StructuredLines, forms: Mapping[str, LabelDistribution]
+) -> Iterator[dict[str, Any]]:
+    """Rows of `parallel` and `ar`, whichever there are, under forms by name. `ar` searches the strings that a form has
+    by beam, `BEAM_WIDTH` wide, and keeps its own probabilities: they have the form's already."""
+    truth, slots = list[str](), []
+    read: dict[str, list[str]] = defaultdict(list)
+    supports = {name: from_distribution(form).support for name, form in forms.items()}
+    for images, texts in _batches(lines):
+        truth += texts
+        features = own.encoder(own.processor(images))
+        if "parallel" in own.heads:
+            slots.append(_slots(own, features))
+        for name, support in supports.items() if "ar" in own.heads else ():
+            search = LineSearch("tokens", support, 1, BEAM_WIDTH, LENGTH, math.inf, symbols=False)
+            for line in features:
+                result = search(own.heads["ar"].next_token(line[None]))
+                read[f"ar + {name}"].append("" if isinstance(result, str) else _first(result))
+    for name, form in forms.items() if slots else ():
+        read[f"parallel + {name}"] = _under(form, np.concatenate(slots))
+    yield from scored(read, truth, {}, {}, {})
+
+
+def _first(result: LineResult) -> str:
+    return "".join(map(str, result.found.hypotheses[0].ids)) if result.found.hypotheses else ""
+
+
+def _batches(lines: StructuredLines) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    for start in range(0, len(lines), _AT_ONCE):
+        yield lines.batch(range(start, min(start + _AT_ONCE, len(lines))))
+
+
+def scored(
+    read: Mapping[str, list[str]],
+    truth: list[str],
+    passes: Mapping[str, list[int]],
+    nats: Mapping[str, list[float]],
+    axes: Mapping[str, float],
+) -> Iterator[dict[str, Any]]:
+    """One row per strategy, of its texts: see `read`."""
     for name, found in read.items():
         right = np.array([a == b for a, b in zip(found, truth, strict=True)])
         places = (zip_longest(text, other[:LENGTH]) for text, other in zip(truth, found, strict=True))
@@ -152,15 +217,18 @@ def _constrained(learned: LabelDistribution, slots: np.ndarray, frames: np.ndarr
     blanks as well; there, only the support of the distribution is kept.
     """
     automaton = from_distribution(learned)
-    possible = learned.marginals > 0
-    evidence = np.where(
-        possible, slots - np.log(learned.marginals, where=possible, out=np.zeros_like(slots[0])), -np.inf
-    )
     paths = find_best(automaton.support.ctc_topology, frames)[0]
     return {
-        "parallel + constraint": _texts(find_best(automaton, evidence)[0]),
+        "parallel + constraint": _under(learned, slots),
         "ctc + constraint": ["".join(map(str, collapse(path, automaton.k))) for path in paths.tolist()],
     }
+
+
+def _under(form: LabelDistribution, slots: np.ndarray) -> list[str]:
+    """The likeliest strings of a form, by slots that have learned how frequent symbols are."""
+    possible = form.marginals > 0
+    evidence = np.where(possible, slots - np.log(form.marginals, where=possible, out=np.zeros_like(slots[0])), -np.inf)
+    return _texts(find_best(from_distribution(form), evidence)[0])
 
 
 def _texts(ids: np.ndarray) -> list[str]:

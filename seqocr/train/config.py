@@ -10,6 +10,7 @@ from typing import Any
 from seqocr.errors import InputError, check_bounds
 
 PROTOCOLS = ("joint", "frozen", "separate", "features")
+DECAYS = ("cosine", "none")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "float32", "bfloat16")
 VALIDATION_SHARE = 0.1  # of a data folder, to choose the best checkpoint by
@@ -69,8 +70,8 @@ class Settings:
 class TrainConfig(Settings):
     """Settings of a training run.
 
-    The learning rate rises for `warmup` steps, then falls by half a cosine to zero. An exponential moving average of
-    the weights is validated and saved.
+    The learning rate rises for `warmup` steps, then falls by half a cosine to zero, unless `decay` is "none". An
+    exponential moving average of the weights is validated and saved.
     """
 
     level: str = setting(
@@ -109,6 +110,9 @@ class TrainConfig(Settings):
     )
     learning_rate: float = setting(1e-3, _OPTIMISATION, "Peak learning rate.", least=0, most=10, fine_tuning=6e-4)
     warmup: int = setting(500, _OPTIMISATION, "Steps of warm-up.", least=0, most=MOST, fine_tuning=50)
+    decay: str = setting(
+        "cosine", _OPTIMISATION, "Of the learning rate after its warm-up: half a cosine, or none.", choices=DECAYS
+    )
     optimizer: str = setting(
         "adamw", _OPTIMISATION, "adamw, or muon for the layers' matrices.", choices=OPTIMIZERS, fine_tuning="muon"
     )

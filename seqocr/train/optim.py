@@ -37,13 +37,15 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], config: Train
     """Give the optimisers the learning rate of a step."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * schedule(step, config.warmup, config.steps)
+            group["lr"] = config.learning_rate * schedule(step, config.warmup, config.steps, config.decay)
 
 
-def schedule(step: int, warmup: int, steps: int) -> float:
-    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to zero."""
+def schedule(step: int, warmup: int, steps: int, decay: str = "cosine") -> float:
+    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to zero, or all of it."""
     if step < warmup:
         return (step + 1) / warmup
+    if decay == "none":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 

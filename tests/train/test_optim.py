@@ -70,4 +70,5 @@ def test_the_schedule_rises_to_the_peak_then_falls_to_zero(warmup: int, more: in
 
 def test_the_schedule_at_a_few_steps() -> None:
     assert [schedule(step, 4, 12) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
+    assert [schedule(step, 4, 12, "none") for step in (0, 3, 4, 12)] == pytest.approx([0.25, 1, 1, 1])
     assert schedule(6, 4, 12) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))

@@ -1,0 +1,203 @@
+"""How fast does each head learn a label distribution? Heads that are trained alone, together or guided by another, read
+while they learn. What is compared with what, and why: plan.md.
+
+`python -m bench curves` takes hours, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench.core import fingerprint
+from bench.core.engines import LOCAL, Engine
+from bench.core.store import Store
+from bench.study import training
+from bench.study.design import HEADS as BASE_HEADS
+from bench.study.design import Size, Training
+from bench.study.label_distributions import LabelDistribution, count_form
+from bench.study.predictions import read_cell, read_oracles, read_under_forms, unread_lines
+from seqocr import environment
+from seqocr.errors import InputError
+from seqocr.inference.shipped import SHIPPED
+from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.recognizer import Recognizer
+from seqocr.progress import progress
+from seqocr.train.state import is_finished
+
+TABLE = "curves"
+HEADS = ("ar", "ar-1layer", "ar-rtl", "parallel", "slots", "ctc")
+# Trained together: each alone, all, and one-pass heads that `ar` guides.
+GROUPS = (*((name,) for name in HEADS), HEADS, ("ar", "parallel"), ("ar", "ctc"))
+ORACLES = "oracles"  # in place of a training's name
+KNOWN, COUNTED = "known form", "counted form"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How much is trained and read.
+
+    Attributes:
+        steps: of each training, by label distribution.
+        read_after: steps after which every training reads; forms are read under after the last.
+        seeds: trainings of each kind.
+        damages: names, of `bench.study.design.DAMAGES`; strings: read of each.
+        batch: of the trainings; base_steps, base_batch: of the one that all start from.
+    """
+
+    steps: dict[str, int]
+    read_after: tuple[int, ...]
+    seeds: int
+    damages: tuple[str, ...]
+    strings: int
+    batch: int
+    base_steps: int
+    base_batch: int
+
+    def trainings(self) -> list[Training]:
+        """Seed by seed, short ones first, so that what is cut short has whole comparisons."""
+        of_labels = sorted(self.steps, key=lambda labels: self.steps[labels])
+        return [Training(labels, seed, heads) for seed in range(self.seeds) for labels in of_labels for heads in GROUPS]
+
+    @property
+    def base(self) -> Size:
+        return Size({}, (), self.base_steps, 0, 0, None, (), self.base_batch, self.batch)
+
+
+SIZES = {
+    "smoke": Curves({"lexicon-100": 4, "amounts": 2}, (1, 2, 4), 1, ("clean", "erased 60%"), 20, 8, 2, 8),
+    "full": Curves(
+        steps={"markov-0.5": 4000, "amounts": 4000, "lexicon-100": 16_000},
+        read_after=(250, 500, 1000, 2000, 4000, 8000, 16_000),
+        seeds=3,
+        damages=("clean", "erased 60%", "erased first 40%", "erased last 40%", "noisy 30%"),
+        strings=1000,
+        batch=32,
+        base_steps=3000,
+        base_batch=64,
+    ),
+}
+
+
+def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
+    """Train and read what is missing; what is read so far is in the results after each training.
+
+    Args:
+        out: results folder; the table lies in its folder `study`, of small ones in `study-PRESET`.
+        runs: where recognizers are kept, and the readings of each.
+
+    Returns:
+        the table's folder.
+
+    Raises:
+        InputError: there is no such preset, or `runs` holds recognizers of another size.
+    """
+    if preset not in SIZES:
+        raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
+    size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
+    kept, study = Store(runs), Store(out / ("study" if preset == "full" else f"study-{preset}"))
+    asked = depends(size)
+    if kept.facts(TABLE).get("depends", asked) != asked:
+        raise InputError(f"{runs} holds recognizers of other curves: give another --runs, or delete it")
+    kept.add_facts(TABLE, depends=asked)
+    trainings = size.trainings()
+    with progress(f"curves {preset}", 1 + len(trainings)) as reporter, engine.workers(runs) as pool:
+        training.train_base(size.base, runs, BASE_HEADS)
+        reporter.advance(training.BASE)
+        todo = [each for each in trainings if not is_read(each, kept)]
+        reporter.advance(steps=len(trainings) - len(todo))
+        for future in as_completed([pool.submit(learn, each, size, runs) for each in todo]):
+            reporter.advance(future.result())
+            _write(size, kept, study)
+    _write(size, kept, study)
+    return study.folder
+
+
+def depends(size: Curves) -> dict[str, Any]:
+    """What curves depend on, as JSON has it."""
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(size).items()}
+    return {"size": settings, "weights": fingerprint.of_weights(SHIPPED)}
+
+
+def is_read(each: Training, kept: Store) -> bool:
+    """Whether a training has ended, and all that it reads is there."""
+    return is_finished(kept.folder / each.name) and kept.has(_table(each))
+
+
+def learn(each: Training, size: Curves, runs: Path) -> str:
+    """One training, read on the way; goes on where it was cut short."""
+    kept, steps = Store(runs), size.steps[each.labels]
+    rows = kept.read(_table(each)).to_dict("records") if kept.has(_table(each)) else []
+
+    def read(recognizer: Recognizer, after: int) -> None:
+        nonlocal rows
+        if after in size.read_after or after == steps:
+            # Steps after the last saved state are taken again where a training was cut short.
+            rows = [row for row in rows if row["steps"] < after] + list(_readings(recognizer, each, after, size))
+            kept.write(_table(each), pd.DataFrame(rows))
+
+    with contextlib.redirect_stderr(io.StringIO()):  # all trainings together have a bar
+        trainer = training.curve_trainer(each, steps, size.batch, runs, lambda t, after: read(t.averaged, after))
+        trainer.fit_or_load()
+    return f"learned {each.name}"
+
+
+@torch.inference_mode()
+def _readings(recognizer: Recognizer, each: Training, after: int, size: Curves) -> Iterator[dict[str, Any]]:
+    was_training = recognizer.training
+    recognizer.eval()
+    steps = size.steps[each.labels]
+    forms = _forms(each, steps * size.batch) if after == steps and {"ar", "parallel"} & {*each.heads} else {}
+    for damage in size.damages:
+        lines = unread_lines(each.labels, damage, each.seed, size.strings)
+        of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}
+        found = [*read_cell(recognizer, lines), *read_under_forms(recognizer, lines, forms)]
+        yield from ({**of, "steps": after, "damage": damage, **row} for row in found)
+    recognizer.train(was_training)
+
+
+def _forms(each: Training, strings: int) -> dict[str, LabelDistribution]:
+    """The label distribution that a training learned, as it is, and as it looks by the strings that were learned."""
+    learned = training.learned_lines(each)
+    epochs = [learned.at_epoch(epoch).strings for epoch in range(-(-strings // training.EPOCH))]
+    return {KNOWN: learned.distribution, COUNTED: count_form(np.concatenate(epochs)[:strings])}
+
+
+def _table(each: Training) -> str:
+    return f"{TABLE}-{each.name}"
+
+
+def _write(size: Curves, kept: Store, study: Store) -> None:
+    """What has been read so far, and beside it what oracle readers read of the same lines."""
+    read = [each for each in size.trainings() if is_read(each, kept)]
+    if not read:
+        return
+    oracles = [
+        _oracles(labels, seed, size, kept) for labels, seed in sorted({(each.labels, each.seed) for each in read})
+    ]
+    study.write(TABLE, pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True))
+    facts = {"depends": depends(size), "trainings": len(read), "of": len(size.trainings())}
+    study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
+
+
+def _oracles(labels: str, seed: int, size: Curves, kept: Store) -> pd.DataFrame:
+    table = f"{ORACLES}-{labels}-seed{seed}"
+    if not kept.has(table):
+        reference, rows = load_recognizer(kept.folder / training.BASE).eval(), list[dict[str, Any]]()
+        for damage in size.damages:
+            of = {"training": ORACLES, "labels": labels, "heads": ORACLES, "seed": seed, "steps": 0, "damage": damage}
+            with torch.inference_mode():
+                rows += [
+                    {**of, **row} for row in read_oracles(reference, unread_lines(labels, damage, seed, size.strings))
+                ]
+        kept.write(table, pd.DataFrame(rows))
+    return kept.read(table)
