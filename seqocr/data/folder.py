@@ -29,6 +29,7 @@ from seqocr.files import shown
 log = logging.getLogger(__name__)
 
 _SHOWN = 20  # problems that a message lists
+_KEPT, _KEPT_PIXELS = 5_000, 50_000  # lines that stay opened while they are learned from, and the largest: 250 MB
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,22 @@ class LineFolder(Dataset[tuple[Image.Image, str]]):
 
 
 class ShuffledLines:
-    """Lines of a folder to learn from, each a function of (seed, epoch, index) alone."""
+    """Lines of a folder to learn from, each a function of (seed, epoch, index) alone.
 
-    def __init__(self, folder: LineFolder, augmentation: LineAugmentation, seed: int = 0, epoch: int = 0) -> None:
+    Args:
+        opened: images by their place in the folder, so that no epoch opens them again; filled on the way.
+    """
+
+    def __init__(
+        self,
+        folder: LineFolder,
+        augmentation: LineAugmentation,
+        seed: int = 0,
+        epoch: int = 0,
+        opened: dict[int, Image.Image] | None = None,
+    ) -> None:
         self.folder, self.augmentation, self.seed = folder, augmentation, seed
+        self._opened = {} if opened is None else opened
         self._key = hash_seed(hash_seed(seed) ^ epoch)
         self._order = torch.randperm(len(folder), generator=torch.Generator().manual_seed(self._key)).tolist()
 
@@ -181,20 +194,28 @@ class ShuffledLines:
         return self.folder.contents
 
     def at_epoch(self, epoch: int) -> ShuffledLines:
-        return ShuffledLines(self.folder, self.augmentation, self.seed, epoch)
+        return ShuffledLines(self.folder, self.augmentation, self.seed, epoch, self._opened)
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def batch(self, indices: list[int] | range) -> tuple[list[torch.Tensor], list[str]]:
         """Many lines at once: images (h_i, w_i) uint8, and their texts."""
-        images, texts = self.folder.batch([self._order[index] for index in indices])
+        places = [self._order[index] for index in indices]
+        images, texts = [self._open(place) for place in places], [self.folder.lines[place].text for place in places]
         generator, changed = torch.Generator(), []
         for image, index in zip(images, indices, strict=True):
             noise_of_line = generator.manual_seed(hash_seed(self._key ^ (index + 1)))
             noise = torch.rand(self.augmentation.noise_size, generator=noise_of_line)
             changed.append(self.augmentation(torch.from_numpy(np.array(image)), noise))
         return changed, texts
+
+    def _open(self, place: int) -> Image.Image:
+        if (found := self._opened.get(place)) is None:
+            found = self.folder[place][0]
+            if len(self._opened) < _KEPT and found.width * found.height <= _KEPT_PIXELS:
+                self._opened[place] = found
+        return found
 
 
 def _places(lines: list[Line], purpose: str) -> list[int]:
