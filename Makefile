@@ -131,7 +131,7 @@ train-numbers: $(VENV)/.setup ## train the reader of numbers of any look, into r
 	$(TWO) train --out runs/numbers-1 --encoder compact --layers-of strings --protocol features $(BY_PEN) \
 		--steps 800 --batch-size 64 --learning-rate 1.5e-3 --warmup 50 --validate-every 400 $(ARGS)
 	$(TWO) train --out runs/numbers-2 --init runs/numbers-1 --marks $(ANY) --steps 1300 --warmup 200 --seed 2 $(ARGS)
-	$(TWO) train --out runs/numbers --init runs/numbers-2 --marks $(ANY) --steps 3800 --warmup 50 --seed 3 $(ARGS)
+	$(TWO) train --out runs/numbers --init runs/numbers-2 --marks $(ANY) --steps 8300 --warmup 50 --seed 5 $(ARGS)
 
 ship: $(VENV)/.setup ## put what train, train-strings and train-numbers made into the package: 16 bits, calibrated, graphs
 	for name in tiny strings numbers; do \
