@@ -30,10 +30,13 @@ def made(levels: str, folder: Path | None = None, length: int | tuple[int, int] 
 def test_every_batch_is_mixed_as_asked_for(tmp_path: Path) -> None:
     mixture = made("grid,data,grid,jitter", tmp_path)
     for images, texts in islice(map(read_chunks, mixture.schedule(8)), 5):
-        # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40.
-        assert [len(image) for image in images] == [28] * 4 + [20] * 2 + [40] * 2
+        # In the order in which levels are first named. Digits side by side are 28 pixels high, those of a level are 40,
+        # and those of the folder 20 or cut to less.
+        heights = [len(image) for image in images]
+        assert (heights[:4], heights[6:]) == ([28] * 4, [40] * 2)
+        assert max(heights[4:6]) <= 20
         assert len(texts) == 8
-    assert {image.height for image in mixture.held_out(8).batch(range(8))[0]} == {20}  # your data alone
+    assert max(image.height for image in mixture.held_out(8).batch(range(8))[0]) <= 20  # your data alone
     assert [len(image) for image in made("grid,jitter,grid").held_out(9).batch(range(9))[0]] == [28] * 6 + [40] * 3
     assert [part["weight"] for part in mixture.about] == [2, 1, 1]
 
