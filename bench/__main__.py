@@ -22,6 +22,7 @@ OnEngine = Annotated[str, typer.Option(help="Runs what is not timed: local (proc
 _CLUSTER = "Of a Ray cluster, HOST:PORT or ray://HOST:PORT [$RAY_ADDRESS, or else a Ray of its own on this machine]."
 Address = Annotated[str | None, typer.Option(help=_CLUSTER)]
 _NAMES = "Experiments, separated by commas; serving, scale and distributed are measured only on request."
+Runs = Annotated[Path | None, typer.Option(help="For recognizers.", show_default="runs/COMMAND-PRESET")]
 Only = Annotated[str | None, typer.Option(help=_NAMES)]
 
 
@@ -156,7 +157,7 @@ def repeat(
 def study(
     preset: Annotated[str, typer.Option(help="smoke (a minute) or full (an hour and a half).")] = "full",
     out: Out = Path("results"),
-    runs: Annotated[Path | None, typer.Option(help="For recognizers.", show_default="runs/study-PRESET")] = None,
+    runs: Runs = None,
     engine: OnEngine = "local",
     address: Address = None,
 ) -> None:
@@ -171,9 +172,9 @@ def study(
 
 @app.command()
 def curves(
-    preset: Annotated[str, typer.Option(help="smoke (a minute) or full (six hours on two cores).")] = "full",
+    preset: Annotated[str, typer.Option(help="smoke or full (hours).")] = "full",
     out: Out = Path("results"),
-    runs: Annotated[Path | None, typer.Option(help="For recognizers.", show_default="runs/curves-PRESET")] = None,
+    runs: Runs = None,
     engine: OnEngine = "local",
     address: Address = None,
 ) -> None:

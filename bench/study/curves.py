@@ -18,17 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench.core import fingerprint
 from bench.core.engines import LOCAL, Engine
 from bench.core.store import Store
 from bench.study import training
 from bench.study.design import HEADS as BASE_HEADS
 from bench.study.design import Size, Training
 from bench.study.label_distributions import LabelDistribution, count_form
+from bench.study.pipeline import claim, depends
 from bench.study.predictions import read_cell, read_oracles, read_under_forms, unread_lines
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.inference.shipped import SHIPPED
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
@@ -105,27 +104,18 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
         raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
     size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
     kept, study = Store(runs), Store(out / ("study" if preset == "full" else f"study-{preset}"))
-    asked = depends(size)
-    if kept.facts(TABLE).get("depends", asked) != asked:
-        raise InputError(f"{runs} holds recognizers of other curves: give another --runs, or delete it")
-    kept.add_facts(TABLE, depends=asked)
+    claim(kept, TABLE, depends(size), "other curves")
     trainings = size.trainings()
     with progress(f"curves {preset}", 1 + len(trainings)) as reporter, engine.workers(runs) as pool:
         training.train_base(size.base, runs, BASE_HEADS)
         reporter.advance(training.BASE)
         todo = [each for each in trainings if not is_read(each, kept)]
         reporter.advance(steps=len(trainings) - len(todo))
+        _write(size, kept, study)
         for future in as_completed([pool.submit(learn, each, size, runs) for each in todo]):
             reporter.advance(future.result())
             _write(size, kept, study)
-    _write(size, kept, study)
     return study.folder
-
-
-def depends(size: Curves) -> dict[str, Any]:
-    """What curves depend on, as JSON has it."""
-    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(size).items()}
-    return {"size": settings, "weights": fingerprint.of_weights(SHIPPED)}
 
 
 def is_read(each: Training, kept: Store) -> bool:

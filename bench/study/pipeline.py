@@ -55,7 +55,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     # One after another, so that there soon is a study; or, where there may be cores for all, at once.
     waves = [replications] if engine.name == "ray" else [replications[seed : seed + 1] for seed in replications]
     with progress(f"study {preset}", 1 + 2 * len(size.trainings())) as reporter, engine.workers(runs) as pool:
-        _claim(kept, depends(size))
+        claim(kept, "study", depends(size), "another study")
         with _timed(kept):
             training.train_base(size, runs)
         reporter.advance(training.BASE)
@@ -108,24 +108,23 @@ def cell(labels: str, damage: str, steps: int, batch: int, strings: int, folder:
     return predictions.read(each, size, folder)
 
 
-def depends(size: Size) -> dict[str, Any]:
-    """What a study depends on, as JSON: its size and the weights it starts from."""
+def depends(size: Any) -> dict[str, Any]:
+    """What a study depends on, as JSON: its size, a dataclass, and the weights it starts from."""
     return {"size": _as_json(size), "weights": fingerprint.of_weights(SHIPPED)}
 
 
-def _as_json(size: Size) -> Any:
+def _as_json(size: Any) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(size)))
 
 
-def _claim(kept: Store, asked: dict[str, Any]) -> None:
-    """Recognizers of one size and one start only lie in a folder."""
-    before = kept.facts("study").get("depends", asked)
+def claim(kept: Store, table: str, asked: dict[str, Any], others: str) -> None:
+    """Recognizers of one size and one start only lie in a folder; `others` is what a message calls those of another."""
+    before = kept.facts(table).get("depends", asked)
     if changed := changed_dependencies(before, asked):
         raise InputError(
-            f"{kept.folder} holds recognizers of another study (other {listed(changed)}): give another --runs, or "
-            "delete it"
+            f"{kept.folder} holds recognizers of {others} (other {listed(changed)}): give another --runs, or delete it"
         )
-    kept.add_facts("study", depends=asked)
+    kept.add_facts(table, depends=asked)
 
 
 @contextlib.contextmanager

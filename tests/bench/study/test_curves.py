@@ -19,6 +19,7 @@ from bench.study import curves, training
 from bench.study.curves import COUNTED, KNOWN, ORACLES, Curves
 from bench.study.design import LENGTH, Training
 from bench.study.label_distributions import Lexicon, Placed, count_form
+from bench.study.pipeline import depends
 from bench.study.predictions import read_under_forms, unread_lines
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
@@ -96,7 +97,7 @@ def test_a_training_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_recognizers_of_other_curves_are_refused(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    Store(tmp_path / "runs").write_facts("curves", {"depends": curves.depends(replace(SIZE, strings=13))})
+    Store(tmp_path / "runs").write_facts("curves", {"depends": depends(replace(SIZE, strings=13))})
     with pytest.raises(InputError, match="recognizers of other curves"):
         run()
     with pytest.raises(InputError, match="unknown preset 'huge'"):

@@ -286,13 +286,13 @@ def test_a_size_is_read_as_it_was_written() -> None:
 def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path) -> None:
     kept = Store(tmp_path)
     asked = pipeline.depends(SIZE)
-    pipeline._claim(kept, asked)
+    pipeline.claim(kept, "study", asked, "another study")
     kept.write("readings-a", pd.DataFrame({"a": [1]}))
-    pipeline._claim(kept, asked)
+    pipeline.claim(kept, "study", asked, "another study")
     assert kept.has("readings-a")
     for other, named in ((pipeline.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
         with pytest.raises(InputError, match=f"recognizers of another study \\(other {named}"):
-            pipeline._claim(kept, other)
+            pipeline.claim(kept, "study", other, "another study")
     with pytest.raises(InputError, match="unknown study preset 'huge'"):
         pipeline.run("huge", tmp_path, tmp_path)
 
