@@ -6,7 +6,7 @@ not move. Proportions and their differences have score intervals, which are hone
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ _LEVEL = 0.95
 _Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
 _RESAMPLES = 2_000
 _FEWEST = 6  # values without which no interval of a median is 95 %
+MARGIN = 0.01  # of exact match: what is smaller does not matter
+BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "within 1 point", "undecided"
 _EXACT = 50  # values up to which the distribution of the signed-rank statistic is computed, not approximated
 
 
@@ -152,35 +154,39 @@ class Paired:
     only_first: int  # strings that only one of them reads right
     only_second: int
     p_value: float  # McNemar's exact test: without a difference, a coin decides which of the two alone is right
+    p_within: float  # of a difference as large as a margin, either way: the larger of two one-sided tests' (TOST)
 
 
-def paired_difference(first: Any, second: Any) -> Paired:
+def paired_difference(first: Any, second: Any, margin: float = MARGIN) -> Paired:
     """Compare two readers by whether each reads each string right: (strings,) bool, in the same order.
 
-    The interval is Tango's score interval (Tango 1998). It has width even where both read every string alike.
+    The interval is Tango's score interval (Tango 1998). It has width even where both read every string alike. The tests
+    against a margin are of the same score.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     n, b, c = len(first), int((first & ~second).sum()), int((~first & second).sum())
     p_value = min(1.0, 2 * float(stats.binom.cdf(min(b, c), b + c, 0.5)))
-    return Paired(_tango(b, c, n), b, c, p_value)
+    above, below = float(stats.norm.sf(_score(b, c, n, -margin))), float(stats.norm.cdf(_score(b, c, n, margin)))
+    return Paired(_tango(b, c, n), b, c, p_value, max(above, below))
+
+
+def _score(b: int, c: int, n: int, delta: float) -> float:
+    """Of (b - c) / n against a true difference `delta`: how many standard errors they are apart (Tango 1998)."""
+    # The likeliest chance that only the second is right, if the true difference is `delta`.
+    linear, constant = -b - c + (2 * n - b + c) * delta, -c * delta * (1 - delta)
+    q = (np.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
+    variance = n * (2 * q + delta * (1 - delta))
+    return float((b - c - n * delta) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
 def _tango(b: int, c: int, n: int) -> Value:
     """(b - c) / n, with the differences that the score test does not reject."""
-
-    def score(delta: float) -> float:
-        # The likeliest chance that only the second is right, if the true difference is `delta`.
-        linear, constant = -b - c + (2 * n - b + c) * delta, -c * delta * (1 - delta)
-        q = (np.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
-        variance = n * (2 * q + delta * (1 - delta))
-        return float((b - c - n * delta) / np.sqrt(variance)) if variance > 0 else 0.0
-
     estimate = (b - c) / n
 
     def end(sign: int) -> float:  # where the score reaches ∓z, between the estimate and ±1
         if estimate == sign:
             return float(sign)
-        return float(brentq(lambda delta: score(delta) + sign * _Z, estimate, sign * (1 - 1e-12), xtol=1e-10))
+        return float(brentq(lambda delta: _score(b, c, n, delta) + sign * _Z, estimate, sign * (1 - 1e-12), xtol=1e-10))
 
     return Value(estimate, end(-1), end(1), n)
 
@@ -191,7 +197,8 @@ class Replicated:
 
     difference: Value  # the mean, with Student's interval
     p_value: float  # of the t test against no difference
-    within: bool  # ± a margin: both one-sided t tests at 5 % say so (TOST, Schuirmann 1987)
+    # Of one as large as a margin, either way: the larger of two one-sided t tests' (TOST, Schuirmann 1987).
+    p_within: float
 
 
 def mean(values: Any, least_error: float = 0.0) -> Value:
@@ -217,11 +224,39 @@ def replicated(values: Any, margin: float, least_error: float = 0.0) -> Replicat
     found, error, freedom = mean(values, least_error), _standard_error(values, least_error), len(values) - 1
     size = abs(found.estimate)
     if error == 0:  # all alike: no test is needed to see a difference, nor that there is none
-        p_value, beyond = (1.0 if size == 0 else 0.0), 0.0
-    else:
-        p_value = 2 * float(stats.t.sf(size / error, freedom))
-        beyond = float(stats.t.ppf(0.95, freedom)) * error
-    return Replicated(found, p_value, size + beyond < margin)
+        return Replicated(found, float(size == 0), float(size >= margin))
+    p_value = 2 * float(stats.t.sf(size / error, freedom))
+    return Replicated(found, p_value, float(stats.t.sf((margin - size) / error, freedom)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a family of comparisons says of one of them.
+
+    Attributes:
+        word: `BETTER` or `WORSE` where a test shows a difference and the interval leaves out 0; `SAME` where another
+            one shows that it is within the margin; or `UNDECIDED`.
+        p_value, p_within: of both tests, after Holm's correction over the family.
+    """
+
+    word: str
+    p_value: float
+    p_within: float
+
+
+def verdicts(family: Sequence[Paired | Replicated]) -> list[Verdict]:
+    """Of comparisons that are made together: so often as there are, a test is wrong by chance."""
+    p_values, p_within = (holm([getattr(gap, name) for gap in family]) for name in ("p_value", "p_within"))
+    found = zip(family, p_values.tolist(), p_within.tolist(), strict=True)
+    return [Verdict(_word(gap.difference, differs, same), differs, same) for gap, differs, same in found]
+
+
+def _word(difference: Value, p_value: float, p_within: float) -> str:
+    if p_value < 1 - _LEVEL and difference.low > 0:
+        return BETTER
+    if p_value < 1 - _LEVEL and difference.high < 0:
+        return WORSE
+    return SAME if p_within < 1 - _LEVEL else UNDECIDED
 
 
 def holm(p_values: Any) -> np.ndarray:

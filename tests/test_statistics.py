@@ -15,6 +15,10 @@ from scipy.optimize import minimize_scalar
 
 from seqocr import statistics
 from seqocr.statistics import (
+    BETTER,
+    SAME,
+    UNDECIDED,
+    WORSE,
     Value,
     holm,
     location,
@@ -28,6 +32,7 @@ from seqocr.statistics import (
     slopes,
     smallest_seen,
     unpaired_difference,
+    verdicts,
 )
 
 Z = 1.959964  # of a normal distribution, 2.5 % lie beyond it
@@ -419,7 +424,7 @@ def test_replications_have_student_s_interval_and_test() -> None:
     interval = theirs.confidence_interval(0.95)
     assert ends(found.difference) == pytest.approx((interval.low, interval.high))
     assert found.difference.n == 5
-    assert not found.within
+    assert found.p_within > 0.05
 
 
 @given(st.lists(st.floats(-0.02, 0.02), min_size=2, max_size=8).filter(lambda v: np.std(v) > 1e-6))
@@ -428,15 +433,34 @@ def test_equivalence_is_what_two_one_sided_tests_say(values: list[float]) -> Non
     margin = 0.01
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
-    assume(abs(max(above, below) - 0.05) > 1e-9)
-    assert replicated(values, margin).within == (max(above, below) < 0.05)
+    assert replicated(values, margin).p_within == pytest.approx(max(above, below))
 
 
 def test_replications_without_scatter_need_no_test() -> None:
-    assert replicated([0.0, 0.0, 0.0], 0.01).within
+    assert replicated([0.0, 0.0, 0.0], 0.01).p_within == 0
     assert replicated([0.0, 0.0, 0.0], 0.01).p_value == 1
     assert replicated([0.5, 0.5], 0.01).p_value == 0
-    assert not replicated([0.5, 0.5], 0.01).within
+    assert replicated([0.5, 0.5], 0.01).p_within == 1
+
+
+def test_one_family_decides_by_corrected_tests_and_intervals() -> None:
+    clear, slight = readers(1900, 60, 0, 40), readers(1994, 6, 0, 0)  # 6 of 6: p = 0.03 by itself
+    alone = paired_difference(*slight)
+    assert verdicts([alone])[0].word == BETTER
+    found = verdicts([alone, alone, paired_difference(*clear), paired_difference(*clear[::-1])])
+    assert [each.word for each in found] == [SAME, SAME, BETTER, WORSE]
+    assert found[0].p_value == 2 * alone.p_value
+    few = [paired_difference(*readers(190, 1, 1, 8))] * 2
+    assert [each.word for each in verdicts(few)] == [UNDECIDED] * 2
+    assert verdicts(few)[0].p_within == min(1, 2 * few[0].p_within)
+
+
+@pytest.mark.parametrize("shares", [(0.015, 0.005), (0.005, 0.015)])
+def test_a_difference_as_large_as_the_margin_is_seldom_called_within_it(shares: tuple[float, float]) -> None:
+    """One point apart, the worst case: 5 % of tests say that it is less."""
+    counts = np.random.default_rng(5).multinomial(2000, [*shares, 1 - sum(shares)], 1500).tolist()
+    said = [paired_difference(*readers(same, b, c, 0)).p_within < 0.05 for b, c, same in counts]
+    assert 0.03 < np.mean(said) < 0.07
 
 
 def test_holm_s_adjustment_of_a_published_example() -> None:

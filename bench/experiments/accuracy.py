@@ -54,8 +54,9 @@ class Results:
         return metrics.summary(self.predictions)
 
     @cached_property
-    def comparison(self) -> Comparison:
-        return beside_one_pass({"": right(self.predictions)})[""]
+    def comparisons(self) -> list[Comparison]:
+        """The autoregressive head beside every one-pass head: one family."""
+        return beside_one_pass({"five clean digits": right(self.predictions)})
 
     @cached_property
     def positions(self) -> pd.DataFrame:
@@ -136,7 +137,7 @@ class Accuracy(Experiment):
         return [Evaluation(self.name, lines, MNIST, exact)]
 
     def claims(self, results: Results) -> list[Claim]:
-        return [results.comparison.claim("autoregression, accuracy on the task")]
+        return [each.claim for each in results.comparisons]
 
 
 EXPERIMENT = Accuracy()

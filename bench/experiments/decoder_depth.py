@@ -23,7 +23,7 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import ByRound, clock
 from bench.workloads import fingerprints
-from bench.workloads.accuracy_tables import right, verdict
+from bench.workloads.accuracy_tables import right
 from bench.workloads.held_out import predict_images, task_strings
 from bench.workloads.timed_models import LENGTHS, TASK_LENGTH, TINY, TimedModel, bind, count_passes
 from seqocr.data.sources.datasets import load_digits
@@ -31,7 +31,7 @@ from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient
+from seqocr.statistics import Paired, Value, location, paired_difference, proportion, quotient, verdicts
 from seqocr.train.config import TrainConfig
 from seqocr.train.loop import Trainer
 from seqocr.train.recipe import build_mixture, train_on_digits
@@ -191,7 +191,7 @@ class Depth(Experiment):
             }
             for layers in results.layers
         ]
-        found = verdict(gained, gained.p_value) if (gained := results.gained) else ""
+        found = verdicts([gained])[0].word if (gained := results.gained) else ""
         ends = {"few": min(results.layers), "many": max(results.layers)}
         text = prose("depth", results=results, **ends, model=TINY.label, verdict=found)
         return [Section("Decoder depth", text, None, pd.DataFrame(rows))]

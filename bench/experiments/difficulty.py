@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
 from bench.core.experiment import Bench, Claim, Evaluation, Experiment, Part, Section, stored
-from bench.core.formatting import digits, share
+from bench.core.formatting import share
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.workloads import accuracy_tables
@@ -79,9 +79,9 @@ class Results:
         return proportion(int(right.sum()), len(right))
 
     @cached_property
-    def comparisons(self) -> dict[str, Comparison]:
-        """By level: the autoregressive head beside the one-pass head that reads it best. The levels are one family."""
-        return accuracy_tables.beside_one_pass({level: self.right.loc[level] for level in self.levels})
+    def comparisons(self) -> list[Comparison]:
+        """The autoregressive head beside every one-pass head, at every level: one family."""
+        return accuracy_tables.beside_one_pass({f"`{level}`": self.right.loc[level] for level in self.levels})
 
 
 class Levels(Experiment):
@@ -136,6 +136,7 @@ class Levels(Experiment):
             "levels": accuracy_tables.summary(read, ["level", "head"]),
             "lengths": accuracy_tables.summary(read, ["level", "length", "head"]),
             "pairs": pd.concat(pairs, ignore_index=True),
+            "beside_one_pass": accuracy_tables.comparisons_table(results.comparisons),
         }
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
@@ -145,21 +146,17 @@ class Levels(Experiment):
         return {level: store.file(part, _SHEET_SUFFIX) for level, part in _parts(store).items()}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        head = next(iter(results.comparisons.values())).head
+        head = results.comparisons[0].head
         table = pd.DataFrame(
-            {
-                "exact match": f"`{level}`",
-                **{f"`{head}`": share(results.exact(level, head)) for head in results.heads},
-                f"`{head}` minus one pass, points": f"{found.gap.difference.estimate * 100:+.2f} (`{found.best}`)",
-                "p (Holm)": digits(found.p_value, 2),
-            }
-            for level, found in results.comparisons.items()
+            {"exact match": f"`{level}`", **{f"`{head}`": share(results.exact(level, head)) for head in results.heads}}
+            for level in results.levels
         )
         hardest, ends = results.levels[-1], (results.lengths[0], results.lengths[-1])
         fall = [results.exact(hardest, head, length).estimate for length in ends]
         text = prose("levels", results=results, hardest=hardest, ends=ends, head=head, fall=fall)
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
-        details = {f"Lines of each level: {', '.join(results.levels)}": pictures}
+        details: dict[str, Any] = {f"`{head}` beside one pass": accuracy_tables.shown_comparisons(results.comparisons)}
+        details |= {f"Lines of each level: {', '.join(results.levels)}": pictures}
         return [Section("Any length, any spacing", text, "lengths", table, details)]
 
     def evaluations(self, results: Results) -> list[Evaluation]:
@@ -175,8 +172,7 @@ class Levels(Experiment):
         ]
 
     def claims(self, results: Results) -> list[Claim]:
-        found = results.comparisons
-        return [each.claim(f"`{level}`: `{each.head}` beside the best one-pass head") for level, each in found.items()]
+        return [each.claim for each in results.comparisons]
 
 
 EXPERIMENT = Levels()

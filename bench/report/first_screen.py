@@ -15,12 +15,12 @@ from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
-from bench.study.estimates import AR, MARGIN, ONE_PASS
+from bench.study.estimates import AR, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
-from bench.workloads.accuracy_tables import SAME
+from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.models.heads.base import Strategy
-from seqocr.statistics import Value
+from seqocr.statistics import MARGIN, Value
 
 PICTURE = "answer"  # its name
 _HARDEST = "wild"  # the level in the picture and in the table
@@ -39,7 +39,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     head = fastest(timed)
     answer = prose(
         "answer",
-        verdicts=_verdicts(everything),
+        comparisons=_comparisons(everything),
         real="real" in everything,
         head=head,
         own=own,
@@ -58,14 +58,11 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     return "\n\n".join([answer, *pictures, table, prose("answer_table", length=TASK_LENGTH)])
 
 
-def _verdicts(everything: Mapping[str, Any]) -> dict[str, str]:
-    """Where `ar` is shown to read better or worse than the best one-pass head."""
-    found = {"five clean digits": everything["accuracy"].comparison}
-    if levels := everything.get("levels"):
-        found |= {f"`{level}`": each for level, each in levels.comparisons.items()}
-    if real := everything.get("real"):
-        found |= {f"real lines, {phase}": each for phase, each in real.comparisons.items()}
-    return {where: each.verdict for where, each in found.items() if each.verdict != SAME}
+def _comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
+    """`ar` beside every one-pass head, on five clean digits, at the levels and on real lines."""
+    return [
+        each for name in ("accuracy", "levels", "real") if name in everything for each in everything[name].comparisons
+    ]
 
 
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from bench.core import strategies
 from bench.core.formatting import code, percent, points
-from bench.study.estimates import AR, MARGIN, ONE_PASS, Cell, Results
-from seqocr.statistics import Value
+from bench.study.estimates import AR, ONE_PASS, Cell, Results
+from seqocr.statistics import MARGIN, Value
 
 CONSTRAINED, CTC_CONSTRAINED = f"{ONE_PASS} + constraint", "ctc + constraint"
 SPECULATIVE = strategies.speculative()[0]

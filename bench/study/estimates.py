@@ -12,9 +12,18 @@ from bench.study.cost import Cost
 from bench.study.design import ABLATED, LENGTH, UNIFORM, Size, Training
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.predictions import SLOTS
-from seqocr.statistics import Replicated, Value, holm, mean, paired_difference, replicated, smallest_seen
+from seqocr.statistics import (
+    MARGIN,
+    Replicated,
+    Value,
+    holm,
+    mean,
+    paired_difference,
+    replicated,
+    smallest_seen,
+    verdicts,
+)
 
-MARGIN = 0.01  # of exact match: what is smaller does not matter. Stated before anything was measured.
 AR, ONE_PASS = "ar", "parallel"
 # What `ar` is compared with: the one-pass head that people deploy, and one with a decoder as deep as its own, so that
 # what is claimed of autoregression is not owed to layers.
@@ -126,13 +135,13 @@ class Results:
     @cached_property
     def family(self) -> pd.DataFrame:
         """The claims: `ar` minus each of `OTHERS` in every cell of the label distributions with the most seeds. One row
-        per claim, with Holm's adjusted p-value, the verdict, and the smallest difference that could have been seen."""
+        per claim, with the verdict and the smallest difference that could have been seen."""
         most = max(self.size.seeds.values())
         cells = [cell for cell in (*self.own, *self.shifted) if self.size.seeds[cell[0]] == most]
         claims = [(cell, other) for other in self.others for cell in cells]
         gaps = [self.gap(cell, AR, other) for cell, other in claims]
         rows = []
-        for (cell, other), gap, p_value in zip(claims, gaps, holm([gap.p_value for gap in gaps]), strict=True):
+        for (cell, other), gap, verdict in zip(claims, gaps, verdicts(gaps), strict=True):
             scattered = self.exact(cell, AR) - self.exact(cell, other)
             own = cell[0] == cell[1]
             rows.append(
@@ -141,8 +150,9 @@ class Results:
                     "other": other,
                     "seeds": gap.difference.n,
                     **gap.difference.columns("difference"),
-                    "p_holm": p_value,
-                    "verdict": _verdict(gap, p_value),
+                    "p_holm": verdict.p_value,
+                    "p_within_holm": verdict.p_within,
+                    "verdict": verdict.word,
                     "smallest_seen": smallest_seen(scattered, 0.05 / len(claims)),
                     **{axis: self.mean(cell, axis) if own else None for axis in ("C", "G", "worth")},
                 }
@@ -230,9 +240,3 @@ def _bits(row: dict[str, Any]) -> np.ndarray:
     packed = np.frombuffer(bytes.fromhex(row["right"]), np.uint8)
     found: np.ndarray = np.unpackbits(packed, count=row["strings"]).astype(int)
     return found
-
-
-def _verdict(gap: Replicated, p_value: float) -> str:
-    if p_value < 0.05:
-        return "better" if gap.difference.estimate > 0 else "worse"
-    return "the same" if gap.within else "open"

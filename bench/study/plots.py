@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from bench.core import plotting
 from bench.study.estimates import AR, Results
-from seqocr.statistics import Value
+from seqocr.statistics import BETTER, SAME, UNDECIDED, WORSE, Value
 
-_SIGNS = {"better": "▲", "worse": "▼", "the same": "=", "open": "", "": ""}
+_SIGNS = {BETTER: "▲", WORSE: "▼", SAME: "=", UNDECIDED: "", "": ""}
 
 
 def dependence_plot(results: Results) -> Figure:

@@ -17,8 +17,9 @@ from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SEEN, Ce
 from bench.study.label_distributions import pool_total_correlation
 from bench.study.predictions import SLOTS
 from bench.workloads.timed_models import TASK_LENGTH, TINY
+from seqocr.statistics import BETTER, SAME, UNDECIDED, WORSE
 
-_VERDICTS = {"better": "better", "worse": "worse", "the same": "within 1 point", "open": "undecided"}
+_VERDICTS = [BETTER, WORSE, SAME, UNDECIDED]
 # In the order of the table; the first ones are shown, all are in its details.
 _SHARED = [AR, SPECULATIVE, ONE_PASS, SLOTS, "refine-2", CONSTRAINED, MARGINAL, JOINT]
 _SHARED += ["ar-1layer", "ctc", "refine", CTC_CONSTRAINED]
@@ -26,9 +27,11 @@ _SHARED += ["ar-1layer", "ctc", "refine", CTC_CONSTRAINED]
 
 def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     """Which strategy for which strings, and where `ar` is ahead."""
+    clean: Cell = (UNIFORM, UNIFORM, results.size.damages[0])
     text = prose(
         "dependence_answer",
-        equal=results.gap((UNIFORM, UNIFORM, results.size.damages[0])),
+        equal=results.gap(clean),
+        equal_word=results.verdict(clean),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
         constrained=shown_as(CONSTRAINED),
@@ -136,7 +139,7 @@ def _caveats(results: Results, everything: Mapping[str, Any]) -> str:
 
 def _verdicts(results: Results) -> pd.DataFrame:
     counts = pd.crosstab(results.family["other"], results.family["verdict"])
-    counts = counts.reindex(results.others).reindex(columns=[*_VERDICTS], fill_value=0).rename(columns=_VERDICTS)
+    counts = counts.reindex(results.others).reindex(columns=_VERDICTS, fill_value=0)
     counts.insert(0, f"`{AR}` beside", [f"`{other}`" for other in counts.index])
     return counts
 

@@ -1,6 +1,6 @@
 """Exact match, CER, edits by kind and paired comparisons, of tables of predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,12 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.core import strategies
 from bench.core.experiment import Claim
+from bench.core.formatting import digits, points
 from seqocr import metrics
 from seqocr.errors import InputError
-from seqocr.statistics import Paired, Value, holm, paired_difference, proportion
+from seqocr.statistics import Paired, Value, Verdict, paired_difference, proportion, verdicts
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
-SAME = "no measurable difference"
 
 
 def exact(read: pd.DataFrame) -> Value:
@@ -45,52 +45,76 @@ def right(read: pd.DataFrame, keys: str | list[str] = "index", readers: str | li
     return found.pivot(index=keys, columns=readers, values="right").sort_index()
 
 
-def verdict(gap: Paired, p_value: float) -> str:
-    """How the first of two readers does beside the second, at 5 %."""
-    if p_value >= 0.05:
-        return SAME
-    return "better" if gap.difference.estimate > 0 else "worse"
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """An autoregressive head and the one-pass head that reads the same strings best.
+    """An autoregressive head beside a one-pass head, on the same strings.
 
     Attributes:
-        head: the autoregressive one.
-        best: the one-pass head.
-        gap: exact match of `head` minus that of `best`.
-        p_value: of the exact McNemar test, after Holm's correction over the family.
+        where: level, phase or task.
+        head, other: the autoregressive one, the one-pass one.
+        gap: exact match of `head` minus that of `other`.
+        verdict: how `head` does, of the family.
     """
 
+    where: str
     head: str
-    best: str
+    other: str
     gap: Paired
-    p_value: float
+    verdict: Verdict
 
     @property
-    def verdict(self) -> str:
-        """How the autoregressive head does."""
-        return verdict(self.gap, self.p_value)
-
-    def claim(self, name: str) -> Claim:
-        return Claim(name, self.verdict, self.gap.difference, ratio=False)
+    def claim(self) -> Claim:
+        name = f"{self.where}: `{self.head}` beside `{self.other}`"
+        return Claim(name, self.verdict.word, self.gap.difference, ratio=False)
 
 
-def beside_one_pass(rights: Mapping[str, pd.DataFrame]) -> dict[str, Comparison]:
-    """One family of comparisons, by name: of each, what `right` gives.
+def beside_one_pass(rights: Mapping[str, pd.DataFrame]) -> list[Comparison]:
+    """The first autoregressive head beside every one-pass head, of what `right` gives by name: one family.
 
     Raises:
         InputError: the readers are not of both kinds.
     """
-    found = {}
-    for name, table in rights.items():
+    found = []
+    for where, table in rights.items():
         by_symbol, one_pass = (
             [head for head in kind if head in table] for kind in (strategies.by_symbol(), strategies.one_pass())
         )
         if not by_symbol or not one_pass:
             raise InputError(f"only {', '.join(table)}: evaluate weights with an autoregressive and a one-pass head")
-        best = max(one_pass, key=lambda head: table[head].mean())
-        found[name] = by_symbol[0], best, paired_difference(table[by_symbol[0]], table[best])
-    p_values = holm([gap.p_value for *_, gap in found.values()])
-    return {name: Comparison(*pair, float(p)) for (name, pair), p in zip(found.items(), p_values, strict=True)}
+        own = by_symbol[0]
+        found += [(where, own, other, paired_difference(table[own], table[other])) for other in one_pass]
+    judged = verdicts([gap for *_, gap in found])
+    return [Comparison(*each, verdict) for each, verdict in zip(found, judged, strict=True)]
+
+
+def comparisons_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """For tables/*.csv: one row per comparison."""
+    return pd.DataFrame(
+        {
+            "where": each.where,
+            "head": each.head,
+            "other": each.other,
+            "strings": each.gap.difference.n,
+            **each.gap.difference.columns("difference"),
+            "p_mcnemar": each.gap.p_value,
+            "p_holm": each.verdict.p_value,
+            "p_within_holm": each.verdict.p_within,
+            "verdict": each.verdict.word,
+        }
+        for each in comparisons
+    )
+
+
+def shown_comparisons(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """For a page: one row per comparison."""
+    return pd.DataFrame(
+        {
+            "lines": each.where,
+            "heads": f"`{each.head}` minus `{each.other}`",
+            "points": points(each.gap.difference),
+            "p, different (Holm)": digits(each.verdict.p_value, 2),
+            "p, within 1 point (Holm)": digits(each.verdict.p_within, 2),
+            "verdict": each.verdict.word,
+        }
+        for each in comparisons
+    )

@@ -290,7 +290,7 @@ def test_the_report_says_what_a_layer_costs_and_buys(tmp_path: Path) -> None:
     )
     assert "With 2 layers, a symbol costs 1.50 (1.50 to 1.50) times what it costs with 1." in text
     assert "Exact match with 2 layers minus that with 1 is +0.00 (" in text
-    assert "points: no measurable difference." in text
+    assert "points: undecided." in text
     assert "| 2 | 99.00 % (" in text
     assert (tmp_path / "tables" / "depth.csv").exists()
     saved(store, "depth-accuracy", readings({1: set(range(20)), 2: {4}}))

@@ -18,6 +18,7 @@ from bench.workloads import accuracy_tables, held_out
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.data.synthetic.layouts.jitter import JitterLayout
 from seqocr.models.checkpoint import save
+from seqocr.statistics import BETTER, UNDECIDED, WORSE
 from tests.conftest import barred, lively, small_recognizer
 from tests.measured import measured
 from tests.synthetic import finished_run
@@ -97,7 +98,7 @@ def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert section.table is not None
     assert section.table["exact match"].tolist() == [f"`{level}`" for level in LEVELS]
     assert len(EXPERIMENT.tables(found)["levels"]) == len(LEVELS) * len(strategies.heads())
-    (pictures,) = section.details.values()
+    *_, pictures = section.details.values()
     assert "![toy](plots/toy.png)" in pictures
     assert "toy" in EXPERIMENT.pictures(bench.store)
     axes = EXPERIMENT.plots(found, {})["lengths"]().axes
@@ -132,29 +133,30 @@ def test_results_pair_heads_by_string(known: difficulty.Results) -> None:
     assert known.exact("grid", "parallel", 2).estimate == pytest.approx(1 - 20 / 200)
     assert known.exact("grid", "parallel").n == 400
     assert known.exact("grid", "ar").estimate == 1
-    assert [each.best for each in known.comparisons.values()] == ["ctc", "parallel", "ctc"]
-    gap = known.comparisons["grid"].gap
+    assert [(each.where, each.other) for each in known.comparisons] == [
+        (f"`{level}`", other) for level in ("grid", "jitter", "wild") for other in ("parallel", "ctc")
+    ]
+    gap = known.comparisons[1].gap
     assert (gap.only_first, gap.only_second, gap.difference.estimate) == (20, 0, pytest.approx(0.05))
-    assert [each.verdict for each in known.comparisons.values()] == ["better", "worse", "no measurable difference"]
+    words = [BETTER, BETTER, WORSE, WORSE, UNDECIDED, UNDECIDED]
+    assert [each.verdict.word for each in known.comparisons] == words
     claims = EXPERIMENT.claims(known)
-    assert [claim.verdict for claim in claims] == ["better", "worse", "no measurable difference"]
-    assert claims[0].value == gap.difference
+    assert [claim.verdict for claim in claims] == words
+    assert claims[1].value == gap.difference
     # Alike on every string, and still no interval without width.
-    assert claims[2].value.low < 0 < claims[2].value.high
+    assert claims[5].value.low < 0 < claims[5].value.high
 
 
 def test_words_follow_the_numbers(known: difficulty.Results) -> None:
     (section,) = EXPERIMENT.sections(known, {})
-    assert "`ar` reads more than the best one-pass head: grid." in section.text
-    assert "`ar` reads less than the best one-pass head: jitter." in section.text
-    assert "wild." not in section.text
+    assert "`ar` reads more than `ctc`: `grid`, +5.00" in section.text
+    assert "`ar` reads less than `parallel`: `jitter`, -10.00" in section.text
+    assert "`wild`, " not in section.text.split("Tests are")[0]
     assert "at `wild`, exact match of `ar` falls from 95 % to 95 %" in section.text
     assert section.table is not None
-    assert section.table["`ar` minus one pass, points"].tolist() == [
-        "+5.00 (`ctc`)",
-        "-10.00 (`parallel`)",
-        "+0.00 (`ctc`)",
-    ]
+    pairs = section.details["`ar` beside one pass"]
+    assert pairs["heads"].tolist() == ["`ar` minus `parallel`", "`ar` minus `ctc`"] * 3
+    assert pairs["points"].str.split().str[0].tolist() == ["+10.00", "+5.00", "-10.00", "-5.00", "+1.00", "+0.00"]
     grid = section.table.iloc[0]
     assert [grid[f"`{head}`"] for head in ("ar", "parallel", "ctc")] == [
         "100.0 % (99.0 to 100.0)",
@@ -162,7 +164,12 @@ def test_words_follow_the_numbers(known: difficulty.Results) -> None:
         "95.0 % (92.4 to 96.7)",
     ]
     tables = EXPERIMENT.tables(known)
-    assert {name: len(table) for name, table in tables.items()} == {"levels": 9, "lengths": 18, "pairs": 9}
+    assert {name: len(table) for name, table in tables.items()} == {
+        "levels": 9,
+        "lengths": 18,
+        "pairs": 9,
+        "beside_one_pass": 6,
+    }
     # Of three digits in two strings, one is substituted and one missed where "12" is read as "9".
     row = tables["levels"].set_index(["level", "head"]).loc[("grid", "parallel")]
     assert (row["substituted"], row["missed"], row["invented"]) == pytest.approx((40 / 600, 20 / 600, 0))

@@ -27,6 +27,7 @@ from seqocr.files import write_json
 from seqocr.models.heads.base import FeatureMap
 from seqocr.models.heads.refining import RefiningHead
 from seqocr.progress import progress
+from seqocr.statistics import SAME
 from seqocr.train.state import is_finished
 from tests.synthetic import finished_run
 
@@ -111,7 +112,7 @@ def test_a_difference_is_found_where_it_was_planted_and_nowhere_else(results: Re
     assert [results.verdict(shifted, other) for other in results.others] == ["worse", "worse"]
     family = results.family.set_index(["other", "labels", "read", "damage"])
     planted = [(other, *cell) for other in results.others for cell in (hard, shifted)]
-    assert set(family["verdict"].drop(planted)) == {"the same"}
+    assert set(family["verdict"].drop(planted)) == {SAME}
     assert family.loc[(ONE_PASS, *hard), "difference"] == pytest.approx(0.3, abs=4 * SCATTER)
     assert family.loc[(SLOTS, *hard), "difference"] == pytest.approx(0.1, abs=4 * SCATTER)
     assert (family["seeds"] == 5).all()
@@ -131,7 +132,7 @@ def test_replications_that_agree_by_chance_are_no_proof() -> None:
     cell = ("uniform", "uniform", CLEAN)
     assert found.gap(cell).difference.estimate == pytest.approx(1 / n)
     assert found.gap(cell).p_value > 0.01
-    assert found.verdict(cell) == "the same"
+    assert found.verdict(cell) == SAME
 
 
 def test_shares_of_what_there_is_to_gain(results: Results) -> None:
