@@ -69,7 +69,6 @@ def report(
 ) -> None:
     """Write the report again from the measurements of the run finished last. Measures nothing."""
     from bench.core.store import Store
-    from bench.report import repeats
     from bench.report.build import everything, measured, with_numbers, write_report
     from bench.report.cards import cards
     from bench.study.shipped import write_study
@@ -79,7 +78,7 @@ def report(
     print(f"report: {write_report(store, out)}")
     if readme is not None:
         found = everything(store)
-        line = measured(store, repeats.summary(out))
+        line = measured(store)
         write_text(readme, with_numbers(readme.read_text(encoding="utf-8"), found, line, readme))
         print(f"numbers: {readme}")
         for path, text in cards(store, found).items():

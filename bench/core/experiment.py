@@ -25,8 +25,8 @@ from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
 PRESETS = ("smoke", "default", "full")
-# The page that answers which head to use, and the one that says what a head costs in use.
-REPORT, DEPLOYMENT = "report", "deployment"
+# The page that answers which head to use, what it leaves out, and what a head costs in use.
+REPORT, DETAILS, DEPLOYMENT = "report", "details", "deployment"
 LONGEST_TABLE = 8  # rows of a table in a section
 
 
@@ -92,7 +92,8 @@ class Section:
     """A section of the report: a picture, a table of at most `LONGEST_TABLE` rows, and what it means in plain words.
 
     Attributes:
-        details: longer tables and texts, folded away, by what to call them.
+        details: longer tables and texts, by what to call them: on the page of details, or folded away.
+        page: that it stands on, if it is not its experiment's.
     """
 
     title: str
@@ -100,6 +101,7 @@ class Section:
     plot: str | None = None
     table: pd.DataFrame | None = None
     details: Mapping[str, pd.DataFrame | str] = field(default_factory=dict)
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Experiment:
 
     Attributes:
         name: short, for files.
-        page: that has its sections, `REPORT` or `DEPLOYMENT`; order: its place there.
+        page: that has its sections, `REPORT`, `DETAILS` or `DEPLOYMENT`; order: its place there.
         timed: nothing else may run while it is measured; a part may say otherwise.
         on_request: takes long, and is measured only where it is named (`--only`).
         packages: that it needs beyond the bench's own, by module, as pip calls them.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.core import plotting, strategies
-from bench.core.experiment import Bench, Claim, Evaluation, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Bench, Claim, Evaluation, Experiment, Part, Section
 from bench.core.formatting import percent, share
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -74,7 +74,7 @@ class Results:
 
 class Accuracy(Experiment):
     name = "accuracy"
-    order = 20
+    page, order = DETAILS, 20
     timed = False
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting
-from bench.core.experiment import Bench, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Bench, Experiment, Part, Section
 from bench.core.formatting import share
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -71,7 +71,7 @@ class Results:
 
 class Adapting(Experiment):
     name = "adapting"
-    order = 42
+    page, order = DETAILS, 42
     timed = False
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
+from bench.core.experiment import DETAILS, LONGEST_TABLE, Bench, Experiment, Part, Section
 from bench.core.formatting import percent, share
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -20,7 +20,7 @@ SURE = 0.9  # confidence from which a text is kept, where some are left to peopl
 
 class Trust(Experiment):
     name = "trust"
-    order = 45
+    page, order = DETAILS, 45
     timed = False
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:

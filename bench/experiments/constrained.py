@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from bench.core.experiment import Bench, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, points, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -95,7 +95,7 @@ class Codes(TextSampler):
 
 class Constrained(Experiment):
     name = "forms"
-    order = 65
+    page, order = DETAILS, 65
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])

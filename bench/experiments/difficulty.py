@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import cycle, islice
+from itertools import cycle, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,11 @@ class Results:
     def heads(self) -> list[str]:
         return list(self.read["head"].unique())
 
+    @property
+    def own_heads(self) -> list[str]:
+        """Without pairs of heads, which read as the one that verifies."""
+        return [head for head in self.heads if head not in strategies.speculative()]
+
     @cached_property
     def right(self) -> pd.DataFrame:
         """Whether each head (columns) reads each string (level, length, index) right."""
@@ -77,6 +82,18 @@ class Results:
         """Exact match at a level, of one length or of all."""
         right = self.right.loc[level if length is None else (level, length), head]
         return proportion(int(right.sum()), len(right))
+
+    @cached_property
+    def repeats(self) -> dict[str, Any]:
+        """Of strings with a digit that follows itself: how many there are, and of how many each head loses repeats and
+        makes no other mistake (`collapsed`)."""
+        rows = self.read[self.read["text"].map(_without_repeats).str.len() < self.read["text"].str.len()]
+        shorter = rows["prediction"].str.len() < rows["text"].str.len()
+        lost = shorter & (rows["prediction"].map(_without_repeats) == rows["text"].map(_without_repeats))
+        return {
+            "strings": len(rows) // max(1, len(self.heads)),
+            "collapsed": {head: int(lost[rows["head"] == head].sum()) for head in self.own_heads},
+        }
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -148,7 +165,10 @@ class Levels(Experiment):
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         head = results.comparisons[0].head
         table = pd.DataFrame(
-            {"exact match": f"`{level}`", **{f"`{head}`": share(results.exact(level, head)) for head in results.heads}}
+            {
+                "exact match": f"`{level}`",
+                **{f"`{name}`": share(results.exact(level, name)) for name in results.own_heads},
+            }
             for level in results.levels
         )
         hardest, ends = results.levels[-1], (results.lengths[0], results.lengths[-1])
@@ -182,6 +202,10 @@ def _parts(store: Store) -> dict[str, str]:
     """Finished parts by level, in the order of the registry."""
     there = stored(store, Levels.name)
     return {level: part for level in LEVELS if (part := f"{Levels.name}-{level}") in there}
+
+
+def _without_repeats(text: str) -> str:
+    return "".join(symbol for symbol, _ in groupby(text))
 
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:

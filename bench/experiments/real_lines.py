@@ -15,7 +15,7 @@ import torch
 
 from bench.core import strategies
 from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Evaluation, Experiment, Part, Section
-from bench.core.formatting import estimates, not_run, percent, share, time
+from bench.core.formatting import estimates, not_run, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import clock
@@ -205,7 +205,6 @@ def _row(results: Results, reader: str, summary: pd.DataFrame) -> dict[str, str]
     for phase, name in REAL_PHASES.items():
         found = by_phase.get(phase)
         row[f"exact match, {name}"] = share(Value.of(found, "exact")) if found else ""
-        row[f"CER, {name}"] = percent(found["cer"]) if found else ""
     return {**row, "ms per line": time(results.milliseconds(reader, summary["phase"].iloc[-1]))}
 
 

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, percent, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -74,7 +74,7 @@ class Results:
 
 class Drafts(Experiment):
     name = "drafts"
-    order = 15
+    page, order = DETAILS, 15
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         settings = Settings(_ROUNDS[preset])

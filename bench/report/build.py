@@ -1,5 +1,6 @@
-"""results/report.md and deployment.md, plots and tables from saved measurements alone. Nothing here measures."""
+"""results/report.md and the pages beside it, plots and tables from saved measurements alone. Nothing here measures."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +11,7 @@ import pandas as pd
 
 from bench.core import plotting
 from bench.core.damages import check
-from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, REPORT, Experiment, Section, stored
+from bench.core.experiment import DEPLOYMENT, DETAILS, LONGEST_TABLE, REPORT, Experiment, Section, stored
 from bench.core.formatting import listed, markdown_table
 from bench.core.sealed import REMEDY
 from bench.core.store import Store
@@ -19,6 +20,8 @@ from bench.core.timer import effort
 from bench.experiments import experiments
 from bench.report import repeats
 from bench.report.first_screen import PICTURE, answer_plot, first_screen, panels
+from bench.report.questions import questions
+from bench.study.sections import real_amounts
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
 
@@ -43,7 +46,7 @@ def everything(store: Store) -> dict[str, Any]:
 
 
 def write_report(store: Store, folder: Path) -> Path:
-    """Write report.md, deployment.md, plots/ and tables/ into the results folder; returns the report's path.
+    """Write all pages, plots/ and tables/ into the results folder; returns the path of report.md.
 
     Raises:
         InputError: what was measured is damaged.
@@ -64,20 +67,26 @@ def write_report(store: Store, folder: Path) -> Path:
 
 def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None = None) -> dict[str, str]:
     """The text of each page, by name."""
-    report = {
+    said: dict[str, dict[str, Any]] = {}
+    said[REPORT] = {
         "first_screen": first_screen(found),
-        "measured": measured(store, repeated),
-        "repeated": repeated,
-        "repeated_words": prose("repeat", repeated=repeated) if repeated else "",
-        "run": store.folder.name,
+        "measured": measured(store),
+        "questions": questions(found),
         "studied": "dependence" in found,
+        "amounts": real_amounts(),
     }
-    said: dict[str, dict[str, Any]] = {REPORT: report, DEPLOYMENT: {"measured": measured(store)}}
+    said[DETAILS] = {
+        "measured": measured(store),
+        "repeated": repeated,
+        "steadiness": prose("steadiness", effort=_effort(store), repeated=repeated),
+        "run": store.folder.name,
+    }
+    said[DEPLOYMENT] = {"measured": measured(store)}
     return {name: render(name, sections=list(_sections(name, store, found)), **said[name]) for name in said}
 
 
-def measured(store: Store, repeated: repeats.Summary | None = None) -> str:
-    """One line: what was measured, when, on what, at which commit, and how stable it was."""
+def measured(store: Store) -> str:
+    """One line: what was measured, when, on what, at which commit."""
     facts = store.facts("run")
     return prose(
         "measured",
@@ -85,8 +94,6 @@ def measured(store: Store, repeated: repeats.Summary | None = None) -> str:
         **_commits(store),
         machine=facts["environment"],
         preset=facts["preset"],
-        effort=_effort(store),
-        repeated=repeated,
     )
 
 
@@ -122,9 +129,21 @@ def _shown_experiments(found: dict[str, Any]) -> list[Experiment]:
 
 
 def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for experiment in (each for each in _shown_experiments(found) if each.page == page):
+    """As templates take them. Of the report's own sections, the page of details has what the report leaves out."""
+    for experiment in _shown_experiments(found):
         for section in experiment.sections(found[experiment.name], found):
-            yield _shown(section, _changed(store, experiment.name))
+            where, shown = section.page or experiment.page, _shown(section, _changed(store, experiment.name))
+            if where == REPORT == page:
+                yield {**shown, "details": {}, "more": _anchor(section.title) if shown["details"] else ""}
+            elif where == page:
+                yield shown
+            elif where == REPORT and page == DETAILS and shown["details"]:
+                yield {**shown, "plot": None, "table": None, "text": "", "note": ""}
+
+
+def _anchor(title: str) -> str:
+    """Of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _shown(section: Section, changed: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.core import plotting, strategies
-from bench.core.formatting import markdown_table, ratio, share, time
+from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
@@ -39,7 +39,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     head = fastest(timed)
     answer = prose(
         "answer",
-        comparisons=_comparisons(everything),
+        comparisons=comparisons(everything),
         real="real" in everything,
         head=head,
         own=own,
@@ -50,15 +50,15 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         model=timed.subject.label,
         length=TASK_LENGTH,
         speculative=_over_one_pass(everything),
-        study=_study(everything),
+        study=studied(everything),
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
-    pictures = [picture, prose("answer_picture", left_out=_left_out(everything))] if panels(everything) else []
+    pictures = [picture, prose("answer_picture", left_out=_any_left_out(everything))] if panels(everything) else []
     table = markdown_table(heads_table(everything))
     return "\n\n".join([answer, *pictures, table, prose("answer_table", length=TASK_LENGTH)])
 
 
-def _comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
+def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
     """`ar` beside every one-pass head, on five clean digits, at the levels and on real lines."""
     return [
         each for name in ("accuracy", "levels", "real") if name in everything for each in everything[name].comparisons
@@ -79,7 +79,7 @@ def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
     return {"least": min(eager), "most": max(eager), "runtimes": max(graphs, default=0.0)} if eager else {}
 
 
-def _study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
+def studied(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the study decides: strings where constrained decoding, and where learning, gains most over `parallel`."""
     results = everything.get("dependence")
     if results is None:
@@ -116,7 +116,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
         row = {
             "strategy": f"`{name}`",
             "decoder passes": _passes(found[name]),
-            f"exact match, {TASK_LENGTH} digits": share(exact) if exact else _NOT_TRAINED,
+            f"exact match, {TASK_LENGTH} digits": percent(exact.estimate) if exact else _NOT_TRAINED,
         }
         if levels:
             row[f"`{_HARDEST}`, any length"] = cell(name, levels.heads, partial(levels.exact, _HARDEST))
@@ -130,7 +130,7 @@ def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
 
 def _passes(strategy: Strategy) -> str:
     if strategy.is_speculative:
-        return "1 if the draft is right"
+        return "1 or more"
     return "1" if strategy.is_one_pass else "n + 1"
 
 
@@ -201,10 +201,8 @@ def _handle(style: PlotStyle) -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, ls="", label=style.label)
 
 
-def _left_out(everything: Mapping[str, Any]) -> list[str]:
-    """Models and runtimes that the picture lacks, since random weights were timed."""
-    models = {t.subject.preset for t in everything["latency"].fixed} - {"tiny"}
+def _any_left_out(everything: Mapping[str, Any]) -> bool:
+    """Whether models or runtimes are not in the picture, since random weights were timed."""
     runtimes = everything.get("runtimes")
-    named = dict.fromkeys(name for t in runtimes.subjects.values() for name in t.runtimes) if runtimes else {}
-    unseen = [f"`{name}`" for name in named if name not in ("eager", "onnxruntime")]
-    return [*(f"models of size `{name}`" for name in sorted(models)), *unseen]
+    named = {name for t in runtimes.subjects.values() for name in t.runtimes} if runtimes else set()
+    return bool({t.subject.preset for t in everything["latency"].fixed} - {"tiny"} or named - {"eager", "onnxruntime"})

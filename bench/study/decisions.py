@@ -17,7 +17,7 @@ _KINDS = {
     "independent digits": ("uniform", "frequencies"),
     "with a check digit": ("luhn",),
     "dates": ("dates",),
-    "chains, where each digit depends on the one before": ("markov-0.5", "markov-0.9"),
+    "chains (a digit depends on the one before)": ("markov-0.5", "markov-0.9"),
     "from a short list": ("lexicon-20", "lexicon-100"),
 }
 # In the order of what it costs: of these, the first group that is within the margin of the best is advised.
@@ -51,15 +51,29 @@ class Decision:
 
     @property
     def row(self) -> dict[str, str]:
+        """Of the report's table."""
+        there = [name for name in (ONE_PASS, AR, CONSTRAINED) if name in self.exact]
+        shown = {shown_as(name): percent(self.exact[name]) for name in there}
+        advised = {"use, form known": self.known, "use, form only learned": self.learned}
+        use = {when: shown_as(_deployed(names[0])) if names else "" for when, names in advised.items()}
+        return {"strings": self.kind, **shown, **use}
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Of the table of details."""
         labels = f" ({code(self.labels)})" if self.labels else ""
-        shown = {shown_as(name): percent(exact) for name, exact in self.exact.items() if name != CTC_CONSTRAINED}
-        advised = {"constraint known": self.known, "only learned": self.learned}
+        shown = {shown_as(name): percent(exact) for name, exact in self.exact.items()}
+        advised = {"form known": self.known, "form only learned": self.learned}
         use = {f"use, {when}": self._advice(names) for when, names in advised.items()}
         return {"strings": f"{self.kind}{labels}", **shown, **use, f"`{SPECULATIVE}`, passes": f"{self.passes:.2f}"}
 
     def _advice(self, names: list[str]) -> str:
-        said = " or ".join(shown_as(SPECULATIVE if name == AR else name) for name in names)
+        said = " or ".join(shown_as(_deployed(name)) for name in names)
         return said if not names or ONE_PASS in names else f"{said}: {points(self.leads[names[0]])}"
+
+
+def _deployed(strategy: str) -> str:
+    return SPECULATIVE if strategy == AR else strategy
 
 
 def shown_as(strategy: str) -> str:
@@ -78,7 +92,7 @@ def decisions(results: Results) -> list[Decision]:
     cells = [cell for cell in results.own if cell[2] == clean]
     found.append(_decision(results, "any of these, clean", (), cells))
     if shifted := [cell for cell in results.shifted if cell[2] == results.size.shifted[0]]:
-        kind = f"independent digits, {results.size.shifted[0]}, by heads that learned another distribution"
+        kind = f"independent digits, {results.size.shifted[0]}, another distribution learned"
         found.append(_decision(results, kind, (), shifted, holds=False))
     return found
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.experiment import LONGEST_TABLE, Section
+from bench.core.experiment import DETAILS, LONGEST_TABLE, Section
 from bench.core.formatting import percent, points, ratio, share
 from bench.core.templating import prose
 from bench.study.cost import Cost
 from bench.study.decisions import CONSTRAINED, CTC_CONSTRAINED, SPECULATIVE, decisions, shown_as
 from bench.study.design import LENGTH, UNIFORM
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, SEEN, Cell, Results
-from bench.study.label_distributions import pool_total_correlation
+from bench.study.label_distributions import Placed, pool_total_correlation
 from bench.study.predictions import SLOTS
 from bench.workloads.timed_models import TASK_LENGTH, TINY
 from seqocr.statistics import BETTER, SAME, UNDECIDED, WORSE
@@ -34,9 +34,9 @@ def answer(results: Results, everything: Mapping[str, Any]) -> Section:
         equal_word=results.verdict(clean),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
-        constrained=shown_as(CONSTRAINED),
     )
     details = {
+        "Every strategy": pd.DataFrame(decision.all for decision in decisions(results)),
         "How the study was made": _setting(results),
         "Caveats, measured": _caveats(results, everything),
         "Cells by verdict": _verdicts(results),
@@ -51,8 +51,7 @@ def largest_lead(results: Results) -> dict[str, Any] | None:
     rows = rows[rows["damage"] != results.size.damages[0]]
     for row in rows.nlargest(1, "difference").to_dict("records"):
         cell: Cell = (row["labels"], row["read"], row["damage"])
-        beside = results.gap(cell, AR, CONSTRAINED).difference if CONSTRAINED in results.strategies else None
-        return {**row, "oracle": results.mean(cell, "exact", MARGINAL), "beside_constrained": beside}
+        return {**row, "oracle": results.mean(cell, "exact", MARGINAL)}
     return None
 
 
@@ -81,7 +80,7 @@ def gains(results: Results) -> Section:
     table = _shares(results)
     details = {"Every strategy": table, **_by_end(results), **_ablations(results)}
     title = "What there is to gain, and who gains it"
-    return Section(title, text, "likelihoods", table.head(LONGEST_TABLE), details)
+    return Section(title, text, "likelihoods", table.head(LONGEST_TABLE), details, DETAILS)
 
 
 def shift(results: Results) -> Section:
@@ -92,7 +91,15 @@ def shift(results: Results) -> Section:
         prices = {f"`{name}`": points(results.price(labels, name, damage)) for name in _heads(results)}
         rows.append({"learned": f"`{labels}`", "damage": damage, **prices})
     text = prose("dependence_shift", loss=largest_loss(results), one_pass=ONE_PASS)
-    return Section("What a learned label distribution costs where it does not hold", text, None, pd.DataFrame(rows))
+    title = "What a learned label distribution costs where it does not hold"
+    return Section(title, text, None, pd.DataFrame(rows), page=DETAILS)
+
+
+def real_amounts() -> dict[str, float]:
+    """How far digits of real amounts are from independent: `share` that end in two zeros, `expected` if they were."""
+    law = Placed.amounts()
+    zeros = float(law.marginals[-2][0])
+    return {"share": zeros * float(law.transitions[-1][0, 0]), "expected": zeros * float(law.marginals[-1][0])}
 
 
 def _heads(results: Results) -> list[str]:

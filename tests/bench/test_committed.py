@@ -71,6 +71,11 @@ def test_the_committed_pages_are_what_the_committed_rows_say(made):
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == text, "run `make report`"
 
 
+def test_the_report_is_read_in_minutes(made):
+    assert len(made["report"].splitlines()) <= 150
+    assert len(made["report"].split()) <= 1800
+
+
 def test_paragraphs_are_short(made, found):
     """A claim a sentence, and no paragraph that nobody reads."""
     for name, text in made.items():

@@ -186,7 +186,7 @@ def test_a_toy_experiment_is_one_module(tmp_path, monkeypatch):
         run("smoke", Bench(store))
         text = write_report(store, tmp_path).read_text()
         assert "## Letters\n\n![Letters](plots/toy.png)\n" in text
-        assert text.index("## Accuracy on five digits") < text.index("## Letters")
+        assert text.index("## Cost against length") < text.index("## Letters")
         assert (tmp_path / "plots" / "toy.png").exists()
         assert pd.read_csv(tmp_path / "tables" / "toy.csv")["letters"].tolist() == [2 * len(name) for name in HEADS]
         assert pages(store, everything(store))[REPORT] == text

@@ -50,10 +50,6 @@ class Timed:
         """Decoding the longest string over the shortest."""
         return self.more.over((strategy, max(self.lengths), "decode"), (strategy, min(self.lengths), "decode"))
 
-    def decodes(self, strategy: str, over: str, length: int) -> Value:
-        """Decoding alone, over that of another strategy."""
-        return self.by.over((strategy, length, "decode"), (over, length, "decode"))
-
     def speedup(self, strategy: str, over: str, length: int) -> Value:
         """How many times faster a strategy is from image to text."""
         seconds = self.by(*_phases(over, length), *_phases(strategy, length))

@@ -68,7 +68,7 @@ def test_passes_are_one_but_of_the_autoregressive_head(found: Results) -> None:
 
 
 def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
-    text = write_report(store, tmp_path).read_text()
+    text = write_report(store, tmp_path).with_name("details.md").read_text()
     section = text.split("## Constrained decoding")[1].split("\n## ")[0]
     assert section.count("| `ctc` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "constrained.csv")

@@ -261,7 +261,8 @@ def test_the_report_shows_real_lines_and_trust(bench: Bench, tmp_path: Path) -> 
     section = text.split("## Real lines")[1].split("\n## ")[0]
     assert "`cheques`" in section
     assert "| Seven | " in section
-    trusted = text.split("## Calibrated confidence")[1].split("\n## ")[0]
+    details = (tmp_path / "details.md").read_text()
+    trusted = details.split("## Calibrated confidence")[1].split("\n## ")[0]
     assert "| real, as shipped |" in trusted
     assert "| real, adapted |" in trusted
     assert len(pd.read_csv(tmp_path / "tables" / "trust.csv")) == 2 * len(strategies.heads())

@@ -62,7 +62,7 @@ def test_ratios_are_of_the_same_round(found: Results) -> None:
 
 
 def test_the_report_has_them(store: Store, tmp_path: Path) -> None:
-    text = write_report(store, tmp_path).read_text()
+    text = write_report(store, tmp_path).with_name("details.md").read_text()
     section = text.split("## Speculative decoding")[1].split("\n## ")[0]
     assert section.count("| `wild` |") == 1
     table = pd.read_csv(tmp_path / "tables" / "drafts.csv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from bench.core.experiment import LONGEST_TABLE, REPORT, Section
+from bench.core.experiment import DETAILS, LONGEST_TABLE, REPORT, Section
 from bench.core.store import Store
 from bench.experiments import latency
 from bench.report import build as report
@@ -58,19 +58,20 @@ def test_report_is_made_from_saved_rows_alone_and_twice_the_same(store, tmp_path
     tables = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
     assert write_report(Store.latest(tmp_path), tmp_path).read_text() == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()} == tables
+    text = first + (tmp_path / "details.md").read_text()
     for name in ("latency", "breakdown", "accuracy", "samples"):
         assert Image.open(tmp_path / "plots" / f"{name}.png").size[0] > 500
-        assert f"plots/{name}.png" in first
+        assert f"plots/{name}.png" in text
     assert {"latency.csv", "slopes.csv", "flatness.csv", "speedups.csv", "accuracy.csv"} <= tables.keys()
     assert "No test shows a difference to `ar`" in first
-    assert "MNIST's test half was not available" in first  # the split is validation, and that must be said
+    assert "MNIST's test half was not available" in text  # the split is validation, and that must be said
 
 
 def test_first_screen_fits_and_comes_first(store):
     lines = page(store).splitlines()
     assert lines[0].startswith("# ")
     assert next(i for i, line in enumerate(lines) if line.startswith("## ")) <= 40
-    assert len(lines) <= 250
+    assert len(lines) <= 150
 
 
 def test_the_verdict_follows_the_numbers(store):
@@ -103,18 +104,20 @@ def test_an_unsteady_number_is_marked_where_it_stands_and_no_other(store):
 
 
 def test_what_was_repeated_is_said(store):
-    line = measured(store)
-    assert "commit abc" in line
-    assert f"6 of {9 * 6 + 6} timed samples were disturbed and repeated." in line
+    assert "commit abc" in measured(store)
+    said = pages(store, everything(store))[DETAILS].split("## Repeatability")[1]
+    assert f"6 of {9 * 6 + 6} timed samples were disturbed and repeated." in said
 
 
 def test_a_long_table_is_cut_and_folded_below(store, monkeypatch):
     table = report.pd.DataFrame({"row": [f"row {i}" for i in range(LONGEST_TABLE + 1)]})
     monkeypatch.setattr(latency.Latency, "sections", lambda *_: [Section("Long", "", None, table)])
-    shown, folded = pages(store, everything(store))["report"].split("<details><summary>All rows</summary>")[:2]
+    made = pages(store, everything(store))
     last = f"| row {LONGEST_TABLE} |"
-    assert last not in shown
-    assert last in folded
+    assert f"| row {LONGEST_TABLE - 1} |" in made[REPORT]
+    assert last not in made[REPORT]
+    assert "[More](details.md#long)" in made[REPORT]
+    assert last in made[DETAILS].split("## Long\n")[1].split("<details><summary>All rows</summary>")[1]
 
 
 def test_nothing_measured_is_said(tmp_path, store):
