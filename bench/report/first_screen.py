@@ -14,6 +14,7 @@ from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
+from bench.study.curve_estimates import FIRST
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
@@ -51,6 +52,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         length=TASK_LENGTH,
         speculative=_over_one_pass(everything),
         study=studied(everything),
+        curves=_curves(everything),
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
     pictures = [picture, prose("answer_picture", left_out=_any_left_out(everything))] if panels(everything) else []
@@ -98,6 +100,15 @@ def studied(everything: Mapping[str, Any]) -> dict[str, Any] | None:
         "loss": largest_loss(results),
         "form": CONSTRAINED,
     }
+
+
+def _curves(everything: Mapping[str, Any]) -> dict[str, float] | None:
+    """The largest lead of `ar` over `parallel` when both had learned for as long, then and later."""
+    if "curves" not in everything:
+        return None
+    parts = everything["curves"].decomposition().iloc[0]
+    of = {"first": FIRST, "last": parts["last"], "lead": parts["lead"].estimate}
+    return {**of, "later": parts["lead_at_last"].estimate, "lost": parts["must_be_lost"].estimate}
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
