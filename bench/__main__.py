@@ -109,6 +109,35 @@ def verify(
 
 
 @app.command()
+def task(out: Annotated[Path, typer.Argument(help="Folder for line images and their texts.")]) -> None:
+    """Write the task as files, for readers that are not ours (docs/task-card.md)."""
+    from bench.community import write_task
+
+    write_task(out)
+    print(f"task: {out}")
+
+
+@app.command("check-submission")
+def check_submission(folder: Annotated[Path, typer.Argument(help="With predictions.csv and about.json.")]) -> None:
+    """Score the predictions of a result again."""
+    from bench.community import scores
+    from bench.core.formatting import share
+
+    for name, exact in scores(folder).items():
+        print(f"{name}: {share(exact, 2)}, {exact.n:,} lines")
+
+
+@app.command()
+def community(folder: Annotated[Path, typer.Argument(help="Of all results.")] = Path("results/community")) -> None:
+    """Score the predictions of all results again, and write their table."""
+    from bench.community import community_table
+    from seqocr.files import write_text
+
+    write_text(folder / "README.md", community_table(folder))
+    print(f"table: {folder / 'README.md'}")
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="A run's folder, such as results/raw/full-bda5b154, or a results folder.")],
     b: Annotated[Path, typer.Argument(help="Another run, as A is given.")],

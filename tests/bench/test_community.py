@@ -1,0 +1,120 @@
+"""Results of others are scored again, and what is wrong with them is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench import community
+from bench.community import SETS, community_table, digest, scores, texts_of, write_task
+from seqocr.data.sources.datasets import Digits, embedded_digits, load_digits_or_validation
+from seqocr.errors import InputError
+
+CARD = Path(__file__).parents[2] / "docs" / "task-card.md"
+SAID = {"task": "1", "name": "Theirs", "url": "https://example.org", "commit": "abc", "license": "MIT"}
+SAID |= {"learned_from": "MNIST's training half", "machine": "a laptop", "milliseconds": 3}
+
+
+@pytest.fixture
+def digits(monkeypatch: pytest.MonkeyPatch) -> Digits:
+    """A small task, of digits that are always there."""
+    found = embedded_digits()
+    monkeypatch.setattr(community, "load_digits", lambda split: found)
+    monkeypatch.setattr(community, "STRINGS", 6)
+    monkeypatch.setattr(community, "EACH", 2)
+    monkeypatch.setattr(community, "LENGTHS", range(1, 4))
+    return found
+
+
+Submit = Callable[..., Path]
+
+
+@pytest.fixture
+def submit(digits: Digits, tmp_path: Path) -> Submit:
+    """Writes a result of everything but some lines, with some read wrong."""
+
+    def write(called: str = "theirs", left_out: int = 0, wrong: int = 0, **said: object) -> Path:
+        folder = tmp_path / "community" / called / "abc"
+        folder.mkdir(parents=True)
+        rows = [(of, file, text) for of in SETS for file, text in texts_of(of, digits).items()]
+        rows = [(of, file, "x" if i < wrong else text) for i, (of, file, text) in enumerate(rows)][left_out:]
+        with (folder / "predictions.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("set", "file", "prediction"), *rows])
+        (folder / "about.json").write_text(json.dumps(SAID | said))
+        return folder
+
+    return write
+
+
+def test_the_task_is_the_one_that_the_card_describes() -> None:
+    found = load_digits_or_validation("test")
+    if found.split != "test":
+        pytest.skip("MNIST's test half cannot be had here")
+    card = CARD.read_text()
+    assert [name for name in SETS if f"| `{digest(name, found)}` |" not in card] == []
+
+
+def test_lines_and_texts_are_written(digits: Digits, tmp_path: Path) -> None:
+    write_task(tmp_path)
+    assert {name: len(list((tmp_path / name).glob("*.png"))) for name in SETS} == dict.fromkeys(SETS, 6)
+    with (tmp_path / "grid" / "metadata.csv").open() as file:
+        rows = {row["file_name"]: row["text"] for row in csv.DictReader(file)}
+    assert rows == texts_of("grid", digits)
+    assert Image.open(tmp_path / "grid" / "03-001.png").size == (84, 28)
+
+
+def test_predictions_are_scored_again(submit: Submit) -> None:
+    found = scores(submit(wrong=2))
+    assert {name: each.estimate for name, each in found.items()} == {
+        "five-digits": pytest.approx(4 / 6),
+        **dict.fromkeys(SETS[1:], 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"left_out": 1}, "1 lines of five-digits are missing, as 0000.png"),
+        ({"license": ""}, "does not say license"),
+        ({"task": "0"}, "is of task '0': this is task 1"),
+    ],
+)
+def test_what_is_wrong_is_said(submit: Submit, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        scores(submit(**change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("set,file,prediction\nspots,a.png,1\n", "no set is called 'spots'"),
+        ("set,file\n", "give set, file and prediction"),
+        ("set,file,prediction\ngrid,a.png,1\ngrid,a.png,1\n", "has grid/a.png twice"),
+    ],
+)
+def test_rows_that_are_none_are_named(submit: Submit, rows: str, message: str) -> None:
+    folder = submit()
+    (folder / "predictions.csv").write_text(rows)
+    with pytest.raises(InputError, match=message):
+        scores(folder)
+
+
+def test_lines_that_the_task_does_not_have_are_named(submit: Submit) -> None:
+    folder = submit()
+    with (folder / "predictions.csv").open("a") as file:
+        file.write("grid,99-000.png,1\n")
+    with pytest.raises(InputError, match=r"grid has no line 99-000\.png"):
+        scores(folder)
+
+
+def test_the_table_has_the_best_first(submit: Submit) -> None:
+    submit("worse", wrong=24, name="Worse")
+    table = community_table(submit("better").parents[1])
+    assert table.index("Theirs") < table.index("Worse")
+    assert "| 100.0 % (61.0 to 100.0) |" in table
+    assert "(better/abc)" in table
