@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from seqocr.data.digests import Contents, digest
+from seqocr.data.grey import choose_grey
 from seqocr.data.images import open_line
 from seqocr.data.mixture import KnownLines, TrainingLines
 from seqocr.data.sampling import hash_seed
@@ -211,7 +212,8 @@ def _photographed(scene: np.ndarray, symbols: int, rng: np.random.Generator) -> 
     narrowest = math.ceil(_NARROWEST * symbols * scene.shape[0])
     if scene.shape[1] < narrowest:
         scene = np.asarray(Image.fromarray(scene).resize((narrowest, scene.shape[0])))
-    return _open(scene)
+    image = Image.fromarray(scene)
+    return torch.from_numpy(np.array(choose_grey(image)(image)))  # not cut: that may have made it illegible
 
 
 def _open(pixels: np.ndarray) -> torch.Tensor:
