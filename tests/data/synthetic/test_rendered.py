@@ -13,9 +13,9 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.shown import MARKS
 from seqocr.data.sources.datasets import DIGITS, embedded_digits
 from seqocr.data.sources.fonts import Fonts, load_fonts
+from seqocr.data.synthetic import rendered
 from seqocr.data.synthetic.layouts import level
 from seqocr.data.synthetic.numbers import add_marks, sample_number
-from seqocr.data.synthetic import rendered
 from seqocr.data.synthetic.rendered import WORLDS, PhotographedLines, RenderedLines, _photographed
 from tests.data.synthetic.test_registers import circles
 
@@ -104,7 +104,7 @@ def test_registers_are_also_written_with_recorded_strokes(fonts: Fonts) -> None:
 def test_a_line_that_no_photograph_leaves_legible_is_not_cut_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long number whose content would be found at one end: cut to that, it would be narrower than its symbols."""
     monkeypatch.setattr(rendered, "photograph", lambda scene, rng: scene)
-    scene = np.full((40, 300, 3), 230, np.uint8)
-    scene[8:32, 4:16] = 0
+    scene = np.full((60, 300, 3), 230, np.uint8)
+    scene[18:42, 4:16] = 0
     image = _photographed(scene, 16, np.random.default_rng(0))
-    assert image.shape == (40, 300)
+    assert image.shape == (60, 300)
