@@ -212,8 +212,8 @@ def _photographed(scene: np.ndarray, symbols: int, rng: np.random.Generator) -> 
     narrowest = math.ceil(_NARROWEST * symbols * scene.shape[0])
     if scene.shape[1] < narrowest:
         scene = np.asarray(Image.fromarray(scene).resize((narrowest, scene.shape[0])))
-    image = Image.fromarray(scene)
-    return torch.from_numpy(np.array(choose_grey(image)(image)))  # not cut: that may have made it illegible
+    whole = Image.fromarray(scene)
+    return torch.from_numpy(np.array(choose_grey(whole)(whole)))  # not cut: that may have made it illegible
 
 
 def _open(pixels: np.ndarray) -> torch.Tensor:

@@ -123,8 +123,14 @@ class AutoregressiveHead(Head):
         return self.greedy(logits, len(features), length)
 
     @torch.inference_mode()
-    def decode_with_generate(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
-        """Hugging Face `generate`, as most people run TrOCR today."""
+    def decode_with_generate(
+        self, features: torch.Tensor, length: int | None = None, cache: str | None = None
+    ) -> DecoderOutput:
+        """Hugging Face `generate`, as most people run TrOCR today.
+
+        Args:
+            cache: `cache_implementation` of `GenerationConfig`, such as "static".
+        """
         settings = GenerationConfig(
             max_new_tokens=self.vocabulary.budget(length),
             min_new_tokens=length,
@@ -136,8 +142,9 @@ class AutoregressiveHead(Head):
             pad_token_id=self.pad,
             return_dict_in_generate=True,
             output_logits=True,
+            cache_implementation=cache,
         )
-        result = self._vision_encoder_decoder().generate(
+        result = self.generator().generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=features), generation_config=settings
         )
         return self._decoded(result.sequences[:, 1:], lambda: torch.stack(result.logits, dim=1), length)
@@ -226,7 +233,7 @@ class AutoregressiveHead(Head):
 
         return DecoderOutput(texts, confidences, tokens.shape[1], line_passes)
 
-    def _vision_encoder_decoder(self) -> VisionEncoderDecoderModel:
+    def generator(self) -> VisionEncoderDecoderModel:
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""
         if not self._generator:
             small = {"num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}

@@ -1,0 +1,162 @@
+"""How much of one pass's advantage is left against the best that autoregression can do? A decoder of one layer,
+`generate` with other caches and compiled, speculative decoding with either decoder, at batch 1 and 64, in processes of
+their own: the unit of replication is the restart."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.core.experiment import DETAILS, LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.formatting import estimates, ratio, time
+from bench.core.store import Store
+from bench.core.templating import prose
+from bench.core.timer import is_disturbed
+from bench.experiments.baselines import session
+from bench.experiments.baselines.session import SHALLOW, STRATEGIES
+from bench.workloads import fingerprints
+from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
+from seqocr.progress import Reporter
+from seqocr.statistics import Value, location
+from seqocr.statistics import ratio as ratio_of
+
+ONE_PASS = "parallel"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    restarts: processes; rounds: of each, by batch size.
+    """
+
+    subject: TimedModel
+    restarts: int
+    rounds: tuple[tuple[int, int], ...]
+
+
+PRESETS = {
+    "smoke": (),
+    "default": (),
+    "full": (Settings(TINY, 8, ((1, 12), (64, 5))), Settings(SMALL_NATIVE, 8, ((1, 10), (64, 3)))),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Attributes:
+    rows: by name of the subject, one per restart, batch, round and strategy.
+    """
+
+    rows: dict[str, pd.DataFrame]
+
+    @property
+    def subjects(self) -> list[TimedModel]:
+        return [TIMED_MODELS[name] for name in self.rows]
+
+    def batches(self, subject: str) -> list[int]:
+        return sorted(int(batch) for batch in self.rows[subject]["batch"].unique())
+
+    def medians(self, subject: str, batch: int, strategy: str) -> Any:
+        """(restarts,) seconds: the median of each restart's rounds, without disturbed ones where there are others."""
+        rows = self.rows[subject]
+        rows = rows[(rows["batch"] == batch) & (rows["strategy"] == strategy)]
+        quiet = rows[~is_disturbed(rows)]
+        found = quiet.groupby("restart")["seconds"].median()
+        return found.combine_first(rows.groupby("restart")["seconds"].median()).sort_index().to_numpy()
+
+    def milliseconds(self, subject: str, batch: int, strategy: str) -> Value:
+        """A string, in batches of so many."""
+        return location(self.medians(subject, batch, strategy)).times(1e3 / batch)
+
+    def over(self, subject: str, batch: int, strategy: str, other: str = ONE_PASS) -> Value:
+        """How many times as long as another strategy takes in the same restart."""
+        return ratio_of(self.medians(subject, batch, strategy), self.medians(subject, batch, other))
+
+
+class Baselines(Experiment):
+    name = "baselines"
+    page, order = DETAILS, 16
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return [Part(f"baselines-{s.subject.name}", s, s.restarts) for s in PRESETS[preset]]
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        restarts = range(part.settings.restarts)
+        bench.measure_each(part, "restart", restarts, partial(_restart, part.settings), reporter)
+
+    def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
+        return fingerprints.of_timed_model(part.settings.subject, (TASK_LENGTH,), STRATEGIES)
+
+    def results(self, store: Store) -> Results | None:
+        rows = self.rows(store)
+        return Results({name: rows[name] for name in TIMED_MODELS if name in rows}) if rows else None
+
+    def tables(self, results: Results) -> dict[str, pd.DataFrame]:
+        rows = [
+            {
+                "model": subject.name,
+                "batch": batch,
+                "strategy": name,
+                "restarts": len(results.medians(subject.name, batch, name)),
+                "ms_a_string": results.milliseconds(subject.name, batch, name),
+                "over_one_pass": results.over(subject.name, batch, name),
+            }
+            for subject in results.subjects
+            for batch in results.batches(subject.name)
+            for name in STRATEGIES
+        ]
+        return {"baselines": estimates(rows)}
+
+    def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
+        table = pd.DataFrame(
+            {
+                "strategy": f"`{name}`",
+                **{
+                    f"{subject.label}, batch {batch}: {what}": shown
+                    for subject in results.subjects
+                    for batch in results.batches(subject.name)
+                    for what, shown in (
+                        ("ms", time(results.milliseconds(subject.name, batch, name))),
+                        ("over one pass", ratio(results.over(subject.name, batch, name))),
+                    )
+                },
+            }
+            for name in STRATEGIES
+        )
+        shallow = {s.label: results.over(s.name, 1, f"{SHALLOW}-speculative") for s in results.subjects}
+        restarts = min(rows["restart"].nunique() for rows in results.rows.values())
+        text = prose("baselines", shallow=shallow, restarts=restarts, length=TASK_LENGTH)
+        details = {"Every strategy": table} if len(table) > LONGEST_TABLE else {}
+        return [Section("Fair baselines", text, None, table.head(LONGEST_TABLE), details)]
+
+    def claims(self, results: Results) -> list[Claim]:
+        found = []
+        for subject in results.subjects:
+            for name in ("ar", SHALLOW, f"{SHALLOW}-speculative"):
+                value = results.over(subject.name, 1, name)
+                said = "slower" if value.low > 1 else "as fast"
+                found.append(Claim(f"{subject.label}: `{name}` over one pass, restarts", said, value))
+        return found
+
+
+EXPERIMENT = Baselines()
+
+
+def _restart(settings: Settings, number: int) -> pd.DataFrame:
+    """Rows of a new process.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    rounds = json.dumps(dict(settings.rounds))
+    command = [sys.executable, "-m", session.__name__, settings.subject.name, rounds, str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return pd.DataFrame(map(json.loads, done.stdout.splitlines())).assign(restart=number)

@@ -1,0 +1,76 @@
+"""One restart of `bench.experiments.baselines`: a process of its own, whose rows go to standard output as JSON."""
+
+import copy
+import json
+import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from bench.core.timer import Moment, clock, disturbance
+from bench.workloads.timed_models import TASK_LENGTH, TIMED_MODELS
+from seqocr.decoding.output import DecoderOutput
+from seqocr.models.heads.speculative import SpeculativePair
+from seqocr.models.recognizer import Recognizer
+
+SHALLOW, STATIC, COMPILED = "ar-1layer", "ar-generate, static cache", "ar-generate, compiled"
+HEADS = ("ar", SHALLOW, "parallel", "ctc")
+STRATEGIES = (
+    *("ar-generate", COMPILED, STATIC, "ar", SHALLOW),
+    *("ar-speculative", f"{SHALLOW}-speculative", "parallel", "ctc"),
+)
+Decode = Callable[[torch.Tensor], DecoderOutput]
+
+
+def decoders(recognizer: Recognizer) -> dict[str, Decode]:
+    """Every strategy, writing exactly `TASK_LENGTH` symbols; a draft is always right, as nearly all are in use."""
+    heads: dict[str, Any] = dict(recognizer.heads)
+    compiled = copy.deepcopy(heads["ar"])
+    compiled.generator().decoder.compile(dynamic=True)
+    own = recognizer.decode_functions()
+    found: dict[str, Any] = {
+        "ar-generate": own["ar-generate"],
+        COMPILED: compiled.decode_with_generate,
+        STATIC: partial(heads["ar"].decode_with_generate, cache="static"),
+        f"{SHALLOW}-speculative": SpeculativePair(heads[SHALLOW], heads["parallel"]).decode,
+        **{name: own[name] for name in ("ar", SHALLOW, "ar-speculative", "parallel", "ctc")},
+    }
+    return {name: partial(found[name], length=TASK_LENGTH) for name in STRATEGIES}
+
+
+def main(subject: str, rounds: dict[int, int], seed: int) -> None:
+    """Print one row per strategy, batch and round: seconds from pixels to text, confidence included.
+
+    Args:
+        rounds: by batch size. The first one of each is not counted.
+    """
+    torch.manual_seed(0)
+    timed = TIMED_MODELS[subject]
+    size = timed.size_for(TASK_LENGTH)
+    recognizer = Recognizer.build(timed.preset, HEADS, image_size=size, max_length=TASK_LENGTH).eval()
+    for head in recognizer.heads.values():
+        head.make_constant()
+    decode, shuffle, cpu = decoders(recognizer), random.Random(seed), torch.device("cpu")
+    for batch, count in rounds.items():
+        pixels = torch.rand(batch, 3, *size) * 2 - 1
+        with torch.inference_mode():
+            for number in range(1 + count):
+                for name in shuffle.sample(STRATEGIES, len(STRATEGIES)):
+                    before = Moment.now()
+                    passes, timing = clock(partial(_read, recognizer, decode[name], pixels), cpu)
+                    row = {"strategy": name, "batch": batch, "round": number - 1, "passes": passes, **timing}
+                    if number:
+                        print(json.dumps({**row, **disturbance(before, Moment.now())}), flush=True)
+
+
+def _read(recognizer: Recognizer, decode: Decode, pixels: torch.Tensor) -> int:
+    decoded = decode(recognizer.encoder(pixels))
+    _ = decoded.confidences  # which may not be computed before it is asked for
+    return decoded.passes
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], {int(batch): count for batch, count in json.loads(sys.argv[2]).items()}, int(sys.argv[3]))

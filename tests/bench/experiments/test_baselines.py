@@ -1,0 +1,115 @@
+"""Fair baselines: what a restart times, and statistics over restarts with planted times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from bench.core.experiment import Bench, Part
+from bench.core.store import Store
+from bench.experiments import baselines
+from bench.experiments.baselines import Results, Settings, session
+from bench.experiments.baselines.session import COMPILED, HEADS, SHALLOW, STRATEGIES, decoders
+from bench.workloads.timed_models import TINY
+from seqocr.models.recognizer import Recognizer
+from tests.measured import Silent, measured
+
+EXPERIMENT = baselines.EXPERIMENT
+SETTINGS = Settings(TINY, 3, ((1, 2),))
+MS = {name: 10.0 + place for place, name in enumerate(STRATEGIES)}
+
+
+def planted(restart: int, disturbed_round: int = -1) -> list[dict[str, Any]]:
+    """A restart in which all takes 10 % longer than in the one before; a disturbed round takes ten times as long."""
+    return [
+        {
+            **{"strategy": name, "batch": 1, "round": number, "passes": 1, "cpu": 0.0, "switches": 0, "stolen": 0.0},
+            "seconds": MS[name] / 1e3 * 1.1**restart * (10 if number == disturbed_round else 1),
+            **{"others": 1.0 if number == disturbed_round else 0.0, "core_seconds": 2.0},
+        }
+        for name in STRATEGIES
+        for number in range(3)
+    ]
+
+
+@pytest.fixture
+def results() -> Results:
+    rows = [{**row, "restart": restart} for restart in range(8) for row in planted(restart, restart % 3)]
+    return Results({TINY.name: pd.DataFrame(rows)})
+
+
+def test_every_strategy_writes_the_string_in_as_many_passes_as_it_should() -> None:
+    torch.manual_seed(0)
+    recognizer = Recognizer.build("tiny", HEADS, image_size=(28, 140), max_length=5).eval()
+    for head in recognizer.heads.values():
+        head.make_constant()
+    with torch.inference_mode():
+        features = recognizer.encoder(torch.zeros(1, 3, 28, 140))
+        decode = decoders(recognizer)
+        assert tuple(decode) == STRATEGIES
+        found = {name: decode[name](features) for name in STRATEGIES if name != COMPILED}  # which takes a minute
+    assert {name: output.texts[0] for name, output in found.items() if name != "ctc"} == {
+        name: "00000" for name in found if name != "ctc"
+    }
+    one_pass = {"ar-speculative", f"{SHALLOW}-speculative", "parallel", "ctc"}
+    assert {name: output.passes for name, output in found.items()} == {
+        name: 1 if name in one_pass else 6 for name in found
+    }
+
+
+def test_restarts_are_processes_that_are_not_repeated(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    others = subprocess.run
+
+    def run(command: list[str], **more: Any) -> Any:
+        if session.__name__ not in command:
+            return others(command, **more)
+        assert command[3:5] == [TINY.name, json.dumps({"1": 2})]
+        started.append(command[5])
+        return SimpleNamespace(returncode=0, stdout="\n".join(map(json.dumps, planted(int(command[5])))))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    bench = Bench(Store(tmp_path / "raw" / "run"))
+    part = Part(f"baselines-{TINY.name}", SETTINGS, SETTINGS.restarts)
+    measured(EXPERIMENT, part, bench)
+    EXPERIMENT.measure(part, bench, Silent())
+    assert started == ["0", "1", "2"]
+    found = EXPERIMENT.results(bench.store)
+    assert found is not None
+    assert found.medians(TINY.name, 1, "ar") == pytest.approx([MS["ar"] / 1e3 * 1.1**i for i in range(3)])
+
+
+def test_a_restart_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = SimpleNamespace(returncode=1, stdout="", stderr="no such thing")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RuntimeError, match="no such thing"):
+        baselines._restart(SETTINGS, 0)
+
+
+def test_ratios_are_within_a_restart_and_disturbed_rounds_left_out(results: Results) -> None:
+    value = results.over(TINY.name, 1, SHALLOW)
+    expected = MS[SHALLOW] / MS["parallel"]
+    assert (value.low, value.estimate, value.high, value.n) == (*[pytest.approx(expected)] * 3, 8)
+    assert results.milliseconds(TINY.name, 1, "ar").high > 1.5 * results.milliseconds(TINY.name, 1, "ar").low
+
+
+def test_the_section_and_claims_say_what_was_planted(results: Results) -> None:
+    (section,) = EXPERIMENT.sections(results, {})
+    assert "timed in 8 restarts" in section.text
+    assert section.table is not None
+    row = (
+        section.table.set_index("strategy").loc["`parallel`"]
+        if "`parallel`" in set(section.table["strategy"])
+        else None
+    )
+    assert row is not None
+    assert row[f"{TINY.label}, batch 1: over one pass"] == "1.00 (1.00 to 1.00)"
+    assert len(EXPERIMENT.tables(results)["baselines"]) == len(STRATEGIES)
+    words = {claim.name.split("`")[1]: claim.verdict for claim in EXPERIMENT.claims(results)}
+    assert words == {"ar": "as fast", SHALLOW: "as fast", f"{SHALLOW}-speculative": "as fast"}
