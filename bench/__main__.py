@@ -120,15 +120,17 @@ def task(out: Annotated[Path, typer.Argument(help="Folder for line images and th
 @app.command("check-submission")
 def check_submission(folder: Annotated[Path, typer.Argument(help="With predictions.csv and about.json.")]) -> None:
     """Score the predictions of a result again."""
-    from bench.community import scores
+    from bench.community import score
     from bench.core.formatting import share
 
-    for name, exact in scores(folder).items():
+    for name, exact in score(folder).items():
         print(f"{name}: {share(exact, 2)}, {exact.n:,} lines")
 
 
 @app.command()
-def community(folder: Annotated[Path, typer.Argument(help="Of all results.")] = Path("results/community")) -> None:
+def community(
+    folder: Annotated[Path, typer.Argument(help="Folder with results in NAME/COMMIT.")] = Path("results/community"),
+) -> None:
     """Score the predictions of all results again, and write their table."""
     from bench.community import community_table
     from seqocr.files import write_text

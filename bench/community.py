@@ -19,35 +19,46 @@ from seqocr.files import read_json, write_csv
 from seqocr.progress import progress
 from seqocr.statistics import Value, proportion
 
-VERSION = "1"  # of the task; results of another are not compared
+TASK_VERSION = "1"  # results of another are not compared
 SETS = ("five-digits", *LEVELS)
-STRINGS, EACH, LENGTHS = 2000, 200, range(1, 11)  # of the first set; of each length of the others
+STRINGS = 2000  # of the first set
+STRINGS_PER_LENGTH, LENGTHS = 200, range(1, 11)  # of the others
 PREDICTIONS, ABOUT, TEXTS = "predictions.csv", "about.json", "metadata.csv"
-_SAID = ("name", "url", "commit", "license", "learned_from", "machine")  # what about.json has to say
+_REQUIRED = ("name", "url", "commit", "license", "learned_from", "machine")
+_COLUMNS = ("set", "file", "prediction")
+_DRAWN = 3  # images of each length whose sizes and greys are part of a set's digest
+_GREYS = 16  # levels that mean greys are rounded to: the last bits of a grey are a machine's own
 
 
 def strings_of(name: str, digits: Digits) -> Iterator[tuple[str, SequenceMNIST, int]]:
     """Every string of a set, as its file's name, the data set it is from and its place there."""
     if name == SETS[0]:
-        yield from ((f"{i:04}.png", strings, i) for strings in [task_strings(STRINGS, digits)] for i in range(STRINGS))
+        strings = task_strings(STRINGS, digits)
+        yield from ((f"{i:04}.png", strings, i) for i in range(len(strings)))
         return
     for n in LENGTHS:
-        strings = level_strings(digits, name, n, EACH)
+        strings = level_strings(digits, name, n, STRINGS_PER_LENGTH)
         yield from ((f"{n:02}-{i:03}.png", strings, i) for i in range(len(strings)))
 
 
-def texts_of(name: str, digits: Digits) -> dict[str, str]:
-    """The truth, by file."""
-    symbols = digits.symbols
+def list_texts(name: str, digits: Digits) -> dict[str, str]:
+    """The truth of a set, by file."""
     return {
-        file: "".join(symbols[int(digits.labels[member])] for member in strings.members(i))
+        file: "".join(digits.symbols[int(digits.labels[member])] for member in strings.members(i))
         for file, strings, i in strings_of(name, digits)
     }
 
 
 def digest(name: str, digits: Digits) -> str:
-    """SHA-256 of a set's texts, a line each. Grey levels of images may differ in the last bit between machines."""
-    return hashlib.sha256("\n".join(texts_of(name, digits).values()).encode()).hexdigest()[:16]
+    """SHA-256 of a set: files and texts; of the first images of each length also sizes and mean greys."""
+    found = hashlib.sha256(name.encode())
+    for file, text in list_texts(name, digits).items():
+        found.update(f"{file} {text}\n".encode())
+    for _, strings, i in strings_of(name, digits):
+        if i < _DRAWN:
+            image = strings[i][0]
+            found.update(f"{tuple(image.shape)} {round(float(image.float().mean()) / 256 * _GREYS)}".encode())
+    return found.hexdigest()[:16]
 
 
 def write_task(out: Path) -> None:
@@ -57,8 +68,7 @@ def write_task(out: Path) -> None:
         InputError: MNIST's test half cannot be had.
     """
     digits = load_digits("test")
-    count = STRINGS + len(LEVELS) * len(LENGTHS) * EACH
-    with progress("task", count) as reporter:
+    with progress("task", STRINGS + len(LEVELS) * len(LENGTHS) * STRINGS_PER_LENGTH) as reporter:
         for name in SETS:
             (out / name).mkdir(parents=True, exist_ok=True)
             rows = []
@@ -70,74 +80,96 @@ def write_task(out: Path) -> None:
             write_csv(out / name / TEXTS, pd.DataFrame(rows))
 
 
-def scores(folder: Path) -> dict[str, Value]:
+def score(folder: Path) -> dict[str, Value]:
     """Exact match by set, of a folder with predictions.csv (set, file, prediction) and about.json.
 
     Raises:
         InputError: something is missing, twice there or not of the task.
     """
-    about(folder)
-    digits, read = load_digits("test"), _predictions(folder / PREDICTIONS)
+    read_about(folder)
+    path = folder / PREDICTIONS
+    digits, read = load_digits("test"), _read_predictions(path)
     if unknown := set(read) - set(SETS):
-        raise InputError(f"{folder / PREDICTIONS}: no set is called {min(unknown)!r}: there are {', '.join(SETS)}")
+        raise InputError(f"{path}: no set is called {min(unknown)!r}: there are {', '.join(SETS)}")
     found = {}
     for name in (name for name in SETS if name in read):
-        truth = texts_of(name, digits)
+        truth = list_texts(name, digits)
         if missing := set(truth) - set(read[name]):
-            raise InputError(f"{folder / PREDICTIONS}: {len(missing)} lines of {name} are missing, as {min(missing)}")
+            raise InputError(
+                f"{path}: {len(missing)} lines of {name} are missing, as {min(missing)}: read all of a set"
+            )
         if more := set(read[name]) - set(truth):
-            raise InputError(f"{folder / PREDICTIONS}: {name} has no line {min(more)}")
+            raise InputError(f"{path}: {name} has no line {min(more)}: name files as `bench task` does")
         found[name] = proportion(sum(read[name][file] == text for file, text in truth.items()), len(truth))
     return found
 
 
-def about(folder: Path) -> dict[str, Any]:
-    """
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a result is of: about.json.
+
     Raises:
-        InputError: about.json does not say all that it has to, or is of another version of the task.
+        InputError: it does not say all that it has to, is of another version of the task, or lies in the folder of
+            another commit.
     """
-    said: dict[str, Any] = read_json(folder / ABOUT, "what a result is of", "write it as docs/task-card.md says")
-    if missing := [name for name in _SAID if not said.get(name)]:
-        raise InputError(f"{folder / ABOUT} does not say {', '.join(missing)}: add it")
-    if str(said.get("task")) != VERSION:
-        raise InputError(f"{folder / ABOUT} is of task {said.get('task')!r}: this is task {VERSION}")
+    path = folder / ABOUT
+    said = read_json(path, "what a result is of", "write it as docs/task-card.md says")
+    if not isinstance(said, dict):
+        raise InputError(f"{path} holds no fields by name: write it as docs/task-card.md says")
+    if missing := [name for name in _REQUIRED if not str(said.get(name) or "").strip()]:
+        raise InputError(f"{path} does not say {', '.join(missing)}: add it")
+    if str(said.get("task")) != TASK_VERSION:
+        raise InputError(f"{path} is of task {said.get('task')!r}: this is task {TASK_VERSION}")
+    if not str(said["commit"]).startswith(folder.resolve().name):
+        raise InputError(f"{path} is of commit {said['commit']}: call its folder so, or by the first letters of that")
     return said
 
 
-def _predictions(path: Path) -> dict[str, dict[str, str]]:
+def _read_predictions(path: Path) -> dict[str, dict[str, str]]:
     """Texts by set and file."""
     if not path.is_file():
-        raise InputError(f"{path} does not exist: write one row per line, with set, file and prediction")
+        raise InputError(f"{path} does not exist: write one row per line, with {', '.join(_COLUMNS)}")
     found: dict[str, dict[str, str]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file)
-        if not {"set", "file", "prediction"} <= set(rows.fieldnames or ()):
-            raise InputError(f"{path} has columns {rows.fieldnames}: give set, file and prediction")
+        if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+            raise InputError(f"{path} has columns {rows.fieldnames}: give {', '.join(_COLUMNS)}")
         for row in rows:
-            of_set = found.setdefault(row["set"], {})
-            if row["file"] in of_set:
-                raise InputError(f"{path} has {row['set']}/{row['file']} twice: give each line once")
-            of_set[row["file"]] = row["prediction"] or ""
+            of, name, text = (row[column] for column in _COLUMNS)
+            if None in (of, name, text):
+                raise InputError(f"{path}, line {rows.line_num}, is too short: give {', '.join(_COLUMNS)}")
+            if name in found.setdefault(of, {}):
+                raise InputError(f"{path} has {of}/{name} twice: give each line once")
+            found[of][name] = text
+    if not found:
+        raise InputError(f"{path} has no predictions: write one row per line")
     return found
 
 
 def community_table(folder: Path) -> str:
-    """Markdown: one row per result in NAME/COMMIT below a folder, the best at the hardest set first."""
-    found = [(each.parent, about(each.parent), scores(each.parent)) for each in sorted(folder.glob(f"*/*/{ABOUT}"))]
+    """Markdown: one row per result in NAME/COMMIT below a folder, the best at the hardest set first.
+
+    Raises:
+        InputError: a result is not as it should be.
+    """
+    found = [(each.parent, read_about(each.parent), score(each.parent)) for each in sorted(folder.glob(f"*/*/{ABOUT}"))]
     found.sort(key=lambda each: -(each[2][SETS[-1]].estimate if SETS[-1] in each[2] else 0))
     rows = [
         {
-            "result": f"[{said['name']}]({said['url']})",
+            "result": f"[{_cell(said['name'])}]({_cell(said['url'])})",
             **{name: share(of[name]) if name in of else "" for name in SETS},
-            "ms a line": str(said.get("milliseconds", "")),
-            "machine": said["machine"],
-            "learned from": said["learned_from"],
+            "ms a line": _cell(said.get("milliseconds", "")),
+            "machine": _cell(said["machine"]),
+            "learned from": _cell(said["learned_from"]),
             "files": f"[{each.name[:12]}]({each.relative_to(folder)})",
         }
         for each, said, of in found
     ]
-    head = (
-        f"# Results of others, task {VERSION}\n\nScored again from their predictions by `python -m bench community`. "
-    )
+    head = f"# Results of others, task {TASK_VERSION}\n\n"
+    head += "Scored again from their predictions (`python -m bench community`). "
     head += "[How to add one](../../docs/task-card.md).\n"
     return f"{head}\n{markdown_table(pd.DataFrame(rows))}\n" if rows else head
+
+
+def _cell(said: object) -> str:
+    """Words of others, in one cell of a table."""
+    return " ".join(str(said).split()).replace("|", "\\|")

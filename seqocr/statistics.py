@@ -243,9 +243,24 @@ class Verdict:
     p_value: float
     p_within: float
 
+    @property
+    def differs(self) -> bool:
+        return self.word in (BETTER, WORSE)
+
+    @property
+    def is_better(self) -> bool:
+        return self.word == BETTER
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is shown to be within the margin, even if a difference is shown, too."""
+        return self.p_within < 1 - _LEVEL
+
 
 def verdicts(family: Sequence[Paired | Replicated]) -> list[Verdict]:
-    """Of comparisons that are made together: so often as there are, a test is wrong by chance."""
+    """Of comparisons that are made together: the more there are, the likelier one is called different by chance."""
+    if not family:
+        return []
     p_values, p_within = (holm([getattr(gap, name) for gap in family]) for name in ("p_value", "p_within"))
     found = zip(family, p_values.tolist(), p_within.tolist(), strict=True)
     return [Verdict(_word(gap.difference, differs, same), differs, same) for gap, differs, same in found]

@@ -8,19 +8,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Experiment, Part, Section
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, percent
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.study import study_of
-from bench.study.curve_estimates import ALONE, FIRST, CurveResults
+from bench.study.curve_estimates import ALONE, EARLY, Cell, CurveResults
 from bench.study.curves import TABLE
 from bench.study.estimates import AR, JOINT, MARGINAL, ONE_PASS
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
 _SHOWN = 4  # cells in the picture
-_DIRECTION = "erased last"  # beside its mirror image
+_LAST, _FIRST = "erased last", "erased first"  # damages that mirror each other
 
 
 class LearningCurves(Experiment):
@@ -39,54 +39,70 @@ class LearningCurves(Experiment):
         if study is None or not study.has(TABLE):
             return None
         found = CurveResults(study.read(TABLE), study.facts(TABLE))
-        return found if any(True for _ in found.leads()) else None
+        return found if found.leads else None
 
     def tables(self, results: CurveResults) -> dict[str, pd.DataFrame]:
-        parts = results.decomposition().to_dict("records")
-        known = ({name: value for name, value in row.items() if value is not None} for row in parts)
-        return {"curves": results.table(), "curves_decomposition": estimates(known), "curves_claims": results.family}
+        known = ({name: value for name, value in row.items() if value is not None} for row in results.decomposition)
+        return {
+            "curves": results.table(),
+            "curves_decomposition": estimates(known),
+            "curves_claims": results.family,
+        }
 
     def plots(self, results: CurveResults, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
         return {"curves": partial(curves_plot, results)}
 
     def sections(self, results: CurveResults, everything: Mapping[str, Any]) -> list[Section]:
-        cells = list(results.leads())
         rows = [
             {
-                "strings, damage": f"`{row['labels']}`, {row['damage']}",
-                f"lead at {FIRST:,} steps": _points(row["lead"]),
+                "strings, damage": _named((row["labels"], row["damage"])),
+                "seeds": row["lead"].n,
+                f"lead after {EARLY:,} steps": _points(row["lead"]),
+                "after the last": f"{_points(row['lead_at_last'])} ({row['last']:,})",
                 "must be lost (G)": _points(row["must_be_lost"]),
-                "lead at the end": f"{_points(row['lead_at_last'])} ({row['last']:,})",
                 "deeper one pass": _pair(row, "depth_one_pass"),
                 "deeper `ar`": _pair(row, "depth_ar"),
-                "direction": _pair(row, "direction"),
+                "left to right": _pair(row, "direction"),
             }
-            for row in results.decomposition().to_dict("records")
+            for row in results.decomposition
         ]
-        largest, last = cells[0], max(results.steps(cells[0][0]))
+        largest, parts = results.leads[0], results.decomposition[0]
         text = prose(
             "curves",
-            results=results,
-            first=FIRST,
+            facts=results.facts,
+            early=EARLY,
             cell=largest,
-            last=last,
-            parts=results.decomposition().iloc[0].to_dict(),
-            oracle={name: float(results.oracle(largest, name).mean()) for name in (MARGINAL, JOINT)},
+            parts=parts,
+            verdict=results.verdict(largest, ONE_PASS),
             own=AR,
             one_pass=ONE_PASS,
-            seeds=int(results.rows["seed"].nunique()),
             mirrored=_mirrored(results, largest),
         )
         details: dict[str, Any] = {
-            "Steps until a head has learned": _learned(results, cells),
-            "Learning beside `ar`": _guided(results, cells),
-            "Under a form": _forms(results, cells),
+            "Steps until a head has learned": _learned(results),
+            "Learning beside `ar`": _guided(results),
+            "Under a form": _forms(results),
         }
         title = "What is the lead of autoregression made of?"
         return [Section(title, text, "curves", pd.DataFrame(rows).head(LONGEST_TABLE), details)]
 
+    def claims(self, results: CurveResults) -> list[Claim]:
+        return [
+            Claim(
+                f"curves, {row['labels']}, {row['damage']}: `{AR}` beside `{row['other']}` in the end",
+                row["verdict"],
+                Value.of(row, "difference", row["seeds"]),
+                ratio=False,
+            )
+            for row in results.family.to_dict("records")
+        ]
+
 
 EXPERIMENT = LearningCurves()
+
+
+def _named(cell: Cell) -> str:
+    return f"`{cell[0]}`, {cell[1]}"
 
 
 def _points(value: Value | None) -> str:
@@ -94,55 +110,55 @@ def _points(value: Value | None) -> str:
 
 
 def _pair(row: Mapping[str, Any], part: str) -> str:
-    """At the first and at the last step."""
-    return f"{_points(row[part])}, {_points(row[f'{part}_at_last'])}"
+    """Early and after the last step; empty where heads were not trained."""
+    return ", ".join(filter(None, (_points(row[part]), _points(row[f"{part}_at_last"]))))
 
 
-def _mirrored(results: CurveResults, cell: tuple[str, str]) -> dict[str, float] | None:
-    """Exact match of `ar` at the end, where the last and where the first symbols are damaged as much."""
+def _mirrored(results: CurveResults, cell: Cell) -> dict[str, float] | None:
+    """Exact match of `ar` after its last step, where the last and where the first symbols are damaged as much."""
     labels, damage = cell
-    other = (labels, damage.replace(_DIRECTION, "erased first"))
-    if not damage.startswith(_DIRECTION) or other not in results.cells:
+    other = (labels, damage.replace(_LAST, _FIRST))
+    if not damage.startswith(_LAST) or other not in results.cells:
         return None
-    last = max(results.steps(labels))
-    return {each[1]: float(results.exact(each, AR, last).mean()) for each in (cell, other)}
+    return {each[1]: float(results.exact(each, AR, results.last(labels)).mean()) for each in (cell, other)}
 
 
-def _learned(results: CurveResults, cells: list[tuple[str, str]]) -> pd.DataFrame:
-    def said(cell: tuple[str, str], head: str) -> str:
+def _learned(results: CurveResults) -> pd.DataFrame:
+    def said(cell: Cell, head: str) -> str:
+        if not results.is_read(cell, head):
+            return ""
         steps = results.learned_after(cell, head)
-        return f"not within {max(results.steps(cell[0])):,}" if steps is None else f"{steps:,}"
+        return f"not within {results.last(cell[0]):,}" if steps is None else f"{steps:,}"
 
     return pd.DataFrame(
-        {
-            "strings, damage": f"`{cell[0]}`, {cell[1]}",
-            **{f"`{head}`": said(cell, head) for head in ALONE},
-        }
-        for cell in cells
+        {"strings, damage": _named(cell), **{f"`{head}`": said(cell, head) for head in ALONE}} for cell in results.leads
     )
 
 
-def _guided(results: CurveResults, cells: list[tuple[str, str]]) -> pd.DataFrame:
+def _guided(results: CurveResults) -> pd.DataFrame:
     rows = []
-    for cell in cells:
+    for cell in results.leads:
         for head in (ONE_PASS, "ctc"):
-            for steps in (FIRST, max(results.steps(cell[0]))):
-                found = results.guided(cell, head, steps)
-                row = {"strings, damage": f"`{cell[0]}`, {cell[1]}", "head": f"`{head}`", "steps": f"{steps:,}"}
-                guided = {"gained beside `ar`": _points(found["guided"])}
-                rows.append({**row, "lead of `ar`": _points(found["lead"]), **guided})
+            for steps in (EARLY, results.last(cell[0])):
+                lead = results.gap(cell, AR, head, steps)
+                row = {"strings, damage": _named(cell), "head": f"`{head}`", "steps": f"{steps:,}"}
+                row["lead of `ar`"] = _points(lead.difference if lead else None)
+                rows.append({**row, "gained beside `ar`": _points(results.guided(cell, head, steps))})
     return pd.DataFrame(rows)
 
 
-def _forms(results: CurveResults, cells: list[tuple[str, str]]) -> pd.DataFrame:
-    rows = [{"cell": f"`{cell[0]}`, {cell[1]}", **results.under_forms(cell)} for cell in cells]
-    shown = pd.DataFrame(rows).rename(columns={"cell": "strings, damage"})
-    return shown.map(lambda value: percent(value.estimate) if isinstance(value, Value) else value).fillna("")
+def _forms(results: CurveResults) -> pd.DataFrame:
+    rows = [
+        {"strings, damage": _named(cell)}
+        | {f"`{name}`": percent(value.estimate) for name, value in results.under_forms(cell).items()}
+        for cell in results.leads
+    ]
+    return pd.DataFrame(rows).fillna("")
 
 
 def curves_plot(results: CurveResults) -> Figure:
     """Exact match against steps, a panel a cell where `ar` leads most, with what oracle readers read."""
-    cells = list(results.leads())[:_SHOWN]
+    cells = results.leads[:_SHOWN]
     figure, axes = plotting.panels(len(cells), 5.0, 3.2)
     for axis, cell in zip(axes, cells, strict=True):
         steps = results.steps(cell[0])

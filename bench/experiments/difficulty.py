@@ -84,16 +84,12 @@ class Results:
         return proportion(int(right.sum()), len(right))
 
     @cached_property
-    def repeats(self) -> dict[str, Any]:
-        """Of strings with a digit that follows itself: how many there are, and of how many each head loses repeats and
-        makes no other mistake (`collapsed`)."""
-        rows = self.read[self.read["text"].map(_without_repeats).str.len() < self.read["text"].str.len()]
-        shorter = rows["prediction"].str.len() < rows["text"].str.len()
-        lost = shorter & (rows["prediction"].map(_without_repeats) == rows["text"].map(_without_repeats))
-        return {
-            "strings": len(rows) // max(1, len(self.heads)),
-            "collapsed": {head: int(lost[rows["head"] == head].sum()) for head in self.own_heads},
-        }
+    def repeats(self) -> pd.DataFrame:
+        """Whether each head (columns) loses repeats, and makes no other mistake, of each string (level, length, index)
+        with a digit that follows itself."""
+        rows = self.read[self.read["text"].map(lambda text: any(n > 1 for _, n in _runs(text)))]
+        lost = [_loses_repeats(*pair) for pair in zip(rows["text"], rows["prediction"], strict=True)]
+        return rows.assign(lost=lost).pivot(index=["level", "length", "index"], columns="head", values="lost")
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -204,8 +200,18 @@ def _parts(store: Store) -> dict[str, str]:
     return {level: part for level in LEVELS if (part := f"{Levels.name}-{level}") in there}
 
 
-def _without_repeats(text: str) -> str:
-    return "".join(symbol for symbol, _ in groupby(text))
+def _runs(text: str) -> list[tuple[str, int]]:
+    """Symbols and how often each follows itself: 1122 is 1 twice, 2 twice."""
+    return [(symbol, len(list(run))) for symbol, run in groupby(text)]
+
+
+def _loses_repeats(text: str, prediction: str) -> bool:
+    truth, read = _runs(text), _runs(prediction)
+    return (
+        text != prediction
+        and [symbol for symbol, _ in truth] == [symbol for symbol, _ in read]
+        and all(n >= m for (_, n), (_, m) in zip(truth, read, strict=True))
+    )
 
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:

@@ -14,7 +14,7 @@ from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
-from bench.study.curve_estimates import FIRST
+from bench.study.curve_estimates import EARLY
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
@@ -41,7 +41,6 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     answer = prose(
         "answer",
         comparisons=comparisons(everything),
-        real="real" in everything,
         head=head,
         own=own,
         generate=generate,
@@ -51,8 +50,9 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         model=timed.subject.label,
         length=TASK_LENGTH,
         speculative=_over_one_pass(everything),
-        study=studied(everything),
-        curves=_curves(everything),
+        study=summarize_study(everything),
+        curves=everything["curves"].decomposition[0] if "curves" in everything else None,
+        early=EARLY,
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
     pictures = [picture, prose("answer_picture", left_out=_any_left_out(everything))] if panels(everything) else []
@@ -81,7 +81,7 @@ def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
     return {"least": min(eager), "most": max(eager), "runtimes": max(graphs, default=0.0)} if eager else {}
 
 
-def studied(everything: Mapping[str, Any]) -> dict[str, Any] | None:
+def summarize_study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the study decides: strings where constrained decoding, and where learning, gains most over `parallel`."""
     results = everything.get("dependence")
     if results is None:
@@ -95,20 +95,11 @@ def studied(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "constrained": most(CONSTRAINED, [decision for decision in structured if CONSTRAINED in decision.known]),
         "at_least": all(decision.exact[CONSTRAINED] >= decision.exact[AR] - MARGIN for decision in structured),
-        "learned": most(AR, [decision for decision in found if AR in decision.learned]),
+        "learned": most(AR, [decision for decision in found if decision.labels and AR in decision.learned]),
         "lead": largest_lead(results),
         "loss": largest_loss(results),
         "form": CONSTRAINED,
     }
-
-
-def _curves(everything: Mapping[str, Any]) -> dict[str, float] | None:
-    """The largest lead of `ar` over `parallel` when both had learned for as long, then and later."""
-    if "curves" not in everything:
-        return None
-    parts = everything["curves"].decomposition().iloc[0]
-    of = {"first": FIRST, "last": parts["last"], "lead": parts["lead"].estimate}
-    return {**of, "later": parts["lead_at_last"].estimate, "lost": parts["must_be_lost"].estimate}
 
 
 def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:

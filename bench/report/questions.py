@@ -3,34 +3,33 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scipy.stats import binomtest
+import pandas as pd
 
 from bench.core import strategies
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
 from bench.experiments.latency.sections import gains_at_384
-from bench.report.first_screen import comparisons, studied
+from bench.report.first_screen import comparisons, summarize_study
 from bench.study.decisions import CONSTRAINED
 from bench.study.estimates import AR, ONE_PASS
 from bench.workloads.timed_models import TASK_LENGTH
-from seqocr.statistics import BETTER, SAME, WORSE
+from seqocr.models.heads.registry import available_heads
+from seqocr.statistics import paired_difference as difference
+from seqocr.statistics import verdicts
 
 
 def questions(everything: Mapping[str, Any]) -> str:
     """Markdown, from the results of all experiments by name."""
-    timed, study = everything["latency"].main, studied(everything)
+    timed, study = everything["latency"].main, summarize_study(everything)
     generate, own = strategies.autoregressive()[:2]
-    words = [each.verdict.word for each in comparisons(everything)]
-    runs: dict[str, Any] = everything["levels"].repeats if "levels" in everything else {}
-    learned = (study or {}).get("learned")
+    judged = [each.verdict for each in comparisons(everything)]
     return prose(
         "questions",
-        runs=runs,
-        more=_more_by_ctc(runs["collapsed"]) if runs else False,
-        different=sum(word in (BETTER, WORSE) for word in words),
-        same=words.count(SAME),
-        compared=len(words),
-        study=learned.exact if learned else None,
+        repeats=_repeats(everything["levels"].repeats) if "levels" in everything else None,
+        different=sum(verdict.differs for verdict in judged),
+        same=sum(verdict.is_within for verdict in judged),
+        compared=len(judged),
+        learned=study["learned"] if study else None,
         own=AR,
         one_pass=ONE_PASS,
         form=CONSTRAINED,
@@ -43,7 +42,15 @@ def questions(everything: Mapping[str, Any]) -> str:
     )
 
 
-def _more_by_ctc(collapsed: dict[str, int]) -> bool:
-    """Whether CTC loses more repeats than chance explains, beside the other head that loses most (sign test)."""
-    own, other = collapsed.get("ctc", 0), max((n for head, n in collapsed.items() if head != "ctc"), default=0)
-    return bool(own > other and binomtest(own, own + other).pvalue < 0.05)
+def _repeats(lost: pd.DataFrame) -> dict[str, Any] | None:
+    """How often heads lose repeats, and how those that read by CTC do beside `ar`; None without one of either."""
+    outputs = {name: head.output for name, head in available_heads().items() if name in lost}
+    by_ctc = [name for name, output in outputs.items() if output == "ctc"]
+    if AR not in outputs or not by_ctc or lost.empty:
+        return None
+    judged = verdicts([difference(lost[name], lost[AR]) for name in by_ctc])
+    return {
+        "strings": len(lost),
+        "lost": {name: int(lost[name].sum()) for name in outputs},
+        "verdicts": dict(zip(by_ctc, judged, strict=True)),
+    }

@@ -59,7 +59,7 @@ class Decision:
         return {"strings": self.kind, **shown, **use}
 
     @property
-    def all(self) -> dict[str, str]:
+    def detailed_row(self) -> dict[str, str]:
         """Of the table of details."""
         labels = f" ({code(self.labels)})" if self.labels else ""
         shown = {shown_as(name): percent(exact) for name, exact in self.exact.items()}

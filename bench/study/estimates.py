@@ -1,6 +1,6 @@
 """Statistics of the study. The unit of replication is the seed: a training, with strings of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -103,14 +103,12 @@ class Results:
     def gap(self, cell: Cell, strategy: str = AR, other: str = ONE_PASS) -> Replicated:
         """Exact match of one strategy minus another's, on the same strings of each seed."""
         difference = self.exact(cell, strategy) - self.exact(cell, other)
-        # The standard error that the choice of strings alone makes (McNemar's variance).
-        variances = [(a - b).var() / len(a) for a, b in self._right(cell, strategy, other)]
-        return replicated(difference, MARGIN, float(np.sqrt(np.sum(variances)) / len(variances)))
+        return replicated(difference, MARGIN, error_of_strings(self._right(cell, strategy, other)))
 
     def _right(self, cell: Cell, strategy: str, other: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each seed, which strings each strategy read right: 1 or 0."""
         found = [self._by_cell[(*cell, name)][["right", "strings"]].to_dict("records") for name in (strategy, other)]
-        return [(_bits(one), _bits(two)) for one, two in zip(*found, strict=True)]
+        return [(bits(one), bits(two)) for one, two in zip(*found, strict=True)]
 
     def together(self, cells: Sequence[Cell], strategy: str) -> np.ndarray:
         """(seeds,) exact match, the mean over cells, of the seeds that all of them have."""
@@ -165,8 +163,15 @@ class Results:
 
     def verdict(self, cell: Cell, other: str = ONE_PASS) -> str:
         """Of a claim of the family; empty for others."""
-        claims = self.family.set_index([*_CELL, "other"])["verdict"]
-        return str(claims.get((*cell, other), ""))
+        return str(self._claims["verdict"].get((*cell, other), ""))
+
+    def p_within(self, cell: Cell, other: str = ONE_PASS) -> float:
+        """Of equivalence, after Holm's correction, of a claim of the family; 1 for others."""
+        return float(self._claims["p_within_holm"].get((*cell, other), 1.0))
+
+    @cached_property
+    def _claims(self) -> pd.DataFrame:
+        return self.family.set_index([*_CELL, "other"])
 
     def captured(self, strategy: str, floor: str = MARGINAL, cells: Sequence[Cell] | None = None) -> Value:
         """Share of the joint reader's lead over another oracle reader that a strategy makes: 0 is that one's exact
@@ -236,7 +241,19 @@ class Results:
         return pd.DataFrame(rows)
 
 
-def _bits(row: dict[str, Any]) -> np.ndarray:
+def error_of_strings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The standard error that the choice of strings alone makes of the mean difference of two readers (McNemar's
+    variance).
+
+    Args:
+        pairs: of each training, which of the same strings each reader read right: 1 or 0.
+    """
+    variances = [(a - b).var() / len(a) for a, b in pairs]
+    return float(np.sqrt(np.sum(variances)) / len(variances))
+
+
+def bits(row: Mapping[str, Any]) -> np.ndarray:
+    """(strings,) 1 or 0, of a row's `right`."""
     packed = np.frombuffer(bytes.fromhex(row["right"]), np.uint8)
     found: np.ndarray = np.unpackbits(packed, count=row["strings"]).astype(int)
     return found

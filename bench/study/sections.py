@@ -30,13 +30,13 @@ def answer(results: Results, everything: Mapping[str, Any]) -> Section:
     clean: Cell = (UNIFORM, UNIFORM, results.size.damages[0])
     text = prose(
         "dependence_answer",
-        equal=results.gap(clean),
-        equal_word=results.verdict(clean),
+        clean=results.gap(clean).difference,
+        equal=bool(results.p_within(clean) < 0.05),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
     )
     details = {
-        "Every strategy": pd.DataFrame(decision.all for decision in decisions(results)),
+        "Every strategy": pd.DataFrame(decision.detailed_row for decision in decisions(results)),
         "How the study was made": _setting(results),
         "Caveats, measured": _caveats(results, everything),
         "Cells by verdict": _verdicts(results),
@@ -97,9 +97,9 @@ def shift(results: Results) -> Section:
 
 def real_amounts() -> dict[str, float]:
     """How far digits of real amounts are from independent: `share` that end in two zeros, `expected` if they were."""
-    law = Placed.amounts()
-    zeros = float(law.marginals[-2][0])
-    return {"share": zeros * float(law.transitions[-1][0, 0]), "expected": zeros * float(law.marginals[-1][0])}
+    fitted = Placed.amounts()
+    zeros = float(fitted.marginals[-2][0])
+    return {"share": zeros * float(fitted.transitions[-1][0, 0]), "expected": zeros * float(fitted.marginals[-1][0])}
 
 
 def _heads(results: Results) -> list[str]:

@@ -32,7 +32,7 @@ def _of_timed_model(model: TimedModel, shortest: int, batch: int) -> dict[str, s
     found: dict[str, str] = {}
     for length, bound in bind(model, (shortest, TASK_LENGTH), torch.device("cpu")).items():
         encoder, pixel_values = bound.recognizer.encoder, bound.pixel_values(batch)
-        found |= _of_strategies(encoder, pixel_values, bound.decode_functions(), length)
+        found |= of_decoders(encoder, pixel_values, bound.decode_functions(), length)
     return found
 
 
@@ -47,7 +47,7 @@ def _of_recognizer(folder: Path, length: int) -> dict[str, str]:
     for head in recognizer.heads.values():
         head.make_constant()
     pixel_values = torch.zeros(1, 3, *recognizer.encoder.image_size)
-    return _of_strategies(recognizer.encoder, pixel_values, recognizer.decode_functions(), length)
+    return of_decoders(recognizer.encoder, pixel_values, recognizer.decode_functions(), length)
 
 
 def _chosen(found: dict[str, str], strategies: Collection[str] | None) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _chosen(found: dict[str, str], strategies: Collection[str] | None) -> dict[s
     return {key: digest for key, digest in found.items() if wanted is None or key.split(",")[0] in wanted}
 
 
-def _of_strategies(
+def of_decoders(
     encoder: Callable[[torch.Tensor], torch.Tensor],
     pixel_values: torch.Tensor,
     decoders: dict[str, DecodeFunction],

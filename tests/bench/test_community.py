@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench import community
-from bench.community import SETS, community_table, digest, scores, texts_of, write_task
+from bench.community import SETS, community_table, digest, list_texts, score, write_task
 from seqocr.data.sources.datasets import Digits, embedded_digits, load_digits_or_validation
 from seqocr.errors import InputError
 
@@ -26,7 +26,7 @@ def digits(monkeypatch: pytest.MonkeyPatch) -> Digits:
     found = embedded_digits()
     monkeypatch.setattr(community, "load_digits", lambda split: found)
     monkeypatch.setattr(community, "STRINGS", 6)
-    monkeypatch.setattr(community, "EACH", 2)
+    monkeypatch.setattr(community, "STRINGS_PER_LENGTH", 2)
     monkeypatch.setattr(community, "LENGTHS", range(1, 4))
     return found
 
@@ -41,7 +41,7 @@ def submit(digits: Digits, tmp_path: Path) -> Submit:
     def write(called: str = "theirs", left_out: int = 0, wrong: int = 0, **said: object) -> Path:
         folder = tmp_path / "community" / called / "abc"
         folder.mkdir(parents=True)
-        rows = [(of, file, text) for of in SETS for file, text in texts_of(of, digits).items()]
+        rows = [(of, file, text) for of in SETS for file, text in list_texts(of, digits).items()]
         rows = [(of, file, "x" if i < wrong else text) for i, (of, file, text) in enumerate(rows)][left_out:]
         with (folder / "predictions.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("set", "file", "prediction"), *rows])
@@ -55,8 +55,9 @@ def test_the_task_is_the_one_that_the_card_describes() -> None:
     found = load_digits_or_validation("test")
     if found.split != "test":
         pytest.skip("MNIST's test half cannot be had here")
-    card = CARD.read_text()
-    assert [name for name in SETS if f"| `{digest(name, found)}` |" not in card] == []
+    rows = {line.split("`")[1]: line for line in CARD.read_text().splitlines() if line.startswith("| `")}
+    assert [name for name in SETS if f"| `{digest(name, found)}` |" not in rows[name]] == []
+    assert len({digest(name, found) for name in SETS}) == len(SETS)
 
 
 def test_lines_and_texts_are_written(digits: Digits, tmp_path: Path) -> None:
@@ -64,12 +65,12 @@ def test_lines_and_texts_are_written(digits: Digits, tmp_path: Path) -> None:
     assert {name: len(list((tmp_path / name).glob("*.png"))) for name in SETS} == dict.fromkeys(SETS, 6)
     with (tmp_path / "grid" / "metadata.csv").open() as file:
         rows = {row["file_name"]: row["text"] for row in csv.DictReader(file)}
-    assert rows == texts_of("grid", digits)
+    assert rows == list_texts("grid", digits)
     assert Image.open(tmp_path / "grid" / "03-001.png").size == (84, 28)
 
 
 def test_predictions_are_scored_again(submit: Submit) -> None:
-    found = scores(submit(wrong=2))
+    found = score(submit(wrong=2))
     assert {name: each.estimate for name, each in found.items()} == {
         "five-digits": pytest.approx(4 / 6),
         **dict.fromkeys(SETS[1:], 1),
@@ -82,26 +83,29 @@ def test_predictions_are_scored_again(submit: Submit) -> None:
         ({"left_out": 1}, "1 lines of five-digits are missing, as 0000.png"),
         ({"license": ""}, "does not say license"),
         ({"task": "0"}, "is of task '0': this is task 1"),
+        ({"commit": "def"}, "is of commit def: call its folder so"),
     ],
 )
 def test_what_is_wrong_is_said(submit: Submit, change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        scores(submit(**change))  # type: ignore[arg-type]
+        score(submit(**change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ("set,file,prediction\nspots,a.png,1\n", "no set is called 'spots'"),
-        ("set,file\n", "give set, file and prediction"),
+        ("set,file\n", "give set, file, prediction"),
         ("set,file,prediction\ngrid,a.png,1\ngrid,a.png,1\n", "has grid/a.png twice"),
+        ("set,file,prediction\ngrid\n", "line 2, is too short"),
+        ("set,file,prediction\n", "has no predictions"),
     ],
 )
 def test_rows_that_are_none_are_named(submit: Submit, rows: str, message: str) -> None:
     folder = submit()
     (folder / "predictions.csv").write_text(rows)
     with pytest.raises(InputError, match=message):
-        scores(folder)
+        score(folder)
 
 
 def test_lines_that_the_task_does_not_have_are_named(submit: Submit) -> None:
@@ -109,12 +113,19 @@ def test_lines_that_the_task_does_not_have_are_named(submit: Submit) -> None:
     with (folder / "predictions.csv").open("a") as file:
         file.write("grid,99-000.png,1\n")
     with pytest.raises(InputError, match=r"grid has no line 99-000\.png"):
-        scores(folder)
+        score(folder)
 
 
 def test_the_table_has_the_best_first(submit: Submit) -> None:
-    submit("worse", wrong=24, name="Worse")
+    submit("worse", wrong=24, name="Worse | of\nall")
     table = community_table(submit("better").parents[1])
-    assert table.index("Theirs") < table.index("Worse")
+    assert table.index("Theirs") < table.index("Worse \\| of all")
     assert "| 100.0 % (61.0 to 100.0) |" in table
     assert "(better/abc)" in table
+
+
+def test_about_is_fields_by_name(submit: Submit) -> None:
+    folder = submit()
+    (folder / "about.json").write_text("[1]")
+    with pytest.raises(InputError, match="holds no fields by name"):
+        score(folder)

@@ -7,23 +7,24 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bench.core.experiment import DETAILS, LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import is_disturbed
+from bench.core.timer import ByRound
 from bench.experiments.baselines import session
 from bench.experiments.baselines.session import SHALLOW, STRATEGIES
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, location
+from seqocr.statistics import UNDECIDED, Value, location
 from seqocr.statistics import ratio as ratio_of
 
 ONE_PASS = "parallel"
@@ -62,21 +63,23 @@ class Results:
     def batches(self, subject: str) -> list[int]:
         return sorted(int(batch) for batch in self.rows[subject]["batch"].unique())
 
-    def medians(self, subject: str, batch: int, strategy: str) -> Any:
-        """(restarts,) seconds: the median of each restart's rounds, without disturbed ones where there are others."""
-        rows = self.rows[subject]
-        rows = rows[(rows["batch"] == batch) & (rows["strategy"] == strategy)]
-        quiet = rows[~is_disturbed(rows)]
-        found = quiet.groupby("restart")["seconds"].median()
-        return found.combine_first(rows.groupby("restart")["seconds"].median()).sort_index().to_numpy()
+    @cached_property
+    def _by_restart(self) -> dict[tuple[str, int], list[ByRound]]:
+        return {
+            (subject, int(batch)): [ByRound(rows, ["strategy"]) for _, rows in of_batch.groupby("restart")]
+            for subject, table in self.rows.items()
+            for batch, of_batch in table.groupby("batch")
+        }
 
     def milliseconds(self, subject: str, batch: int, strategy: str) -> Value:
-        """A string, in batches of so many."""
-        return location(self.medians(subject, batch, strategy)).times(1e3 / batch)
+        """A string, in batches of so many: over restarts, of which each gives the median of its rounds."""
+        medians = [np.median(each(strategy)[0]) for each in self._by_restart[subject, batch]]
+        return location(medians).times(1e3 / batch)
 
     def over(self, subject: str, batch: int, strategy: str, other: str = ONE_PASS) -> Value:
-        """How many times as long as another strategy takes in the same restart."""
-        return ratio_of(self.medians(subject, batch, strategy), self.medians(subject, batch, other))
+        """How many times as long as another strategy takes, in the same rounds of the same restart."""
+        found = [each(strategy, other) for each in self._by_restart[subject, batch]]
+        return ratio_of([np.median(one / two) for one, two in found], np.ones(len(found)))
 
 
 class Baselines(Experiment):
@@ -91,7 +94,10 @@ class Baselines(Experiment):
         bench.measure_each(part, "restart", restarts, partial(_restart, part.settings), reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        return fingerprints.of_timed_model(part.settings.subject, (TASK_LENGTH,), STRATEGIES)
+        """Of all strategies but the compiled one, which runs what `ar-generate` does."""
+        encoder, pixels, decode = session.prepared(part.settings.subject.name, 1)
+        del decode[session.COMPILED]
+        return fingerprints.of_decoders(encoder, pixels, decode, TASK_LENGTH)
 
     def results(self, store: Store) -> Results | None:
         rows = self.rows(store)
@@ -103,7 +109,7 @@ class Baselines(Experiment):
                 "model": subject.name,
                 "batch": batch,
                 "strategy": name,
-                "restarts": len(results.medians(subject.name, batch, name)),
+                "restarts": results.milliseconds(subject.name, batch, name).n,
                 "ms_a_string": results.milliseconds(subject.name, batch, name),
                 "over_one_pass": results.over(subject.name, batch, name),
             }
@@ -122,7 +128,7 @@ class Baselines(Experiment):
                     for subject in results.subjects
                     for batch in results.batches(subject.name)
                     for what, shown in (
-                        ("ms", time(results.milliseconds(subject.name, batch, name))),
+                        ("ms a string", time(results.milliseconds(subject.name, batch, name))),
                         ("over one pass", ratio(results.over(subject.name, batch, name))),
                     )
                 },
@@ -132,15 +138,14 @@ class Baselines(Experiment):
         shallow = {s.label: results.over(s.name, 1, f"{SHALLOW}-speculative") for s in results.subjects}
         restarts = min(rows["restart"].nunique() for rows in results.rows.values())
         text = prose("baselines", shallow=shallow, restarts=restarts, length=TASK_LENGTH)
-        details = {"Every strategy": table} if len(table) > LONGEST_TABLE else {}
-        return [Section("Fair baselines", text, None, table.head(LONGEST_TABLE), details)]
+        return [Section("Fair baselines", text, None, table)]
 
     def claims(self, results: Results) -> list[Claim]:
         found = []
         for subject in results.subjects:
             for name in ("ar", SHALLOW, f"{SHALLOW}-speculative"):
                 value = results.over(subject.name, 1, name)
-                said = "slower" if value.low > 1 else "as fast"
+                said = "slower" if value.low > 1 else "faster" if value.high < 1 else UNDECIDED
                 found.append(Claim(f"{subject.label}: `{name}` over one pass, restarts", said, value))
         return found
 
@@ -152,11 +157,11 @@ def _restart(settings: Settings, number: int) -> pd.DataFrame:
     """Rows of a new process.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: it failed; the message has what it said.
     """
     rounds = json.dumps(dict(settings.rounds))
     command = [sys.executable, "-m", session.__name__, settings.subject.name, rounds, str(number)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return pd.DataFrame(map(json.loads, done.stdout.splitlines())).assign(restart=number)
+    return pd.DataFrame(map(json.loads, done.stdout.splitlines())).assign(restart=number, warmup=False, counts=True)

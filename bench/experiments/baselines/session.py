@@ -19,14 +19,14 @@ from seqocr.models.recognizer import Recognizer
 SHALLOW, STATIC, COMPILED = "ar-1layer", "ar-generate, static cache", "ar-generate, compiled"
 HEADS = ("ar", SHALLOW, "parallel", "ctc")
 STRATEGIES = (
-    *("ar-generate", COMPILED, STATIC, "ar", SHALLOW),
-    *("ar-speculative", f"{SHALLOW}-speculative", "parallel", "ctc"),
+    *("ar-generate", COMPILED, "ar", SHALLOW, "ar-speculative", f"{SHALLOW}-speculative", "parallel", "ctc"),
+    STATIC,
 )
 Decode = Callable[[torch.Tensor], DecoderOutput]
 
 
 def decoders(recognizer: Recognizer) -> dict[str, Decode]:
-    """Every strategy, writing exactly `TASK_LENGTH` symbols; a draft is always right, as nearly all are in use."""
+    """Every strategy, to write exactly `TASK_LENGTH` symbols; a draft is always right, as nearly all are in use."""
     heads: dict[str, Any] = dict(recognizer.heads)
     compiled = copy.deepcopy(heads["ar"])
     compiled.generator().decoder.compile(dynamic=True)
@@ -41,33 +41,38 @@ def decoders(recognizer: Recognizer) -> dict[str, Decode]:
     return {name: partial(found[name], length=TASK_LENGTH) for name in STRATEGIES}
 
 
-def main(subject: str, rounds: dict[int, int], seed: int) -> None:
-    """Print one row per strategy, batch and round: seconds from pixels to text, confidence included.
-
-    Args:
-        rounds: by batch size. The first one of each is not counted.
-    """
+def prepared(subject: str, batch: int) -> tuple[torch.nn.Module, torch.Tensor, dict[str, Decode]]:
+    """Encoder, pixels (batch, 3, H, W) float32 and strategies of a timed model with random weights."""
     torch.manual_seed(0)
     timed = TIMED_MODELS[subject]
     size = timed.size_for(TASK_LENGTH)
     recognizer = Recognizer.build(timed.preset, HEADS, image_size=size, max_length=TASK_LENGTH).eval()
     for head in recognizer.heads.values():
         head.make_constant()
-    decode, shuffle, cpu = decoders(recognizer), random.Random(seed), torch.device("cpu")
+    return recognizer.encoder, torch.rand(batch, 3, *size) * 2 - 1, decoders(recognizer)
+
+
+def main(subject: str, rounds: dict[int, int], seed: int) -> None:
+    """Print one row per strategy, batch and round: seconds from pixels to text, confidence included.
+
+    Args:
+        rounds: by batch size. The first one of each is not counted.
+    """
+    shuffle, cpu = random.Random(seed), torch.device("cpu")
     for batch, count in rounds.items():
-        pixels = torch.rand(batch, 3, *size) * 2 - 1
+        encoder, pixels, decode = prepared(subject, batch)
         with torch.inference_mode():
             for number in range(1 + count):
                 for name in shuffle.sample(STRATEGIES, len(STRATEGIES)):
                     before = Moment.now()
-                    passes, timing = clock(partial(_read, recognizer, decode[name], pixels), cpu)
+                    passes, timing = clock(partial(_read, encoder, decode[name], pixels), cpu)
                     row = {"strategy": name, "batch": batch, "round": number - 1, "passes": passes, **timing}
                     if number:
                         print(json.dumps({**row, **disturbance(before, Moment.now())}), flush=True)
 
 
-def _read(recognizer: Recognizer, decode: Decode, pixels: torch.Tensor) -> int:
-    decoded = decode(recognizer.encoder(pixels))
+def _read(encoder: torch.nn.Module, decode: Decode, pixels: torch.Tensor) -> int:
+    decoded = decode(encoder(pixels))
     _ = decoded.confidences  # which may not be computed before it is asked for
     return decoded.passes
 

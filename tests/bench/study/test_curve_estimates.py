@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,15 +26,20 @@ HARD_EXACT = {
     "ctc": (0.05, 0.60),
 }
 ORACLES = {"oracle local": 0.10, "oracle marginal": 0.93, "oracle joint": 0.95}
-SCATTER = (-0.001, 0.0, 0.001)  # of three seeds
+STRINGS = 1000
 
 
 def rows() -> pd.DataFrame:
-    found = []
+    """Three seeds each, whose exact match scatters by head and seed, with bits that fit it."""
+    found: list[dict[str, Any]] = []
+    scatter = np.random.default_rng(0)
 
     def add(cell: tuple[str, str], heads: str, strategy: str, steps: int, exact: float) -> None:
         of = {"labels": cell[0], "damage": cell[1], "heads": heads, "strategy": strategy, "steps": steps}
-        found.extend({**of, "seed": seed, "exact": exact + aside} for seed, aside in enumerate(SCATTER))
+        for seed in range(3):
+            right = np.arange(STRINGS) < round(STRINGS * exact) + scatter.integers(-1, 2)
+            packed = np.packbits(right).tobytes().hex()
+            found.append({**of, "seed": seed, "exact": right.mean(), "right": packed, "strings": STRINGS})
 
     for cell, exact in ((HARD, HARD_EXACT), (EASY, dict.fromkeys(ALONE, (0.96, 0.96)))):
         for head in ALONE:
@@ -52,8 +61,8 @@ def results() -> CurveResults:
 
 
 def test_only_large_leads_are_taken_apart(results: CurveResults) -> None:
-    assert list(results.leads()) == [HARD]
-    (parts,) = results.decomposition().to_dict("records")
+    assert results.leads == [HARD]
+    (parts,) = results.decomposition
     expected = {
         "lead": 0.8,
         "lead_at_last": 0.2,
@@ -66,7 +75,7 @@ def test_only_large_leads_are_taken_apart(results: CurveResults) -> None:
         "direction": 0.4,
         "direction_at_last": 0.22,
     }
-    assert {name: parts[name].estimate for name in expected} == pytest.approx(expected)
+    assert {name: parts[name].estimate for name in expected} == pytest.approx(expected, abs=0.008)
     assert parts["lead"].n == 3
 
 
@@ -77,42 +86,74 @@ def test_a_head_has_learned_at_nine_tenths_of_what_there_is_to_gain(results: Cur
 
 def test_guided_heads_are_read_alone(results: CurveResults) -> None:
     found = results.guided(HARD, "parallel", 1000)
-    assert found["lead"] is not None
-    assert found["guided"] is not None
-    assert (found["lead"].estimate, found["guided"].estimate) == (pytest.approx(0.8), pytest.approx(0.7))
+    assert found is not None
+    assert found.estimate == pytest.approx(0.7, abs=0.008)
 
 
 def test_verdicts_are_of_one_family_at_the_last_step(results: CurveResults) -> None:
     words = results.family.set_index(["damage", "other"])["verdict"]
-    assert words[HARD[1]].to_dict() == {"parallel": BETTER, "ctc": BETTER, "ar-1layer": BETTER}
+    assert words[HARD[1]][["parallel", "ctc"]].tolist() == [BETTER, BETTER]
     assert set(words[EASY[1]]) == {SAME}
+    assert results.verdict(HARD, "parallel") == BETTER
+    assert {claim.verdict for claim in EXPERIMENT.claims(results)} >= {BETTER, SAME}
+
+
+def test_seeds_that_agree_by_chance_are_no_proof() -> None:
+    """One string of a thousand more, in every seed: what the choice of strings alone makes is not forgotten."""
+    few = rows()
+    for head, count in (("ar", 901), ("parallel", 900)):
+        right = np.arange(STRINGS) < count
+        here = (few["damage"] == EASY[1]) & (few["strategy"] == head) & (few["heads"] == head)
+        few.loc[here, "exact"], few.loc[here, "right"] = right.mean(), np.packbits(right).tobytes().hex()
+    gap = CurveResults(few, {}).gap(EASY, "ar", "parallel", STEPS[-1])
+    assert gap is not None
+    assert gap.difference.estimate == pytest.approx(0.001)
+    assert gap.p_value > 0.01
+    assert gap.difference.low < 0
 
 
 def test_of_too_few_trainings_there_is_no_verdict() -> None:
     few = rows()
     found = CurveResults(few[few["seed"] < 2], {})
     assert found.family.empty
-    assert list(found.leads()) == [HARD]
+    assert "verdict" in EXPERIMENT.tables(found)["curves_claims"]
+    assert found.leads == [HARD]
 
 
 def test_what_is_missing_leaves_the_rest() -> None:
     some = rows()
     some = some[~some["strategy"].isin(("slots", "ar-rtl"))]
-    (row,) = EXPERIMENT.sections(CurveResults(some, {}), {})[0].table.to_dict("records")  # type: ignore[union-attr]
-    assert (row["deeper one pass"], row["direction"], row["deeper `ar`"]) == (", ", ", ", "+10.0, +2.0")
+    (section,) = EXPERIMENT.sections(CurveResults(some, {"trainings": 30, "of": 81}), {})
+    assert "30 of 81 trainings have ended" in section.text
+    assert section.table is not None
+    (row,) = section.table.to_dict("records")
+    assert (row["deeper one pass"], row["left to right"]) == ("", "")
+    assert row["deeper `ar`"].startswith("+")
+    learned = section.details["Steps until a head has learned"]
+    assert isinstance(learned, pd.DataFrame)
+    assert learned.loc[0, ["`slots`", "`ar`"]].tolist() == ["", "1,000"]
+
+
+def test_labels_that_no_head_alone_has_read_are_left_out() -> None:
+    other = rows()
+    joint = other[other["heads"].isin(("oracles", "ar+parallel"))].assign(labels="amounts")
+    found = CurveResults(pd.concat([other, joint]), {})
+    assert {labels for labels, _ in found.cells} == {"lexicon-100"}
+    assert EXPERIMENT.sections(found, {})
 
 
 def test_the_section_says_what_was_planted(results: CurveResults) -> None:
     (section,) = EXPERIMENT.sections(results, {})
-    assert "is 80.0 points after 1,000 steps and 20.0 after 4,000" in section.text
-    assert "must lose 2.0 there" in section.text
+    assert re.search(r"most on `lexicon-100`, erased last 40%: by \+(79|80)\.\d+ .* after 1,000 steps", section.text)
+    assert re.search(r"After 4,000 it is \+(19|20)\.\d+ .*: better", section.text)
+    assert "trainings have ended" not in section.text
     assert section.table is not None
-    assert section.table.to_dict("records")[0]["lead at the end"] == "+20.0 (4,000)"
+    assert section.table.to_dict("records")[0]["after the last"].endswith(" (4,000)")
     learned = section.details["Steps until a head has learned"]
     assert isinstance(learned, pd.DataFrame)
     assert learned.iloc[0]["`parallel`"] == "not within 4,000"
     tables = EXPERIMENT.tables(results)
-    assert tables["curves_decomposition"].loc[0, "lead"] == pytest.approx(0.8)
+    assert tables["curves_decomposition"].loc[0, "lead"] == pytest.approx(0.8, abs=0.008)
     assert len(tables["curves_claims"]) == 6
     figure = curves_plot(results)
     assert [axis.get_title() for axis in figure.axes] == ["lexicon-100, erased last 40%"]
