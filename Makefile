@@ -36,11 +36,12 @@ WRITTEN := --level grid,jitter,jitter --glyphs $(STROKES),$(STROKES),$(STROKES),
 TWO = $(VENV)/bin/torchrun --nproc-per-node 2 -m seqocr
 RENDERED := fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS),fonts:$(FONTS)
 PENS := $(STROKES),$(STROKES),$(STROKES),$(STROKES),qmnist
-LINES := --heads ar,parallel,ctc --max-length 24 --level grid,jitter,wild --length 1-10 --repeats 0.15 --photographs 0.4 \
-	--augment 0.5 --validation-strings 800
-BY_PEN := $(LINES) --glyphs $(PENS)
-ANY := $(LINES) --glyphs $(PENS),$(RENDERED),$(RENDERED) --epochs-of-lines 3 --optimizer muon --learning-rate 1.2e-3 \
-	--batch-size 96
+LINES := --heads ar,parallel,ctc --max-length 24 --length 1-10 --repeats 0.15 --photographs 0.4 --augment 0.5 \
+	--validation-strings 800
+BY_PEN := $(LINES) --level grid,jitter,wild --glyphs $(PENS)
+FAST := --epochs-of-lines 3 --optimizer muon --learning-rate 1.2e-3 --batch-size 96
+ANY := $(LINES) $(FAST) --level grid,jitter,wild --glyphs $(PENS),$(RENDERED),$(RENDERED)
+MORE_BY_HAND := $(LINES) $(FAST) --level grid,jitter,jitter,wild,wild --glyphs $(PENS),$(RENDERED),fonts:$(FONTS),fonts:$(FONTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study curves train train-strings train-numbers ship report lint
@@ -131,7 +132,9 @@ train-numbers: $(VENV)/.setup ## train the reader of numbers of any look, into r
 	$(TWO) train --out runs/numbers-1 --encoder compact --layers-of strings --protocol features $(BY_PEN) \
 		--steps 800 --batch-size 64 --learning-rate 1.5e-3 --warmup 50 --validate-every 400 $(ARGS)
 	$(TWO) train --out runs/numbers-2 --init runs/numbers-1 --marks $(ANY) --steps 1300 --warmup 200 --seed 2 $(ARGS)
-	$(TWO) train --out runs/numbers --init runs/numbers-2 --marks $(ANY) --steps 8300 --warmup 50 --seed 5 $(ARGS)
+	$(TWO) train --out runs/numbers-5 --init runs/numbers-2 --marks $(ANY) --steps 8300 --warmup 50 --seed 5 $(ARGS)
+	$(TWO) train --out runs/numbers-6 --init runs/numbers-5 --marks $(MORE_BY_HAND) --steps 4000 --warmup 50 --seed 6 $(ARGS)
+	$(VENV)/bin/seqocr average runs/numbers-5 runs/numbers-6 --out runs/numbers
 
 ship: $(VENV)/.setup ## put what train, train-strings and train-numbers made into the package: 16 bits, calibrated, graphs
 	for name in tiny strings numbers; do \
