@@ -38,6 +38,9 @@ def run_bench(
     engine: OnEngine = "local",
     address: Address = None,
     only: Only = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Add to this run's folder, also of another machine: its sections say so.")
+    ] = None,
 ) -> None:
     """Measure what is missing, then write the report. A killed run resumes. On Ray, only what is not timed is
     measured."""
@@ -47,7 +50,7 @@ def run_bench(
     from seqocr.inference.load import choose_device
 
     chosen = Engine(engine, address)
-    bench = prepared(preset, out, choose_device(device), weights, real, skip)
+    bench = prepared(preset, out, choose_device(device), weights, real, skip, into)
     if left := run(preset, bench, again, chosen, only.split(",") if only else ()):
         print(
             f"left to time: {', '.join(left)}\nA clock wants a machine with nothing else on it: when no Ray runs here "

@@ -21,13 +21,20 @@ from seqocr.progress import Reporter, progress
 
 
 def prepared(
-    preset: str, results: Path, device: str, weights: Path | None = None, real: Path | None = None, skip: bool = False
+    preset: str,
+    results: Path,
+    device: str,
+    weights: Path | None = None,
+    real: Path | None = None,
+    skip: bool = False,
+    into: Path | None = None,
 ) -> Bench:
     """A bench whose store is the run of this preset on this machine, begun or new.
 
     Args:
         weights: of a recognizer to evaluate in place of the shipped ones.
         real: folder of labelled lines; skip: leave out those that cannot be used.
+        into: folder of a run, begun on another machine perhaps, that parts are added to.
 
     Raises:
         InputError: there is no such preset, or weights or lines cannot be read.
@@ -43,7 +50,9 @@ def prepared(
         "weights": str(weights) if weights else "shipped",
         "real": f"{folder.directory.resolve().name}, {len(folder)} lines" if folder else None,
     }
-    store = Store.open(results, preset, device, about)
+    store = Store.within(into) if into else Store.open(results, preset, device, about)
+    if into and folder:
+        store.add_facts("run", real=about["real"])
     return Bench(store, torch.device(device), task.absolute(), reader.absolute(), default.absolute(), folder)
 
 

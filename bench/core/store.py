@@ -178,8 +178,18 @@ class Store:
         if not facts or changes(facts, depends, fingerprint):
             shutil.rmtree(unfinished.folder, ignore_errors=True)
             evidence = {"depends": depends, "fingerprint": fingerprint or {}, "libraries": libraries()}
+            evidence |= self._other_machine()
             unfinished.write_facts(part, {**evidence, "commit": environment.commit(), "finished": None})
         return unfinished
+
+    def _other_machine(self) -> dict[str, Any]:
+        """Facts of a part that is measured here, if the run began on another machine."""
+        own, here = self.facts("run").get("environment"), environment.describe()
+        differs = own and any(own.get(name) != here[name] for name in IDENTITY if name in here)
+        return {"environment": here} if differs else {}
+
+    def is_of_another_machine(self, part: str) -> bool:
+        return bool(self.facts(part).get("environment"))
 
     def finish(self, part: str) -> None:
         """Put a part that is complete in the place of an earlier one. Interrupted, `finish_all` goes on."""

@@ -112,6 +112,17 @@ def _changed(store: Store, experiment: str) -> str:
     return f"The code has changed since commit {listed([str(each) for each in commits])}." if commits else ""
 
 
+def _elsewhere(store: Store, experiment: Experiment) -> str:
+    """Which other machine an experiment was measured on. Those on request name theirs."""
+    if experiment.on_request:
+        return ""
+    parts = [part for part in stored(store, experiment.name) if store.is_of_another_machine(part)]
+    machines = [store.environment(part) for part in parts]
+    named = [f"{each['cpu']}, {each['threads']} threads ({each['vector_instructions']})" for each in machines]
+    commits = dict.fromkeys(each["commit"] for each in machines)
+    return f"Measured on {listed(dict.fromkeys(named))}, at commit {listed(commits)}." if parts else ""
+
+
 def _regular_parts(store: Store) -> list[str]:
     """Stored parts, without those measured on request, whose sections name their own machine and commit."""
     return [name for each in experiments() if not each.on_request for name in stored(store, each.name)]
@@ -132,7 +143,8 @@ def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[s
     """As templates take them. Of the report's own sections, the page of details has what the report leaves out."""
     for experiment in _shown_experiments(found):
         for section in experiment.sections(found[experiment.name], found):
-            where, shown = section.page or experiment.page, _shown(section, _changed(store, experiment.name))
+            notes = [_changed(store, experiment.name), _elsewhere(store, experiment)]
+            where, shown = section.page or experiment.page, _shown(section, " ".join(filter(None, notes)))
             if where == REPORT == page:
                 yield {**shown, "details": {}, "more": _anchor(section.title) if shown["details"] else ""}
             elif where == page:

@@ -11,6 +11,7 @@ import pytest
 from bench.core.experiment import Bench
 from bench.core.store import Store, changed_dependencies, changes
 from bench.experiments import experiments, throughput
+from seqocr import environment
 from seqocr.errors import InputError
 
 ROOT = Path(throughput.__file__).parent.parent.parent
@@ -146,3 +147,13 @@ def test_settings_that_were_not_there_are_no_difference() -> None:
         after = {"settings": {"rounds": 3, "training": training}}
         assert changed_dependencies(before, after) == differ
     assert changed_dependencies(before, {"settings": {**before["settings"], "new": 1}}) == ["new"]
+
+
+def test_a_part_measured_on_another_machine_says_which(tmp_path):
+    here = environment.describe()
+    for name, machine in (("same", here), ("other", {**here, "cpu": "Another"})):
+        store = Store(tmp_path / name)
+        store.write_facts("run", {"environment": machine})
+        unfinished = store.begin("part", {})
+        assert unfinished.is_of_another_machine("part") == (name == "other")
+    assert store.unfinished("part").environment("part")["cpu"] == here["cpu"]

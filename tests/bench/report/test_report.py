@@ -109,6 +109,14 @@ def test_what_was_repeated_is_said(store):
     assert f"6 of {9 * 6 + 6} timed samples were disturbed and repeated." in said
 
 
+def test_sections_of_another_machine_name_it(store):
+    other = {"cpu": "Another", "threads": 3, "vector_instructions": "none"}
+    assert "Another" not in page(store)
+    store.add_facts("accuracy", environment=other, commit="def")
+    details = pages(store, everything(store))[DETAILS].split("## Accuracy on five digits")[1].split("\n## ")[0]
+    assert "*Measured on Another, 3 threads (none), at commit def.*" in details
+
+
 def test_a_long_table_is_cut_and_folded_below(store, monkeypatch):
     table = report.pd.DataFrame({"row": [f"row {i}" for i in range(LONGEST_TABLE + 1)]})
     monkeypatch.setattr(latency.Latency, "sections", lambda *_: [Section("Long", "", None, table)])
