@@ -4,7 +4,7 @@ import io
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from seqocr.train.state import is_finished
 
 _NO_TEXTS = 0  # labelled lines, where all are learned from without their texts
 # Lines learned from, and steps: fewer lines are learned by heart sooner.
-_STEPS = {30: 300, 100: 500, 300: 800}
+_SIZES = (30, 100, 300)  # labelled lines
 _TUNED = ".tuned"  # suffix of the folder of adapted weights, while they are needed
 
 
@@ -42,12 +42,12 @@ _TUNED = ".tuned"  # suffix of the folder of adapted weights, while they are nee
 class Settings:
     """Attributes:
     lines: digest of the folder's names, texts and images.
-    sizes: pairs of lines learned from, and steps; (0, 0): all lines without their texts.
+    sizes: lines learned from, each in the default way; 0: all lines without their texts.
     """
 
     lines: str
     held_out: float
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
     training: TrainConfig
 
 
@@ -78,8 +78,8 @@ class Adapting(Experiment):
         if bench.real is None:
             return []
         there = len(bench.real.split(HELD_OUT, "test")[0])
-        sizes = tuple((lines, steps) for lines, steps in _STEPS.items() if lines < there)
-        sizes += ((_NO_TEXTS, 0),) if there >= MIN_IMAGES and bench.real.charset == DIGITS else ()
+        sizes = tuple(lines for lines in _SIZES if lines < there)
+        sizes += (_NO_TEXTS,) if there >= MIN_IMAGES and bench.real.charset == DIGITS else ()
         settings = Settings(digest(bench.real), HELD_OUT, sizes, TrainConfig(**fine_tuning(bench.real.charset)))
         return [Part("adapting", settings, len(sizes), weights=(bench.default,))]
 
@@ -90,19 +90,18 @@ class Adapting(Experiment):
         store, settings, out = bench.store, part.settings, bench.store.file(part.name, _TUNED)
         learned, held_out = bench.real.split(settings.held_out, "test")
         store.add_facts(part.name, about={"lines": len(learned)})
-        recognizer, steps = load_recognizer(part.weights[0]).to(bench.device), dict(settings.sizes)
+        recognizer = load_recognizer(part.weights[0]).to(bench.device)
 
         def adapt(count: int) -> pd.DataFrame:
             if count == _NO_TEXTS:
                 tuned = _without_texts(recognizer, learned, out / str(count))
             else:
                 # Of few lines, a larger share chooses the checkpoint: a tenth of 30 may be none.
-                config, share = replace(settings.training, steps=steps[count]), max(VALIDATION_SHARE, 6 / count)
-                few = learned.first(count, "adapting")
-                tuned = fine_tune(recognizer, few, out / str(count), config=config, validation_share=share)
+                share, few = max(VALIDATION_SHARE, 6 / count), learned.first(count, "adapting")
+                tuned = fine_tune(recognizer, few, out / str(count), config=settings.training, validation_share=share)
             return predict_lines(tuned.to(bench.device), held_out, quiet=True).assign(learned=count)
 
-        bench.measure_each(part, "learned", steps, adapt, reporter)
+        bench.measure_each(part, "learned", settings.sizes, adapt, reporter)
         shutil.rmtree(out, ignore_errors=True)  # weights are no measurements
 
     def results(self, store: Store) -> Results | None:
@@ -113,10 +112,10 @@ class Adapting(Experiment):
         return {"adapting": accuracy_tables.summary(results.read, ["learned", "head"])}
 
     def plots(self, results: Results, everything: Mapping[str, Any]) -> dict[str, Any]:
-        return {"adapting": partial(_drawn, results, everything.get(REAL.name))}
+        return {"adapting": partial(_drawn, results, _same_lines(results, everything))}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        real, lines = everything.get(REAL.name), f"{results.about['lines']:,}"
+        real, lines = _same_lines(results, everything), f"{results.about['lines']:,}"
         rows: dict[str, Callable[[str], Value]] = {}
         if real:
             rows["none, as shipped"] = partial(real.exact, phase="zero-shot")
@@ -134,6 +133,14 @@ class Adapting(Experiment):
 
 
 EXPERIMENT = Adapting()
+
+
+def _same_lines(results: Results, everything: Mapping[str, Any]) -> Any:
+    """Results of real lines, if they are of the lines that these were adapted to and read."""
+    real = everything.get(REAL.name)
+    if real is None or real.about["learned"] != results.about["lines"]:
+        return None
+    return real if real.about["held_out"] == results.read["index"].nunique() else None
 
 
 def _without_texts(recognizer: Recognizer, lines: LineFolder, out: Path) -> Recognizer:
