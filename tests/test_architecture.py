@@ -31,7 +31,7 @@ ORDER = """
     bench.study
     bench.experiments
     bench.report
-    bench.runner bench.regression bench.two_sample bench.verify
+    bench.runner bench.regression bench.two_sample bench.verify bench.community
     bench.repeat bench.compare
     bench.__main__
 """

@@ -158,7 +158,7 @@ class Experiment:
     packages: ClassVar[Mapping[str, str]] = {}
     names: ClassVar[tuple[str, ...]] = (
         *("strategy", "head", "peer", "reader", "runtime", "what", "phase", "kind", "level", "constraint"),
-        *("layers", "learned", "training", "workers", "length", "batch"),
+        *("layers", "learned", "training", "workers", "length", "batch", "restart"),
     )
     quantities: ClassVar[tuple[str, ...]] = ("seconds",)
     counts: ClassVar[tuple[str, ...]] = ()

@@ -163,7 +163,12 @@ class Real(Experiment):
 
     def results(self, store: Store) -> Results | None:
         rows = self.rows(store)
-        return Results(store.facts(self.name)["about"], rows[self.name]) if rows else None
+        if not rows:
+            return None
+        facts = store.facts(self.name)
+        weights = next((name for name in facts.get("depends", {}).get("weights", {}) if "," not in name), "")
+        elsewhere = store.is_of_another_machine(self.name)
+        return Results({**facts["about"], "weights": weights, "elsewhere": elsewhere}, rows[self.name])
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = results.summary.to_dict("records")

@@ -14,7 +14,7 @@ from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
-from bench.study.curve_estimates import EARLY
+from bench.study.curve_estimates import EARLY, SHALLOW
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
@@ -53,11 +53,13 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         study=summarize_study(everything),
         curves=everything["curves"].decomposition[0] if "curves" in everything else None,
         early=EARLY,
+        shallow=_shallow(everything),
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
-    pictures = [picture, prose("answer_picture", left_out=_any_left_out(everything))] if panels(everything) else []
-    table = markdown_table(heads_table(everything))
-    return "\n\n".join([answer, *pictures, table, prose("answer_table", length=TASK_LENGTH)])
+    caption = prose("answer_picture", left_out=_any_left_out(everything), elsewhere=_real_elsewhere(everything))
+    pictures = [picture, caption] if panels(everything) else []
+    below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"))
+    return "\n\n".join([answer, *pictures, markdown_table(heads_table(everything)), below])
 
 
 def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
@@ -67,18 +69,17 @@ def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
     ]
 
 
+def _shallow(everything: Mapping[str, Any]) -> Value | None:
+    """What an autoregressive decoder of one layer takes over one pass, over restarts, by the model of the table."""
+    baselines, subject = everything.get("baselines"), everything["latency"].main.subject.name
+    return baselines.over(subject, 1, SHALLOW) if baselines and subject in baselines.rows else None
+
+
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
-    """What speculative decoding takes over the fastest one-pass head: least and most in eager mode, most in graphs."""
-    timed = everything["latency"].fixed
-    eager = [t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH).estimate for t in timed if SPECULATIVE in t.strategies]
-    runtimes = everything.get("runtimes")
-    graphs = [
-        t.over(name, SPECULATIVE, t.fastest(name)).estimate
-        for t in (runtimes.subjects.values() if runtimes else ())
-        for name in t.runtimes
-        if SPECULATIVE in t.strategies(name)
-    ]
-    return {"least": min(eager), "most": max(eager), "runtimes": max(graphs, default=0.0)} if eager else {}
+    """What speculative decoding takes over the fastest one-pass head, least and most."""
+    timed = [t for t in everything["latency"].fixed if SPECULATIVE in t.strategies]
+    found = [t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH).estimate for t in timed]
+    return {"least": min(found), "most": max(found)} if found else {}
 
 
 def summarize_study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -201,6 +202,10 @@ def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
 
 def _handle(style: PlotStyle) -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, ls="", label=style.label)
+
+
+def _real_elsewhere(everything: Mapping[str, Any]) -> bool:
+    return "real" in everything and bool(everything["real"].about.get("elsewhere"))
 
 
 def _any_left_out(everything: Mapping[str, Any]) -> bool:

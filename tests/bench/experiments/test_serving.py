@@ -19,6 +19,7 @@ from bench.core.experiment import Bench
 from bench.core.store import Store
 from bench.experiments import serving
 from bench.workloads import loadgen
+from seqocr import environment
 from tests.measured import measured
 
 EXPERIMENT = serving.EXPERIMENT
@@ -81,7 +82,8 @@ def test_rates_are_searched_and_the_server_soaked_at_nine_tenths(
     monkeypatch.setattr(serving, "urlopen", lambda url, timeout: Alive)
     monkeypatch.setattr(serving.time, "sleep", lambda seconds: None)
     bench = Bench(Store(tmp_path))
-    bench.store.write_facts("run", {"environment": {"cpu": "a cpu", "threads": 2}})
+    machine = environment.describe()
+    bench.store.write_facts("run", {"environment": machine})
     (part,) = EXPERIMENT.parts("smoke", bench)
     monkeypatch.setattr(serving, "subprocess", SimpleNamespace(Popen=Locust, DEVNULL=None))
     measured(EXPERIMENT, replace(part, settings=replace(part.settings, minutes=0.0)), bench)
@@ -95,4 +97,4 @@ def test_rates_are_searched_and_the_server_soaked_at_nine_tenths(
     assert found.requests["what"].tolist() == ["good"]
     assert found.soak["lines_a_second"] == 30.0
     (section,) = EXPERIMENT.sections(found, {})
-    assert "a cpu, 2 threads" in section.text
+    assert f"{machine['cpu']}, {machine['threads']} threads" in section.text
