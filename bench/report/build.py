@@ -82,7 +82,8 @@ def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None 
         "run": store.folder.name,
     }
     said[DEPLOYMENT] = {"measured": measured(store)}
-    return {name: render(name, sections=list(_sections(name, store, found)), **said[name]) for name in said}
+    made = list(_made_sections(store, found))
+    return {name: render(name, sections=list(_on_page(name, made)), **said[name]) for name in said}
 
 
 def measured(store: Store) -> str:
@@ -139,18 +140,23 @@ def _shown_experiments(found: dict[str, Any]) -> list[Experiment]:
     return [each for each in experiments() if each.name in found]
 
 
-def _sections(page: str, store: Store, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """As templates take them. Of the report's own sections, the page of details has what the report leaves out."""
+def _made_sections(store: Store, found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of all experiments, each with its page."""
     for experiment in _shown_experiments(found):
+        note = " ".join(filter(None, (_changed(store, experiment.name), _elsewhere(store, experiment))))
         for section in experiment.sections(found[experiment.name], found):
-            notes = [_changed(store, experiment.name), _elsewhere(store, experiment)]
-            where, shown = section.page or experiment.page, _shown(section, " ".join(filter(None, notes)))
-            if where == REPORT == page:
-                yield {**shown, "details": {}, "more": _anchor(section.title) if shown["details"] else ""}
-            elif where == page:
-                yield shown
-            elif where == REPORT and page == DETAILS and shown["details"]:
-                yield {**shown, "plot": None, "table": None, "text": "", "note": ""}
+            yield section.page or experiment.page, _shown(section, note)
+
+
+def _on_page(page: str, made: list[tuple[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """As templates take them. Of the report's own sections, the page of details has what the report leaves out."""
+    for where, shown in made:
+        if where == REPORT == page:
+            yield {**shown, "details": {}, "more": _anchor(shown["title"]) if shown["details"] else ""}
+        elif where == page:
+            yield shown
+        elif where == REPORT and page == DETAILS and shown["details"]:
+            yield {**shown, "plot": None, "table": None, "text": "", "note": ""}
 
 
 def _anchor(title: str) -> str:

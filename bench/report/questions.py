@@ -14,8 +14,7 @@ from bench.study.decisions import CONSTRAINED
 from bench.study.estimates import AR, ONE_PASS
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.models.heads.registry import available_heads
-from seqocr.statistics import paired_difference as difference
-from seqocr.statistics import verdicts
+from seqocr.statistics import paired_difference, verdicts
 
 
 def questions(everything: Mapping[str, Any]) -> str:
@@ -48,7 +47,7 @@ def _repeats(lost: pd.DataFrame) -> dict[str, Any] | None:
     by_ctc = [name for name, output in outputs.items() if output == "ctc"]
     if AR not in outputs or not by_ctc or lost.empty:
         return None
-    judged = verdicts([difference(lost[name], lost[AR]) for name in by_ctc])
+    judged = verdicts([paired_difference(lost[name], lost[AR]) for name in by_ctc])
     return {
         "strings": len(lost),
         "lost": {name: int(lost[name].sum()) for name in outputs},

@@ -20,14 +20,14 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.core.timer import ByRound
 from bench.experiments.baselines import session
-from bench.experiments.baselines.session import SHALLOW, STRATEGIES
+from bench.experiments.baselines.session import STRATEGIES
+from bench.study.curve_estimates import SHALLOW
+from bench.study.estimates import ONE_PASS
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
 from seqocr.progress import Reporter
 from seqocr.statistics import UNDECIDED, Value, location
 from seqocr.statistics import ratio as ratio_of
-
-ONE_PASS = "parallel"
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,10 @@ class Baselines(Experiment):
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         """Of all strategies but the compiled one, which runs what `ar-generate` does."""
-        encoder, pixels, decode = session.prepared(part.settings.subject.name, 1)
+        recognizer = session.prepared(part.settings.subject)
+        decode = session.decoders(recognizer)
         del decode[session.COMPILED]
-        return fingerprints.of_decoders(encoder, pixels, decode, TASK_LENGTH)
+        return fingerprints.of_decoders(recognizer.encoder, session.pixels(recognizer, 1), decode, TASK_LENGTH)
 
     def results(self, store: Store) -> Results | None:
         rows = self.rows(store)

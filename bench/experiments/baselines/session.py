@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from bench.core.timer import Moment, clock, disturbance
-from bench.workloads.timed_models import TASK_LENGTH, TIMED_MODELS
+from bench.study.curve_estimates import SHALLOW
+from bench.workloads.timed_models import TASK_LENGTH, TIMED_MODELS, TimedModel
 from seqocr.decoding.output import DecoderOutput
 from seqocr.models.heads.speculative import SpeculativePair
 from seqocr.models.recognizer import Recognizer
 
-SHALLOW, STATIC, COMPILED = "ar-1layer", "ar-generate, static cache", "ar-generate, compiled"
+STATIC, COMPILED = "ar-generate, static cache", "ar-generate, compiled"
 HEADS = ("ar", SHALLOW, "parallel", "ctc")
 STRATEGIES = (
     *("ar-generate", COMPILED, "ar", SHALLOW, "ar-speculative", f"{SHALLOW}-speculative", "parallel", "ctc"),
@@ -41,15 +42,19 @@ def decoders(recognizer: Recognizer) -> dict[str, Decode]:
     return {name: partial(found[name], length=TASK_LENGTH) for name in STRATEGIES}
 
 
-def prepared(subject: str, batch: int) -> tuple[torch.nn.Module, torch.Tensor, dict[str, Decode]]:
-    """Encoder, pixels (batch, 3, H, W) float32 and strategies of a timed model with random weights."""
+def prepared(subject: TimedModel) -> Recognizer:
+    """A timed model with random weights, whose heads write the first symbol everywhere if they can."""
     torch.manual_seed(0)
-    timed = TIMED_MODELS[subject]
-    size = timed.size_for(TASK_LENGTH)
-    recognizer = Recognizer.build(timed.preset, HEADS, image_size=size, max_length=TASK_LENGTH).eval()
+    size = subject.size_for(TASK_LENGTH)
+    recognizer = Recognizer.build(subject.preset, HEADS, image_size=size, max_length=TASK_LENGTH).eval()
     for head in recognizer.heads.values():
         head.make_constant()
-    return recognizer.encoder, torch.rand(batch, 3, *size) * 2 - 1, decoders(recognizer)
+    return recognizer
+
+
+def pixels(recognizer: Recognizer, batch: int) -> torch.Tensor:
+    """(batch, 3, H, W) float32 noise."""
+    return torch.rand(batch, 3, *recognizer.encoder.image_size) * 2 - 1
 
 
 def main(subject: str, rounds: dict[int, int], seed: int) -> None:
@@ -58,14 +63,15 @@ def main(subject: str, rounds: dict[int, int], seed: int) -> None:
     Args:
         rounds: by batch size. The first one of each is not counted.
     """
-    shuffle, cpu = random.Random(seed), torch.device("cpu")
+    recognizer = prepared(TIMED_MODELS[subject])
+    decode, shuffle, cpu = decoders(recognizer), random.Random(seed), torch.device("cpu")
     for batch, count in rounds.items():
-        encoder, pixels, decode = prepared(subject, batch)
+        given = pixels(recognizer, batch)
         with torch.inference_mode():
             for number in range(1 + count):
                 for name in shuffle.sample(STRATEGIES, len(STRATEGIES)):
                     before = Moment.now()
-                    passes, timing = clock(partial(_read, encoder, decode[name], pixels), cpu)
+                    passes, timing = clock(partial(_read, recognizer.encoder, decode[name], given), cpu)
                     row = {"strategy": name, "batch": batch, "round": number - 1, "passes": passes, **timing}
                     if number:
                         print(json.dumps({**row, **disturbance(before, Moment.now())}), flush=True)

@@ -15,9 +15,9 @@ from bench.core.experiment import Bench, Part
 from bench.core.store import Store
 from bench.experiments import baselines
 from bench.experiments.baselines import Results, Settings, session
-from bench.experiments.baselines.session import COMPILED, HEADS, SHALLOW, STRATEGIES, decoders
+from bench.experiments.baselines.session import COMPILED, STRATEGIES, decoders, prepared
+from bench.study.curve_estimates import SHALLOW
 from bench.workloads.timed_models import TINY
-from seqocr.models.recognizer import Recognizer
 from seqocr.statistics import UNDECIDED
 from tests.measured import Silent, measured
 
@@ -46,10 +46,7 @@ def results() -> Results:
 
 
 def test_every_strategy_writes_the_string_in_as_many_passes_as_it_should() -> None:
-    torch.manual_seed(0)
-    recognizer = Recognizer.build("tiny", HEADS, image_size=(28, 140), max_length=5).eval()
-    for head in recognizer.heads.values():
-        head.make_constant()
+    recognizer = prepared(TINY)
     with torch.inference_mode():
         features = recognizer.encoder(torch.zeros(1, 3, 28, 140))
         decode = decoders(recognizer)
