@@ -54,6 +54,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         curves=everything["curves"].decomposition[0] if "curves" in everything else None,
         early=EARLY,
         shallow=_shallow(everything),
+        shallow_elsewhere="baselines" in everything and everything["baselines"].elsewhere,
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
     caption = prose("answer_picture", left_out=_any_left_out(everything), elsewhere=_real_elsewhere(everything))

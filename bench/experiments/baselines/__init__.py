@@ -52,9 +52,11 @@ PRESETS = {
 class Results:
     """Attributes:
     rows: by name of the subject, one per restart, batch, round and strategy.
+    elsewhere: they are of another machine than the rest of the run.
     """
 
     rows: dict[str, pd.DataFrame]
+    elsewhere: bool = False
 
     @property
     def subjects(self) -> list[TimedModel]:
@@ -101,8 +103,10 @@ class Baselines(Experiment):
         return fingerprints.of_decoders(recognizer.encoder, session.pixels(recognizer, 1), decode, TASK_LENGTH)
 
     def results(self, store: Store) -> Results | None:
-        rows = self.rows(store)
-        return Results({name: rows[name] for name in TIMED_MODELS if name in rows}) if rows else None
+        if not (rows := self.rows(store)):
+            return None
+        elsewhere = any(store.is_of_another_machine(f"{self.name}-{name}") for name in rows)
+        return Results({name: rows[name] for name in TIMED_MODELS if name in rows}, elsewhere)
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = [
