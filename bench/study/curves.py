@@ -28,16 +28,16 @@ from bench.study.pipeline import claim, depends
 from bench.study.predictions import read_cell, read_oracles, read_under_forms, unread_lines
 from seqocr import environment
 from seqocr.errors import InputError
-from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
-from seqocr.train.state import is_finished
 
 TABLE = "curves"
 HEADS = ("ar", "ar-1layer", "ar-rtl", "parallel", "slots", "ctc")
 # Trained together: each alone, all, and one-pass heads that `ar` guides.
 GROUPS = (*((name,) for name in HEADS), HEADS, ("ar", "parallel"), ("ar", "ctc"))
 ORACLES = "oracles"  # in place of a training's name
+_SAYS = "parallel"  # the head of the base that tells oracle readers what an image says by itself
 KNOWN, COUNTED = "known form", "counted form"
 
 
@@ -107,9 +107,10 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     claim(kept, TABLE, depends(size), "other curves")
     trainings = size.trainings()
     with progress(f"curves {preset}", 1 + len(trainings)) as reporter, engine.workers(runs) as pool:
+        _take_over(study, size, kept)
         training.train_base(size.base, runs, BASE_HEADS)
         reporter.advance(training.BASE)
-        todo = [each for each in trainings if not is_read(each, kept)]
+        todo = [each for each in trainings if not is_read(each, size, kept)]
         reporter.advance(steps=len(trainings) - len(todo))
         _write(size, kept, study)
         for future in as_completed([pool.submit(learn, each, size, runs) for each in todo]):
@@ -118,9 +119,25 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     return study.folder
 
 
-def is_read(each: Training, kept: Store) -> bool:
-    """Whether a training has ended, and all that it reads is there."""
-    return is_finished(kept.folder / each.name) and kept.has(_table(each))
+def is_read(each: Training, size: Curves, kept: Store) -> bool:
+    """Whether all that a training reads is there; its weights need not be."""
+    return kept.has(_table(each)) and kept.read(_table(each))["steps"].max() == size.steps[each.labels]
+
+
+def _take_over(study: Store, size: Curves, kept: Store) -> None:
+    """What lies in the results, read elsewhere or before `runs` was lost, is neither trained nor read again, and what is
+    added starts from the same base."""
+    if study.facts(TABLE).get("depends") != depends(size):
+        return
+    rows = study.read(TABLE)
+    is_oracle = rows["training"] == ORACLES
+    tables = {_oracle_table(*of): found for of, found in rows[is_oracle].groupby(["labels", "seed"])}
+    tables |= {f"{TABLE}-{name}": found for name, found in rows[~is_oracle].groupby("training")}
+    for name, found in tables.items():
+        if not kept.has(name):
+            kept.write(name, found)
+    if not (kept.folder / training.BASE).exists():
+        save(load_recognizer(study.folder / training.BASE), kept.folder / training.BASE)
 
 
 def learn(each: Training, size: Curves, runs: Path) -> str:
@@ -166,21 +183,27 @@ def _table(each: Training) -> str:
     return f"{TABLE}-{each.name}"
 
 
+def _oracle_table(labels: str, seed: int) -> str:
+    return f"{ORACLES}-{labels}-seed{seed}"
+
+
 def _write(size: Curves, kept: Store, study: Store) -> None:
     """What has been read so far, and beside it what oracle readers read of the same lines."""
-    read = [each for each in size.trainings() if is_read(each, kept)]
+    read = [each for each in size.trainings() if is_read(each, size, kept)]
     if not read:
         return
     oracles = [
         _oracles(labels, seed, size, kept) for labels, seed in sorted({(each.labels, each.seed) for each in read})
     ]
+    if not (study.folder / training.BASE).exists():
+        save(load_recognizer(kept.folder / training.BASE).with_heads([_SAYS]), study.folder / training.BASE)
     study.write(TABLE, pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True))
     facts = {"depends": depends(size), "trainings": len(read), "of": len(size.trainings())}
     study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
 
 
 def _oracles(labels: str, seed: int, size: Curves, kept: Store) -> pd.DataFrame:
-    table = f"{ORACLES}-{labels}-seed{seed}"
+    table = _oracle_table(labels, seed)
     if not kept.has(table):
         reference, rows = load_recognizer(kept.folder / training.BASE).eval(), list[dict[str, Any]]()
         for damage in size.damages:

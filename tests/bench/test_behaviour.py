@@ -50,8 +50,16 @@ def splits() -> tuple[Digits, Digits]:
     return Digits(digits.images, digits.labels, digits.source, "train"), digits
 
 
+def _forget() -> None:
+    """Fingerprints are taken once a process, where code and heads stay as they are: between tests they do not."""
+    of_models = (fingerprints._of_timed_model, fingerprints._of_recognizer, fingerprints.of_graphs)
+    for each in (*of_models, fingerprint.of_weights, held_out._recognizer):
+        each.cache_clear()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _embedded() -> Iterator[None]:
+    _forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held_out, "held_out_digits", embedded_digits)
         patch.setattr("bench.experiments.difficulty.held_out_digits", embedded_digits)
@@ -136,16 +144,13 @@ def changed(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Changes
     """What `bench verify` names, of what is timed with random and with trained weights, and of predictions."""
     chosen = [each for each in experiments() if each.name in ("latency", "drafts", "accuracy")]
     monkeypatch.setattr(verification, "experiments", lambda: chosen)
-    caches = (fingerprints._of_timed_model, fingerprints._of_recognizer, fingerprint.of_weights, held_out._recognizer)
 
     def verify() -> dict[str, list[str]]:
-        for each in caches:
-            each.cache_clear()
+        _forget()
         return verification.verify(recorded, root=recorded).changed
 
     yield verify
-    for each in caches:
-        each.cache_clear()
+    _forget()
 
 
 def test_code_as_it_was_changes_nothing(changed: Changes) -> None:

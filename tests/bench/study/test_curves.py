@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from bench.study.label_distributions import Lexicon, Placed, count_form
 from bench.study.pipeline import depends
 from bench.study.predictions import read_under_forms, unread_lines
 from seqocr.errors import InputError
+from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.loop import Trainer
 from tests.conftest import lively
@@ -54,7 +56,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return lambda: curves.run("small", tmp_path / "results", tmp_path / "runs", engine)
 
 
-def test_heads_are_read_on_the_way_and_nothing_is_done_twice(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_are_read_on_the_way_and_nothing_is_done_twice(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     study = Store(run())
     rows = study.read("curves")
     read = rows[rows["training"] != ORACLES]
@@ -71,6 +75,23 @@ def test_heads_are_read_on_the_way_and_nothing_is_done_twice(run: Any, monkeypat
     assert study.facts("curves")["trainings"] == study.facts("curves")["of"] == len(GROUPS)
     monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("trained again"))
     pd.testing.assert_frame_equal(Store(run()).read("curves"), rows)
+    shutil.rmtree(tmp_path / "runs")  # results are enough
+    pd.testing.assert_frame_equal(Store(run()).read("curves"), rows)
+
+
+def test_what_is_added_later_starts_from_the_same_base(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(curves, "GROUPS", GROUPS[:1])
+    first = Store(run()).read("curves")
+    before = load_recognizer(tmp_path / "runs" / training.BASE).encoder.state_dict()
+    shutil.rmtree(tmp_path / "runs")
+    monkeypatch.setattr(curves, "GROUPS", GROUPS)
+    both = Store(run()).read("curves")
+    after = load_recognizer(tmp_path / "runs" / training.BASE).encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert len(both) > len(first)
+    pd.testing.assert_frame_equal(both[both["heads"] != "ar+parallel"].reset_index(drop=True), first, check_dtype=False)
 
 
 def test_a_training_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +111,9 @@ def test_a_training_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
         curves.learn(each, SIZE, killed)
     monkeypatch.setattr(curves, "_readings", read)
     assert Store(killed).read(curves._table(each))["steps"].unique().tolist() == [1]
-    assert not curves.is_read(each, Store(killed))
+    assert not curves.is_read(each, SIZE, Store(killed))
     curves.learn(each, SIZE, killed)
-    assert curves.is_read(each, Store(killed))
+    assert curves.is_read(each, SIZE, Store(killed))
     pd.testing.assert_frame_equal(*(Store(folder).read(curves._table(each)) for folder in (whole, killed)))
 
 
