@@ -25,7 +25,7 @@ Cell = tuple[str, str]  # labels, damage
 class CurveResults:
     """Attributes:
     rows: one per training (`heads` joined by "+"), seed, steps, damage and strategy, and of oracle readers.
-    facts: of the run: `trainings` there are `of` those there are to be, commit.
+    facts: of the run: `trainings` read `of` those there are to be, `whole` ones to their end; commit.
     """
 
     rows: pd.DataFrame

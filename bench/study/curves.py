@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,16 @@ class Curves:
     """How much is trained and read.
 
     Attributes:
-        steps: of each training, by label distribution.
-        read_after: steps after which every training reads; forms are read under after the last.
+        steps: of each training, by label distribution, those that come first first.
+        first: steps that all are trained before any goes further.
+        read_after: steps after which every training reads; forms are read under after the first and the last.
         seeds: trainings of each kind.
         damages: names, of `bench.study.design.DAMAGES`; strings: read of each.
         batch: of the trainings; base_steps, base_batch: of the one that all start from.
     """
 
     steps: dict[str, int]
+    first: int
     read_after: tuple[int, ...]
     seeds: int
     damages: tuple[str, ...]
@@ -63,9 +66,9 @@ class Curves:
     base_batch: int
 
     def trainings(self) -> list[Training]:
-        """Seed by seed, short ones first, so that what is cut short has whole comparisons."""
-        of_labels = sorted(self.steps, key=lambda labels: self.steps[labels])
-        return [Training(labels, seed, heads) for seed in range(self.seeds) for labels in of_labels for heads in GROUPS]
+        """Label distribution by label distribution, and seed by seed: what is cut short has whole comparisons."""
+        kinds = product(self.steps, range(self.seeds), GROUPS)
+        return [Training(labels, seed, heads) for labels, seed, heads in kinds]
 
     @property
     def base(self) -> Size:
@@ -73,9 +76,10 @@ class Curves:
 
 
 SIZES = {
-    "smoke": Curves({"lexicon-100": 4, "amounts": 2}, (1, 2, 4), 1, ("clean", "erased 60%"), 20, 8, 2, 8),
+    "smoke": Curves({"lexicon-100": 4, "amounts": 2}, 2, (1, 2, 4), 1, ("clean", "erased 60%"), 20, 8, 2, 8),
     "full": Curves(
-        steps={"markov-0.5": 4000, "amounts": 4000, "lexicon-100": 16_000},
+        steps={"lexicon-100": 16_000, "amounts": 4000, "markov-0.5": 4000},
+        first=4000,
         read_after=(250, 500, 1000, 2000, 4000, 8000, 16_000),
         seeds=3,
         damages=("clean", "erased 60%", "erased first 40%", "erased last 40%", "noisy 30%"),
@@ -106,27 +110,29 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     kept, study = Store(runs), Store(out / ("study" if preset == "full" else f"study-{preset}"))
     claim(kept, TABLE, depends(size), "other curves")
     trainings = size.trainings()
-    with progress(f"curves {preset}", 1 + len(trainings)) as reporter, engine.workers(runs) as pool:
+    with progress(f"curves {preset}", 1 + 2 * len(trainings)) as reporter, engine.workers(runs) as pool:
         _take_over(study, size, kept)
         training.train_base(size.base, runs, BASE_HEADS)
         reporter.advance(training.BASE)
-        todo = [each for each in trainings if not is_read(each, size, kept)]
-        reporter.advance(steps=len(trainings) - len(todo))
         _write(size, kept, study)
-        for future in as_completed([pool.submit(learn, each, size, runs) for each in todo]):
-            reporter.advance(future.result())
-            _write(size, kept, study)
+        for until in (size.first, max(size.steps.values())):
+            todo = [each for each in trainings if not is_read(each, size, kept, until)]
+            reporter.advance(steps=len(trainings) - len(todo))
+            for future in as_completed([pool.submit(learn, each, size, runs, until) for each in todo]):
+                reporter.advance(future.result())
+                _write(size, kept, study)
     return study.folder
 
 
-def is_read(each: Training, size: Curves, kept: Store) -> bool:
-    """Whether all that a training reads is there; its weights need not be."""
-    return kept.has(_table(each)) and kept.read(_table(each))["steps"].max() == size.steps[each.labels]
+def is_read(each: Training, size: Curves, kept: Store, until: int) -> bool:
+    """Whether what a training reads in so many steps, or fewer if it ends before, is there; its weights need not be."""
+    needed = min(until, size.steps[each.labels])
+    return kept.has(_table(each)) and bool((kept.read(_table(each))["steps"] >= needed).any())
 
 
 def _take_over(study: Store, size: Curves, kept: Store) -> None:
-    """What lies in the results, read elsewhere or before `runs` was lost, is neither trained nor read again, and what is
-    added starts from the same base."""
+    """What lies in the results is neither trained nor read again where `runs` lacks it, and what is added starts from
+    the same base."""
     if study.facts(TABLE).get("depends") != depends(size):
         return
     rows = study.read(TABLE)
@@ -140,19 +146,27 @@ def _take_over(study: Store, size: Curves, kept: Store) -> None:
         save(load_recognizer(study.folder / training.BASE), kept.folder / training.BASE)
 
 
-def learn(each: Training, size: Curves, runs: Path) -> str:
-    """One training, read on the way; goes on where it was cut short."""
+class _FarEnough(Exception):
+    """A training is to stop here, and to go on later from its last saved state."""
+
+
+def learn(each: Training, size: Curves, runs: Path, until: int) -> str:
+    """One training, read on the way, of so many steps; goes on where it was cut short."""
     kept, steps = Store(runs), size.steps[each.labels]
     rows = kept.read(_table(each)).to_dict("records") if kept.has(_table(each)) else []
 
     def read(recognizer: Recognizer, after: int) -> None:
         nonlocal rows
+        if after > until:
+            raise _FarEnough
         if after in size.read_after or after == steps:
-            # Steps after the last saved state are taken again where a training was cut short.
-            rows = [row for row in rows if row["steps"] < after] + list(_readings(recognizer, each, after, size))
+            # Where a training was cut short, or its weights were lost, steps are taken again.
+            rows = [row for row in rows if row["steps"] != after] + list(_readings(recognizer, each, after, size))
+            rows.sort(key=lambda row: row["steps"])
             kept.write(_table(each), pd.DataFrame(rows))
 
-    with contextlib.redirect_stderr(io.StringIO()):  # all trainings together have a bar
+    # All trainings together have a bar.
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(_FarEnough):
         trainer = training.curve_trainer(each, steps, size.batch, runs, lambda t, after: read(t.averaged, after))
         trainer.fit_or_load()
     return f"learned {each.name}"
@@ -162,8 +176,8 @@ def learn(each: Training, size: Curves, runs: Path) -> str:
 def _readings(recognizer: Recognizer, each: Training, after: int, size: Curves) -> Iterator[dict[str, Any]]:
     was_training = recognizer.training
     recognizer.eval()
-    steps = size.steps[each.labels]
-    forms = _forms(each, steps * size.batch) if after == steps and {"ar", "parallel"} & {*each.heads} else {}
+    ends = after in (size.first, size.steps[each.labels])
+    forms = _forms(each, after * size.batch) if ends and {"ar", "parallel"} & {*each.heads} else {}
     for damage in size.damages:
         lines = unread_lines(each.labels, damage, each.seed, size.strings)
         of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}
@@ -189,7 +203,7 @@ def _oracle_table(labels: str, seed: int) -> str:
 
 def _write(size: Curves, kept: Store, study: Store) -> None:
     """What has been read so far, and beside it what oracle readers read of the same lines."""
-    read = [each for each in size.trainings() if is_read(each, size, kept)]
+    read = [each for each in size.trainings() if is_read(each, size, kept, size.first)]
     if not read:
         return
     oracles = [
@@ -198,7 +212,8 @@ def _write(size: Curves, kept: Store, study: Store) -> None:
     if not (study.folder / training.BASE).exists():
         save(load_recognizer(kept.folder / training.BASE).with_heads([_SAYS]), study.folder / training.BASE)
     study.write(TABLE, pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True))
-    facts = {"depends": depends(size), "trainings": len(read), "of": len(size.trainings())}
+    whole = sum(is_read(each, size, kept, size.steps[each.labels]) for each in read)
+    facts = {"depends": depends(size), "trainings": len(read), "whole": whole, "of": len(size.trainings())}
     study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
 
 

@@ -123,8 +123,8 @@ def test_of_too_few_trainings_there_is_no_verdict() -> None:
 def test_what_is_missing_leaves_the_rest() -> None:
     some = rows()
     some = some[~some["strategy"].isin(("slots", "ar-rtl"))]
-    (section,) = EXPERIMENT.sections(CurveResults(some, {"trainings": 30, "of": 81}), {})
-    assert "30 of 81 trainings have ended" in section.text
+    (section,) = EXPERIMENT.sections(CurveResults(some, {"trainings": 30, "whole": 12, "of": 81}), {})
+    assert "30 of 81 trainings have been read, 12 to their end" in section.text
     assert section.table is not None
     (row,) = section.table.to_dict("records")
     assert (row["deeper one pass"], row["left to right"]) == ("", "")

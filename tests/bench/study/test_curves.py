@@ -29,7 +29,7 @@ from seqocr.train.loop import Trainer
 from tests.conftest import lively
 
 SIZE = Curves(
-    {"lexicon-100": 3}, (1, 2, 3), 1, ("clean", "erased 60%"), strings=12, batch=8, base_steps=1, base_batch=8
+    {"lexicon-100": 3}, 2, (1, 2, 3), 1, ("clean", "erased 60%"), strings=12, batch=8, base_steps=1, base_batch=8
 )
 GROUPS = (("ar",), ("ar", "parallel"))
 
@@ -69,7 +69,7 @@ def test_heads_are_read_on_the_way_and_nothing_is_done_twice(
         read[(read["heads"] == "ar+parallel") & (read["damage"] == "clean")].groupby("steps")["strategy"].agg(set)
     )
     forms = {f"{head} + {form}" for head in ("ar", "parallel") for form in (KNOWN, COUNTED)}
-    assert together[3] == together[1] | forms
+    assert together[3] == together[2] == together[1] | forms
     assert not together[1] & forms
     assert set(rows.loc[rows["training"] == ORACLES, "strategy"]) == {"oracle local", "oracle marginal", "oracle joint"}
     assert study.facts("curves")["trainings"] == study.facts("curves")["of"] == len(GROUPS)
@@ -99,7 +99,7 @@ def test_a_training_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
     whole, killed, read = tmp_path / "whole", tmp_path / "killed", curves._readings
     for folder in (whole, killed):
         training.train_base(SIZE.base, folder, ("parallel",))
-    curves.learn(each, SIZE, whole)
+    curves.learn(each, SIZE, whole, until=3)
 
     def kill_at_two(recognizer: Recognizer, each: Training, after: int, size: Curves) -> Any:
         if after == 2:
@@ -108,13 +108,26 @@ def test_a_training_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(curves, "_readings", kill_at_two)
     with pytest.raises(KeyboardInterrupt):
-        curves.learn(each, SIZE, killed)
+        curves.learn(each, SIZE, killed, until=3)
     monkeypatch.setattr(curves, "_readings", read)
     assert Store(killed).read(curves._table(each))["steps"].unique().tolist() == [1]
-    assert not curves.is_read(each, SIZE, Store(killed))
-    curves.learn(each, SIZE, killed)
-    assert curves.is_read(each, SIZE, Store(killed))
+    assert not curves.is_read(each, SIZE, Store(killed), until=3)
+    curves.learn(each, SIZE, killed, until=3)
+    assert curves.is_read(each, SIZE, Store(killed), until=3)
     pd.testing.assert_frame_equal(*(Store(folder).read(curves._table(each)) for folder in (whole, killed)))
+
+
+def test_a_training_may_stop_on_the_way_and_go_on(tmp_path: Path) -> None:
+    each, whole, halted = Training("lexicon-100", 0, ("parallel",)), tmp_path / "whole", tmp_path / "halted"
+    for folder in (whole, halted):
+        training.train_base(SIZE.base, folder, ("parallel",))
+    curves.learn(each, SIZE, whole, until=3)
+    curves.learn(each, SIZE, halted, until=2)
+    assert Store(halted).read(curves._table(each))["steps"].unique().tolist() == [1, 2]
+    assert curves.is_read(each, SIZE, Store(halted), until=2)
+    shutil.rmtree(halted / each.name)  # what was read stays until it is read again
+    curves.learn(each, SIZE, halted, until=3)
+    pd.testing.assert_frame_equal(*(Store(folder).read(curves._table(each)) for folder in (whole, halted)))
 
 
 def test_recognizers_of_other_curves_are_refused(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
