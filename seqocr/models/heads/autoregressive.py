@@ -14,13 +14,14 @@ from seqocr.decoding.output import DecoderOutput, TraceFunction
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.decoding.tokens import TokenVocabulary
 from seqocr.models.graph import Graph
-from seqocr.models.heads.base import FeatureMap, Head, Strategy, full_precision
+from seqocr.models.heads.base import FeatureMap, Strategy, full_precision
 from seqocr.models.heads.decoder_graphs import CrossGraph, StepGraph
 from seqocr.models.heads.decoder_step import DecoderStep, KeysValues, growing_cache, preallocated, watched
+from seqocr.models.heads.token_head import TokenHead
 from seqocr.models.limits import DECODER_SETTINGS, check_settings
 
 
-class AutoregressiveHead(Head):
+class AutoregressiveHead(TokenHead):
     """`TrOCRForCausalLM` whose vocabulary is the charset, then begin, end and pad.
 
     Args:
@@ -29,7 +30,6 @@ class AutoregressiveHead(Head):
     """
 
     name = "ar"
-    output = "tokens"
     imposes_length = verifies_drafts = True
     strategies: ClassVar[tuple[Strategy, ...]] = (
         Strategy("ar-generate", "ar-generate (Hugging Face)", "decode_with_generate"),
@@ -41,7 +41,6 @@ class AutoregressiveHead(Head):
         super().__init__(features, charset, max_length)
         positions = max(max_length + 1, decoder.get("max_position_embeddings", 0))
         self.vocabulary = TokenVocabulary(charset, max_length, positions)
-        self.begin, self.end, self.pad = self.vocabulary.begin, self.vocabulary.end, self.vocabulary.pad
         config = {
             **check_settings(decoder, DECODER_SETTINGS),
             "vocab_size": len(charset) + 3,
@@ -147,7 +146,7 @@ class AutoregressiveHead(Head):
         result = self.generator().generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=features), generation_config=settings
         )
-        return self._decoded(result.sequences[:, 1:], lambda: torch.stack(result.logits, dim=1), length)
+        return self.decoded(result.sequences[:, 1:], lambda: torch.stack(result.logits, dim=1), length)
 
     def next_token(self, features: torch.Tensor) -> NextTokenFunction:
         step = self.step()
@@ -186,52 +185,6 @@ class AutoregressiveHead(Head):
             weights = watched(self.decoder)
             self._step[:] = self.decoder, weights, weights(), DecoderStep(self.decoder).eval()
         return self._step[3]
-
-    @torch.inference_mode()
-    def greedy(
-        self, logits_of: Callable[[torch.Tensor], torch.Tensor], batch: int, length: int | None = None
-    ) -> DecoderOutput:
-        """Write the likeliest token until all B strings have ended or the budget is spent.
-
-        Args:
-            logits_of: tokens so far (B, t), the first of them "begin", to logits of the next one (B, vocabulary).
-            length: symbols before which the end may not come, and after which nothing does.
-
-        Raises:
-            InputError: `length` is more than the decoder has positions for.
-        """
-        budget, device = self.vocabulary.budget(length), self.device
-        tokens = torch.full((batch, budget + 1), self.pad, device=device)
-        tokens[:, 0] = self.begin
-        logits = torch.empty(batch, budget, self.end + 2, device=device)
-        ended = torch.zeros(batch, dtype=torch.bool, device=device)
-        passes = 0
-        while passes < budget:
-            following = logits_of(tokens[:, : passes + 1])
-            logits[:, passes] = following
-            if length is not None and passes < length:
-                following[:, self.end] = -torch.inf
-            tokens[:, passes + 1] = following.argmax(dim=1).masked_fill_(ended, self.pad)
-            passes += 1
-            ended |= tokens[:, passes] == self.end
-            if ended.all():
-                break
-        return self._decoded(tokens[:, 1 : passes + 1], lambda: logits[:, :passes], length)
-
-    def _decoded(self, tokens: torch.Tensor, logits: Callable[[], torch.Tensor], length: int | None) -> DecoderOutput:
-        """Texts of tokens (B, passes) up to the end, with their probability by the logits (B, passes, vocabulary)."""
-        texts, line_passes = [], []
-        for row in tokens.tolist():
-            written = row[: row.index(self.end) + 1] if self.end in row else row
-            texts.append(self.vocabulary.text_of(written, length))
-            line_passes.append(len(written))
-
-        def confidences() -> np.ndarray:
-            scores = logits().log_softmax(dim=2, dtype=torch.float32).gather(2, tokens[:, :, None])[:, :, 0]
-            ends = (tokens == self.end).long()
-            return scores.masked_fill(ends.cumsum(dim=1) > ends, 0).sum(dim=1).exp().cpu().numpy()
-
-        return DecoderOutput(texts, confidences, tokens.shape[1], line_passes)
 
     def generator(self) -> VisionEncoderDecoderModel:
         """What `generate` needs around the decoder. Its encoder is a stub: features are handed over ready."""

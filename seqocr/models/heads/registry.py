@@ -11,6 +11,7 @@ from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.base import OUTPUTS, Head
 from seqocr.models.heads.ctc import CTCHead
 from seqocr.models.heads.parallel import ParallelHead
+from seqocr.models.heads.permuted import PermutedHead
 from seqocr.models.heads.refining import RefiningHead, SlotsHead
 from seqocr.models.heads.reversed import ReversedHead
 from seqocr.models.heads.shallow import ShallowHead
@@ -19,7 +20,9 @@ from seqocr.models.heads.speculative import SpeculativePair, find_pairs
 ENTRY_POINTS = "seqocr.heads"
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
 # Built, trained and measured only where they are asked for by name.
-STUDIED: dict[str, type[Head]] = {head.name: head for head in (ShallowHead, ReversedHead, RefiningHead, SlotsHead)}
+STUDIED: dict[str, type[Head]] = {
+    head.name: head for head in (ShallowHead, ReversedHead, RefiningHead, SlotsHead, PermutedHead)
+}
 
 
 def available_heads() -> dict[str, type[Head]]:
