@@ -44,7 +44,7 @@ ANY := $(LINES) $(FAST) --level grid,jitter,wild --glyphs $(PENS),$(RENDERED),$(
 MORE_BY_HAND := $(LINES) $(FAST) --level grid,jitter,jitter,wild,wild --glyphs $(PENS),$(RENDERED),fonts:$(FONTS),fonts:$(FONTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study curves train train-strings train-numbers ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study curves family train train-strings train-numbers ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -100,6 +100,9 @@ study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read e
 
 curves: $(VENV)/.setup $(SCALE) ## how fast does each head learn a label distribution (PRESET=smoke or full)
 	$(PY) -m bench curves --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
+
+family: $(VENV)/.setup $(SCALE) ## encoders of several sizes, trained and read with the same heads (PRESET=smoke or full)
+	$(PY) -m bench family --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
 
 train: $(VENV)/.setup ## train the recognizer whose weights are shipped, into runs/tiny
 	$(VENV)/bin/seqocr train --out runs/tiny-1 --steps 16000 --batch-size 64 --learning-rate 2e-3 --warmup 400 \

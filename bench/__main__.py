@@ -1,4 +1,4 @@
-"""The command line of the benchmark: python -m bench run, report, compare, repeat, study, curves, baseline ..."""
+"""The command line of the benchmark: python -m bench run, report, compare, repeat, study, curves, family ..."""
 
 import sys
 from pathlib import Path
@@ -217,6 +217,22 @@ def curves(
     from bench.study.curves import run
 
     print(f"curves: {run(preset, out, runs or Path('runs') / f'curves-{preset}', Engine(engine, address))}")
+
+
+@app.command()
+def family(
+    preset: Annotated[str, typer.Option(help="smoke or full (hours).")] = "full",
+    out: Out = Path("results"),
+    runs: Runs = None,
+    engine: OnEngine = "local",
+    address: Address = None,
+) -> None:
+    """Encoders of several sizes, trained with the same heads on the same strings, and what they read. Killed, the same
+    command goes on where it was."""
+    from bench.core.engines import Engine
+    from bench.study.family import run
+
+    print(f"family: {run(preset, out, runs or Path('runs') / f'family-{preset}', Engine(engine, address))}")
 
 
 @app.command("two-sample")

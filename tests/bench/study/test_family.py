@@ -1,0 +1,98 @@
+"""The family of encoders in small: what is trained, what is read, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.core.store import Store
+from bench.study import family, predictions
+from bench.study.family import RIGHT, STRATEGIES, Architecture, Family
+from seqocr.data.sources.datasets import embedded_digits
+
+SIZE = Family({"32x1": Architecture(32, 1, seeds=1)}, steps=1, batch=3, each=2)
+CONFIG = Family.config
+
+
+class OneThread:
+    """Where a real engine has processes."""
+
+    @contextlib.contextmanager
+    def workers(self, folder: Path) -> Iterator[Executor]:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+
+@pytest.fixture(autouse=True)
+def _embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.study import predictions
+
+    digits = embedded_digits()
+    monkeypatch.setattr(family, "held_out_digits", lambda: digits)
+    monkeypatch.setattr(predictions, "_digits", lambda: digits)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setitem(family.SIZES, "small", SIZE)
+    monkeypatch.setattr(Family, "config", lambda self, seed: replace(CONFIG(self, seed), validation_strings=6))
+    engine: Any = OneThread()
+    return lambda: family.run("small", tmp_path / "results", tmp_path / "runs", engine)
+
+
+def test_every_set_is_read_by_every_strategy_once(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    study = Store(run())
+    rows = study.read("family")
+    counted = rows.groupby("set")["text"].agg(["size", lambda texts: texts.str.len().min(), "nunique"])
+    assert counted["size"].to_dict() == {
+        **{"grid": 20, "jitter": 20, "wild": 20},
+        **{"repeats": 20, "longer": 10, "occluded": 20},
+    }
+    assert set(rows.loc[rows["set"] == "longer", "text"].str.len()) == set(range(11, 21))
+    read = family.unpacked(rows)
+    assert list(read) == [*STRATEGIES]
+    assert not read.isin([RIGHT]).any(axis=None)
+    facts = study.facts("family")
+    assert facts["of"] == 1
+    assert facts["trainings"]["32x1-seed0"]["strings_seen"] == 3
+    monkeypatch.setattr(family, "learn", lambda *_: pytest.fail("learned again"))
+    shutil.rmtree(tmp_path / "runs")  # results are enough
+    again = Store(run())
+    assert again.facts("family") == facts
+    pd.testing.assert_frame_equal(again.read("family"), rows)
+
+
+def test_what_is_right_is_told_from_what_is_empty() -> None:
+    rows = pd.DataFrame(
+        {"text": ["12", "3"], "prediction": [" ".join(["=", "", *"11111"]), " ".join(["33", *"======"])]}
+    )
+    read = family.unpacked(rows)
+    assert read.iloc[0].tolist() == ["12", "", *"11111"]
+    assert read.iloc[1].tolist() == ["33", *"333333"]
+
+
+def test_the_full_family_is_that_of_the_plan() -> None:
+    plan = Path(family.__file__).with_name("plan.md").read_text(encoding="utf-8")
+    size = family.SIZES["full"]
+    assert len(size.members()) == 3 * 3 + 1
+    said = [f"{each.width}×{each.layers}" for each in size.encoders.values()]
+    assert all(each in plan for each in said)
+    assert f"{size.steps * size.batch:,}" in plan
+    for head in family.HEADS:
+        assert f"`{head}`" in plan
+
+
+def test_an_encoder_has_the_size_that_its_name_says() -> None:
+    architecture = family.SIZES["full"].encoders["160x4"]
+    built = family.build("160x4", architecture, 0)
+    assert (built.encoder.config.hidden_size, built.encoder.config.num_hidden_layers) == (160, 4)
+    assert built.max_length == 20
+    assert built.encoder.features.columns == 32
