@@ -33,8 +33,6 @@ class OneThread:
 
 @pytest.fixture(autouse=True)
 def _embedded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.study import predictions
-
     digits = embedded_digits()
     monkeypatch.setattr(family, "held_out_digits", lambda: digits)
     monkeypatch.setattr(predictions, "_digits", lambda: digits)
