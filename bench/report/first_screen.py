@@ -56,7 +56,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         shallow=_shallow(everything),
         shallow_elsewhere="baselines" in everything and everything["baselines"].elsewhere,
     )
-    picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="exact match against latency">'
+    picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="string error against latency">'
     caption = prose("answer_picture", left_out=_any_left_out(everything), elsewhere=_real_elsewhere(everything))
     pictures = [picture, caption] if panels(everything) else []
     below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"))
@@ -179,18 +179,21 @@ def panels(everything: Mapping[str, Any]) -> dict[str, list[Point]]:
 
 
 def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
-    """Exact match against latency, a panel a kind of lines; hollow markers are graphs in ONNX Runtime."""
+    """String error against latency, both logarithmic, a panel a kind of lines; hollow markers are graphs in ONNX
+    Runtime."""
     figure, axes = plotting.panels(len(shown), 3.6, 3.4, columns=3)
-    times = [each.ms for points in shown.values() for each in points]
-    limits = min(ms.low for ms in times) / 1.3, max(ms.high for ms in times) * 1.3
+    drawn = [each for points in shown.values() for each in points]
+    limits = min(each.ms.low for each in drawn) / 1.3, max(each.ms.high for each in drawn) * 1.3
+    least = min(_error(each).low for each in drawn) / 1.3
     for axis, (title, points) in zip(axes, shown.items(), strict=True):
         for each in points:
             more: dict[str, Any] = {"mfc": "white"} if each.hollow else {}
-            plotting.point(axis, each.ms, each.exact.times(100), each.style, **more)
-        axis.set(xscale="log", xlim=limits, ylim=(0, 104), xlabel="image to text, ms (batch 1)")
+            plotting.point(axis, each.ms, _error(each), each.style, **more)
+        axis.set(xscale="log", yscale="log", xlim=limits, ylim=(least, 110), xlabel="image to text, ms (batch 1)")
         axis.set_title(title.replace("`", ""), fontsize=10)
         plotting.plain_log_axis(axis, "x")
-    axes[0].set_ylabel("exact match, %")
+        plotting.plain_log_axis(axis, "y")
+    axes[0].set_ylabel("strings not read right, %")
     graphs = Line2D([], [], color="#555555", marker="s", ls="", mfc="white", label="in onnxruntime")
     handles = {
         "" if each.hollow else each.style.label: graphs if each.hollow else _handle(each.style)
@@ -199,6 +202,11 @@ def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
     }
     figure.legend(handles=[*handles.values()], loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _error(point: Point) -> Value:
+    """Strings that are not read right, in percent; at least a tenth, which a logarithmic axis can show."""
+    return point.exact.map(lambda exact: max(100 * (1 - exact), 0.1))
 
 
 def _handle(style: PlotStyle) -> Line2D:

@@ -6,6 +6,7 @@ the same weights. What is compared with what, and why: plan.md.
 
 import contextlib
 import io
+import json
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ import pandas as pd
 import torch
 
 from bench.core.engines import LOCAL, Engine
+from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.fingerprint import of_weights
 from bench.core.store import Store
+from bench.study import family_session
+from bench.study.family_session import INT8
 from bench.study.pipeline import claim, depends
 from bench.study.predictions import unread_lines
 from bench.workloads.held_out import held_out_digits, level_strings
+from bench.workloads.restarts import restart
 from seqocr import environment
 from seqocr.data.mixture import Lines
 from seqocr.data.processor import Processor
@@ -28,6 +33,8 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.synthetic.layouts import LEVELS, level
 from seqocr.errors import InputError
+from seqocr.inference.export import export
+from seqocr.inference.load import load
 from seqocr.inference.predictions import predict_lines
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.encoder import Encoder
@@ -39,7 +46,8 @@ from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import load_splits, train_on_digits
 from seqocr.train.state import is_finished
 
-TABLE = "family"
+TABLE, TIMES = "family", "family-times"
+GRAPH_HEADS = ("ar", "parallel", "ctc")
 HEADS = ("ar", "ar-1layer", "parallel", "ctc", "parseq")
 STRATEGIES = ("ar", "ar-1layer", "parallel", "ctc", "parseq", "parseq-once", "parseq-refined")
 LEARNED, LONGEST = (1, 10), 20  # symbols in strings that are learned, and the most in strings that are read
@@ -69,12 +77,15 @@ class Family:
     encoders: by name.
     steps, batch: of each training.
     each: strings read of every length at every level; of each of the other sets, ten times as many.
+    restarts: processes that time each encoder; rounds: of each, by batch size.
     """
 
     encoders: dict[str, Architecture]
     steps: int
     batch: int
     each: int
+    restarts: int = 8
+    rounds: tuple[tuple[int, int], ...] = ((1, 12), (64, 3))
 
     def members(self) -> list[tuple[str, int]]:
         """Names and seeds: seed by seed, the smallest first, so that what is cut short has whole comparisons."""
@@ -100,7 +111,7 @@ class Family:
 
 
 SIZES = {
-    "smoke": Family({"96x2": Architecture(96, 2, seeds=1)}, steps=2, batch=6, each=2),
+    "smoke": Family({"96x2": Architecture(96, 2, seeds=1)}, 2, 6, 2, restarts=1, rounds=((1, 2),)),
     "full": Family(
         {
             "96x2": Architecture(96, 2),
@@ -141,7 +152,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
         the table's folder.
 
     Raises:
-        InputError: there is no such preset, or `runs` holds recognizers of another size.
+        InputError: there is no such preset, `runs` holds recognizers of another size, or something else is timed here.
     """
     if preset not in SIZES:
         raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
@@ -156,6 +167,8 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
         for future in as_completed([pool.submit(learn, *each, size, runs) for each in todo]):
             reporter.advance(future.result())
             _write(size, kept, study)
+    if engine.times:
+        _time(size, kept, study)
     return study.folder
 
 
@@ -220,6 +233,46 @@ def unpacked(rows: pd.DataFrame) -> pd.DataFrame:
     """(strings, strategies) predictions of `_read`'s rows."""
     found = rows["prediction"].str.split(" ", expand=True).set_axis([*STRATEGIES], axis=1)
     return found.apply(lambda read: read.where(read != RIGHT, rows["text"]))
+
+
+def _time(size: Family, kept: Store, study: Store) -> None:
+    """Add the times of weights of the first seed that are here and were not timed yet, and what their graphs read."""
+    done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
+    todo = [name for name in size.encoders if is_finished(kept.folder / f"{name}-seed0")]
+    todo = [name for name in todo if name not in set(done["encoder"])]
+    with alone(), progress("family, times", len(todo) * size.restarts) as reporter:
+        refuse_beside_ray()
+        for name in todo:
+            folder = kept.folder / f"{name}-seed0"
+            export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
+            tables = []
+            for number in range(size.restarts):
+                arguments = [str(folder), json.dumps(dict(size.rounds))]
+                tables.append(restart(family_session, arguments, number).assign(encoder=name))
+                reporter.advance(f"timed {name}")
+            done = pd.concat([done, *tables], ignore_index=True)
+            study.write(TIMES, done)
+            facts = study.facts(TIMES)
+            about = {
+                "weights": of_weights(folder),
+                "environment": environment.describe(),
+                "commit": environment.commit(),
+            }
+            study.write_facts(TIMES, {**facts, name: {**about, "graphs_exact": _graphs_exact(folder, size.each)}})
+
+
+def _graphs_exact(folder: Path, each: int) -> dict[str, dict[str, int]]:
+    """Of every level, how many strings there are, and how many each graph reads right."""
+    reader, found = load(folder / INT8), dict[str, dict[str, int]]()
+    for title, lines in sets(each):
+        if title in LEVELS:
+            read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
+            right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
+            counts = found.setdefault(title, dict.fromkeys(("strings", *GRAPH_HEADS), 0))
+            counts["strings"] += len(lines)
+            for head in GRAPH_HEADS:
+                counts[head] += int(right[head])
+    return found
 
 
 def _table(name: str, seed: int) -> str:

@@ -8,11 +8,13 @@ from bench.core import plotting
 from bench.study.estimates import AR, Results
 from seqocr.statistics import BETTER, SAME, UNDECIDED, WORSE, Value
 
+_TOLD = 1.0  # points
 _SIGNS = {BETTER: "▲", WORSE: "▼", SAME: "=", UNDECIDED: "", "": ""}
 
 
 def dependence_plot(results: Results) -> Figure:
-    """`ar` minus each of the others: label distributions (up) against damages (across), with contours of G."""
+    """`ar` minus each of the others: label distributions (up) against damages (across). Below, where it is `_TOLD` at
+    least, G: all of that lead that joint decoding can be the reason of."""
     damages, nats = list(results.size.damages), results.total_correlations
     cells = [[(labels, labels, damage) for damage in damages] for labels in nats]
     gain = np.array([[results.mean(cell, "G") for cell in row] for row in cells]) * 100
@@ -26,19 +28,19 @@ def dependence_plot(results: Results) -> Figure:
     for axis, (other, found) in zip(axes, gaps.items(), strict=True):
         image = axis.imshow(found, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", origin="lower")
         for (y, x), points in np.ndenumerate(found):
-            shown = f"{points:+.1f}{_SIGNS[results.verdict(cells[y][x], other)]}"
             colour = "white" if abs(points) > 0.6 * most else "black"
-            axis.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
-        if min(gain.shape) > 1 and gain.max() > 1:
-            levels = [level for level in (1, 5, 20) if level < gain.max()]
-            lines = axis.contour(gain, levels=levels, colors="#222222", linewidths=0.8)
-            axis.clabel(lines, fmt=lambda v: f"G = {v:g}", fontsize=7)
+            verdict = results.verdict(cells[y][x], other)
+            shown = f"{points:+.1f} {_SIGNS[verdict]}".rstrip()
+            below = f"\nG {gain[y, x]:.1f}" if gain[y, x] >= _TOLD else ""
+            weight = "bold" if verdict in (BETTER, WORSE) else "normal"
+            axis.text(x, y, shown + below, ha="center", va="center", fontsize=9, color=colour, weight=weight)
         axis.set_yticks(range(len(nats)), [f"{labels} ({total:.1f})" for labels, total in nats.items()])
         axis.grid(visible=False)
         axis.set_title(f"Exact match of {AR} minus {other}, points", fontsize=11)
     axes[-1].set_xticks(range(len(damages)), damages, rotation=30, ha="right")
     figure.supylabel("label distribution (total correlation, nats)", fontsize=10)
-    figure.colorbar(image, ax=list(axes), shrink=0.6, pad=0.01)
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.6, pad=0.01)
+    bar.set_label("points of exact match")
     return figure
 
 

@@ -3,12 +3,9 @@
 their own: the unit of replication is the restart."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ from bench.experiments.baselines.session import STRATEGIES
 from bench.study.curve_estimates import SHALLOW
 from bench.study.estimates import ONE_PASS
 from bench.workloads import fingerprints
+from bench.workloads.restarts import restart
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
 from seqocr.progress import Reporter
 from seqocr.statistics import UNDECIDED, Value, location
@@ -159,14 +157,4 @@ EXPERIMENT = Baselines()
 
 
 def _restart(settings: Settings, number: int) -> pd.DataFrame:
-    """Rows of a new process.
-
-    Raises:
-        RuntimeError: it failed; the message has what it said.
-    """
-    rounds = json.dumps(dict(settings.rounds))
-    command = [sys.executable, "-m", session.__name__, settings.subject.name, rounds, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return pd.DataFrame(map(json.loads, done.stdout.splitlines())).assign(restart=number, warmup=False, counts=True)
+    return restart(session, [settings.subject.name, json.dumps(dict(settings.rounds))], number)

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.core.timer import Moment, clock, disturbance
 from bench.study.curve_estimates import SHALLOW
+from bench.workloads.restarts import print_rounds
 from bench.workloads.timed_models import TASK_LENGTH, TIMED_MODELS, TimedModel
 from seqocr.decoding.output import DecoderOutput
 from seqocr.models.heads.speculative import SpeculativePair
@@ -64,17 +64,12 @@ def main(subject: str, rounds: dict[int, int], seed: int) -> None:
         rounds: by batch size. The first one of each is not counted.
     """
     recognizer = prepared(TIMED_MODELS[subject])
-    decode, shuffle, cpu = decoders(recognizer), random.Random(seed), torch.device("cpu")
+    decode, shuffle = decoders(recognizer), random.Random(seed)
     for batch, count in rounds.items():
         given = pixels(recognizer, batch)
+        works = {name: partial(_read, recognizer.encoder, decode[name], given) for name in STRATEGIES}
         with torch.inference_mode():
-            for number in range(1 + count):
-                for name in shuffle.sample(STRATEGIES, len(STRATEGIES)):
-                    before = Moment.now()
-                    passes, timing = clock(partial(_read, recognizer.encoder, decode[name], given), cpu)
-                    row = {"strategy": name, "batch": batch, "round": number - 1, "passes": passes, **timing}
-                    if number:
-                        print(json.dumps({**row, **disturbance(before, Moment.now())}), flush=True)
+            print_rounds(works, batch, count, shuffle)
 
 
 def _read(encoder: torch.nn.Module, decode: Decode, pixels: torch.Tensor) -> int:

@@ -25,6 +25,8 @@ CONFIG = Family.config
 class OneThread:
     """Where a real engine has processes."""
 
+    times = False
+
     @contextlib.contextmanager
     def workers(self, folder: Path) -> Iterator[Executor]:
         with ThreadPoolExecutor(1) as pool:

@@ -1,0 +1,168 @@
+"""Timed and trained: what heads read and take on encoders of several sizes, of the same weights (`make family`)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.core import plotting, strategies
+from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.formatting import percent, share, time
+from bench.core.store import Store
+from bench.core.templating import prose
+from bench.study import study_of
+from bench.study.estimates import AR
+from bench.study.family import STRATEGIES, TABLE, TIMES
+from bench.study.family_estimates import FamilyResults
+from bench.study.family_session import INT8
+from seqocr.progress import Reporter
+from seqocr.statistics import Value
+
+_LEVEL = "wild"  # of the picture and the table
+_SHOWN = ("ar-generate", "ar", "ar-1layer", "ar-speculative", "parallel", "ctc", "parseq", "parseq-once")
+_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # of encoders, from the smallest
+
+
+class Family(Experiment):
+    name = "family"
+    order = 28
+    timed = False
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return []  # `python -m bench family` measures them
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        raise NotImplementedError
+
+    def results(self, store: Store) -> FamilyResults | None:
+        study = study_of(store)
+        if study is None or not study.has(TABLE):
+            return None
+        times = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder", "batch", "strategy"])
+        return FamilyResults(study.read(TABLE), study.facts(TABLE), times, study.facts(TIMES))
+
+    def tables(self, results: FamilyResults) -> dict[str, pd.DataFrame]:
+        found = {"family": results.table(), "family_claims": results.family}
+        return found | ({"family_times": results.times_table()} if len(results.times) else {})
+
+    def plots(self, results: FamilyResults, everything: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+        return {"family": partial(family_plot, results)} if len(results.times) else {}
+
+    def sections(self, results: FamilyResults, everything: Mapping[str, Any]) -> list[Section]:
+        rows = []
+        for name in _SHOWN:
+            row = {"strategy": f"`{name}`"}
+            for encoder in results.encoders:
+                row[f"{encoder}: `{_LEVEL}`"] = percent(results.exact(encoder, _LEVEL, name).estimate)
+                if 1 in results.batches(encoder) and name in results.timed_strategies(encoder):
+                    row[f"{encoder}, ms"] = time(results.milliseconds(encoder, 1, name))
+            rows.append(row)
+        text = prose(
+            "family",
+            results=results,
+            level=_LEVEL,
+            judged=results.family["verdict"].value_counts().to_dict(),
+            claims=len(results.family),
+            ended=len(results.facts["trainings"]),
+        )
+        details: dict[str, Any] = {"Every set": _sets(results), f"`{AR}` beside others": _claims_table(results)}
+        plot = "family" if len(results.times) else None
+        return [Section("Timed and trained", text, plot, pd.DataFrame(rows).head(LONGEST_TABLE), details)]
+
+    def claims(self, results: FamilyResults) -> list[Claim]:
+        return [
+            Claim(
+                f"{row['encoder']}, `{row['level']}`: `{AR}` beside `{row['other']}`, trainings",
+                row["verdict"],
+                Value.of(row, "difference", row["seeds"]),
+                ratio=False,
+            )
+            for row in results.family.to_dict("records")
+        ]
+
+
+EXPERIMENT = Family()
+
+
+def _sets(results: FamilyResults) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "encoder": encoder,
+            "strings": name,
+            **{f"`{strategy}`": share(results.exact(encoder, name, strategy)) for strategy in STRATEGIES},
+        }
+        for encoder in results.encoders
+        for name in results.sets
+    )
+
+
+def _claims_table(results: FamilyResults) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "encoder": row["encoder"],
+            "level": f"`{row['level']}`",
+            "heads": f"`{AR}` minus `{row['other']}`",
+            "points": f"{row['difference'] * 100:+.2f}",
+            "seeds": row["seeds"],
+            "verdict": row["verdict"],
+        }
+        for row in results.family.to_dict("records")
+    )
+
+
+def family_plot(results: FamilyResults) -> Figure:
+    """Strings not read right against time, at batch 1 and against throughput at batch 64: a colour an encoder, a marker
+    a head, hollow where PyTorch runs it, filled where int8 graphs do. The line is what nothing is better than."""
+    figure, axes = plotting.panels(2, 5.4, 4.4)
+    for axis, batch in zip(axes, (1, 64), strict=True):
+        points = []
+        for place, encoder in enumerate(results.encoders):
+            for name in results.timed_strategies(encoder) if batch in results.batches(encoder) else ():
+                head, is_graph = name.split(",")[0], INT8 in name
+                exact = results.int8_exact(encoder, _LEVEL, head) if is_graph else results.exact(encoder, _LEVEL, head)
+                if exact is None:
+                    continue
+                ms, error = results.milliseconds(encoder, batch, name), exact.map(lambda x: max(100 * (1 - x), 0.1))
+                across = ms if batch == 1 else ms.map(lambda x: 1e3 / x)
+                style = plotting.PlotStyle(_COLOURS[place % len(_COLOURS)], _marker(head), "", head)
+                plotting.point(axis, across, error, style, **({} if is_graph else {"mfc": "white"}))
+                points.append((across.estimate, error.estimate))
+        axis.set(xscale="log", yscale="log")
+        front = _front(points, least=batch == 1)
+        axis.plot(*zip(*front, strict=True), color="black", lw=2.2, zorder=1)
+        axis.set_xlabel("image to text, ms a string (batch 1)" if batch == 1 else f"strings a second (batch {batch})")
+        for which in ("x", "y"):
+            plotting.plain_log_axis(axis, which)
+    axes[0].set_ylabel(f"strings not read right, % ({_LEVEL}, 1 to 10 digits)")
+    figure.legend(handles=_handles(results), loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def _front(points: list[tuple[float, float]], least: bool) -> list[tuple[float, float]]:
+    """Points that no other is both faster and better than, the fastest first."""
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0] if least else -point[0], point[1])):
+        if not found or y < found[-1][1]:
+            found.append((x, y))
+    return found
+
+
+def _marker(head: str) -> str:
+    if head in strategies.by_name():
+        return plotting.style_of(head).marker
+    return {"ar-1layer": "v", "parseq": "p", "parseq-once": "h", "parseq-refined": "8"}[head]
+
+
+def _handles(results: FamilyResults) -> list[Line2D]:
+    names = [name for name in results.timed_strategies(results.encoders[0]) if INT8 not in name]
+    grey: dict[str, Any] = {"color": "#555555", "ls": ""}
+    heads = [Line2D([], [], marker=_marker(name), mfc="white", label=name, **grey) for name in names]
+    encoders = [
+        Line2D([], [], color=_COLOURS[i % len(_COLOURS)], marker="s", ls="", label=encoder)
+        for i, encoder in enumerate(results.encoders)
+    ]
+    graph = Line2D([], [], marker="s", label=f"filled: {INT8} graph", **grey)
+    return [*heads, *encoders, graph]

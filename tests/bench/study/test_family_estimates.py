@@ -1,0 +1,123 @@
+"""What the family of encoders shows, of planted rows."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.core import plotting
+from bench.experiments.family import EXPERIMENT, _front, family_plot
+from bench.study.family import RIGHT, STRATEGIES
+from bench.study.family_estimates import FamilyResults
+from seqocr.data.synthetic.layouts import LEVELS
+from seqocr.statistics import BETTER, SAME, UNDECIDED
+
+EXACT = {**dict.fromkeys(STRATEGIES, 0.90), "parallel": 0.4, "ctc": 0.9}
+MS = {"ar": 10.0, "ar-generate": 20.0, "ar-1layer": 6.0, "parallel": 5.0, "ctc": 5.0, "ctc, int8": 2.0}
+STRINGS = 400
+
+
+def rows(seeds: int = 3) -> pd.DataFrame:
+    """Strings read right as planted, by seed one string more or fewer."""
+    found = []
+    for encoder, seed, level in product(("96x2", "small"), range(seeds), LEVELS):
+        if encoder == "small" and seed:
+            continue
+        right = {name: round(STRINGS * EXACT[name]) + seed for name in STRATEGIES}
+        for i in range(STRINGS):
+            read = " ".join(RIGHT if i < right[name] else "9" for name in STRATEGIES)
+            found.append({"index": i, "text": "0", "prediction": read, "set": level, "encoder": encoder, "seed": seed})
+    return pd.DataFrame(found)
+
+
+def times() -> pd.DataFrame:
+    """Restarts in each of which all takes 5 % longer than in the one before."""
+    quiet = {"cpu": 0.0, "switches": 0, "stolen": 0.0, "others": 0.0, "core_seconds": 2.0}
+    return pd.DataFrame(
+        {
+            **{"encoder": encoder, "batch": batch, "round": number, "strategy": name, "passes": 1, **quiet},
+            **{"restart": restart, "warmup": False, "counts": True, "seconds": ms / 1e3 * batch * 1.05**restart},
+        }
+        for encoder, batch, restart, number, (name, ms) in product(
+            ("96x2", "small"), (1, 64), range(8), range(3), MS.items()
+        )
+    )
+
+
+@pytest.fixture
+def results() -> FamilyResults:
+    counts = {"grid": {"strings": 400, "ar": 350, "parallel": 350, "ctc": 350}}
+    timed = {"96x2": {"graphs_exact": {**counts, "wild": {"strings": 400, "ar": 300, "parallel": 300, "ctc": 320}}}}
+    return FamilyResults(rows(), {"trainings": {"96x2-seed0": {}}, "of": 10}, times(), timed)
+
+
+def test_exact_match_is_over_seeds_or_over_the_strings_of_one(results: FamilyResults) -> None:
+    three, one = results.exact("96x2", "wild", "ar"), results.exact("small", "wild", "ar")
+    assert three.estimate == pytest.approx(0.90 + 1 / STRINGS)
+    assert three.n == 3
+    assert (one.estimate, one.n) == (0.90, STRINGS)
+    assert results.exact("96x2", "wild", "ar-generate") == three
+    graph = results.int8_exact("96x2", "wild", "ctc")
+    assert graph is not None
+    assert graph.estimate == 0.8
+    assert results.int8_exact("96x2", "wild", "parseq") is None
+    assert results.int8_exact("small", "wild", "ctc") is None
+
+
+def test_comparisons_are_of_encoders_with_enough_seeds_and_fixed_opponents(results: FamilyResults) -> None:
+    found = results.family
+    assert len(found) == 9
+    assert set(found["encoder"]) == {"96x2"}
+    assert found.groupby("other")["verdict"].unique().map(list).to_dict() == {
+        "parallel": [BETTER],
+        "ctc": [SAME],
+        "ar-1layer": [SAME],
+    }
+    few = FamilyResults(rows(2), results.facts, results.times, {})
+    assert few.family.empty
+
+
+def test_times_are_over_restarts_and_ratios_within_them(results: FamilyResults) -> None:
+    assert results.milliseconds("small", 1, "ar").n == 8
+    assert results.milliseconds("small", 64, "ar").estimate == pytest.approx(10 * 1.05**3.5, rel=0.01)
+    over = results.over("small", 1, "ar")
+    assert (over.estimate, over.low, over.high) == pytest.approx((2, 2, 2))
+    assert results.timed_strategies("small")[0] == "ar-generate"
+    assert results.timed_strategies("small")[-1] == "ctc, int8"
+
+
+def test_the_section_says_what_is_missing_and_draws_what_is_there(results: FamilyResults) -> None:
+    (section,) = EXPERIMENT.sections(results, {})
+    assert "**1 of 10 trainings have ended.**" in section.text
+    assert "3 find it better, 0 worse, 6 within 1 point" in section.text
+    table = section.table
+    assert table is not None
+    assert len(table) <= 8
+    assert table.set_index("strategy").loc["`ar`", "96x2: `wild`"] == "90.2 %"
+    assert table.set_index("strategy").loc["`parallel`", "small, ms"].startswith("5.9")
+    untimed: Any = FamilyResults(results.rows, results.facts, results.times.iloc[:0], {})
+    (section,) = EXPERIMENT.sections(untimed, {})
+    assert section.plot is None
+    assert "restarts" not in section.text
+    assert EXPERIMENT.plots(untimed, {}) == {}
+    assert set(EXPERIMENT.tables(results)) == {"family", "family_claims", "family_times"}
+    assert {claim.verdict for claim in EXPERIMENT.claims(results)} <= {BETTER, SAME, UNDECIDED}
+
+
+def test_the_picture_has_a_point_for_what_was_timed_and_read(results: FamilyResults, tmp_path: Any) -> None:
+    left, right = family_plot(results).axes
+    timed = len(MS) * 2 - 1  # of small, no graph was read
+    assert len(left.containers) == len(right.containers) == timed
+    plotting.save("family", lambda: family_plot(results), tmp_path)
+    assert (tmp_path / "family.png").stat().st_size > 10_000
+
+
+def test_the_front_has_what_nothing_is_faster_and_better_than() -> None:
+    points = [(1.0, 9.0), (2.0, 5.0), (2.0, 7.0), (3.0, 6.0), (4.0, 1.0)]
+    assert _front(points, least=True) == [(1.0, 9.0), (2.0, 5.0), (4.0, 1.0)]
+    assert _front(points, least=False) == [(4.0, 1.0)]
+    assert np.isfinite(_front(points, least=True)).all()
