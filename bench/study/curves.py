@@ -49,7 +49,7 @@ class Curves:
     Attributes:
         steps: of each training, by label distribution, those that come first first.
         first: steps that all are trained before any goes further.
-        read_after: steps after which every training reads; forms are read under after the first and the last.
+        read_after: steps after which every training reads; heads alone read under forms after the first and the last.
         seeds: trainings of each kind.
         damages: names, of `bench.study.design.DAMAGES`; strings: read of each.
         batch: of the trainings; base_steps, base_batch: of the one that all start from.
@@ -177,7 +177,8 @@ def _readings(recognizer: Recognizer, each: Training, after: int, size: Curves) 
     was_training = recognizer.training
     recognizer.eval()
     ends = after in (size.first, size.steps[each.labels])
-    forms = _forms(each, after * size.batch) if ends and {"ar", "parallel"} & {*each.heads} else {}
+    alone = each.heads in (("ar",), ("parallel",))
+    forms = _forms(each, after * size.batch) if ends and alone else {}
     for damage in size.damages:
         lines = unread_lines(each.labels, damage, each.seed, size.strings)
         of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}

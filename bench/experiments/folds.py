@@ -1,0 +1,139 @@
+"""Do heads differ on real lines? Cross-validation, as shipped and adapted (`python -m bench folds`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
+from bench.core.formatting import points, share
+from bench.core.store import Store
+from bench.core.templating import prose
+from bench.study import study_of
+from bench.study.estimates import AR
+from bench.study.folds import ADAPTED, PARTS, SHIPPED, TABLE
+from bench.workloads import accuracy_tables
+from seqocr.progress import Reporter
+from seqocr.statistics import MARGIN, Replicated, Value, Verdict, mean, replicated, verdicts
+
+_OTHERS = ("parallel", "ctc")  # what `ar` is compared with
+_TESTED = 1 / (PARTS - 1)  # lines read, as a share of the lines learned from
+
+
+@dataclass(frozen=True)
+class FoldResults:
+    """Attributes:
+    rows: one per line, head, phase and seed.
+    facts: `parts` read `of` those there are to be.
+    """
+
+    rows: pd.DataFrame
+    facts: dict[str, Any]
+
+    @property
+    def sets(self) -> list[str]:
+        return list(self.rows["set"].unique())
+
+    @property
+    def heads(self) -> list[str]:
+        return list(self.rows["head"].unique())
+
+    @cached_property
+    def _by_fold(self) -> dict[str, pd.DataFrame]:
+        """Of adapted weights, exact match by set: folds (seed, part) and heads (columns)."""
+        rows = self.rows[self.rows["phase"] == ADAPTED]
+        rows = rows.assign(right=rows["prediction"] == rows["text"])
+        return {
+            str(name): table.pivot_table(index=["seed", "part"], columns="head", values="right")
+            for name, table in rows.groupby("set", sort=False)
+        }
+
+    def shipped(self, name: str, head: str) -> Value:
+        rows = self.rows[(self.rows["set"] == name) & (self.rows["phase"] == SHIPPED) & (self.rows["head"] == head)]
+        return accuracy_tables.exact(rows)
+
+    def adapted(self, name: str, head: str) -> Value | None:
+        """Over folds; None before there are two."""
+        folds = self._by_fold.get(name)
+        if folds is None or len(folds) < 2:
+            return None
+        return mean(folds[head], corrected_error(folds[head]))
+
+    def gap(self, name: str, other: str) -> Replicated | None:
+        """Exact match of `ar` minus that of another head, adapted, over folds; None before there are two."""
+        folds = self._by_fold.get(name)
+        if folds is None or len(folds) < 2:
+            return None
+        difference = folds[AR] - folds[other]
+        return replicated(difference, MARGIN, corrected_error(difference))
+
+    @cached_property
+    def comparisons(self) -> list[tuple[str, str, Replicated, Verdict]]:
+        """Set, other head, gap and verdict: one family."""
+        found = [(name, other, gap) for name in self.sets for other in _OTHERS if (gap := self.gap(name, other))]
+        judged = verdicts([gap for *_, gap in found])
+        return [(*each, verdict) for each, verdict in zip(found, judged, strict=True)]
+
+
+def corrected_error(values: pd.Series) -> float:
+    """The standard error of a mean over folds, whose trainings share most of their lines (Nadeau and Bengio 2003,
+    "Inference for the Generalization Error"): the variance counts 1/k + read/learned times, not 1/k times."""
+    return float(np.sqrt((1 / len(values) + _TESTED) * values.var(ddof=1)))
+
+
+class Folds(Experiment):
+    name = "folds"
+    page, order = DETAILS, 41
+    timed = False
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return []  # `python -m bench folds` measures them
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        raise NotImplementedError
+
+    def results(self, store: Store) -> FoldResults | None:
+        study = study_of(store)
+        return FoldResults(study.read(TABLE), study.facts(TABLE)) if study is not None and study.has(TABLE) else None
+
+    def tables(self, results: FoldResults) -> dict[str, pd.DataFrame]:
+        rows = []
+        for name in results.sets:
+            for head in results.heads:
+                adapted = results.adapted(name, head)
+                row = {"set": name, "head": head, **results.shipped(name, head).columns("shipped")}
+                rows.append({**row, **(adapted.columns("adapted") if adapted else {})})
+        return {"folds": pd.DataFrame(rows)}
+
+    def sections(self, results: FoldResults, everything: Mapping[str, Any]) -> list[Section]:
+        rows = []
+        for name in results.sets:
+            for head in results.heads:
+                adapted = results.adapted(name, head)
+                row = {"lines": name, "head": f"`{head}`", SHIPPED: share(results.shipped(name, head))}
+                rows.append({**row, ADAPTED: share(adapted) if adapted else ""})
+        beside = pd.DataFrame(
+            {
+                "lines": name,
+                "heads": f"`{AR}` minus `{other}`, adapted",
+                "points": points(gap.difference),
+                "folds": gap.difference.n,
+                "verdict": verdict.word,
+            }
+            for name, other, gap, verdict in results.comparisons
+        )
+        text = prose("folds", facts=results.facts, parts=PARTS)
+        details: dict[str, Any] = {f"`{AR}` beside one pass": beside} if len(beside) else {}
+        return [Section("Real lines, cross-validated", text, None, pd.DataFrame(rows), details)]
+
+    def claims(self, results: FoldResults) -> list[Claim]:
+        return [
+            Claim(f"{name}, folds: `{AR}` beside `{other}`", verdict.word, gap.difference, ratio=False)
+            for name, other, gap, verdict in results.comparisons
+        ]
+
+
+EXPERIMENT = Folds()
