@@ -14,13 +14,13 @@ from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.latency.estimates import fastest
+from bench.report.screen_times import ScreenTimes, screen_times
 from bench.study.curve_estimates import EARLY, SHALLOW
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
 from bench.study.sections import largest_lead, largest_loss
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.timed_models import TASK_LENGTH
-from seqocr.models.heads.base import Strategy
 from seqocr.statistics import MARGIN, Value
 
 PICTURE = "answer"  # its name
@@ -35,9 +35,9 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     Args:
         plots: where the pictures are, seen from the page.
     """
-    timed = everything["latency"].main
+    times = screen_times(everything)
     generate, own = strategies.autoregressive()[:2]
-    head = fastest(timed)
+    head = times.fastest
     answer = prose(
         "answer",
         comparisons=comparisons(everything),
@@ -46,21 +46,20 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         generate=generate,
         one_pass=ONE_PASS,
         speculative_name=SPECULATIVE,
-        faster={name: timed.speedup(head, name, TASK_LENGTH).estimate for name in (generate, own)},
-        model=timed.subject.label,
+        faster={name: times.over(name, head).estimate for name in (generate, own)},
+        model=times.label,
         length=TASK_LENGTH,
         speculative=_over_one_pass(everything),
         study=summarize_study(everything),
         curves=everything["curves"].decomposition[0] if "curves" in everything else None,
         early=EARLY,
-        shallow=_shallow(everything),
-        shallow_elsewhere="baselines" in everything and everything["baselines"].elsewhere,
+        shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="string error against latency">'
     caption = prose("answer_picture", left_out=_any_left_out(everything), elsewhere=_real_elsewhere(everything))
     pictures = [picture, caption] if panels(everything) else []
-    below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"))
-    return "\n\n".join([answer, *pictures, markdown_table(heads_table(everything)), below])
+    below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"), times=times, shallow=SHALLOW)
+    return "\n\n".join([answer, *pictures, markdown_table(heads_table(everything, times)), below])
 
 
 def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
@@ -70,16 +69,13 @@ def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
     ]
 
 
-def _shallow(everything: Mapping[str, Any]) -> Value | None:
-    """What an autoregressive decoder of one layer takes over one pass, over restarts, by the model of the table."""
-    baselines, subject = everything.get("baselines"), everything["latency"].main.subject.name
-    return baselines.over(subject, 1, SHALLOW) if baselines and subject in baselines.rows else None
-
-
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
-    """What speculative decoding takes over the fastest one-pass head, least and most."""
-    timed = [t for t in everything["latency"].fixed if SPECULATIVE in t.strategies]
-    found = [t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH).estimate for t in timed]
+    """What speculative decoding takes over the fastest one-pass head, least and most of the models."""
+    baselines = everything.get("baselines")
+    of_restarts = {name: baselines.over(name, 1, SPECULATIVE) for name in baselines.rows} if baselines else {}
+    timed = {t.subject.name: t for t in everything["latency"].fixed if SPECULATIVE in t.strategies}
+    of_rounds = {name: t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH) for name, t in timed.items()}
+    found = [value.estimate for value in (of_rounds | of_restarts).values()]
     return {"least": min(found), "most": max(found)} if found else {}
 
 
@@ -104,38 +100,47 @@ def summarize_study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def heads_table(everything: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per deployed strategy: what it reads, what it takes, how it grows."""
-    accuracy, timed, found = everything["accuracy"], everything["latency"].main, strategies.by_name()
-    levels, real, head = everything.get("levels"), everything.get("real"), fastest(timed)
+def heads_table(everything: Mapping[str, Any], times: ScreenTimes) -> pd.DataFrame:
+    """One row per deployed strategy, and `SHALLOW` where it was timed: what it reads, what it takes, how it grows."""
+    levels, real = everything.get("levels"), everything.get("real")
 
     def cell(name: str, there: Collection[str], exact: Callable[[str], Value]) -> str:
-        if name not in strategies.heads():
+        if name != SHALLOW and name not in strategies.heads():
             return f"as `{strategies.head_of(name)}`"  # other strategies of a head read as it does
         return share(exact(name)) if name in there else _NOT_TRAINED
 
     rows = []
-    for name in strategies.deployed():
-        exact = accuracy.exact(name)
+    for name in times.names:
+        exact = _five_digits(everything, name)
         row = {
             "strategy": f"`{name}`",
-            "decoder passes": _passes(found[name]),
+            "decoder passes": _passes(name),
             f"exact match, {TASK_LENGTH} digits": percent(exact.estimate) if exact else _NOT_TRAINED,
         }
         if levels:
             row[f"`{_HARDEST}`, any length"] = cell(name, levels.heads, partial(levels.exact, _HARDEST))
         if real:
             row["real lines, adapted"] = cell(name, real.heads, partial(real.exact, phase=_ADAPTED))
-        row[f"{timed.subject.label}, ms"] = time(timed.total(name, TASK_LENGTH))
-        row["over one pass"] = ratio(timed.speedup(head, name, TASK_LENGTH)) if name != head else "1"
+        row[f"{times.label}, ms"] = time(times.milliseconds(name))
+        row["over one pass"] = ratio(times.over(name, times.fastest)) if name != times.fastest else "1"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _passes(strategy: Strategy) -> str:
-    if strategy.is_speculative:
-        return "1 or more"
-    return "1" if strategy.is_one_pass else "n + 1"
+def _five_digits(everything: Mapping[str, Any], name: str) -> Value | None:
+    """Exact match of the task; of `SHALLOW`, by a decoder trained on the frozen encoder of the weights."""
+    if name != SHALLOW:
+        found: Value | None = everything["accuracy"].exact(name)
+        return found
+    depth = everything.get("depth")
+    return depth.exact(min(depth.layers)) if depth is not None and not depth.right.empty else None
+
+
+def _passes(name: str) -> str:
+    found = strategies.by_name().get(name)
+    if found is None or not (found.is_speculative or found.is_one_pass):
+        return "n + 1"
+    return "1 or more" if found.is_speculative else "1"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 their own: the unit of replication is the restart."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -59,6 +59,10 @@ class Results:
     @property
     def subjects(self) -> list[TimedModel]:
         return [TIMED_MODELS[name] for name in self.rows]
+
+    def missing(self, names: Collection[str]) -> set[str]:
+        """Of these strategies, those that were not timed, such as those of installed heads."""
+        return {name for name in names if any(name not in set(rows["strategy"]) for rows in self.rows.values())}
 
     def batches(self, subject: str) -> list[int]:
         return sorted(int(batch) for batch in self.rows[subject]["batch"].unique())
