@@ -178,12 +178,15 @@ def repeat(
     disturb: Annotated[bool, typer.Option(help="With a load that comes and goes meanwhile.")] = False,
     preset: Preset = "default",
     out: Out = Path("results"),
+    only: Annotated[
+        str | None, typer.Option(help="One experiment, such as baselines: the first screen's times.")
+    ] = None,
 ) -> None:
     """Run a preset again and again, and say for every claim of the first screen how often its verdict flipped and how
     far its number moved. What is not timed is measured once."""
     from bench.repeat import repeat as run_again
 
-    print(f"repeated: {run_again(preset, times, disturb, out)}")
+    print(f"repeated: {run_again(preset, times, disturb, out, only)}")
 
 
 @app.command()

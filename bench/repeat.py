@@ -8,10 +8,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bench.core.experiment import PRESETS, Bench
+from bench.core.experiment import PRESETS, Bench, Experiment
 from bench.core.formatting import listed
 from bench.core.sealed import write_sealed
 from bench.core.store import Store
@@ -26,15 +27,19 @@ from seqocr.progress import progress
 _SECONDS = (1.0, 6.0)  # the load is on, and off, for so long, drawn uniformly
 
 
-def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
+def repeat(preset: str, times: int, disturb: bool, out: Path, only: str | None = None) -> Path:
     """Run a preset `times` times into OUT/repeat/quiet/NN, or OUT/repeat/disturbed/NN, and write OUT/repeat.csv: one
     row a run and claim that rests on times.
 
     A run that is finished is not made again, so what was killed goes on. What is not timed gives the same every time:
     later runs take it from the first.
+
+    Args:
+        only: an experiment that is timed alone, with OUT/repeat-ONLY in place of OUT.
     """
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
+    out = out / f"repeat-{only}" if only else out
     rows = []
     commits: dict[str, None] = {}  # that the clock ran at, in order
     first: Store | None = None
@@ -44,12 +49,11 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
             timed = _timed_parts(preset, bench)
             if first is not None:
                 _untimed(first, bench.store, timed)
-            run(preset, bench)
+            run(preset, bench, only=(only,) if only else ())
             first = first or bench.store
             commits |= dict.fromkeys(str(bench.store.facts(part).get("commit")) for part in sorted(timed))
-            found = everything(bench.store)
-            for each in (each for each in experiments() if each.timed and each.name in found):
-                for claim in each.claims(found[each.name]):
+            for each, results in _timed_results(bench.store, only):
+                for claim in each.claims(results):
                     said = {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio}
                     value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
                     rows.append({**said, **value})
@@ -59,6 +63,13 @@ def repeat(preset: str, times: int, disturb: bool, out: Path) -> Path:
     about = {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))}
     write_sealed(out / ABOUT, {**about, "sums": {TABLE: file_sum(out / TABLE)}})
     return out / TABLE
+
+
+def _timed_results(store: Store, only: str | None) -> list[tuple[Experiment, Any]]:
+    found = (
+        {each.name: each.results(store) for each in experiments() if each.name == only} if only else everything(store)
+    )
+    return [(each, found[each.name]) for each in experiments() if each.timed and found.get(each.name) is not None]
 
 
 def _timed_parts(preset: str, bench: Bench) -> set[str]:

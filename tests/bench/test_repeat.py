@@ -39,7 +39,10 @@ def test_flips_and_movements_are_counted_against_what_is_usual():
     assert pd.isna(table.loc["c", "moved"])  # no ratio
     assert summary().flipped == 1
     assert summary().moved == pytest.approx(0.1)
-    said = prose("steadiness", repeated=summary(), effort={"samples": 9, "again": 0, "disturbed": 0})
+    said = prose(
+        "steadiness", repeated=summary(), effort={"samples": 9, "again": 0, "disturbed": 0}, first_screen=summary()
+    )
+    assert "The first screen's times, measured 3 times: 1 verdicts flipped, and ratios moved by 10.0 % at most." in said
     assert "1 of 9 verdicts on times flipped. Ratios moved by 10 % at most." in said
     assert summary().table()["claim"].tolist() == ["b", "a"]
 
@@ -52,9 +55,10 @@ def test_every_claim_of_the_first_screen_has_a_name_of_its_own(tmp_path):
 
 
 def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
-    measured = []
+    measured, asked = [], []
 
-    def run(preset, bench):
+    def run(preset, bench, only):
+        asked.append(only)
         if not bench.store.facts("run").get("finished"):
             had = {path.name for path in bench.store.folder.iterdir()}
             measured.append("accuracy.csv.gz" in had)
@@ -81,6 +85,10 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
         repeat.repeat("huge", 2, False, out)
     assert "smoke" in PRESETS
     assert repeats.summary(tmp_path / "nothing") is None
+    assert set(asked) == {()}
+    path = repeat.repeat("smoke", 2, False, out, only="latency")
+    assert (path.parent, asked[-1]) == (out / "repeat-latency", ("latency",))
+    assert {*pd.read_csv(path)["claim"]} < {*rows["claim"]}
     assert Store.latest(out / "repeat" / "quiet" / "00").facts("run")["finished"]
 
 
