@@ -88,7 +88,7 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
     assert set(asked) == {()}
     path = repeat.repeat("smoke", 2, False, out, only="latency")
     assert (path.parent, asked[-1]) == (out / "repeat-latency", ("latency",))
-    assert {*pd.read_csv(path)["claim"]} < {*rows["claim"]}
+    assert {*pd.read_csv(path)["claim"]} <= {*rows["claim"]}
     assert Store.latest(out / "repeat" / "quiet" / "00").facts("run")["finished"]
 
 
