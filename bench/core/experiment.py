@@ -230,3 +230,15 @@ def stored(store: Store, experiment: str) -> list[str]:
     """The finished parts of an experiment, in the order in which they were finished."""
     facts = {part: store.facts(part) for part in store.parts() if part.split("-")[0] == experiment}
     return sorted((p for p in facts if facts[p].get("finished")), key=lambda part: facts[part]["finished"])
+
+
+class Reported(Experiment):
+    """An experiment whose results a command of its own measures, for hours, such as `python -m bench curves`."""
+
+    timed = False
+
+    def parts(self, preset: str, bench: Bench) -> list[Part]:
+        return []
+
+    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
+        raise NotImplementedError

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import LONGEST_TABLE, Claim, Reported, Section
 from bench.core.formatting import estimates, percent
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -16,23 +16,15 @@ from bench.study import study_of
 from bench.study.curve_estimates import ALONE, EARLY, Cell, CurveResults
 from bench.study.curves import TABLE
 from bench.study.estimates import AR, JOINT, MARGINAL, ONE_PASS
-from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
 _SHOWN = 4  # cells in the picture
 _LAST, _FIRST = "erased last", "erased first"  # damages that mirror each other
 
 
-class LearningCurves(Experiment):
+class LearningCurves(Reported):
     name = "curves"
     order = 2
-    timed = False
-
-    def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return []  # `python -m bench curves` measures them
-
-    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        raise NotImplementedError
 
     def results(self, store: Store) -> CurveResults | None:
         study = study_of(store)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.core import plotting, strategies
-from bench.core.experiment import LONGEST_TABLE, Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import LONGEST_TABLE, Claim, Reported, Section
 from bench.core.formatting import percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -18,7 +18,6 @@ from bench.study.estimates import AR
 from bench.study.family import STRATEGIES, TABLE, TIMES
 from bench.study.family_estimates import FamilyResults
 from bench.study.family_session import INT8
-from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
 _LEVEL = "wild"  # of the picture and the table
@@ -26,16 +25,9 @@ _SHOWN = ("ar-generate", "ar", "ar-1layer", "ar-speculative", "parallel", "ctc",
 _COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # of encoders, from the smallest
 
 
-class Family(Experiment):
+class Family(Reported):
     name = "family"
     order = 28
-    timed = False
-
-    def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return []  # `python -m bench family` measures them
-
-    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        raise NotImplementedError
 
     def results(self, store: Store) -> FamilyResults | None:
         study = study_of(store)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
+from bench.core.experiment import DETAILS, Claim, Reported, Section
 from bench.core.formatting import points, share
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -16,7 +16,6 @@ from bench.study import study_of
 from bench.study.estimates import AR
 from bench.study.folds import ADAPTED, PARTS, SHIPPED, TABLE
 from bench.workloads import accuracy_tables
-from seqocr.progress import Reporter
 from seqocr.statistics import MARGIN, Replicated, Value, Verdict, mean, replicated, verdicts
 
 _OTHERS = ("parallel", "ctc")  # what `ar` is compared with
@@ -84,16 +83,9 @@ def corrected_error(values: pd.Series) -> float:
     return float(np.sqrt((1 / len(values) + _TESTED) * values.var(ddof=1)))
 
 
-class Folds(Experiment):
+class Folds(Reported):
     name = "folds"
     page, order = DETAILS, 41
-    timed = False
-
-    def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return []  # `python -m bench folds` measures them
-
-    def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        raise NotImplementedError
 
     def results(self, store: Store) -> FoldResults | None:
         study = study_of(store)

@@ -25,10 +25,9 @@ from bench.study import training
 from bench.study.design import HEADS as BASE_HEADS
 from bench.study.design import Size, Training
 from bench.study.label_distributions import LabelDistribution, count_form
-from bench.study.pipeline import claim, depends
+from bench.study.pipeline import claim, depends, opened
 from bench.study.predictions import read_cell, read_oracles, read_under_forms, unread_lines
 from seqocr import environment
-from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
@@ -104,10 +103,8 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     Raises:
         InputError: there is no such preset, or `runs` holds recognizers of another size.
     """
-    if preset not in SIZES:
-        raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
-    size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
-    kept, study = Store(runs), Store(out / ("study" if preset == "full" else f"study-{preset}"))
+    runs = runs.absolute()  # workers may stand elsewhere
+    size, kept, study = opened(preset, SIZES, runs, out)
     claim(kept, TABLE, depends(size), "other curves")
     trainings = size.trainings()
     with progress(f"curves {preset}", 1 + 2 * len(trainings)) as reporter, engine.workers(runs) as pool:

@@ -22,7 +22,7 @@ from bench.core.fingerprint import of_weights
 from bench.core.store import Store
 from bench.study import family_session
 from bench.study.family_session import INT8
-from bench.study.pipeline import claim, depends
+from bench.study.pipeline import claim, depends, opened
 from bench.study.predictions import unread_lines
 from bench.workloads.held_out import held_out_digits, level_strings
 from bench.workloads.restarts import restart
@@ -32,7 +32,6 @@ from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.synthetic.layouts import LEVELS, level
-from seqocr.errors import InputError
 from seqocr.inference.export import export
 from seqocr.inference.load import load
 from seqocr.inference.predictions import predict_lines
@@ -154,10 +153,8 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     Raises:
         InputError: there is no such preset, `runs` holds recognizers of another size, or something else is timed here.
     """
-    if preset not in SIZES:
-        raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
-    size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
-    kept, study = Store(runs), Store(out / ("study" if preset == "full" else f"study-{preset}"))
+    runs = runs.absolute()  # workers may stand elsewhere
+    size, kept, study = opened(preset, SIZES, runs, out)
     claim(kept, TABLE, depends(size), "another family")
     members = size.members()
     with progress(f"family {preset}", len(members)) as reporter, engine.workers(runs) as pool:

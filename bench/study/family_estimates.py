@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.core.formatting import estimates
-from bench.core.timer import ByRound
 from bench.study.curve_estimates import OTHERS, SEEDS, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings
 from bench.study.family import STRATEGIES, unpacked
 from bench.study.family_session import INT8
+from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, Replicated, Value, location, proportion, replicated, verdicts
-from seqocr.statistics import ratio as ratio_of
+from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated, verdicts
 
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
@@ -111,14 +109,14 @@ class FamilyResults:
     # Times
 
     @cached_property
-    def _by_restart(self) -> dict[tuple[str, int], list[ByRound]]:
+    def _times(self) -> dict[tuple[str, int], ByRestart]:
         return {
-            (str(encoder), int(str(batch))): [ByRound(rows, ["strategy"]) for _, rows in table.groupby("restart")]
+            (str(encoder), int(str(batch))): ByRestart(table)
             for (encoder, batch), table in self.times.groupby(["encoder", "batch"])
         }
 
     def batches(self, encoder: str) -> list[int]:
-        return sorted(batch for name, batch in self._by_restart if name == encoder)
+        return sorted(batch for name, batch in self._times if name == encoder)
 
     def timed_strategies(self, encoder: str) -> list[str]:
         """Eager ones in the order of the session, then those of graphs."""
@@ -127,14 +125,12 @@ class FamilyResults:
         return sorted(found, key=lambda name: (INT8 in name, order.index(name.split(",")[0])))
 
     def milliseconds(self, encoder: str, batch: int, strategy: str) -> Value:
-        """A string, from image to text: over restarts, of which each gives the median of its rounds."""
-        medians = [np.median(each(strategy)[0]) for each in self._by_restart[encoder, batch]]
-        return location(medians).times(1e3 / batch)
+        """A string, from image to text, in batches of so many."""
+        return self._times[encoder, batch].milliseconds(strategy, batch)
 
     def over(self, encoder: str, batch: int, strategy: str, other: str = ONE_PASS) -> Value:
-        """How many times as long as another strategy takes, in the same rounds of the same restart."""
-        found = [each(strategy, other) for each in self._by_restart[encoder, batch]]
-        return ratio_of([np.median(one / two) for one, two in found], np.ones(len(found)))
+        """How many times as long as another strategy takes."""
+        return self._times[encoder, batch].over(strategy, other)
 
     def times_table(self) -> pd.DataFrame:
         return estimates(
@@ -146,7 +142,7 @@ class FamilyResults:
                 "ms_a_string": self.milliseconds(encoder, batch, strategy),
                 "over_one_pass": self.over(encoder, batch, strategy),
             }
-            for encoder, batch in self._by_restart
+            for encoder, batch in self._times
             for strategy in self.timed_strategies(encoder)
         )
 

@@ -5,10 +5,10 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ from seqocr.progress import progress
 from seqocr.train.state import is_finished
 
 READINGS = "readings"
+T = TypeVar("T")
 SHOWN = "full"  # the preset that reports show
 CELL_HEADS = ("ar", "parallel")
 COST = {"smoke": cost.Settings(rounds=2), "full": cost.Settings(rounds=30)}
@@ -46,11 +47,8 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
         InputError: there is no such preset, `runs` holds recognizers of another size or other code, the cluster cannot
             be used, or something else runs on this machine when it comes to timing.
     """
-    if preset not in SIZES:
-        raise InputError(f"unknown study preset {preset!r}: choose one of {', '.join(SIZES)}")
-    size, runs = SIZES[preset], runs.absolute()  # workers may stand elsewhere
-    kept = Store(runs)
-    study = Store(out / ("study" if preset == SHOWN else f"study-{preset}"))
+    runs = runs.absolute()  # workers may stand elsewhere
+    size, kept, study = opened(preset, SIZES, runs, out)
     replications = range(max(size.seeds.values()))
     # One after another, so that there soon is a study; or, where there may be cores for all, at once.
     waves = [replications] if engine.name == "ray" else [replications[seed : seed + 1] for seed in replications]
@@ -115,6 +113,18 @@ def depends(size: Any) -> dict[str, Any]:
 
 def _as_json(size: Any) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(size)))
+
+
+def opened(preset: str, sizes: Mapping[str, T], runs: Path, out: Path) -> tuple[T, Store, Store]:
+    """The size that a preset names; what is kept while it runs; and results, in the folder `study` of `out`, of small
+    ones in `study-PRESET`.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if preset not in sizes:
+        raise InputError(f"unknown preset {preset!r}: choose one of {', '.join(sizes)}")
+    return sizes[preset], Store(runs), Store(out / ("study" if preset == SHOWN else f"study-{preset}"))
 
 
 def claim(kept: Store, table: str, asked: dict[str, Any], others: str) -> None:

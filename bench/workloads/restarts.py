@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import torch
 
-from bench.core.timer import Moment, clock, disturbance
+from bench.core.timer import ByRound, Moment, clock, disturbance
+from seqocr.statistics import Value, location, ratio
 
 
 def print_rounds(works: Mapping[str, Callable[[], int]], batch: int, rounds: int, shuffle: random.Random) -> None:
@@ -40,3 +42,20 @@ def restart(module: ModuleType, arguments: list[str], number: int) -> pd.DataFra
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return pd.DataFrame(map(json.loads, done.stdout.splitlines())).assign(restart=number, warmup=False, counts=True)
+
+
+class ByRestart:
+    """Times of strategies, of rows that `restart` gives: the unit of replication is the restart."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._restarts = [ByRound(of_restart, ["strategy"]) for _, of_restart in rows.groupby("restart")]
+
+    def milliseconds(self, strategy: str, count: int = 1) -> Value:
+        """Of one of the `count` things that are read together; of each restart, the median of its rounds counts."""
+        medians = [np.median(each(strategy)[0]) for each in self._restarts]
+        return location(medians).times(1e3 / count)
+
+    def over(self, strategy: str, other: str) -> Value:
+        """How many times as long as another strategy takes, in the same rounds of the same restart."""
+        found = [each(strategy, other) for each in self._restarts]
+        return ratio([np.median(one / two) for one, two in found], np.ones(len(found)))

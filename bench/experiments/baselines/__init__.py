@@ -8,24 +8,21 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound
 from bench.experiments.baselines import session
 from bench.experiments.baselines.session import STRATEGIES
 from bench.study.curve_estimates import SHALLOW
 from bench.study.estimates import ONE_PASS
 from bench.workloads import fingerprints
-from bench.workloads.restarts import restart
+from bench.workloads.restarts import ByRestart, restart
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
 from seqocr.progress import Reporter
-from seqocr.statistics import UNDECIDED, Value, location
-from seqocr.statistics import ratio as ratio_of
+from seqocr.statistics import UNDECIDED, Value
 
 
 @dataclass(frozen=True)
@@ -68,22 +65,20 @@ class Results:
         return sorted(int(batch) for batch in self.rows[subject]["batch"].unique())
 
     @cached_property
-    def _by_restart(self) -> dict[tuple[str, int], list[ByRound]]:
+    def _times(self) -> dict[tuple[str, int], ByRestart]:
         return {
-            (subject, int(batch)): [ByRound(rows, ["strategy"]) for _, rows in of_batch.groupby("restart")]
+            (subject, int(batch)): ByRestart(of_batch)
             for subject, table in self.rows.items()
             for batch, of_batch in table.groupby("batch")
         }
 
     def milliseconds(self, subject: str, batch: int, strategy: str) -> Value:
-        """A string, in batches of so many: over restarts, of which each gives the median of its rounds."""
-        medians = [np.median(each(strategy)[0]) for each in self._by_restart[subject, batch]]
-        return location(medians).times(1e3 / batch)
+        """A string, in batches of so many."""
+        return self._times[subject, batch].milliseconds(strategy, batch)
 
     def over(self, subject: str, batch: int, strategy: str, other: str = ONE_PASS) -> Value:
-        """How many times as long as another strategy takes, in the same rounds of the same restart."""
-        found = [each(strategy, other) for each in self._by_restart[subject, batch]]
-        return ratio_of([np.median(one / two) for one, two in found], np.ones(len(found)))
+        """How many times as long as another strategy takes."""
+        return self._times[subject, batch].over(strategy, other)
 
 
 class Baselines(Experiment):

@@ -297,7 +297,7 @@ def test_recognizers_of_another_study_are_not_mixed_with_this_one(tmp_path: Path
     for other, named in ((pipeline.depends(replace(SIZE, steps=2)), "steps"), ({**asked, "weights": "0"}, "weights")):
         with pytest.raises(InputError, match=f"recognizers of another study \\(other {named}"):
             pipeline.claim(kept, "study", other, "another study")
-    with pytest.raises(InputError, match="unknown study preset 'huge'"):
+    with pytest.raises(InputError, match="unknown preset 'huge'"):
         pipeline.run("huge", tmp_path, tmp_path)
 
 
