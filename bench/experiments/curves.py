@@ -13,7 +13,7 @@ from bench.core.formatting import estimates, percent
 from bench.core.store import Store
 from bench.core.templating import prose
 from bench.study import study_of
-from bench.study.curve_estimates import ALONE, EARLY, Cell, CurveResults
+from bench.study.curve_estimates import ALONE, COUNTED_FORM, EARLY, REVERSED, Cell, CurveResults
 from bench.study.curves import TABLE
 from bench.study.estimates import AR, JOINT, MARGINAL, ONE_PASS
 from seqocr.statistics import Value
@@ -55,6 +55,7 @@ class LearningCurves(Reported):
                 "deeper one pass": _pair(row, "depth_one_pass"),
                 "deeper `ar`": _pair(row, "depth_ar"),
                 "left to right": _pair(row, "direction"),
+                "one pass under a counted form": _points(row["counted_form_at_last"]),
             }
             for row in results.decomposition
         ]
@@ -69,6 +70,7 @@ class LearningCurves(Reported):
             own=AR,
             one_pass=ONE_PASS,
             mirrored=_mirrored(results, largest),
+            under_counted_form=under_counted_form(results, largest),
         )
         details: dict[str, Any] = {
             "Steps until a head has learned": _learned(results),
@@ -106,13 +108,22 @@ def _pair(row: Mapping[str, Any], part: str) -> str:
     return ", ".join(filter(None, (_points(row[part]), _points(row[f"{part}_at_last"]))))
 
 
-def _mirrored(results: CurveResults, cell: Cell) -> dict[str, float] | None:
-    """Exact match of `ar` after its last step, where the last and where the first symbols are damaged as much."""
+def _mirrored(results: CurveResults, cell: Cell) -> dict[str, list[float]] | None:
+    """Exact match after the last step of `ar`, and of `ar` from right to left, where the last and where the first
+    symbols are damaged as much."""
     labels, damage = cell
     other = (labels, damage.replace(_LAST, _FIRST))
-    if not damage.startswith(_LAST) or other not in results.cells:
+    if not damage.startswith(_LAST) or other not in results.cells or not results.is_read(cell, REVERSED):
         return None
-    return {each[1]: float(results.exact(each, AR, results.last(labels)).mean()) for each in (cell, other)}
+    last = results.last(labels)
+    return {head: [float(results.exact(each, head, last).mean()) for each in (cell, other)] for head in (AR, REVERSED)}
+
+
+def under_counted_form(results: CurveResults, cell: Cell) -> dict[str, float] | None:
+    """Exact match after the last step of `parallel` under a form counted from its own training strings, and of `ar`."""
+    last = results.last(cell[0])
+    constrained, own = results.exact(cell, COUNTED_FORM, last, ONE_PASS), results.exact(cell, AR, last)
+    return {ONE_PASS: float(constrained.mean()), AR: float(own.mean())} if len(constrained) and len(own) else None
 
 
 def _learned(results: CurveResults) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from bench.core import plotting, strategies
 from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
+from bench.experiments.curves import under_counted_form
 from bench.experiments.latency.estimates import fastest
 from bench.report.screen_times import ScreenTimes, screen_times
 from bench.study.curve_estimates import EARLY, SHALLOW
@@ -38,6 +39,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     times = screen_times(everything)
     generate, own = strategies.autoregressive()[:2]
     head = times.fastest
+    curves = everything.get("curves")
     answer = prose(
         "answer",
         comparisons=comparisons(everything),
@@ -51,7 +53,8 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         length=TASK_LENGTH,
         speculative=_over_one_pass(everything),
         study=summarize_study(everything),
-        curves=everything["curves"].decomposition[0] if "curves" in everything else None,
+        curves=curves.decomposition[0] if curves else None,
+        counted=under_counted_form(curves, curves.leads[0]) if curves else None,
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
     )

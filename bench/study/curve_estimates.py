@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.study.curves import COUNTED
 from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, bits, error_of_strings
 from seqocr.statistics import MARGIN, Replicated, Value, mean, replicated, verdicts
 
 SHALLOW, REVERSED, DEEP = "ar-1layer", "ar-rtl", "slots"
 ALONE = (AR, SHALLOW, REVERSED, ONE_PASS, DEEP, "ctc")
 OTHERS = (ONE_PASS, "ctc", SHALLOW)  # what `ar` is compared with
+COUNTED_FORM = f"{ONE_PASS} + {COUNTED}"
 SEEDS = 3  # trainings, at least, for a verdict
 EARLY = 1000  # steps after which leads are taken apart
 LEAST_LEAD = 0.05  # of exact match: smaller ones are not
@@ -111,8 +113,10 @@ class CurveResults:
             for when, steps in (("", EARLY), ("_at_last", last))
             for part, heads in pairs.items()
         }
+        counted = self.gap(cell, COUNTED_FORM, AR, last, (ONE_PASS, ""))
         return {
             **{"labels": cell[0], "damage": cell[1], "last": last, **found},
+            "counted_form_at_last": counted.difference if counted else None,
             "must_be_lost": self.must_be_lost(cell),
             "speed": over_seeds((self._lead(cell, EARLY) - self._lead(cell, last)).dropna()),
         }

@@ -50,7 +50,7 @@ def rows() -> pd.DataFrame:
         for head in ("parallel", "ctc"):
             for steps in STEPS:
                 add(cell, f"ar+{head}", head, steps, 0.8)
-        for name in ("ar + known form", "parallel + known form"):
+        for name in ("ar + known form", "parallel + known form", "parallel + counted form"):
             add(cell, name.split(" ")[0], name, STEPS[-1], 0.94)
     return pd.DataFrame(found)
 
@@ -134,6 +134,16 @@ def test_what_is_missing_leaves_the_rest() -> None:
     assert learned.loc[0, ["`slots`", "`ar`"]].tolist() == ["", "1,000"]
 
 
+def test_damage_to_the_other_end_tells_what_the_direction_makes() -> None:
+    both = rows()
+    first = both[both["damage"] == HARD[1]].assign(damage="erased first 40%")
+    swapped = first["strategy"].replace({"ar": "ar-rtl", "ar-rtl": "ar"})
+    first = first.assign(strategy=swapped, heads=first["heads"].replace({"ar": "ar-rtl", "ar-rtl": "ar"}))
+    (section,) = EXPERIMENT.sections(CurveResults(pd.concat([both, first]), {}), {})
+    said = r"erased, `ar` reads 9[12]\.\d % and (69|70)\.\d %, `ar-rtl` reads (69|70)\.\d % and 9[12]\.\d %\."
+    assert re.search(said, section.text)
+
+
 def test_labels_that_no_head_alone_has_read_are_left_out() -> None:
     other = rows()
     joint = other[other["heads"].isin(("oracles", "ar+parallel"))].assign(labels="amounts")
@@ -144,9 +154,11 @@ def test_labels_that_no_head_alone_has_read_are_left_out() -> None:
 
 def test_the_section_says_what_was_planted(results: CurveResults) -> None:
     (section,) = EXPERIMENT.sections(results, {})
-    assert re.search(r"most on `lexicon-100`, erased last 40%: by \+(79|80)\.\d+ .* after 1,000 steps", section.text)
-    assert re.search(r"After 4,000 it is \+(19|20)\.\d+ .*: better", section.text)
-    assert "trainings have ended" not in section.text
+    lead = r"erased last 40%: by \+(79|80)\.\d+ .* points after 1,000 steps, \+(19|20)\.\d+ .* after 4,000 \(better\)"
+    assert re.search(lead, section.text)
+    assert "have been read, " not in section.text
+    assert re.search(r"`parallel` reads 9[34]\.\d % in one pass, `ar` 9[12]\.\d %", section.text)
+    assert "The direction of writing" not in section.text  # whose mirror image was not read
     assert section.table is not None
     assert section.table.to_dict("records")[0]["after the last"].endswith(" (4,000)")
     learned = section.details["Steps until a head has learned"]
@@ -155,6 +167,7 @@ def test_the_section_says_what_was_planted(results: CurveResults) -> None:
     tables = EXPERIMENT.tables(results)
     assert tables["curves_decomposition"].loc[0, "lead"] == pytest.approx(0.8, abs=0.008)
     assert len(tables["curves_claims"]) == 6
+    assert 0.01 < tables["curves_decomposition"].loc[0, "counted_form_at_last"] < 0.03
     figure = curves_plot(results)
     assert [axis.get_title() for axis in figure.axes] == ["lexicon-100, erased last 40%"]
     assert plotting.style_of("ar").colour in {line.get_color() for line in figure.axes[0].lines}
