@@ -1,5 +1,6 @@
 """Numbers and tables as the report writes them; each function is also a filter of its templates."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -70,7 +71,9 @@ def share(value: Value, places: int = 1) -> str:
 
 
 def points(value: Value) -> str:
-    """A difference of proportions in percentage points, with its interval."""
+    """A difference of proportions in percentage points, with its interval if it has one: one training has none."""
+    if not math.isfinite(value.low):
+        return f"{value.estimate * 100:+.2f}"
     return f"{value.estimate * 100:+.2f} ({value.low * 100:+.2f} to {value.high * 100:+.2f})"
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.core import plotting, strategies
-from bench.core.experiment import LONGEST_TABLE, Claim, Reported, Section
+from bench.core.experiment import Claim, Reported, Section
 from bench.core.formatting import estimates, percent
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -18,7 +18,7 @@ from bench.study.curves import TABLE
 from bench.study.estimates import AR, JOINT, MARGINAL, ONE_PASS
 from seqocr.statistics import Value
 
-_SHOWN = 4  # cells in the picture
+_SHOWN = 4  # cells in the picture and the table
 _LAST, _FIRST = "erased last", "erased first"  # damages that mirror each other
 
 
@@ -73,12 +73,14 @@ class LearningCurves(Reported):
             under_counted_form=under_counted_form(results, largest),
         )
         details: dict[str, Any] = {
+            "How to read the table": prose("curves_table", early=EARLY, own=AR, one_pass=ONE_PASS),
+            "Every lead": pd.DataFrame(rows),
             "Steps until a head has learned": _learned(results),
             "Learning beside `ar`": _guided(results),
             "Under a form": _forms(results),
         }
         title = "What is the lead of autoregression made of?"
-        return [Section(title, text, "curves", pd.DataFrame(rows).head(LONGEST_TABLE), details)]
+        return [Section(title, text, "curves", pd.DataFrame(rows).head(_SHOWN), details)]
 
     def claims(self, results: CurveResults) -> list[Claim]:
         return [

@@ -171,7 +171,8 @@ class Levels(Experiment):
         fall = [results.exact(hardest, head, length).estimate for length in ends]
         text = prose("levels", results=results, hardest=hardest, ends=ends, head=head, fall=fall)
         pictures = " ".join(f"![{level}](plots/{level}.png)" for level in results.levels)
-        details: dict[str, Any] = {f"`{head}` beside one pass": accuracy_tables.shown_comparisons(results.comparisons)}
+        details: dict[str, Any] = {"What levels are, and how heads are compared": prose("levels_method")}
+        details |= {f"`{head}` beside one pass": accuracy_tables.shown_comparisons(results.comparisons)}
         details |= {f"Lines of each level: {', '.join(results.levels)}": pictures}
         return [Section("Any length, any spacing", text, "lengths", table, details)]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.core import plotting, strategies
-from bench.core.experiment import LONGEST_TABLE, Claim, Reported, Section
+from bench.core.experiment import DETAILS, LONGEST_TABLE, Claim, Reported, Section
 from bench.core.formatting import percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
@@ -27,7 +27,7 @@ _COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # of encoders, from the
 
 class Family(Reported):
     name = "family"
-    order = 28
+    page, order = DETAILS, 28
 
     def results(self, store: Store) -> FamilyResults | None:
         study = study_of(store)

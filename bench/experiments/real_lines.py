@@ -180,6 +180,7 @@ class Real(Experiment):
         table = pd.DataFrame(_row(results, reader, rows) for reader, rows in readers)
         text = prose("real", about=results.about, comparisons=results.comparisons)
         details: dict[str, Any] = {"Every reader": table} if len(table) > LONGEST_TABLE else {}
+        details["How others are read"] = prose("real_method")
         details |= {f"`{results.heads[0]}` beside one pass": accuracy_tables.shown_comparisons(results.comparisons)}
         if len(results.kinds):
             details["Each kind of lines"] = _by_kind(results.kinds)

@@ -59,7 +59,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
     )
     picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="string error against latency">'
-    caption = prose("answer_picture", left_out=_any_left_out(everything), elsewhere=_real_elsewhere(everything))
+    caption = prose("answer_picture", elsewhere=_real_elsewhere(everything))
     pictures = [picture, caption] if panels(everything) else []
     below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"), times=times, shallow=SHALLOW)
     return "\n\n".join([answer, *pictures, markdown_table(heads_table(everything, times)), below])
@@ -223,10 +223,3 @@ def _handle(style: PlotStyle) -> Line2D:
 
 def _real_elsewhere(everything: Mapping[str, Any]) -> bool:
     return "real" in everything and bool(everything["real"].about.get("elsewhere"))
-
-
-def _any_left_out(everything: Mapping[str, Any]) -> bool:
-    """Whether models or runtimes are not in the picture, since random weights were timed."""
-    runtimes = everything.get("runtimes")
-    named = {name for t in runtimes.subjects.values() for name in t.runtimes} if runtimes else set()
-    return bool({t.subject.preset for t in everything["latency"].fixed} - {"tiny"} or named - {"eager", "onnxruntime"})

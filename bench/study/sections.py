@@ -34,8 +34,10 @@ def answer(results: Results, everything: Mapping[str, Any]) -> Section:
         equal=bool(results.p_within(clean) < 0.05),
         lead=largest_lead(results),
         one_pass=ONE_PASS,
+        curves="curves" in everything,
     )
     details = {
+        "How to read the table and the map": prose("dependence_legend"),
         "Every strategy": pd.DataFrame(decision.detailed_row for decision in decisions(results)),
         "How the study was made": _setting(results),
         "Caveats, measured": _caveats(results, everything),

@@ -1,5 +1,7 @@
 """Sections on latency, their claims and their plots."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -41,7 +43,6 @@ def growth(results: Results) -> Section:
     table = pd.DataFrame(
         {
             "strategy": f"`{strategy}`",
-            f"ms per symbol, {main.subject.label}": time(main.slope(strategy)),
             longest: ratio(main.flatness(strategy)),
         }
         for strategy in strategies.deployed()
@@ -49,8 +50,8 @@ def growth(results: Results) -> Section:
     text = prose(
         "latency_growth",
         worst=max(t.flatness(head).estimate for t in results.fixed for head in strategies.one_pass()),
-        growing={t.subject.label: t.slope("encoder") for t in results.subjects.values() if t.subject.grows},
     )
+    growing = {t.subject.label: t.slope("encoder") for t in results.subjects.values() if t.subject.grows}
     every = pd.DataFrame(
         {
             "strategy": f"`{strategy}`",
@@ -58,7 +59,9 @@ def growth(results: Results) -> Section:
         }
         for strategy in strategies.deployed()
     )
-    return Section("Cost against length", text, "latency", table, {"Every model": every})
+    details: dict[str, Any] = {"Every model": every}
+    details |= {"Where the image grows": prose("latency_growing", growing=growing)} if growing else {}
+    return Section("Cost against length", text, "latency", table, details)
 
 
 def whole(results: Results) -> Section:
