@@ -28,6 +28,7 @@ EXEMPT = {
     "tests/test_language.py",
     "tests/cli/test_cli.py",
     "tests/bench/core/test_store.py",
+    "tests/bench/test_recomputed.py",
     "CHANGELOG.md",
     "bench/core/store.py",
     "seqocr/cli/app.py",

@@ -218,8 +218,8 @@ def sets(each: int) -> Iterator[tuple[str, Lines]]:
 
 
 def _read(recognizer: Recognizer, lines: Lines) -> pd.DataFrame:
-    """One row a line: `index`, `text`, and in `prediction` what each of `STRATEGIES` reads, `RIGHT` where that is the
-    text, separated by spaces: a tenth of what a row a strategy would take."""
+    """One row per line: `index`, `text`, and in `prediction` what each of `STRATEGIES` reads, `RIGHT` where that is the
+    text, separated by spaces: a tenth of what a row per strategy would take."""
     read = predict_lines(recognizer, lines, STRATEGIES, quiet=True, calibrate=False)
     read["prediction"] = read["prediction"].where(read["prediction"] != read["text"], RIGHT)
     rows = read.pivot(index=["index", "text"], columns="head", values="prediction")[[*STRATEGIES]]

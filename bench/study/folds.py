@@ -57,11 +57,11 @@ def run(
     Args:
         folders: of labelled lines, each a set by its own name, which may not be that of another.
         out: results folder; the table lies in its folder `study`.
-        runs: where what was read lies; weights are deleted once they have read their part.
+        runs: where readings lie; weights are deleted once they have read their part.
         steps: of each adapting; default: as `seqocr train` adapts.
 
     Raises:
-        InputError: folders cannot be read or have one name, or `runs` has what was read of other lines.
+        InputError: folders cannot be read or have one name, or `runs` has readings of other lines.
     """
     weights, runs = weights_path(None), runs.absolute()  # workers may stand elsewhere
     recognizer = load_recognizer(weights)

@@ -128,7 +128,7 @@ class PermutedHead(TokenHead):
     def decode_at_once(
         self, features: torch.Tensor, length: int | None = None, *, refinements: int = 0
     ) -> DecoderOutput:
-        """Every place by the image alone. A refinement reads every place again, given what was read of the others."""
+        """Every place by the image alone. A refinement reads every place again, given the others as they were read."""
         image, batch = self.attend_to_image.keys_values(features), len(features)
         places = torch.arange(self.max_length + 1, device=self.device)
         begin = torch.full((batch, 1), self.begin, device=self.device)

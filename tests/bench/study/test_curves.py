@@ -124,7 +124,7 @@ def test_a_training_may_stop_on_the_way_and_go_on(tmp_path: Path) -> None:
     curves.learn(each, SIZE, halted, until=2)
     assert Store(halted).read(curves._table(each))["steps"].unique().tolist() == [1, 2]
     assert curves.is_read(each, SIZE, Store(halted), until=2)
-    shutil.rmtree(halted / each.name)  # what was read stays until it is read again
+    shutil.rmtree(halted / each.name)  # readings stay until there are new ones
     curves.learn(each, SIZE, halted, until=3)
     pd.testing.assert_frame_equal(*(Store(folder).read(curves._table(each)) for folder in (whole, halted)))
 
