@@ -158,7 +158,8 @@ def test_the_section_says_what_was_planted(results: CurveResults) -> None:
     assert re.search(lead, section.text)
     assert "have been read, " not in section.text
     assert re.search(r"`parallel` reads 9[34]\.\d % in one pass, `ar` 9[12]\.\d %", section.text)
-    assert "The direction of writing" not in section.text  # whose mirror image was not read
+    assert "from right to left (" not in section.text
+    assert "last or first symbols are erased" not in section.text  # whose mirror image was not read
     assert section.table is not None
     assert section.table.to_dict("records")[0]["after the last"].endswith(" (4,000)")
     learned = section.details["Steps until a head has learned"]
