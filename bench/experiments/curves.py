@@ -174,6 +174,10 @@ def curves_plot(results: CurveResults) -> Figure:
             axis.plot(steps, means, color=style.colour, marker=style.marker, ms=4, label=head)
             low, high = [each.min() for each in values], [each.max() for each in values]
             axis.fill_between(steps, low, high, color=style.colour, alpha=0.15, lw=0)
+        constrained = results.exact(cell, COUNTED_FORM, results.last(cell[0]), ONE_PASS)
+        if len(constrained):
+            colour, last = plotting.style_of(ONE_PASS).colour, results.last(cell[0])
+            axis.plot([last], [constrained.mean() * 100], "*", color=colour, ms=13, mec="black", label=COUNTED_FORM)
         for reader, line in ((MARGINAL, "--"), (JOINT, ":")):
             axis.axhline(results.oracle(cell, reader).mean() * 100, color="#555555", ls=line, lw=1.2, label=reader)
         axis.set(xscale="log", ylim=(0, 102), xlabel="steps", ylabel="exact match, %")
