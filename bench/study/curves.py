@@ -212,6 +212,7 @@ def _write(size: Curves, kept: Store, study: Store) -> None:
     study.write(TABLE, pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True))
     whole = sum(is_read(each, size, kept, size.steps[each.labels]) for each in read)
     facts = {"depends": depends(size), "trainings": len(read), "whole": whole, "of": len(size.trainings())}
+    facts["sums"] = study.sums(TABLE)
     study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
 
 

@@ -249,13 +249,13 @@ def _time(size: Family, kept: Store, study: Store) -> None:
                 reporter.advance(f"timed {name}")
             done = pd.concat([done, *tables], ignore_index=True)
             study.write(TIMES, done)
-            facts = study.facts(TIMES)
-            about = {
-                "weights": of_weights(folder),
-                "environment": environment.describe(),
-                "commit": environment.commit(),
-            }
-            study.write_facts(TIMES, {**facts, name: {**about, "graphs_exact": _graphs_exact(folder, size.each)}})
+            facts = {name: {**_provenance(folder), "graphs_exact": _graphs_exact(folder, size.each)}}
+            study.write_facts(TIMES, {**study.facts(TIMES), **facts, "sums": study.sums(TIMES)})
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    machine = environment.describe()
+    return {"weights": of_weights(folder), "environment": machine, "commit": environment.commit()}
 
 
 def _graphs_exact(folder: Path, each: int) -> dict[str, dict[str, int]]:
@@ -281,4 +281,5 @@ def _write(size: Family, kept: Store, study: Store) -> None:
     study.write(TABLE, pd.concat([kept.read(_table(*each)) for each in read], ignore_index=True))
     trainings = {f"{name}-seed{seed}": kept.facts(_table(name, seed)) for name, seed in read}
     facts = {"depends": depends(size), "trainings": trainings, "of": len(size.members())}
+    facts["sums"] = study.sums(TABLE)
     study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})

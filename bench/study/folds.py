@@ -85,7 +85,8 @@ def run(
             there = [kept.read(_table(*each)) for each in todo if kept.has(_table(*each))]
             study.write(TABLE, pd.concat(there, ignore_index=True))
             facts = {"depends": depends, "parts": len(there), "of": len(todo), "commit": environment.commit()}
-            study.write_facts(TABLE, {**facts, "environment": environment.describe()})
+            facts |= {"environment": environment.describe(), "sums": study.sums(TABLE)}
+            study.write_facts(TABLE, facts)
     return study.folder
 
 
