@@ -39,6 +39,9 @@ def repeat(preset: str, times: int, disturb: bool, out: Path, only: str | None =
     """
     if preset not in PRESETS:
         raise InputError(f"unknown bench preset {preset!r}: choose one of {', '.join(PRESETS)}")
+    timed = {each.name for each in experiments() if each.timed and each.parts(preset, Bench(Store(out)))}
+    if only and only not in timed:
+        raise InputError(f"preset {preset!r} times nothing of {only!r}: name another experiment or --preset full")
     out = out / f"repeat-{only}" if only else out
     rows = []
     commits: dict[str, None] = {}  # that the clock ran at, in order

@@ -66,8 +66,9 @@ def percent(number: float, places: int = 1) -> str:
 
 
 def share(value: Value, places: int = 1) -> str:
-    """A proportion with its interval."""
-    return f"{percent(value.estimate, places)} ({value.low * 100:.{places}f} to {value.high * 100:.{places}f})"
+    """A proportion with its interval, which may not leave 0 to 100 %."""
+    low, high = max(0.0, value.low), min(1.0, value.high)
+    return f"{percent(value.estimate, places)} ({low * 100:.{places}f} to {high * 100:.{places}f})"
 
 
 def points(value: Value) -> str:

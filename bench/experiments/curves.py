@@ -14,7 +14,7 @@ from bench.core.store import Store
 from bench.core.templating import prose
 from bench.study import study_of
 from bench.study.curve_estimates import ALONE, COUNTED_FORM, EARLY, REVERSED, Cell, CurveResults
-from bench.study.curves import TABLE
+from bench.study.curves import COUNTED, TABLE
 from bench.study.estimates import AR, JOINT, MARGINAL, ONE_PASS
 from seqocr.statistics import Value
 
@@ -55,7 +55,7 @@ class LearningCurves(Reported):
                 "deeper one pass": _pair(row, "depth_one_pass"),
                 "deeper `ar`": _pair(row, "depth_ar"),
                 "left to right": _pair(row, "direction"),
-                "one pass under a counted form": _points(row["counted_form_at_last"]),
+                "one pass, counted form": _points(row["counted_form_at_last"]),
             }
             for row in results.decomposition
         ]
@@ -69,12 +69,12 @@ class LearningCurves(Reported):
             verdict=results.verdict(largest, ONE_PASS),
             own=AR,
             one_pass=ONE_PASS,
-            mirrored=_mirrored(results, largest),
             under_counted_form=under_counted_form(results, largest),
         )
         details: dict[str, Any] = {
             "How to read the table": prose("curves_table", early=EARLY, own=AR, one_pass=ONE_PASS),
             "Every lead": pd.DataFrame(rows),
+            "By direction of writing": _by_direction(results),
             "Steps until a head has learned": _learned(results),
             "Learning beside `ar`": _guided(results),
             "Under a form": _forms(results),
@@ -110,22 +110,22 @@ def _pair(row: Mapping[str, Any], part: str) -> str:
     return ", ".join(filter(None, (_points(row[part]), _points(row[f"{part}_at_last"]))))
 
 
-def _mirrored(results: CurveResults, cell: Cell) -> dict[str, list[float]] | None:
-    """Exact match after the last step of `ar`, and of `ar` from right to left, where the last and where the first
-    symbols are damaged as much."""
-    labels, damage = cell
-    other = (labels, damage.replace(_LAST, _FIRST))
-    if not damage.startswith(_LAST) or other not in results.cells or not results.is_read(cell, REVERSED):
-        return None
-    last = results.last(labels)
-    return {head: [float(results.exact(each, head, last).mean()) for each in (cell, other)] for head in (AR, REVERSED)}
+def _by_direction(results: CurveResults) -> pd.DataFrame:
+    """Exact match of `ar` from left to right and from right to left, where either end is damaged."""
+    rows = []
+    for labels, damage in results.cells:
+        for steps in dict.fromkeys((EARLY, results.last(labels))) if damage.startswith((_FIRST, _LAST)) else ():
+            exact = {head: results.exact((labels, damage), head, steps) for head in (AR, REVERSED)}
+            shown = {f"`{head}`": percent(each.mean()) if len(each) else "" for head, each in exact.items()}
+            rows.append({"strings, damage": _named((labels, damage)), "steps": f"{steps:,}", **shown})
+    return pd.DataFrame(rows)
 
 
 def under_counted_form(results: CurveResults, cell: Cell) -> dict[str, float] | None:
-    """Exact match after the last step of `parallel` under a form counted from its own training strings, and of `ar`."""
+    """Exact match after the last step of `parallel` and of `ar`, under a form counted from the training strings."""
     last = results.last(cell[0])
-    constrained, own = results.exact(cell, COUNTED_FORM, last, ONE_PASS), results.exact(cell, AR, last)
-    return {ONE_PASS: float(constrained.mean()), AR: float(own.mean())} if len(constrained) and len(own) else None
+    found = {head: results.exact(cell, f"{head} + {COUNTED}", last, head) for head in (ONE_PASS, AR)}
+    return {head: float(exact.mean()) for head, exact in found.items()} if all(map(len, found.values())) else None
 
 
 def _learned(results: CurveResults) -> pd.DataFrame:

@@ -16,17 +16,28 @@ from bench.study import study_of
 from bench.study.estimates import AR
 from bench.study.folds import ADAPTED, PARTS, SHIPPED, TABLE
 from bench.workloads import accuracy_tables
-from seqocr.statistics import MARGIN, Replicated, Value, Verdict, mean, replicated, verdicts
+from seqocr.statistics import (
+    MARGIN,
+    Paired,
+    Replicated,
+    Value,
+    Verdict,
+    mean,
+    paired_difference,
+    replicated,
+    verdicts,
+)
+from seqocr.train.config import VALIDATION_SHARE
 
 _OTHERS = ("parallel", "ctc")  # what `ar` is compared with
-_TESTED = 1 / (PARTS - 1)  # lines read, as a share of the lines learned from
+_TESTED = 1 / (PARTS - 1) / (1 - VALIDATION_SHARE)  # lines read, as a share of the lines learned from
 
 
 @dataclass(frozen=True)
 class FoldResults:
     """Attributes:
     rows: one per line, head, phase and seed.
-    facts: `parts` read `of` those there are to be.
+    facts: of `sets` by name, `readings` there are `of` those there are to be.
     """
 
     rows: pd.DataFrame
@@ -54,27 +65,41 @@ class FoldResults:
         rows = self.rows[(self.rows["set"] == name) & (self.rows["phase"] == SHIPPED) & (self.rows["head"] == head)]
         return accuracy_tables.exact(rows)
 
+    def is_whole(self, name: str) -> bool:
+        """Whether all parts of a set have been read."""
+        about = self.facts["sets"][name]
+        return bool(about["readings"] == about["of"])
+
     def adapted(self, name: str, head: str) -> Value | None:
-        """Over folds; None before there are two."""
+        """Over folds; None before all have been read."""
         folds = self._by_fold.get(name)
-        if folds is None or len(folds) < 2:
+        if folds is None or not self.is_whole(name):
             return None
         return mean(folds[head], corrected_error(folds[head]))
 
-    def gap(self, name: str, other: str) -> Replicated | None:
-        """Exact match of `ar` minus that of another head, adapted, over folds; None before there are two."""
+    def gap(self, name: str, other: str, phase: str) -> Replicated | Paired | None:
+        """Exact match of `ar` minus that of another head: as shipped over lines, adapted over folds; None before all
+        have been read."""
+        if phase == SHIPPED:
+            rows = self.rows[(self.rows["set"] == name) & (self.rows["phase"] == SHIPPED)]
+            right = accuracy_tables.right(rows, "name")
+            return paired_difference(right[AR], right[other])
         folds = self._by_fold.get(name)
-        if folds is None or len(folds) < 2:
+        if folds is None or not self.is_whole(name):
             return None
         difference = folds[AR] - folds[other]
         return replicated(difference, MARGIN, corrected_error(difference))
 
     @cached_property
-    def comparisons(self) -> list[tuple[str, str, Replicated, Verdict]]:
-        """Set, other head, gap and verdict: one family."""
-        found = [(name, other, gap) for name in self.sets for other in _OTHERS if (gap := self.gap(name, other))]
-        judged = verdicts([gap for *_, gap in found])
-        return [(*each, verdict) for each, verdict in zip(found, judged, strict=True)]
+    def comparisons(self) -> list[tuple[str, str, str, Value, Verdict]]:
+        """Set, phase, other head, gap and verdict; each phase is a family."""
+        found = []
+        for phase in (SHIPPED, ADAPTED):
+            gaps = {(name, other): self.gap(name, other, phase) for name in self.sets for other in _OTHERS}
+            there = {key: gap for key, gap in gaps.items() if gap is not None}
+            for ((name, other), gap), verdict in zip(there.items(), verdicts([*there.values()]), strict=True):
+                found.append((name, phase, other, gap.difference, verdict))
+        return found
 
 
 def corrected_error(values: pd.Series) -> float:
@@ -110,21 +135,22 @@ class Folds(Reported):
         beside = pd.DataFrame(
             {
                 "lines": name,
-                "heads": f"`{AR}` minus `{other}`, adapted",
-                "points": points(gap.difference),
-                "folds": gap.difference.n,
+                "heads": f"`{AR}` minus `{other}`, {phase}",
+                "points": points(gap),
+                "lines or folds": gap.n,
                 "verdict": verdict.word,
             }
-            for name, other, gap, verdict in results.comparisons
+            for name, phase, other, gap, verdict in results.comparisons
         )
-        text = prose("folds", facts=results.facts, parts=PARTS)
+        unread = [name for name in results.sets if not results.is_whole(name)]
+        text = prose("folds", parts=PARTS, unread=unread)
         details: dict[str, Any] = {f"`{AR}` beside one pass": beside} if len(beside) else {}
         return [Section("Real lines, cross-validated", text, None, pd.DataFrame(rows), details)]
 
     def claims(self, results: FoldResults) -> list[Claim]:
         return [
-            Claim(f"{name}, folds: `{AR}` beside `{other}`", verdict.word, gap.difference, ratio=False)
-            for name, other, gap, verdict in results.comparisons
+            Claim(f"{name}, {phase}: `{AR}` beside `{other}`, cross-validated", verdict.word, gap, ratio=False)
+            for name, phase, other, gap, verdict in results.comparisons
         ]
 
 

@@ -40,6 +40,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
     generate, own = strategies.autoregressive()[:2]
     head = times.fastest
     curves = everything.get("curves")
+    counted = under_counted_form(curves, curves.leads[0]) if curves else None
     answer = prose(
         "answer",
         comparisons=comparisons(everything),
@@ -54,7 +55,8 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         speculative=_over_one_pass(everything),
         study=summarize_study(everything),
         curves=curves.decomposition[0] if curves else None,
-        counted=under_counted_form(curves, curves.leads[0]) if curves else None,
+        counted=counted,
+        counted_is_enough=bool(counted) and counted[ONE_PASS] >= counted[AR] - MARGIN,
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
     )

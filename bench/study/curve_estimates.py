@@ -27,7 +27,7 @@ Cell = tuple[str, str]  # labels, damage
 class CurveResults:
     """Attributes:
     rows: one per training (`heads` joined by "+"), seed, steps, damage and strategy, and of oracle readers.
-    facts: of the run: `trainings` read `of` those there are to be, `whole` ones to their end; commit.
+    facts: of the run: `trainings` read `of` those there are to be, `whole` ones to their end; `commits`.
     """
 
     rows: pd.DataFrame
@@ -46,10 +46,10 @@ class CurveResults:
         return [*alone[["labels", "damage"]].drop_duplicates().itertuples(index=False, name=None)]
 
     def steps(self, labels: str) -> list[int]:
-        """After which heads read, those that every head alone has reached."""
+        """After which heads read, those that every training of a head alone has reached."""
         rows = self.rows[(self.rows["labels"] == labels) & (self.rows["heads"] == self.rows["strategy"])]
-        reached = rows.groupby("steps")["strategy"].nunique()
-        return sorted(int(steps) for steps, count in reached.items() if count == rows["strategy"].nunique())
+        reached = rows.drop_duplicates(["strategy", "seed", "steps"]).groupby("steps").size()
+        return sorted(int(steps) for steps, count in reached.items() if count == reached.max())
 
     def last(self, labels: str) -> int:
         return max(self.steps(labels), default=0)

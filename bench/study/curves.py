@@ -28,6 +28,7 @@ from bench.study.label_distributions import LabelDistribution, count_form
 from bench.study.pipeline import claim, depends, opened
 from bench.study.predictions import read_cell, read_oracles, read_under_forms, unread_lines
 from seqocr import environment
+from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.progress import progress
@@ -129,9 +130,19 @@ def is_read(each: Training, size: Curves, kept: Store, until: int) -> bool:
 
 def _take_over(study: Store, size: Curves, kept: Store) -> None:
     """What lies in the results is neither trained nor read again where `runs` lacks it, and what is added starts from
-    the same base."""
+    the same base.
+
+    Raises:
+        InputError: `runs` has a base of its own.
+    """
     if study.facts(TABLE).get("depends") != depends(size):
         return
+    base, own = study.folder / training.BASE, kept.folder / training.BASE
+    if own.exists() and not _same_encoder(base, own):
+        raise InputError(
+            f"{own} is another base than {base}, from which heads in the results have learned: give another --runs, or "
+            f"delete {own.parent}"
+        )
     rows = study.read(TABLE)
     is_oracle = rows["training"] == ORACLES
     tables = {_oracle_table(*of): found for of, found in rows[is_oracle].groupby(["labels", "seed"])}
@@ -139,8 +150,13 @@ def _take_over(study: Store, size: Curves, kept: Store) -> None:
     for name, found in tables.items():
         if not kept.has(name):
             kept.write(name, found)
-    if not (kept.folder / training.BASE).exists():
-        save(load_recognizer(study.folder / training.BASE), kept.folder / training.BASE)
+    if not own.exists():
+        save(load_recognizer(base), own)
+
+
+def _same_encoder(*folders: Path) -> bool:
+    one, other = (load_recognizer(folder).encoder.state_dict() for folder in folders)
+    return all(torch.equal(weights, other[name]) for name, weights in one.items())
 
 
 class _FarEnough(Exception):
@@ -179,6 +195,7 @@ def _readings(recognizer: Recognizer, each: Training, after: int, size: Curves) 
     for damage in size.damages:
         lines = unread_lines(each.labels, damage, each.seed, size.strings)
         of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}
+        of["commit"] = environment.commit()
         found = [*read_cell(recognizer, lines), *read_under_forms(recognizer, lines, forms)]
         yield from ({**of, "steps": after, "damage": damage, **row} for row in found)
     recognizer.train(was_training)
@@ -209,11 +226,13 @@ def _write(size: Curves, kept: Store, study: Store) -> None:
     ]
     if not (study.folder / training.BASE).exists():
         save(load_recognizer(kept.folder / training.BASE).with_heads([_SAYS]), study.folder / training.BASE)
-    study.write(TABLE, pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True))
+    rows = pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True)
+    study.write(TABLE, rows)
     whole = sum(is_read(each, size, kept, size.steps[each.labels]) for each in read)
     facts = {"depends": depends(size), "trainings": len(read), "whole": whole, "of": len(size.trainings())}
     facts["sums"] = study.sums(TABLE)
-    study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
+    commits = [*rows["commit"].dropna().unique()]
+    study.write_facts(TABLE, facts | {"commit": commits[-1], "commits": commits, "environment": environment.describe()})
 
 
 def _oracles(labels: str, seed: int, size: Curves, kept: Store) -> pd.DataFrame:

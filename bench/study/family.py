@@ -7,7 +7,7 @@ the same weights. What is compared with what, and why: plan.md.
 import contextlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,14 +75,15 @@ class Family:
     """Attributes:
     encoders: by name.
     steps, batch: of each training.
-    each: strings read of every length at every level; of each of the other sets, ten times as many.
+    strings: read of every length at every level; of repeats and of occluded strings ten times as many, of every length
+        that is longer than any learned half as many.
     restarts: processes that time each encoder; rounds: of each, by batch size.
     """
 
     encoders: dict[str, Architecture]
     steps: int
     batch: int
-    each: int
+    strings: int
     restarts: int = 8
     rounds: tuple[tuple[int, int], ...] = ((1, 12), (64, 3))
 
@@ -120,7 +121,7 @@ SIZES = {
         },
         steps=4000,
         batch=66,
-        each=200,
+        strings=200,
     ),
 }
 
@@ -155,11 +156,13 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     """
     runs = runs.absolute()  # workers may stand elsewhere
     size, kept, study = opened(preset, SIZES, runs, out)
-    claim(kept, TABLE, depends(size), "another family")
+    claim(kept, TABLE, _depends(size), "another family")
     members = size.members()
     with progress(f"family {preset}", len(members)) as reporter, engine.workers(runs) as pool:
         take_over(study, size, kept)
         todo = [each for each in members if not kept.has(_table(*each))]
+        if len(todo) < len(members):
+            _write(size, kept, study)
         reporter.advance(steps=len(members) - len(todo))
         for future in as_completed([pool.submit(learn, *each, size, runs) for each in todo]):
             reporter.advance(future.result())
@@ -169,10 +172,14 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     return study.folder
 
 
+def _depends(size: Family) -> dict[str, Any]:
+    return {**depends(size), "strategies": [*STRATEGIES]}
+
+
 def take_over(study: Store, size: Family, kept: Store) -> None:
     """What lies in the results is neither trained nor read again where `runs` lacks it."""
     facts = study.facts(TABLE)
-    if facts.get("depends") != depends(size):
+    if facts.get("depends") != _depends(size):
         return
     for (name, seed), rows in study.read(TABLE).groupby(["encoder", "seed"]):
         table = _table(str(name), int(str(seed)))
@@ -188,7 +195,7 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
         if not is_finished(folder):
             train_on_digits(build(name, size.encoders[name], seed), load_splits(), size.config(seed), folder)
     recognizer = load_recognizer(folder)
-    tables = [_read(recognizer, lines).assign(set=title) for title, lines in sets(size.each)]
+    tables = [_read(recognizer, lines).assign(set=title) for title, lines in sets(size.strings)]
     kept.write(_table(name, seed), pd.concat(tables, ignore_index=True).assign(encoder=name, seed=seed))
     about = recognizer.provenance
     kept.write_facts(
@@ -205,16 +212,16 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
     return f"learned {name}, seed {seed}"
 
 
-def sets(each: int) -> Iterator[tuple[str, Lines]]:
+def sets(strings: int) -> Iterator[tuple[str, Lines]]:
     """Test strings by name of the set: levels, strings of repeats, longer ones than were learned, occluded ones."""
     digits = held_out_digits()
     for name in LEVELS:
-        yield from ((name, level_strings(digits, name, n, each)) for n in range(LEARNED[0], LEARNED[1] + 1))
+        yield from ((name, level_strings(digits, name, n, strings)) for n in range(LEARNED[0], LEARNED[1] + 1))
     repeated: Any = {"repeats": REPEATED, "replacement": True, "seed": 1, "layout": level("jitter")}
-    yield "repeats", SequenceMNIST(digits, (4, 10), count=10 * each, **repeated)
+    yield "repeats", SequenceMNIST(digits, (4, 10), count=10 * strings, **repeated)
     for n in range(LEARNED[1] + 1, LONGEST + 1):
-        yield "longer", level_strings(digits, "grid", n, each // 2)
-    yield "occluded", unread_lines("uniform", OCCLUDED, 0, 10 * each)
+        yield "longer", level_strings(digits, "grid", n, strings // 2)
+    yield "occluded", unread_lines("uniform", OCCLUDED, 0, 10 * strings)
 
 
 def _read(recognizer: Recognizer, lines: Lines) -> pd.DataFrame:
@@ -226,30 +233,32 @@ def _read(recognizer: Recognizer, lines: Lines) -> pd.DataFrame:
     return rows.agg(" ".join, axis=1).rename("prediction").reset_index()
 
 
-def unpacked(rows: pd.DataFrame) -> pd.DataFrame:
-    """(strings, strategies) predictions of `_read`'s rows."""
-    found = rows["prediction"].str.split(" ", expand=True).set_axis([*STRATEGIES], axis=1)
+def unpack(rows: pd.DataFrame, strategies: Sequence[str] = STRATEGIES) -> pd.DataFrame:
+    """(strings, strategies) predictions of `_read`'s rows, whose strategies stood in this order."""
+    found = rows["prediction"].str.split(" ", expand=True).set_axis([*strategies], axis=1)
     return found.apply(lambda read: read.where(read != RIGHT, rows["text"]))
 
 
 def _time(size: Family, kept: Store, study: Store) -> None:
     """Add the times of weights of the first seed that are here and were not timed yet, and what their graphs read."""
     done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
-    todo = [name for name in size.encoders if is_finished(kept.folder / f"{name}-seed0")]
-    todo = [name for name in todo if name not in set(done["encoder"])]
+    folders = {name: kept.folder / f"{name}-seed0" for name in size.encoders}
+    timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
+    there = [name for name, folder in folders.items() if is_finished(folder)]
+    todo = [name for name in there if timed.get(name) != of_weights(folders[name])]
     with alone(), progress("family, times", len(todo) * size.restarts) as reporter:
         refuse_beside_ray()
         for name in todo:
-            folder = kept.folder / f"{name}-seed0"
+            folder = folders[name]
             export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
             tables = []
             for number in range(size.restarts):
                 arguments = [str(folder), json.dumps(dict(size.rounds))]
                 tables.append(restart(family_session, arguments, number).assign(encoder=name))
                 reporter.advance(f"timed {name}")
-            done = pd.concat([done, *tables], ignore_index=True)
+            facts = {name: {**_provenance(folder), "graphs_exact": _graphs_exact(folder, size.strings)}}
+            done = pd.concat([done[done["encoder"] != name], *tables], ignore_index=True)
             study.write(TIMES, done)
-            facts = {name: {**_provenance(folder), "graphs_exact": _graphs_exact(folder, size.each)}}
             study.write_facts(TIMES, {**study.facts(TIMES), **facts, "sums": study.sums(TIMES)})
 
 
@@ -258,10 +267,10 @@ def _provenance(folder: Path) -> dict[str, Any]:
     return {"weights": of_weights(folder), "environment": machine, "commit": environment.commit()}
 
 
-def _graphs_exact(folder: Path, each: int) -> dict[str, dict[str, int]]:
+def _graphs_exact(folder: Path, strings: int) -> dict[str, dict[str, int]]:
     """Of every level, how many strings there are, and how many each graph reads right."""
     reader, found = load(folder / INT8), dict[str, dict[str, int]]()
-    for title, lines in sets(each):
+    for title, lines in sets(strings):
         if title in LEVELS:
             read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
             right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
@@ -280,6 +289,6 @@ def _write(size: Family, kept: Store, study: Store) -> None:
     read = [each for each in size.members() if kept.has(_table(*each))]
     study.write(TABLE, pd.concat([kept.read(_table(*each)) for each in read], ignore_index=True))
     trainings = {f"{name}-seed{seed}": kept.facts(_table(name, seed)) for name, seed in read}
-    facts = {"depends": depends(size), "trainings": trainings, "of": len(size.members())}
+    facts = {"depends": _depends(size), "trainings": trainings, "of": len(size.members())}
     facts["sums"] = study.sums(TABLE)
     study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})

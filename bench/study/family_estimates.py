@@ -10,7 +10,7 @@ import pandas as pd
 from bench.core.formatting import estimates
 from bench.study.curve_estimates import OTHERS, SEEDS, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings
-from bench.study.family import STRATEGIES, unpacked
+from bench.study.family import STRATEGIES, unpack
 from bench.study.family_session import INT8
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
@@ -44,7 +44,7 @@ class FamilyResults:
     @cached_property
     def _right(self) -> dict[tuple[str, str], dict[int, pd.DataFrame]]:
         """Of (encoder, set), by seed: which strings (rows) each strategy (columns) reads right."""
-        read = unpacked(self.rows)
+        read = unpack(self.rows, self.facts.get("depends", {}).get("strategies", STRATEGIES))
         right = read.eq(self.rows["text"], axis=0)
         found: dict[tuple[str, str], dict[int, pd.DataFrame]] = {}
         for (encoder, name, seed), where in self.rows.groupby(["encoder", "set", "seed"], sort=False).groups.items():
@@ -62,6 +62,11 @@ class FamilyResults:
             (right,) = by_seed.values()
             return proportion(int(right[column].sum()), len(right))
         return over_seeds(pd.Series([right[column].mean() for right in by_seed.values()]))
+
+    def first_exact(self, encoder: str, name: str, strategy: str) -> Value:
+        """Of a set, by the weights of the first seed, which are timed: over strings."""
+        right = self._right[encoder, name][0][READS_AS.get(strategy, strategy)]
+        return proportion(int(right.sum()), len(right))
 
     def int8_exact(self, encoder: str, name: str, strategy: str) -> Value | None:
         """Of the graphs of the first seed, over strings; None where they read none."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -72,22 +73,43 @@ def run(
     config = TrainConfig(**fine_tuning(recognizer.charset))
     config = config if steps is None else replace(config, steps=steps)
     kept, study = Store(runs), Store(out / "study")
+    depends = {"weights": of_weights(weights), "steps": config.steps, "parts": PARTS}
     lines = {name: digest(folder) for name, folder in sets.items()}
-    depends = {"weights": of_weights(weights), "lines": lines, "steps": config.steps, "parts": PARTS}
-    claim(kept, TABLE, depends, "other lines or weights")
+    for name, value in lines.items():
+        claim(kept, f"{TABLE}-{name}", {**depends, "lines": value}, f"other lines called {name}, or other weights")
     todo = [(name, seed, part) for name in sets for seed, part in [(_WHOLE, _WHOLE), *_parts(seeds)]]
+    missing = [each for each in todo if not kept.has(_table(*each))]
     with progress("cross-validation", len(todo)) as reporter, engine.workers(runs) as pool:
-        missing = [each for each in todo if not kept.has(_table(*each))]
         reporter.advance(steps=len(todo) - len(missing))
+        if not missing:
+            _write(study, kept, todo, depends, lines)
         jobs = [pool.submit(_read_part, sets[name], (name, seed, part), config, runs) for name, seed, part in missing]
         for future in as_completed(jobs):
             reporter.advance(future.result())
-            there = [kept.read(_table(*each)) for each in todo if kept.has(_table(*each))]
-            study.write(TABLE, pd.concat(there, ignore_index=True))
-            facts = {"depends": depends, "parts": len(there), "of": len(todo), "commit": environment.commit()}
-            facts |= {"environment": environment.describe(), "sums": study.sums(TABLE)}
-            study.write_facts(TABLE, facts)
+            _write(study, kept, todo, depends, lines)
     return study.folder
+
+
+def _write(
+    study: Store, kept: Store, todo: list[tuple[str, int, int]], depends: dict[str, Any], lines: dict[str, str]
+) -> None:
+    """What has been read so far, beside other sets that were read by the same weights before."""
+    facts, there = study.facts(TABLE), [kept.read(_table(*each)) for each in todo if kept.has(_table(*each))]
+    others: dict[str, Any] = {}
+    if facts.get("depends") == depends and study.has(TABLE):
+        rows = study.read(TABLE)
+        there.insert(0, rows[~rows["set"].isin(lines)])
+        others = {name: about for name, about in facts["sets"].items() if name not in lines}
+    rows = pd.concat(there, ignore_index=True)
+    study.write(TABLE, rows)
+    whole = {name: sum(each[0] == name for each in todo) for name in lines}
+    read = rows.drop_duplicates(["set", "seed", "part"])["set"].value_counts()
+    about = {
+        name: {"lines": lines[name], "readings": int(read[name]), "of": whole[name]} for name in lines if name in read
+    }
+    commits = [*rows["commit"].unique()]
+    facts = {"depends": depends, "sets": others | about, "commit": commits[-1], "commits": commits}
+    study.write_facts(TABLE, {**facts, "environment": environment.describe(), "sums": study.sums(TABLE)})
 
 
 def _parts(seeds: int) -> list[tuple[int, int]]:
@@ -112,6 +134,7 @@ def _read_part(lines: LineFolder, which: tuple[str, int, int], config: TrainConf
             recognizer = fine_tune(recognizer, learned, tuned, config=replace(config, seed=seed))
         phase = ADAPTED
     rows = _predictions(recognizer, held_out).assign(set=name, seed=seed, part=part, phase=phase)
+    rows["commit"] = environment.commit()
     Store(runs).write(_table(*which), rows)
     shutil.rmtree(tuned, ignore_errors=True)
     return f"{name}, {phase}" + ("" if seed == _WHOLE else f", seed {seed}, part {part + 1} of {PARTS}")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
+STUDY = ROOT / "results" / "study"
 Z = 1.959964  # of 95 %
 
 
@@ -101,11 +102,32 @@ def test_times_and_how_many_times_as_long_as_one_pass(screen: str, table: pd.Dat
 
 def test_damaged_strings_from_a_short_list(screen: str) -> None:
     (said,) = re.findall(r"It reads (\S+) % of damaged strings from a short list, `ar` (\S+) %", screen)
-    read = rows("readings", ROOT / "results" / "study")
+    read = rows("readings", STUDY)
     lists, seeds = ["lexicon-20", "lexicon-100"], range(5)
     main = [f"{labels}-seed{seed}" for labels in lists for seed in seeds]
     read = read[read["training"].isin(main) & (read["read"] == read["law"]) & (read["damage"] != "clean")]
     exact = read.groupby("way")["exact"].mean() * 100
     assert [exact["parallel + form"], exact["ar"]] == pytest.approx([float(number) for number in said], abs=0.051)
-    for one_pass in re.findall(r"`parallel` (\S+) %\.", screen):
-        assert exact["parallel"] == pytest.approx(float(one_pass), abs=0.051)
+
+
+def test_what_the_lead_is_made_of(screen: str) -> None:
+    """Means over seeds of heads trained alone, and of what they read under a form counted from the training strings."""
+    read = rows("curves", STUDY)
+    pattern = r"of `(\S+)`, ([^,]+), it reads \+(\S+) .*?points more than `parallel` after 1,000 steps, "
+    pattern += r"\+(\S+) .*?after (\S+),"
+    ((labels, damage, early, late, steps),) = re.findall(pattern, screen)
+    cell = read[(read["labels"] == labels) & (read["damage"] == damage)]
+    last = int(steps.replace(",", ""))
+
+    def exact(strategy: str, heads: str, steps: int) -> float:
+        chosen = cell[(cell["strategy"] == strategy) & (cell["heads"] == heads) & (cell["steps"] == steps)]
+        return float(chosen["exact"].mean() * 100)
+
+    leads = [exact("ar", "ar", steps) - exact("parallel", "parallel", steps) for steps in (1000, last)]
+    assert leads == pytest.approx([float(early), float(late)], abs=0.0051)
+    oracles = [exact(f"oracle {reader}", "oracles", 0) for reader in ("joint", "marginal")]
+    (gain,) = re.findall(r"taking symbols as independent costs (\S+) points there", screen)
+    assert oracles[0] - oracles[1] == pytest.approx(float(gain), abs=0.051)
+    (forms,) = re.findall(r"counted from the training strings, `parallel` reads (\S+) %, `ar` (\S+) %", screen)
+    counted = [exact(f"{head} + counted form", head, last) for head in ("parallel", "ar")]
+    assert counted == pytest.approx([float(number) for number in forms], abs=0.051)

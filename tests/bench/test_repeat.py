@@ -42,7 +42,8 @@ def test_flips_and_movements_are_counted_against_what_is_usual():
     said = prose(
         "steadiness", repeated=summary(), effort={"samples": 9, "again": 0, "disturbed": 0}, first_screen=summary()
     )
-    assert "The first screen's times, measured 3 times: 1 verdicts flipped, and ratios moved by 10.0 % at most." in said
+    assert "The times of fair baselines" in said
+    assert "measured 3 times: 1 verdicts flipped, and ratios moved by 10.0 % at most." in said
     assert "1 of 9 verdicts on times flipped. Ratios moved by 10 % at most." in said
     assert summary().table()["claim"].tolist() == ["b", "a"]
 
@@ -83,6 +84,8 @@ def test_runs_go_on_and_share_what_is_not_timed(tmp_path, monkeypatch):
     assert len(measured) == 6  # runs under a load are others
     with pytest.raises(InputError, match="unknown bench preset 'huge'"):
         repeat.repeat("huge", 2, False, out)
+    with pytest.raises(InputError, match="preset 'smoke' times nothing of 'baselines'"):
+        repeat.repeat("smoke", 2, False, out, only="baselines")
     assert "smoke" in PRESETS
     assert repeats.summary(tmp_path / "nothing") is None
     assert set(asked) == {()}

@@ -14,6 +14,8 @@ from seqocr.models.heads.autoregressive import AutoregressiveHead
 from seqocr.models.heads.permuted import PermutedHead, _known
 from seqocr.models.heads.refining import SlotsHead
 from seqocr.models.heads.reversed import ReversedHead
+from seqocr.train.config import TrainConfig
+from seqocr.train.optim import build_optimizers
 from tests.conftest import lively
 from tests.models.test_heads import make, random_features
 
@@ -74,7 +76,7 @@ def test_parseq_has_an_even_number_of_orders_from_left_to_right_reversed_and_pai
 
 def test_parseq_learns_a_place_from_the_image_and_what_its_order_has_before() -> None:
     head, order = permuted(), torch.tensor([2, 0, 1, 3])  # of three symbols; 3 is the end
-    image = head.attend_to_image.keys_values(random_features(1))
+    image = head._layer.image.keys_values(random_features(1))
     known = _known(order)[None]
 
     def places(tokens: list[int]) -> torch.Tensor:
@@ -116,7 +118,7 @@ def test_parseq_reads_every_place_by_the_image_alone_in_one_pass() -> None:
 
 def test_parseq_refines_a_place_by_the_others_up_to_the_end() -> None:
     head, features = permuted(), random_features(1)
-    image = head.attend_to_image.keys_values(features)
+    image = head._layer.image.keys_values(features)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     logits = head.logits
 
@@ -133,3 +135,22 @@ def test_parseq_refines_a_place_by_the_others_up_to_the_end() -> None:
     end = first.index(head.end) if head.end in first else len(first)
     for place in range(5):
         assert known[0, place].tolist() == [True, *(i != place and i < end for i in range(4))]
+
+
+def test_parseq_is_trained_by_the_optimiser_that_its_rivals_have() -> None:
+    config = TrainConfig(optimizer="muon")
+    for name in ("ar", "parseq"):
+        adamw, muon = build_optimizers(dict(Heads(make(name)).named_parameters()), config)
+        matrices = sum(p.numel() for group in muon.param_groups for p in group["params"])
+        others = sum(p.numel() for group in adamw.param_groups for p in group["params"])
+        assert matrices > others, name
+    with pytest.raises(InputError, match="permutations 3: give an even number"):
+        make("parseq", permutations=3)
+
+
+class Heads(torch.nn.Module):
+    """As a recognizer holds a head."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head

@@ -145,7 +145,7 @@ class Baselines(Experiment):
     def claims(self, results: Results) -> list[Claim]:
         found = []
         for subject in results.subjects:
-            for name in ("ar", SHALLOW, f"{SHALLOW}-speculative"):
+            for name in (each for each in STRATEGIES if each != ONE_PASS):
                 value = results.over(subject.name, 1, name)
                 said = "slower" if value.low > 1 else "faster" if value.high < 1 else UNDECIDED
                 found.append(Claim(f"{subject.label}: `{name}` over one pass, restarts", said, value))

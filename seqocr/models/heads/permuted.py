@@ -1,6 +1,8 @@
 """PARSeq's decoder: one set of weights reads symbol by symbol, in one pass, or refines what it has read (Bautista and
 Atienza 2022, "Scene Text Recognition with Permuted Autoregressive Sequence Models", arXiv:2207.06966)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partialmethod
 from typing import ClassVar
@@ -13,6 +15,7 @@ from torch import nn
 from seqocr.decoding.output import DecoderOutput
 from seqocr.decoding.search import NextTokenFunction
 from seqocr.decoding.tokens import TokenVocabulary
+from seqocr.errors import InputError
 from seqocr.models.heads.base import FeatureMap, Strategy, full_precision
 from seqocr.models.heads.token_head import TokenHead
 
@@ -47,18 +50,17 @@ class PermutedHead(TokenHead):
         attention_heads: int | None = None,
     ) -> None:
         super().__init__(features, charset, max_length)
+        if permutations < 2 or permutations % 2:
+            raise InputError(f"permutations {permutations}: give an even number of orders, from 2 up")
         width, heads = features.dim, attention_heads or max(1, features.dim // 32)
         self.permutations = permutations
         self.vocabulary = TokenVocabulary(charset, max_length, max_length + 1)
         self.embedding = nn.Embedding(self.pad + 1, width)
-        self.places = nn.Parameter(torch.empty(max_length + 1, width))
-        self.attend_to_symbols, self.attend_to_image = _Attention(width, heads), _Attention(width, heads)
-        self.norm_places, self.norm_symbols, self.norm_image, self.norm_inner, self.norm_last = (
-            nn.LayerNorm(width) for _ in range(5)
-        )
-        self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.position_queries = nn.Parameter(torch.empty(max_length + 1, width))
+        self.norm_symbols, self.norm_last = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.layers = nn.ModuleList([_Layer(width, heads)])
         self.classify = nn.Linear(width, self.begin + 1)  # symbols and the end
-        for weights in (self.embedding.weight, self.places):
+        for weights in (self.embedding.weight, self.position_queries):
             nn.init.trunc_normal_(weights, std=0.02)
 
     @torch.no_grad()
@@ -81,13 +83,10 @@ class PermutedHead(TokenHead):
             (B, P, vocabulary): minus infinity for "begin" and "pad".
         """
         symbols = self.embedding(tokens) * self.features.dim**0.5
-        symbols = torch.cat([symbols[:, :1], symbols[:, 1:] + self.places[: tokens.shape[1] - 1]], dim=1)
-        x = self.places[places].expand(len(tokens), -1, -1)
-        x = x + self.attend_to_symbols(
-            self.norm_places(x), self.attend_to_symbols.keys_values(self.norm_symbols(symbols)), known
-        )
-        x = x + self.attend_to_image(self.norm_image(x), image)
-        found = self.classify(self.norm_last(x + self.inner(self.norm_inner(x))))
+        positions = self.position_queries[: tokens.shape[1] - 1]
+        symbols = self.norm_symbols(torch.cat([symbols[:, :1], symbols[:, 1:] + positions], dim=1))
+        x = self._layer(self.position_queries[places].expand(len(tokens), -1, -1), symbols, image, known)
+        found = self.classify(self.norm_last(x))
         never = torch.full_like(found[:, :, :1], -torch.inf)
         return torch.cat([found[:, :, : self.begin], never, found[:, :, self.begin :], never], dim=2)
 
@@ -101,7 +100,7 @@ class PermutedHead(TokenHead):
         orders = self._sampled_orders(n)
         known = torch.cat([_known(order) for order in orders]).to(device) & (tokens != self.pad)[:, None]
         places = torch.arange(n + 1, device=device).repeat(len(orders))
-        logits = self.logits(places, tokens, self.attend_to_image.keys_values(features), known)
+        logits = self.logits(places, tokens, self._layer.image.keys_values(features), known)
         without_end = targets.masked_fill(targets == self.end, -100)
         targets = torch.cat([targets, targets, *[without_end] * (len(orders) - 2)], dim=1)
         return F.cross_entropy(full_precision(logits).flatten(0, 1), targets.flatten())
@@ -121,7 +120,7 @@ class PermutedHead(TokenHead):
     @torch.inference_mode()
     def decode(self, features: torch.Tensor, length: int | None = None) -> DecoderOutput:
         """Greedy, from left to right; keys and values of the image are made once."""
-        image = self.attend_to_image.keys_values(features)
+        image = self._layer.image.keys_values(features)
         return self.greedy(lambda tokens: self._following(tokens, image), len(features), length)
 
     @torch.inference_mode()
@@ -129,7 +128,7 @@ class PermutedHead(TokenHead):
         self, features: torch.Tensor, length: int | None = None, *, refinements: int = 0
     ) -> DecoderOutput:
         """Every place by the image alone. A refinement reads every place again, given the others as they were read."""
-        image, batch = self.attend_to_image.keys_values(features), len(features)
+        image, batch = self._layer.image.keys_values(features), len(features)
         places = torch.arange(self.max_length + 1, device=self.device)
         begin = torch.full((batch, 1), self.begin, device=self.device)
         logits = self.logits(places, begin, image)
@@ -144,7 +143,7 @@ class PermutedHead(TokenHead):
 
     def next_token(self, features: torch.Tensor) -> NextTokenFunction:
         with torch.inference_mode():
-            image = self.attend_to_image.keys_values(features)
+            image = self._layer.image.keys_values(features)
         tokens = torch.empty(1, 0, dtype=torch.long, device=features.device)
 
         @torch.inference_mode()
@@ -157,6 +156,12 @@ class PermutedHead(TokenHead):
 
         return next_token
 
+    @property
+    def _layer(self) -> _Layer:
+        (layer,) = self.layers
+        assert isinstance(layer, _Layer)
+        return layer
+
     def _following(self, tokens: torch.Tensor, image: KeysValues) -> torch.Tensor:
         """Logits (B, vocabulary) of what follows tokens (B, t)."""
         return self.logits(torch.tensor([tokens.shape[1] - 1], device=tokens.device), tokens, image)[:, 0]
@@ -167,6 +172,23 @@ def _known(order: torch.Tensor) -> torch.Tensor:
     rank = order.argsort()
     begin = torch.ones(len(order), 1, dtype=torch.bool)
     return torch.cat([begin, rank[None, :-1] < rank[:, None]], dim=1)
+
+
+class _Layer(nn.Module):
+    """Queries attend to symbols, then to the image. Its name in weights is of a layer, as the optimiser has it."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.symbols, self.image = _Attention(width, heads), _Attention(width, heads)
+        self.norm_queries, self.norm_image, self.norm_inner = (nn.LayerNorm(width) for _ in range(3))
+        self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(
+        self, queries: torch.Tensor, symbols: torch.Tensor, image: KeysValues, known: torch.Tensor | None
+    ) -> torch.Tensor:
+        x = queries + self.symbols(self.norm_queries(queries), self.symbols.keys_values(symbols), known)
+        x = x + self.image(self.norm_image(x), image)
+        return x + self.inner(self.norm_inner(x))
 
 
 class _Attention(nn.Module):

@@ -11,7 +11,8 @@ from seqocr.models.heads.base import Head
 
 
 class TokenHead(Head):
-    """
+    """A head whose texts are tokens up to the end.
+
     Attributes:
         vocabulary: of the tokens, which a subclass sets.
     """

@@ -23,7 +23,7 @@ from bench.study.label_distributions import Lexicon, Placed, count_form
 from bench.study.pipeline import depends
 from bench.study.predictions import read_under_forms, unread_lines
 from seqocr.errors import InputError
-from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.recognizer import Recognizer
 from seqocr.train.loop import Trainer
 from tests.conftest import lively
@@ -174,3 +174,14 @@ def test_the_full_curves_are_those_of_the_plan() -> None:
         assert f"`{said}`" in plan
     for damage in size.damages:
         assert damage in plan
+
+
+def test_recognizers_of_another_base_are_not_mixed_with_those_of_the_results(run: Any, tmp_path: Path) -> None:
+    run()
+    base = tmp_path / "runs" / training.BASE
+    other = load_recognizer(base)
+    with torch.no_grad():
+        next(other.encoder.parameters()).add_(1)
+    save(other, base)
+    with pytest.raises(InputError, match="is another base than"):
+        run()

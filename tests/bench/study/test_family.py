@@ -18,7 +18,7 @@ from bench.study import family, predictions
 from bench.study.family import RIGHT, STRATEGIES, Architecture, Family
 from seqocr.data.sources.datasets import embedded_digits
 
-SIZE = Family({"32x1": Architecture(32, 1, seeds=1)}, steps=1, batch=3, each=2)
+SIZE = Family({"32x1": Architecture(32, 1, seeds=1)}, steps=1, batch=3, strings=2)
 CONFIG = Family.config
 
 
@@ -57,7 +57,7 @@ def test_every_set_is_read_by_every_strategy_once(run: Any, monkeypatch: pytest.
         **{"repeats": 20, "longer": 10, "occluded": 20},
     }
     assert set(rows.loc[rows["set"] == "longer", "text"].str.len()) == set(range(11, 21))
-    read = family.unpacked(rows)
+    read = family.unpack(rows)
     assert list(read) == [*STRATEGIES]
     assert not read.isin([RIGHT]).any(axis=None)
     facts = study.facts("family")
@@ -74,7 +74,7 @@ def test_what_is_right_is_told_from_what_is_empty() -> None:
     rows = pd.DataFrame(
         {"text": ["12", "3"], "prediction": [" ".join(["=", "", *"11111"]), " ".join(["33", *"======"])]}
     )
-    read = family.unpacked(rows)
+    read = family.unpack(rows)
     assert read.iloc[0].tolist() == ["12", "", *"11111"]
     assert read.iloc[1].tolist() == ["33", *"333333"]
 

@@ -93,13 +93,16 @@ def test_times_are_over_restarts_and_ratios_within_them(results: FamilyResults) 
 def test_the_section_says_what_is_missing_and_draws_what_is_there(results: FamilyResults) -> None:
     (section,) = EXPERIMENT.sections(results, {})
     assert "**1 of 10 trainings have ended.**" in section.text
-    assert "3 find it better, 0 worse, 6 within 1 point" in section.text
+    assert "3 find it better, 0 worse, 6 within 1 point, and 0 decide nothing" in section.text
     table = section.table
     assert table is not None
     assert len(table) <= 8
     assert table.set_index("strategy").loc["`ar`", "96x2: `wild`"] == "90.2 %"
     assert table.set_index("strategy").loc["`parallel`", "small, ms"].startswith("5.9")
     untimed: Any = FamilyResults(results.rows, results.facts, results.times.iloc[:0], {})
+    assert (
+        "comparisons" not in EXPERIMENT.sections(FamilyResults(rows(2), results.facts, results.times, {}), {})[0].text
+    )
     (section,) = EXPERIMENT.sections(untimed, {})
     assert section.plot is None
     assert "restarts" not in section.text
