@@ -124,8 +124,9 @@ def _by_direction(results: CurveResults) -> pd.DataFrame:
 def under_counted_form(results: CurveResults, cell: Cell) -> dict[str, float] | None:
     """Exact match after the last step of `parallel` and of `ar`, under a form counted from the training strings."""
     last = results.last(cell[0])
-    found = {head: results.exact(cell, f"{head} + {COUNTED}", last, head) for head in (ONE_PASS, AR)}
-    return {head: float(exact.mean()) for head, exact in found.items()} if all(map(len, found.values())) else None
+    found = pd.DataFrame({head: results.exact(cell, f"{head} + {COUNTED}", last, head) for head in (ONE_PASS, AR)})
+    of_both = found.dropna()
+    return {str(head): float(mean) for head, mean in of_both.mean().items()} if len(of_both) else None
 
 
 def _learned(results: CurveResults) -> pd.DataFrame:
