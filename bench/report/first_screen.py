@@ -56,7 +56,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         study=summarize_study(everything),
         curves=curves.decomposition[0] if curves else None,
         counted=counted,
-        counted_is_enough=bool(counted) and counted[ONE_PASS] >= counted[AR] - MARGIN,
+        counted_is_enough=counted is not None and counted[ONE_PASS] >= counted[AR] - MARGIN,
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
     )

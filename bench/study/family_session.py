@@ -58,7 +58,7 @@ def main(folder: Path, rounds: dict[int, int], seed: int) -> None:
     shuffle = random.Random(seed)
     for batch, count in rounds.items():
         strings = level_strings(held_out_digits(), "grid", TASK_LENGTH, (seed + 1) * batch)
-        images, _ = strings.batch(range(seed * batch, (seed + 1) * batch))
+        images = torch.stack([strings[i][0] for i in range(seed * batch, (seed + 1) * batch)])
         with torch.inference_mode():
             print_rounds(works(folder, images), batch, count, shuffle)
 

@@ -66,8 +66,8 @@ def run(
     """
     weights, runs = weights_path(None), runs.absolute()  # workers may stand elsewhere
     recognizer = load_recognizer(weights)
-    more = {"charset": recognizer.charset, "max_length": recognizer.max_length}
-    sets = {folder.resolve().name: LineFolder(folder, **more) for folder in folders}
+    task: Any = {"charset": recognizer.charset, "max_length": recognizer.max_length}
+    sets = {folder.resolve().name: LineFolder(folder, **task) for folder in folders}
     if len(sets) < len(folders):
         raise InputError("two folders have one name: give each a name of its own, as results are listed by it")
     config = TrainConfig(**fine_tuning(recognizer.charset))

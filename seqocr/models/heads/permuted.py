@@ -151,8 +151,8 @@ class PermutedHead(TokenHead):
             nonlocal tokens
             before = tokens[list(parents)] if tokens.shape[1] else tokens.expand(len(parents), 0)
             tokens = torch.cat([before, torch.tensor(symbols, device=features.device)[:, None]], dim=1)
-            shared = tuple(each.expand(len(tokens), -1, -1, -1) for each in image)
-            return self._following(tokens, shared).double().log_softmax(1).cpu().numpy()
+            keys, values = (each.expand(len(tokens), -1, -1, -1) for each in image)
+            return self._following(tokens, (keys, values)).double().log_softmax(1).cpu().numpy()
 
         return next_token
 
