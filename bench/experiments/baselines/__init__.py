@@ -93,8 +93,8 @@ class Baselines(Experiment):
         bench.measure_each(part, "restart", restarts, partial(_restart, part.settings), reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
-        """Of all strategies but the compiled one, which runs what `ar-generate` does, and `ctc`: how long a text it reads
-        from noise with random weights, and so what its confidence takes, is the processor's own."""
+        """Of all strategies but the compiled one, which runs what `ar-generate` does, and `ctc`: how long a text it
+        reads from noise, and so what its confidence takes, is the processor's own."""
         recognizer = session.prepared(part.settings.subject)
         decode = session.decoders(recognizer)
         del decode[session.COMPILED], decode["ctc"]
