@@ -3,6 +3,8 @@
 One module of `bench.experiments` is one experiment. Only the first screen knows any of them by name.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -119,6 +121,14 @@ class Claim:
     verdict: str
     value: Value
     ratio: bool = True
+
+    @classmethod
+    def of_family(cls, name: str, judged: pd.DataFrame) -> list[Claim]:
+        """One per row of a judged family (`bench.study.estimates.judge`); the row's columns fill `name`, a format."""
+        return [
+            cls(name.format(**row), row["verdict"], Value.of(row, "difference", row["seeds"]), ratio=False)
+            for row in judged.to_dict("records")
+        ]
 
 
 @dataclass(frozen=True)

@@ -83,15 +83,7 @@ class LearningCurves(Reported):
         return [Section(title, text, "curves", pd.DataFrame(rows).head(_SHOWN), details)]
 
     def claims(self, results: CurveResults) -> list[Claim]:
-        return [
-            Claim(
-                f"curves, {row['labels']}, {row['damage']}: `{AR}` beside `{row['other']}` in the end",
-                row["verdict"],
-                Value.of(row, "difference", row["seeds"]),
-                ratio=False,
-            )
-            for row in results.family.to_dict("records")
-        ]
+        return Claim.of_family(f"curves, {{labels}}, {{damage}}: `{AR}` beside `{{other}}` in the end", results.family)
 
 
 EXPERIMENT = LearningCurves()

@@ -18,7 +18,6 @@ from bench.study.estimates import AR
 from bench.study.family import STRATEGIES, TABLE, TIMES
 from bench.study.family_estimates import FamilyResults
 from bench.study.family_session import INT8
-from seqocr.statistics import Value
 
 _LEVEL = "wild"  # of the picture and the table
 _SHOWN = ("ar-generate", "ar", "ar-1layer", "ar-speculative", "parallel", "ctc", "parseq", "parseq-once")
@@ -66,15 +65,7 @@ class Family(Reported):
         return [Section("Timed and trained", text, plot, pd.DataFrame(rows).head(LONGEST_TABLE), details)]
 
     def claims(self, results: FamilyResults) -> list[Claim]:
-        return [
-            Claim(
-                f"{row['encoder']}, `{row['level']}`: `{AR}` beside `{row['other']}`, trainings",
-                row["verdict"],
-                Value.of(row, "difference", row["seeds"]),
-                ratio=False,
-            )
-            for row in results.family.to_dict("records")
-        ]
+        return Claim.of_family(f"{{encoder}}, `{{level}}`: `{AR}` beside `{{other}}`, trainings", results.family)
 
 
 EXPERIMENT = Family()

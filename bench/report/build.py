@@ -21,7 +21,6 @@ from bench.experiments import experiments
 from bench.report import repeats
 from bench.report.first_screen import PICTURE, answer_plot, first_screen, panels
 from bench.report.questions import questions
-from bench.report.repeats import FIRST_SCREEN
 from bench.study.sections import real_amounts
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
@@ -83,7 +82,7 @@ def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None 
             "steadiness",
             effort=_effort(store),
             repeated=repeated,
-            first_screen=repeats.summary(store.folder.parent.parent / FIRST_SCREEN),
+            first_screen=repeats.summary(store.folder.parent.parent / repeats.FIRST_SCREEN),
         ),
         "run": store.folder.name,
     }

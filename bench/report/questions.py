@@ -7,9 +7,9 @@ import pandas as pd
 
 from bench.core import strategies
 from bench.core.templating import prose
-from bench.experiments.latency.estimates import fastest
 from bench.experiments.latency.sections import gains_at_384
 from bench.report.first_screen import comparisons, summarize_study
+from bench.report.screen_times import screen_times
 from bench.study.decisions import CONSTRAINED
 from bench.study.estimates import AR, ONE_PASS
 from bench.workloads.timed_models import TASK_LENGTH
@@ -19,7 +19,7 @@ from seqocr.statistics import paired_difference, verdicts
 
 def questions(everything: Mapping[str, Any]) -> str:
     """Markdown, from the results of all experiments by name."""
-    timed, study = everything["latency"].main, summarize_study(everything)
+    times, study = screen_times(everything), summarize_study(everything)
     generate, own = strategies.autoregressive()[:2]
     judged = [each.verdict for each in comparisons(everything)]
     return prose(
@@ -34,9 +34,9 @@ def questions(everything: Mapping[str, Any]) -> str:
         form=CONSTRAINED,
         generate=generate,
         gains=gains_at_384(everything["latency"]),
-        loop=timed.speedup(own, generate, TASK_LENGTH).estimate,
-        whole=timed.speedup(fastest(timed), generate, TASK_LENGTH).estimate,
-        model=timed.subject.label,
+        loop=times.over(generate, own).estimate,
+        whole=times.over(generate, times.fastest).estimate,
+        model=times.label,
         length=TASK_LENGTH,
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bench.study.curves import COUNTED
-from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, bits, error_of_strings
-from seqocr.statistics import MARGIN, Replicated, Value, mean, replicated, verdicts
+from bench.study.estimates import AR, JOINT, LOCAL, MARGINAL, ONE_PASS, bits, error_of_strings, judge
+from seqocr.statistics import MARGIN, Replicated, Value, mean, replicated
 
 SHALLOW, REVERSED, DEEP = "ar-1layer", "ar-rtl", "slots"
 ALONE = (AR, SHALLOW, REVERSED, ONE_PASS, DEEP, "ctc")
@@ -153,18 +153,14 @@ class CurveResults:
     def family(self) -> pd.DataFrame:
         """The claims: `ar` minus `OTHERS` at the last step of every cell that at least `SEEDS` trainings of both have
         read, with the verdict of the family."""
-        claims = {}
+        gaps = {}
         for cell in self.cells:
+            last = self.last(cell[0])
             for other in OTHERS:
-                gap = self.gap(cell, AR, other, self.last(cell[0]))
+                gap = self.gap(cell, AR, other, last)
                 if gap is not None and gap.difference.n >= SEEDS:
-                    claims[cell, other] = gap
-        rows = []
-        for ((cell, other), gap), verdict in zip(claims.items(), verdicts([*claims.values()]), strict=True):
-            of = {"labels": cell[0], "damage": cell[1], "other": other, "steps": self.last(cell[0])}
-            holm = {"p_holm": verdict.p_value, "p_within_holm": verdict.p_within, "verdict": verdict.word}
-            rows.append({**of, "seeds": gap.difference.n, **gap.difference.columns("difference"), **holm})
-        return pd.DataFrame(rows, columns=_FAMILY)
+                    gaps[*cell, other, last] = gap
+        return judge(gaps, ("labels", "damage", "other", "steps"))
 
     def verdict(self, cell: Cell, other: str) -> str:
         """Of a claim of the family; empty where too few trainings have read it."""
@@ -178,10 +174,6 @@ class CurveResults:
             of = {"labels": labels, "damage": damage, "trained": heads, "strategy": strategy, "steps": steps}
             rows.append({**of, "seeds": len(read), "exact": read["exact"].mean(), "sd_over_seeds": read["exact"].std()})
         return pd.DataFrame(rows)
-
-
-_FAMILY = ["labels", "damage", "other", "steps", "seeds", "difference", "difference_low", "difference_high"]
-_FAMILY += ["p_holm", "p_within_holm", "verdict"]
 
 
 def over_seeds(values: pd.Series) -> Value:

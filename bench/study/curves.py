@@ -124,8 +124,11 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
 
 def is_read(each: Training, size: Curves, kept: Store, until: int) -> bool:
     """Whether what a training reads in so many steps, or fewer if it ends before, is there; its weights need not be."""
-    needed = min(until, size.steps[each.labels])
-    return kept.has(_table(each)) and bool((kept.read(_table(each))["steps"] >= needed).any())
+    return kept.has(_table(each)) and _has_steps(kept.read(_table(each)), min(until, size.steps[each.labels]))
+
+
+def _has_steps(rows: pd.DataFrame, steps: int) -> bool:
+    return bool((rows["steps"] >= steps).any())
 
 
 def _take_over(study: Store, size: Curves, kept: Store) -> None:
@@ -192,10 +195,10 @@ def _readings(recognizer: Recognizer, each: Training, after: int, size: Curves) 
     ends = after in (size.first, size.steps[each.labels])
     alone = each.heads in (("ar",), ("parallel",))
     forms = _forms(each, after * size.batch) if ends and alone else {}
+    of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}
+    of["commit"] = environment.commit()
     for damage in size.damages:
         lines = unread_lines(each.labels, damage, each.seed, size.strings)
-        of = {"training": each.name, "labels": each.labels, "heads": "+".join(each.heads), "seed": each.seed}
-        of["commit"] = environment.commit()
         found = [*read_cell(recognizer, lines), *read_under_forms(recognizer, lines, forms)]
         yield from ({**of, "steps": after, "damage": damage, **row} for row in found)
     recognizer.train(was_training)
@@ -218,7 +221,8 @@ def _oracle_table(labels: str, seed: int) -> str:
 
 def _write(size: Curves, kept: Store, study: Store) -> None:
     """What has been read so far, and beside it what oracle readers read of the same lines."""
-    read = [each for each in size.trainings() if is_read(each, size, kept, size.first)]
+    tables = {each: kept.read(_table(each)) for each in size.trainings() if kept.has(_table(each))}
+    read = [each for each, rows in tables.items() if _has_steps(rows, min(size.first, size.steps[each.labels]))]
     if not read:
         return
     oracles = [
@@ -226,9 +230,9 @@ def _write(size: Curves, kept: Store, study: Store) -> None:
     ]
     if not (study.folder / training.BASE).exists():
         save(load_recognizer(kept.folder / training.BASE).with_heads([_SAYS]), study.folder / training.BASE)
-    rows = pd.concat([*oracles, *(kept.read(_table(each)) for each in read)], ignore_index=True)
+    rows = pd.concat([*oracles, *(tables[each] for each in read)], ignore_index=True)
     study.write(TABLE, rows)
-    whole = sum(is_read(each, size, kept, size.steps[each.labels]) for each in read)
+    whole = sum(_has_steps(tables[each], size.steps[each.labels]) for each in read)
     facts = {"depends": depends(size), "trainings": len(read), "whole": whole, "of": len(size.trainings())}
     facts["sums"] = study.sums(TABLE)
     commits = [*rows["commit"].dropna().unique()]

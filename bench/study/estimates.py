@@ -32,6 +32,7 @@ LOCAL, MARGINAL, JOINT = "oracle local", "oracle marginal", "oracle joint"
 SEEN = 0.02  # of exact match: where the joint reader is ahead by less, shares of it say nothing
 Cell = tuple[str, str, str]  # labels learned, labels read, damage
 _CELL = ["labels", "read", "damage"]
+_JUDGED = ("seeds", "difference", "difference_low", "difference_high", "p_holm", "p_within_holm", "verdict")
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,16 @@ class Results:
             of = dict(zip(("trained", "damage", "strategy"), key, strict=True))
             rows.append({**of, "seeds": found.n, **found.columns("exact")})
         return pd.DataFrame(rows)
+
+
+def judge(gaps: Mapping[tuple[Any, ...], Replicated], keys: Sequence[str]) -> pd.DataFrame:
+    """A family of claims, one row per gap, whose key gives the columns `keys`: the difference and its verdict."""
+    rows = []
+    for (key, gap), verdict in zip(gaps.items(), verdicts([*gaps.values()]), strict=True):
+        holm = {"p_holm": verdict.p_value, "p_within_holm": verdict.p_within, "verdict": verdict.word}
+        of = dict(zip(keys, key, strict=True))
+        rows.append({**of, "seeds": gap.difference.n, **gap.difference.columns("difference"), **holm})
+    return pd.DataFrame(rows, columns=[*keys, *_JUDGED])
 
 
 def error_of_strings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:

@@ -159,7 +159,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
     claim(kept, TABLE, _depends(size), "another family")
     members = size.members()
     with progress(f"family {preset}", len(members)) as reporter, engine.workers(runs) as pool:
-        take_over(study, size, kept)
+        _take_over(study, size, kept)
         todo = [each for each in members if not kept.has(_table(*each))]
         if len(todo) < len(members):
             _write(size, kept, study)
@@ -176,7 +176,7 @@ def _depends(size: Family) -> dict[str, Any]:
     return {**depends(size), "strategies": [*STRATEGIES]}
 
 
-def take_over(study: Store, size: Family, kept: Store) -> None:
+def _take_over(study: Store, size: Family, kept: Store) -> None:
     """What lies in the results is neither trained nor read again where `runs` lacks it."""
     facts = study.facts(TABLE)
     if facts.get("depends") != _depends(size):
@@ -246,6 +246,8 @@ def _time(size: Family, kept: Store, study: Store) -> None:
     timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
     there = [name for name, folder in folders.items() if is_finished(folder)]
     todo = [name for name in there if timed.get(name) != of_weights(folders[name])]
+    if not todo:
+        return
     with alone(), progress("family, times", len(todo) * size.restarts) as reporter:
         refuse_beside_ray()
         for name in todo:

@@ -9,12 +9,12 @@ import pandas as pd
 
 from bench.core.formatting import estimates
 from bench.study.curve_estimates import OTHERS, SEEDS, over_seeds
-from bench.study.estimates import AR, ONE_PASS, error_of_strings
+from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
 from bench.study.family import STRATEGIES, unpack
 from bench.study.family_session import INT8
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated, verdicts
+from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated
 
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
@@ -92,12 +92,7 @@ class FamilyResults:
             for other in OTHERS
             if (gap := self.gap(encoder, level, AR, other)) is not None
         }
-        rows = []
-        for (key, gap), verdict in zip(gaps.items(), verdicts([*gaps.values()]), strict=True):
-            of = dict(zip(("encoder", "level", "other"), key, strict=True))
-            holm = {"p_holm": verdict.p_value, "p_within_holm": verdict.p_within, "verdict": verdict.word}
-            rows.append({**of, "seeds": gap.difference.n, **gap.difference.columns("difference"), **holm})
-        return pd.DataFrame(rows, columns=_CLAIMS)
+        return judge(gaps, ("encoder", "level", "other"))
 
     def table(self) -> pd.DataFrame:
         """One row per encoder, set and strategy: exact match, and that of int8 graphs."""
@@ -150,7 +145,3 @@ class FamilyResults:
             for encoder, batch in self._times
             for strategy in self.timed_strategies(encoder)
         )
-
-
-_CLAIMS = ["encoder", "level", "other", "seeds", "difference", "difference_low", "difference_high"]
-_CLAIMS += ["p_holm", "p_within_holm", "verdict"]

@@ -40,8 +40,8 @@ _WHOLE = -1  # fold and seed of what is read as shipped
 
 
 def parts_of(texts: Sequence[str], seed: int, parts: int = PARTS) -> list[int]:
-    """The part of each line, from 0 on. Lines of one text are in one part, and parts are as even as that allows: texts
-    are dealt out in an order that the seed gives, each to the part with fewest lines."""
+    """The part of each line, from 0 on. Lines with the same text are in the same part, and parts are as even as that
+    allows: texts are dealt out in an order that the seed gives, each to the part with fewest lines."""
     counts, sizes = Counter(texts), [0] * parts
     place: dict[str, int] = {}
     for text in sorted(counts, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest()):
