@@ -88,9 +88,8 @@ class Family:
     rounds: tuple[tuple[int, int], ...] = ((1, 12), (64, 3))
 
     def members(self) -> list[tuple[str, int]]:
-        """Names and seeds: seed by seed, the smallest first, so that what is cut short has whole comparisons."""
-        seeds = range(max(each.seeds for each in self.encoders.values()))
-        return [(name, seed) for seed in seeds for name, each in self.encoders.items() if seed < each.seeds]
+        """Names and seeds: encoder by encoder, the smallest first, so that what is cut short has verdicts."""
+        return [(name, seed) for name, each in self.encoders.items() for seed in range(each.seeds)]
 
     def config(self, seed: int) -> TrainConfig:
         return TrainConfig(
