@@ -229,13 +229,15 @@ def family(
     runs: Runs = None,
     engine: OnEngine = "local",
     address: Address = None,
+    only_times: Annotated[bool, typer.Option("--only-times", help="Train nothing, time what is trained.")] = False,
 ) -> None:
     """Encoders of several sizes, trained with the same heads on the same strings, and what they read. Killed, the same
     command goes on where it was."""
     from bench.core.engines import Engine
-    from bench.study.family import run
+    from bench.study.family_pipeline import run
 
-    print(f"family: {run(preset, out, runs or Path('runs') / f'family-{preset}', Engine(engine, address))}")
+    kept = runs or Path("runs") / f"family-{preset}"
+    print(f"family: {run(preset, out, kept, Engine(engine, address), trains=not only_times)}")
 
 
 @app.command()

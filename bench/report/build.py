@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from bench.core.store import Store
 from bench.core.templating import prose, render
 from bench.core.timer import effort
 from bench.experiments import experiments
-from bench.report import repeats
-from bench.report.first_screen import PICTURE, answer_plot, first_screen, panels
+from bench.report import answer_picture, repeats
+from bench.report.first_screen import first_screen
 from bench.report.questions import questions
 from bench.study.sections import real_amounts
 from seqocr.errors import InputError
@@ -189,8 +188,8 @@ def _write_tables(found: dict[str, Any], folder: Path) -> None:
 
 def _draw(found: dict[str, Any], store: Store, folder: Path) -> None:
     _emptied(folder)
-    if shown := panels(found):
-        plotting.save(PICTURE, partial(answer_plot, shown), folder)
+    if answer := answer_picture.picture(found):
+        plotting.save(answer_picture.NAME, answer, folder)
     for experiment in _shown_experiments(found):
         for name, picture in experiment.plots(found[experiment.name], found).items():
             plotting.save(name, picture, folder)

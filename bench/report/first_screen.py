@@ -1,33 +1,32 @@
 """What a reader with one minute sees: which head to use, a picture, a table. The same in the report and in README."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from bench.core import plotting, strategies
+from bench.core import strategies
 from bench.core.formatting import markdown_table, percent, ratio, share, time
-from bench.core.plotting import PlotStyle
 from bench.core.templating import prose
 from bench.experiments.curves import under_counted_form
 from bench.experiments.latency.estimates import fastest
+from bench.report import answer_picture
+from bench.report.answer_picture import ADAPTED, HARDEST
 from bench.report.screen_times import ScreenTimes, screen_times
 from bench.study.curve_estimates import EARLY, SHALLOW
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
+from bench.study.family_estimates import FamilyResults
+from bench.study.family_session import INT8
 from bench.study.sections import largest_lead, largest_loss
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import MARGIN, Value
 
-PICTURE = "answer"  # its name
-_HARDEST = "wild"  # the level in the picture and in the table
+_SHIPPED = "zero-shot"  # the other phase of real lines
 _NOT_TRAINED = "not trained"  # a head that the weights do not hold
-_ADAPTED = "fine-tuned"  # the phase of real lines in the picture and in the table
+_HEADS = (AR, SHALLOW, ONE_PASS, "ctc")  # whose differences stand beside those of encoders
 
 
 def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
@@ -59,19 +58,21 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         counted_is_enough=counted is not None and counted[ONE_PASS] >= counted[AR] - MARGIN,
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
+        beyond=beyond_heads(everything),
+        level=HARDEST,
     )
-    picture = f'<img src="{plots}/{PICTURE}.png" width="100%" alt="string error against latency">'
-    caption = prose("answer_picture", elsewhere=_real_elsewhere(everything))
-    pictures = [picture, caption] if panels(everything) else []
+    family = everything.get("family")
+    picture = f'<img src="{plots}/{answer_picture.NAME}.png" width="100%" alt="string error against time">'
+    caption = prose("answer_picture", elsewhere=_real_elsewhere(everything), family=family, level=HARDEST)
+    pictures = [picture, caption] if answer_picture.picture(everything) else []
     below = prose("answer_table", length=TASK_LENGTH, real=everything.get("real"), times=times, shallow=SHALLOW)
     return "\n\n".join([answer, *pictures, markdown_table(heads_table(everything, times)), below])
 
 
 def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
-    """`ar` beside every one-pass head, on five clean digits, at the levels and on real lines."""
-    return [
-        each for name in ("accuracy", "levels", "real") if name in everything for each in everything[name].comparisons
-    ]
+    """`ar` beside every one-pass head, on five clean digits, at the levels, on real lines, and of several trainings."""
+    parts = ("accuracy", "levels", "real", "family")
+    return [each for name in parts if name in everything for each in everything[name].comparisons]
 
 
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
@@ -105,31 +106,73 @@ def summarize_study(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
+    """What matters more than the head: the encoder's size, adapting to real lines, a graph in int8. Of each, points of
+    exact match or times as fast, least and most of the heads; only what was measured."""
+    found: dict[str, Any] = {}
+    family: FamilyResults | None = everything.get("family")
+    real = everything.get("real")
+    if family and family.main and family.main != family.encoders[0]:
+        small, large = family.encoders[0], family.main
+        exact = {name: {head: family.exact(name, HARDEST, head).estimate for head in _HEADS} for name in (small, large)}
+        found["encoders"] = (small, large)
+        found["gained"] = _least_and_most(100 * (exact[large][head] - exact[small][head]) for head in _HEADS)
+        found["between_heads"] = max(max(of.values()) - min(of.values()) for of in exact.values())
+    if family and family.main and (graphs := _with_graphs(family, family.main)):
+        found["faster"] = _least_and_most(family.times_of_int8(family.main, 1, head) for head in graphs)
+        found["lost"] = _least_and_most(
+            100 * (family.exact(family.main, HARDEST, head).estimate - value.estimate) for head, value in graphs.items()
+        )
+    if real and ADAPTED in set(real.summary["phase"]):
+        found["adapted"] = _least_and_most(
+            100 * (real.exact(head, ADAPTED).estimate - real.exact(head, _SHIPPED).estimate) for head in real.heads
+        )
+    names = {"gained": "the encoder", "adapted": "your own lines", "faster": "the runtime"}
+    return {**found, "named": [named for key, named in names.items() if key in found]} if found else {}
+
+
+def _with_graphs(family: FamilyResults, encoder: str) -> dict[str, Value]:
+    """Exact match of an encoder's graphs that were timed, by head."""
+    timed = [head for head in _HEADS if f"{head}, {INT8}" in family.timed_strategies(encoder)]
+    exact = {head: family.int8_exact(encoder, HARDEST, head) for head in timed}
+    return {head: value for head, value in exact.items() if value is not None}
+
+
+def _least_and_most(found: Iterable[float]) -> tuple[float, float]:
+    numbers = sorted(found)
+    return numbers[0], numbers[-1]
+
+
 def heads_table(everything: Mapping[str, Any], times: ScreenTimes) -> pd.DataFrame:
-    """One row per deployed strategy, and `SHALLOW` where it was timed: what it reads, what it takes, how it grows."""
-    levels, real = everything.get("levels"), everything.get("real")
-
-    def cell(name: str, there: Collection[str], exact: Callable[[str], Value]) -> str:
-        if name != SHALLOW and name not in strategies.heads():
-            return f"as `{strategies.head_of(name)}`"  # other strategies of a head read as it does
-        return share(exact(name)) if name in there else _NOT_TRAINED
-
+    """One row per deployed strategy, and `SHALLOW` where it was timed: what it reads, what it takes."""
+    family = everything.get("family")
     rows = []
     for name in times.names:
-        exact = _five_digits(everything, name)
-        row = {
-            "strategy": f"`{name}`",
-            "decoder passes": _passes(name),
-            f"exact match, {TASK_LENGTH} digits": percent(exact.estimate) if exact else _NOT_TRAINED,
-        }
-        if levels:
-            row[f"`{_HARDEST}`, any length"] = cell(name, levels.heads, partial(levels.exact, _HARDEST))
-        if real:
-            row["real lines, adapted"] = cell(name, real.heads, partial(real.exact, phase=_ADAPTED))
+        row = {"strategy": f"`{name}`", "decoder passes": _passes(name)}
+        if family is not None and times.label == family.main:
+            row[f"`{HARDEST}`, any length"] = share(family.exact(times.label, HARDEST, name))
+        else:
+            row |= _of_shipped_weights(everything, name)
+        if real := everything.get("real"):
+            row["real lines, adapted"] = _cell(name, real.heads, partial(real.exact, phase=ADAPTED))
         row[f"{times.label}, ms"] = time(times.milliseconds(name))
         row["over one pass"] = ratio(times.over(name, times.fastest)) if name != times.fastest else "1"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _of_shipped_weights(everything: Mapping[str, Any], name: str) -> dict[str, str]:
+    exact, levels = _five_digits(everything, name), everything.get("levels")
+    found = {f"exact match, {TASK_LENGTH} digits": percent(exact.estimate) if exact else _NOT_TRAINED}
+    if levels:
+        found[f"`{HARDEST}`, any length"] = _cell(name, levels.heads, partial(levels.exact, HARDEST))
+    return found
+
+
+def _cell(name: str, there: Collection[str], exact: Callable[[str], Value]) -> str:
+    if name != SHALLOW and name not in strategies.heads():
+        return f"as `{strategies.head_of(name)}`"  # other strategies of a head read as it does
+    return share(exact(name)) if name in there else _NOT_TRAINED
 
 
 def _five_digits(everything: Mapping[str, Any], name: str) -> Value | None:
@@ -146,81 +189,6 @@ def _passes(name: str) -> str:
     if found is None or not (found.is_speculative or found.is_one_pass):
         return "n + 1"
     return "1 or more" if found.is_speculative else "1"
-
-
-@dataclass(frozen=True)
-class Point:
-    """A reader with trained weights that were timed themselves."""
-
-    style: PlotStyle
-    ms: Value
-    exact: Value
-    hollow: bool = False
-
-
-def panels(everything: Mapping[str, Any]) -> dict[str, list[Point]]:
-    """By title, what the picture has: five clean digits, the hardest level, real lines; of these, what was timed."""
-    found: dict[str, list[Point]] = {}
-    numbered: dict[str, PlotStyle] = {}  # of readers that are not ours
-
-    def style(name: str) -> PlotStyle:
-        if name in strategies.by_name():
-            return plotting.style_of(name)
-        return numbered.setdefault(name, replace(plotting.numbered_style(5 + len(numbered)), marker="x", label=name))
-
-    if peers := everything.get("peers"):
-        found[f"{TASK_LENGTH} digits side by side"] = [
-            Point(style(reader.name.split(",")[0]), reader.ms, reader.exact, "," in reader.name)
-            for reader in peers.trained
-        ]
-    drafts, levels = everything.get("drafts"), everything.get("levels")
-    if drafts and levels:
-        found[f"`{_HARDEST}`, {drafts.length} digits"] = [
-            Point(style(name), drafts.milliseconds(_HARDEST, name), levels.exact(_HARDEST, name, drafts.length))
-            for name in drafts.strategies
-        ]
-    if real := everything.get("real"):
-        found["real lines, adapted"] = [
-            Point(style(row["reader"]), real.milliseconds(row["reader"], row["phase"]), Value.of(row, "exact"))
-            for row in real.summary.to_dict("records")
-            if row["phase"] == _ADAPTED or row["reader"] not in strategies.by_name()
-        ]
-    return found
-
-
-def answer_plot(shown: Mapping[str, list[Point]]) -> Figure:
-    """String error against latency, both logarithmic, a panel a kind of lines; hollow markers are graphs in ONNX
-    Runtime."""
-    figure, axes = plotting.panels(len(shown), 3.6, 3.4, columns=3)
-    drawn = [each for points in shown.values() for each in points]
-    limits = min(each.ms.low for each in drawn) / 1.3, max(each.ms.high for each in drawn) * 1.3
-    least = min(_error(each).low for each in drawn) / 1.3
-    for axis, (title, points) in zip(axes, shown.items(), strict=True):
-        for each in points:
-            more: dict[str, Any] = {"mfc": "white"} if each.hollow else {}
-            plotting.point(axis, each.ms, _error(each), each.style, **more)
-        axis.set(xscale="log", yscale="log", xlim=limits, ylim=(least, 110), xlabel="image to text, ms (batch 1)")
-        axis.set_title(title.replace("`", ""), fontsize=10)
-        plotting.plain_log_axis(axis, "x")
-        plotting.plain_log_axis(axis, "y")
-    axes[0].set_ylabel("strings not read right, %")
-    graphs = Line2D([], [], color="#555555", marker="s", ls="", mfc="white", label="in onnxruntime")
-    handles = {
-        "" if each.hollow else each.style.label: graphs if each.hollow else _handle(each.style)
-        for points in shown.values()
-        for each in points
-    }
-    figure.legend(handles=[*handles.values()], loc="outside lower center", ncols=4, frameon=False)
-    return figure
-
-
-def _error(point: Point) -> Value:
-    """Strings that are not read right, in percent; at least a tenth, which a logarithmic axis can show."""
-    return point.exact.map(lambda exact: max(100 * (1 - exact), 0.1))
-
-
-def _handle(style: PlotStyle) -> Line2D:
-    return Line2D([], [], color=style.colour, marker=style.marker, ls="", label=style.label)
 
 
 def _real_elsewhere(everything: Mapping[str, Any]) -> bool:

@@ -1,4 +1,5 @@
-"""Times on the first screen: over restarts of the process where these were timed, else over rounds of one process."""
+"""Times on the first screen: of the family of encoders, whose heads were trained; else of random weights, over restarts
+of the process where these were timed, else over rounds of one process."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from bench.core import strategies
 from bench.study.curve_estimates import SHALLOW
-from bench.study.estimates import ONE_PASS
+from bench.study.estimates import AR, ONE_PASS
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 
@@ -23,6 +24,7 @@ class ScreenTimes:
         over: how many times as long one strategy takes as another.
         restarts: of the process, over which intervals are; 0: they are over rounds of one.
         elsewhere: timed on another machine than the rest of the run.
+        trained: of weights that read.
     """
 
     label: str
@@ -31,6 +33,7 @@ class ScreenTimes:
     over: Callable[[str, str], Value]
     restarts: int = 0
     elsewhere: bool = False
+    trained: bool = False
 
     @property
     def fastest(self) -> str:
@@ -39,9 +42,20 @@ class ScreenTimes:
 
 
 def screen_times(everything: Mapping[str, Any]) -> ScreenTimes:
-    """Of the main model of the run."""
-    timed, baselines = everything["latency"].main, everything.get("baselines")
+    """Of the family's main encoder, else of the main model of the run."""
+    timed, baselines, family = everything["latency"].main, everything.get("baselines"), everything.get("family")
     subject, names = timed.subject, strategies.deployed()
+    with_shallow = _after(names, AR, SHALLOW)
+    if family and family.main and {*with_shallow} <= {*family.timed_strategies(family.main)}:
+        return ScreenTimes(
+            family.main,
+            with_shallow,
+            partial(family.milliseconds, family.main, 1),
+            partial(family.over, family.main, 1),
+            family.milliseconds(family.main, 1, ONE_PASS).n,
+            family.elsewhere,
+            trained=True,
+        )
     if baselines is None or subject.name not in baselines.rows or baselines.missing(names):
         return ScreenTimes(
             subject.label,
@@ -49,12 +63,16 @@ def screen_times(everything: Mapping[str, Any]) -> ScreenTimes:
             partial(timed.total, length=TASK_LENGTH),
             lambda name, other: timed.speedup(other, name, TASK_LENGTH),
         )
-    shallow = names.index("ar") + 1
     return ScreenTimes(
         subject.label,
-        (*names[:shallow], SHALLOW, *names[shallow:]),
+        with_shallow,
         partial(baselines.milliseconds, subject.name, 1),
         partial(baselines.over, subject.name, 1),
         baselines.milliseconds(subject.name, 1, ONE_PASS).n,
         baselines.elsewhere,
     )
+
+
+def _after(names: tuple[str, ...], one: str, another: str) -> tuple[str, ...]:
+    place = names.index(one) + 1
+    return (*names[:place], another, *names[place:])

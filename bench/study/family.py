@@ -1,14 +1,12 @@
 """Encoders of several sizes, each trained with the same heads on the same strings, so that exact match and time are of
 the same weights. What is compared with what, and why: plan.md.
 
-`python -m bench family` takes hours, and goes on where it was.
+`python -m bench family` takes hours, and goes on where it was. CRNN learns beside where docTR is installed.
 """
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,31 +14,23 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bench.core.engines import LOCAL, Engine
-from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.fingerprint import of_weights
 from bench.core.store import Store
-from bench.study import family_session
-from bench.study.family_session import INT8
-from bench.study.pipeline import claim, depends, opened
+from bench.study import crnn
 from bench.study.predictions import unread_lines
 from bench.workloads.held_out import held_out_digits, level_strings
-from bench.workloads.restarts import restart
 from seqocr import environment
 from seqocr.data.mixture import Lines
 from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.synthetic.layouts import LEVELS, level
-from seqocr.inference.export import export
-from seqocr.inference.load import load
 from seqocr.inference.predictions import predict_lines
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.encoder import Encoder
 from seqocr.models.heads.registry import head_class
 from seqocr.models.presets import PRESETS
 from seqocr.models.recognizer import Recognizer
-from seqocr.progress import progress
 from seqocr.train.config import TrainConfig
 from seqocr.train.recipe import load_splits, train_on_digits
 from seqocr.train.state import is_finished
@@ -140,53 +130,6 @@ def build(name: str, architecture: Architecture, seed: int) -> Recognizer:
     return Recognizer(encoder, processor, heads, DIGITS, LONGEST, {"encoder": name}).eval()
 
 
-def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:
-    """Train and read what is missing; what is read so far is in the results after each training.
-
-    Args:
-        out: results folder; the table lies in its folder `study`, of small ones in `study-PRESET`.
-        runs: where recognizers are kept, and the readings of each.
-
-    Returns:
-        the table's folder.
-
-    Raises:
-        InputError: there is no such preset, `runs` holds recognizers of another size, or something else is timed here.
-    """
-    runs = runs.absolute()  # workers may stand elsewhere
-    size, kept, study = opened(preset, SIZES, runs, out)
-    claim(kept, TABLE, _depends(size), "another family")
-    members = size.members()
-    with progress(f"family {preset}", len(members)) as reporter, engine.workers(runs) as pool:
-        _take_over(study, size, kept)
-        todo = [each for each in members if not kept.has(_table(*each))]
-        if len(todo) < len(members):
-            _write(size, kept, study)
-        reporter.advance(steps=len(members) - len(todo))
-        for future in as_completed([pool.submit(learn, *each, size, runs) for each in todo]):
-            reporter.advance(future.result())
-            _write(size, kept, study)
-    if engine.times:
-        _time(size, kept, study)
-    return study.folder
-
-
-def _depends(size: Family) -> dict[str, Any]:
-    return {**depends(size), "strategies": [*STRATEGIES]}
-
-
-def _take_over(study: Store, size: Family, kept: Store) -> None:
-    """What lies in the results is neither trained nor read again where `runs` lacks it."""
-    facts = study.facts(TABLE)
-    if facts.get("depends") != _depends(size):
-        return
-    for (name, seed), rows in study.read(TABLE).groupby(["encoder", "seed"]):
-        table = _table(str(name), int(str(seed)))
-        if not kept.has(table):
-            kept.write(table, rows)
-            kept.write_facts(table, facts["trainings"][f"{name}-seed{seed}"])
-
-
 def learn(name: str, seed: int, size: Family, runs: Path) -> str:
     """One training, and what it reads; goes on where it was cut short."""
     kept, folder = Store(runs), runs / f"{name}-seed{seed}"
@@ -195,10 +138,10 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
             train_on_digits(build(name, size.encoders[name], seed), load_splits(), size.config(seed), folder)
     recognizer = load_recognizer(folder)
     tables = [_read(recognizer, lines).assign(set=title) for title, lines in sets(size.strings)]
-    kept.write(_table(name, seed), pd.concat(tables, ignore_index=True).assign(encoder=name, seed=seed))
+    kept.write(table_of(name, seed), pd.concat(tables, ignore_index=True).assign(encoder=name, seed=seed))
     about = recognizer.provenance
     kept.write_facts(
-        _table(name, seed),
+        table_of(name, seed),
         {
             "weights": of_weights(folder),
             "parameters": sum(p.numel() for p in recognizer.parameters()),
@@ -211,11 +154,33 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
     return f"learned {name}, seed {seed}"
 
 
-def sets(strings: int) -> Iterator[tuple[str, Lines]]:
-    """Test strings by name of the set: levels, strings of repeats, longer ones than were learned, occluded ones."""
+def learn_crnn(size: Family, runs: Path) -> str:
+    kept, folder = Store(runs), runs / crnn.NAME
+    if not crnn.is_learned(folder):
+        crnn.learn(size.config(seed=0), folder)
+    reader = crnn.Reader(folder)
+    kept.write(crnn.NAME, crnn.read_sets(reader, [*sets(size.strings)]))
+    facts: dict[str, Any] = {
+        "weights": of_weights(folder),
+        "parameters": reader.parameters,
+        "strings_seen": size.steps * size.batch,
+    }
+    facts |= {"commit": environment.commit(), "cpu": environment.describe()["cpu"], "made_with": crnn.made_with()}
+    kept.write_facts(crnn.NAME, facts)
+    return f"learned {crnn.NAME}"
+
+
+def level_sets(strings: int) -> Iterator[tuple[str, Lines]]:
+    """Test strings of every length that is learned, by level."""
     digits = held_out_digits()
     for name in LEVELS:
         yield from ((name, level_strings(digits, name, n, strings)) for n in range(LEARNED[0], LEARNED[1] + 1))
+
+
+def sets(strings: int) -> Iterator[tuple[str, Lines]]:
+    """Test strings by name of the set: levels, strings of repeats, longer ones than were learned, occluded ones."""
+    digits = held_out_digits()
+    yield from level_sets(strings)
     repeated: Any = {"repeats": REPEATED, "replacement": True, "seed": 1, "layout": level("jitter")}
     yield "repeats", SequenceMNIST(digits, (4, 10), count=10 * strings, **repeated)
     for n in range(LEARNED[1] + 1, LONGEST + 1):
@@ -238,58 +203,5 @@ def unpack(rows: pd.DataFrame, strategies: Sequence[str] = STRATEGIES) -> pd.Dat
     return found.apply(lambda read: read.where(read != RIGHT, rows["text"]))
 
 
-def _time(size: Family, kept: Store, study: Store) -> None:
-    """Add the times of weights of the first seed that are here and were not timed yet, and what their graphs read."""
-    done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
-    folders = {name: kept.folder / f"{name}-seed0" for name in size.encoders}
-    timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
-    there = [name for name, folder in folders.items() if is_finished(folder)]
-    todo = [name for name in there if timed.get(name) != of_weights(folders[name])]
-    if not todo:
-        return
-    with alone(), progress("family, times", len(todo) * size.restarts) as reporter:
-        refuse_beside_ray()
-        for name in todo:
-            folder = folders[name]
-            export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
-            tables = []
-            for number in range(size.restarts):
-                arguments = [str(folder), json.dumps(dict(size.rounds))]
-                tables.append(restart(family_session, arguments, number).assign(encoder=name))
-                reporter.advance(f"timed {name}")
-            facts = {name: {**_provenance(folder), "graphs_exact": _graphs_exact(folder, size.strings)}}
-            done = pd.concat([done[done["encoder"] != name], *tables], ignore_index=True)
-            study.write(TIMES, done)
-            study.write_facts(TIMES, {**study.facts(TIMES), **facts, "sums": study.sums(TIMES)})
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    machine = environment.describe()
-    return {"weights": of_weights(folder), "environment": machine, "commit": environment.commit()}
-
-
-def _graphs_exact(folder: Path, strings: int) -> dict[str, dict[str, int]]:
-    """Of every level, how many strings there are, and how many each graph reads right."""
-    reader, found = load(folder / INT8), dict[str, dict[str, int]]()
-    for title, lines in sets(strings):
-        if title in LEVELS:
-            read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
-            right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
-            counts = found.setdefault(title, dict.fromkeys(("strings", *GRAPH_HEADS), 0))
-            counts["strings"] += len(lines)
-            for head in GRAPH_HEADS:
-                counts[head] += int(right[head])
-    return found
-
-
-def _table(name: str, seed: int) -> str:
+def table_of(name: str, seed: int) -> str:
     return f"{TABLE}-{name}-seed{seed}"
-
-
-def _write(size: Family, kept: Store, study: Store) -> None:
-    read = [each for each in size.members() if kept.has(_table(*each))]
-    study.write(TABLE, pd.concat([kept.read(_table(*each)) for each in read], ignore_index=True))
-    trainings = {f"{name}-seed{seed}": kept.facts(_table(name, seed)) for name, seed in read}
-    facts = {"depends": _depends(size), "trainings": trainings, "of": len(size.members())}
-    facts["sums"] = study.sums(TABLE)
-    study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})

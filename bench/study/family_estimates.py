@@ -1,20 +1,23 @@
-"""Statistics of the family of encoders: what heads read and take, of the same weights. The unit of replication is the
-training (seed) for exact match, the restart of the process for times. What is compared with what: plan.md."""
+"""Statistics of the family of encoders: what heads read and take. The unit of replication is the training (seed) for
+exact match, the restart of the process for times. What is compared with what: plan.md."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from bench.core.formatting import estimates
-from bench.study.curve_estimates import OTHERS, SEEDS, over_seeds
+from bench.study.crnn import NAME as CRNN
+from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
 from bench.study.family import STRATEGIES, unpack
 from bench.study.family_session import INT8
+from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated
+from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated, verdicts
 
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
@@ -25,13 +28,17 @@ class FamilyResults:
     rows: one per encoder, seed, set and string, with what every strategy reads.
     facts: `trainings` by name, and how many there are to be (`of`).
     times: one per encoder, restart, batch, round and strategy; empty before anything is timed.
-    timed: of each encoder that was: its environment and what its int8 graphs read (`graphs_exact`).
+    timed: of each encoder that was: its environment and what its int8 graphs read (`graphs_exact`), by seed.
+    crnn: what CRNN reads, one row per set and string; empty where it was not trained.
+    elsewhere: timed on another machine than the run that the report is of.
     """
 
     rows: pd.DataFrame
     facts: dict[str, Any]
     times: pd.DataFrame
     timed: dict[str, Any]
+    crnn: pd.DataFrame = field(default_factory=pd.DataFrame)
+    elsewhere: bool = False
 
     @cached_property
     def encoders(self) -> list[str]:
@@ -56,23 +63,23 @@ class FamilyResults:
 
     def exact(self, encoder: str, name: str, strategy: str) -> Value:
         """Of a set: over seeds; of one training, over strings."""
-        by_seed = self._right[encoder, name]
         column = READS_AS.get(strategy, strategy)
-        if len(by_seed) == 1:
-            (right,) = by_seed.values()
-            return proportion(int(right[column].sum()), len(right))
-        return over_seeds(pd.Series([right[column].mean() for right in by_seed.values()]))
-
-    def first_exact(self, encoder: str, name: str, strategy: str) -> Value:
-        """Of a set, by the weights of the first seed, which are timed: over strings."""
-        right = self._right[encoder, name][0][READS_AS.get(strategy, strategy)]
-        return proportion(int(right.sum()), len(right))
+        by_seed = self._right[encoder, name].values()
+        return _over_trainings([(int(right[column].sum()), len(right)) for right in by_seed])
 
     def int8_exact(self, encoder: str, name: str, strategy: str) -> Value | None:
-        """Of the graphs of the first seed, over strings; None where they read none."""
-        found = self.timed.get(encoder, {}).get("graphs_exact", {}).get(name, {})
+        """As `exact`, of graphs in int8; None where they read none."""
+        by_seed = self.timed.get(encoder, {}).get("graphs_exact", {}).values()
         column = READS_AS.get(strategy, strategy)
-        return proportion(found[column], found["strings"]) if column in found else None
+        counts = [found[name] for found in by_seed if column in found.get(name, {})]
+        return _over_trainings([(found[column], found["strings"]) for found in counts]) if counts else None
+
+    def crnn_exact(self, name: str) -> Value | None:
+        """Of CRNN, over strings; None where it was not trained."""
+        if self.crnn.empty:
+            return None
+        rows = self.crnn[self.crnn["set"] == name]
+        return proportion(int((rows["prediction"] == rows["text"]).sum()), len(rows))
 
     def gap(self, encoder: str, name: str, strategy: str, other: str) -> Replicated | None:
         """Exact match of one strategy minus another, of the same strings of each seed; None of fewer than `SEEDS`."""
@@ -83,16 +90,29 @@ class FamilyResults:
         return replicated([(a - b).mean() for a, b in pairs], MARGIN, error_of_strings(pairs))
 
     @cached_property
-    def family(self) -> pd.DataFrame:
-        """The claims: `ar` minus `OTHERS` at every level, of every encoder with enough seeds: one family."""
-        gaps = {
+    def _gaps(self) -> dict[tuple[str, str, str], Replicated]:
+        """What is claimed: `ar` minus `OTHERS` at every level, of every encoder with enough seeds: one family."""
+        return {
             (encoder, level, other): gap
             for encoder in self.encoders
             for level in LEVELS
             for other in OTHERS
             if (gap := self.gap(encoder, level, AR, other)) is not None
         }
-        return judge(gaps, ("encoder", "level", "other"))
+
+    @property
+    def family(self) -> pd.DataFrame:
+        return judge(self._gaps, ("encoder", "level", "other"))
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Those with one-pass heads, as judged in the family."""
+        judged = zip(self._gaps.items(), verdicts([*self._gaps.values()]), strict=True)
+        return [
+            Comparison(f"`{level}`, {encoder}", AR, other, gap, verdict)
+            for ((encoder, level, other), gap), verdict in judged
+            if other != SHALLOW
+        ]
 
     def table(self) -> pd.DataFrame:
         """One row per encoder, set and strategy: exact match, and that of int8 graphs."""
@@ -108,6 +128,13 @@ class FamilyResults:
 
     # Times
 
+    @property
+    def main(self) -> str | None:
+        """The largest encoder that was timed, of those with enough trainings if there are any; None: none was timed."""
+        timed = [name for name in self.encoders if name in self.timed and self.batches(name)]
+        several = [name for name in timed if self.seeds(name) >= SEEDS]
+        return next(reversed(several or timed), None)
+
     @cached_property
     def _times(self) -> dict[tuple[str, int], ByRestart]:
         return {
@@ -121,7 +148,7 @@ class FamilyResults:
     def timed_strategies(self, encoder: str) -> list[str]:
         """Eager ones in the order of the session, then those of graphs."""
         found = list(self.times.loc[self.times["encoder"] == encoder, "strategy"].unique())
-        order = ["ar-generate", *STRATEGIES, "ar-speculative"]
+        order = ["ar-generate", *STRATEGIES, "ar-speculative", CRNN]
         return sorted(found, key=lambda name: (INT8 in name, order.index(name.split(",")[0])))
 
     def milliseconds(self, encoder: str, batch: int, strategy: str) -> Value:
@@ -131,6 +158,10 @@ class FamilyResults:
     def over(self, encoder: str, batch: int, strategy: str, other: str = ONE_PASS) -> Value:
         """How many times as long as another strategy takes."""
         return self._times[encoder, batch].over(strategy, other)
+
+    def times_of_int8(self, encoder: str, batch: int, strategy: str) -> float:
+        """How many times as fast a graph in int8 is."""
+        return self.over(encoder, batch, strategy, f"{strategy}, {INT8}").estimate
 
     def times_table(self) -> pd.DataFrame:
         return estimates(
@@ -145,3 +176,10 @@ class FamilyResults:
             for encoder, batch in self._times
             for strategy in self.timed_strategies(encoder)
         )
+
+
+def _over_trainings(counts: Sequence[tuple[int, int]]) -> Value:
+    """Share that is right, of (right, strings) of each training: over trainings; of one, over strings."""
+    if len(counts) == 1:
+        return proportion(*counts[0])
+    return over_seeds(pd.Series([right / strings for right, strings in counts]))

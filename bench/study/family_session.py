@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.study import crnn
 from bench.workloads.held_out import held_out_digits, level_strings
 from bench.workloads.restarts import print_rounds
 from bench.workloads.timed_models import TASK_LENGTH
@@ -32,10 +33,13 @@ INT8 = "int8"  # folder of exported graphs beside weights, and what is put behin
 
 
 def works(folder: Path, images: torch.Tensor) -> dict[str, Callable[[], int]]:
-    """What reads images, by strategy, and returns the decoder passes made; graphs where they are exported."""
+    """What reads images, by strategy, and returns the decoder passes made; graphs where they are exported, and CRNN
+    where its weights lie beside."""
     readers: list[tuple[Any, str, tuple[str, ...]]] = [(load_recognizer(folder), "", EAGER)]
     if (folder / INT8).exists():
         readers.append((load(folder / INT8), f", {INT8}", GRAPHS))
+    if crnn.is_learned(beside := folder.parent / crnn.NAME):
+        readers.append((crnn.Reader(beside), "", (crnn.NAME,)))
     return {
         f"{name}{ending}": partial(_read, reader, images, name) for reader, ending, names in readers for name in names
     }

@@ -10,12 +10,15 @@ import pytest
 
 from bench.core.plotting import numbered_style
 from bench.experiments.baselines import Results
+from bench.report.answer_picture import Point, answer_plot, picture
 from bench.report.build import everything
-from bench.report.first_screen import Point, answer_plot, first_screen, heads_table
+from bench.report.first_screen import beyond_heads, first_screen, heads_table
 from bench.report.screen_times import screen_times
+from bench.study.family_estimates import FamilyResults
 from bench.workloads.timed_models import TINY
 from seqocr.statistics import Value
 from tests.bench.experiments.test_baselines import planted
+from tests.bench.study import test_family_estimates as family
 from tests.synthetic import finished_run
 
 
@@ -66,3 +69,40 @@ def test_the_picture_has_errors_on_a_logarithmic_axis() -> None:
     assert "not read right" in figure.axes[0].get_ylabel()
     errors = [float(axis.containers[0].lines[0].get_ydata()[0]) for axis in figure.axes]
     assert errors == pytest.approx([10, 0.1])  # nothing wrong has a place, too
+
+
+def test_trained_encoders_that_were_timed_come_first(found: dict[str, Any]) -> None:
+    counts = {"strings": family.STRINGS, "ar": 300, "parallel": 100, "ctc": 340}
+    timed = {"96x2": {"graphs_exact": {"0": {"wild": counts}}}}
+    results = FamilyResults(family.rows(), {"trainings": {}, "of": 10}, family.times(), timed)
+    found |= {"baselines": restarted(), "family": results}
+    times = screen_times(found)
+    assert (times.label, times.restarts, times.trained) == ("96x2", 8, True)
+    table = heads_table(found, times).set_index("strategy")
+    assert len(table) == 6
+    assert table.loc["`parallel`", "`wild`, any length"].startswith("40.2 %")
+    assert table.loc["`ar`", "over one pass"] == "2.00 (2.00 to 2.00)"
+    screen = first_screen(found)
+    assert "`ar` reads more in 3 of" in screen
+    assert "by 50.0 points at most" in screen
+    assert "of weights that were trained and timed" in screen
+    drawn = picture(found)
+    assert drawn is not None
+    assert len(drawn().axes) == 2
+
+
+def test_what_matters_more_than_the_head_is_said_of_what_was_measured(found: dict[str, Any]) -> None:
+    assert beyond_heads({}) == {}
+    results = FamilyResults(
+        pd.concat([family.rows(), family.rows(encoders=("160x4",), more=0.05)], ignore_index=True),
+        {"trainings": {}, "of": 10},
+        pd.concat([family.times(), family.times().assign(encoder="160x4")]),
+        {"96x2": {}, "160x4": {"graphs_exact": {"0": {"wild": {"strings": 400, "parallel": 160, "ctc": 372}}}}},
+    )
+    said = beyond_heads({"family": results})
+    assert said["encoders"] == ("96x2", "160x4")
+    assert said["gained"] == pytest.approx((5, 5))
+    assert said["between_heads"] == pytest.approx(0.5)
+    assert said["faster"] == pytest.approx((2.5, 2.5))  # of `ctc`, whose graph alone was timed
+    assert said["lost"] == pytest.approx((2.25, 2.25))
+    assert said["named"] == ["the encoder", "the runtime"]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench.core.store import Store
-from bench.study import family, predictions
+from bench.study import family, family_pipeline, predictions
 from bench.study.family import RIGHT, STRATEGIES, Architecture, Family
 from seqocr.data.sources.datasets import embedded_digits
 
@@ -45,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setitem(family.SIZES, "small", SIZE)
     monkeypatch.setattr(Family, "config", lambda self, seed: replace(CONFIG(self, seed), validation_strings=6))
     engine: Any = OneThread()
-    return lambda: family.run("small", tmp_path / "results", tmp_path / "runs", engine)
+    return lambda: family_pipeline.run("small", tmp_path / "results", tmp_path / "runs", engine)
 
 
 def test_every_set_is_read_by_every_strategy_once(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_every_set_is_read_by_every_strategy_once(run: Any, monkeypatch: pytest.
     facts = study.facts("family")
     assert facts["of"] == 1
     assert facts["trainings"]["32x1-seed0"]["strings_seen"] == 3
-    monkeypatch.setattr(family, "learn", lambda *_: pytest.fail("learned again"))
+    monkeypatch.setattr(family_pipeline, "learn", lambda *_: pytest.fail("learned again"))
     shutil.rmtree(tmp_path / "runs")  # results are enough
     again = Store(run())
     assert again.facts("family") == facts

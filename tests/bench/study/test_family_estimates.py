@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -17,17 +18,18 @@ from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.statistics import BETTER, SAME, UNDECIDED
 
 EXACT = {**dict.fromkeys(STRATEGIES, 0.90), "parallel": 0.4, "ctc": 0.9}
-MS = {"ar": 10.0, "ar-generate": 20.0, "ar-1layer": 6.0, "parallel": 5.0, "ctc": 5.0, "ctc, int8": 2.0}
+MS = {"ar": 10.0, "ar-generate": 20.0, "ar-1layer": 6.0, "ar-speculative": 7.0, "parallel": 5.0, "ctc": 5.0}
+MS |= {"ctc, int8": 2.0, "crnn": 3.0}
 STRINGS = 400
 
 
-def rows(seeds: int = 3) -> pd.DataFrame:
-    """Strings read right as planted, by seed one string more or fewer."""
+def rows(seeds: int = 3, encoders: Sequence[str] = ("96x2", "small"), more: float = 0.0) -> pd.DataFrame:
+    """Strings read right as planted, or a share more; by seed one string more or fewer."""
     found = []
-    for encoder, seed, level in product(("96x2", "small"), range(seeds), LEVELS):
+    for encoder, seed, level in product(encoders, range(seeds), LEVELS):
         if encoder == "small" and seed:
             continue
-        right = {name: round(STRINGS * EXACT[name]) + seed for name in STRATEGIES}
+        right = {name: round(STRINGS * (EXACT[name] + more)) + seed for name in STRATEGIES}
         for i in range(STRINGS):
             read = " ".join(RIGHT if i < right[name] else "9" for name in STRATEGIES)
             found.append({"index": i, "text": "0", "prediction": read, "set": level, "encoder": encoder, "seed": seed})
@@ -50,9 +52,11 @@ def times() -> pd.DataFrame:
 
 @pytest.fixture
 def results() -> FamilyResults:
-    counts = {"grid": {"strings": 400, "ar": 350, "parallel": 350, "ctc": 350}}
-    timed = {"96x2": {"graphs_exact": {**counts, "wild": {"strings": 400, "ar": 300, "parallel": 300, "ctc": 320}}}}
-    return FamilyResults(rows(), {"trainings": {"96x2-seed0": {}}, "of": 10}, times(), timed)
+    counts = {"strings": 400, "ar": 300, "parallel": 300}
+    exact = {str(seed): {"wild": {**counts, "ctc": 320 + seed}} for seed in range(3)}
+    timed = {"96x2": {"graphs_exact": exact}, "small": {"graphs_exact": {}}}
+    crnn = pd.DataFrame({"set": "wild", "text": "12", "prediction": ["12", "12", "1", "12"]})
+    return FamilyResults(rows(), {"trainings": {"96x2-seed0": {}}, "of": 10}, times(), timed, crnn)
 
 
 def test_exact_match_is_over_seeds_or_over_the_strings_of_one(results: FamilyResults) -> None:
@@ -63,9 +67,12 @@ def test_exact_match_is_over_seeds_or_over_the_strings_of_one(results: FamilyRes
     assert results.exact("96x2", "wild", "ar-generate") == three
     graph = results.int8_exact("96x2", "wild", "ctc")
     assert graph is not None
-    assert graph.estimate == 0.8
+    assert (graph.estimate, graph.n) == (pytest.approx(321 / 400), 3)
     assert results.int8_exact("96x2", "wild", "parseq") is None
     assert results.int8_exact("small", "wild", "ctc") is None
+    others = results.crnn_exact("wild")
+    assert others is not None
+    assert (others.estimate, others.n) == (0.75, 4)
 
 
 def test_comparisons_are_of_encoders_with_enough_seeds_and_fixed_opponents(results: FamilyResults) -> None:
@@ -77,6 +84,10 @@ def test_comparisons_are_of_encoders_with_enough_seeds_and_fixed_opponents(resul
         "ctc": [SAME],
         "ar-1layer": [SAME],
     }
+    assert {(each.where, each.other) for each in results.comparisons if each.verdict.differs} == {
+        (f"`{level}`, 96x2", "parallel") for level in LEVELS
+    }
+    assert {each.other for each in results.comparisons} == {"parallel", "ctc"}
     few = FamilyResults(rows(2), results.facts, results.times, {})
     assert few.family.empty
 
@@ -88,6 +99,8 @@ def test_times_are_over_restarts_and_ratios_within_them(results: FamilyResults) 
     assert (over.estimate, over.low, over.high) == pytest.approx((2, 2, 2))
     assert results.timed_strategies("small")[0] == "ar-generate"
     assert results.timed_strategies("small")[-1] == "ctc, int8"
+    assert results.times_of_int8("small", 1, "ctc") == pytest.approx(2.5)
+    assert results.main == "96x2"  # which alone has enough trainings
 
 
 def test_the_section_says_what_is_missing_and_draws_what_is_there(results: FamilyResults) -> None:
@@ -104,16 +117,15 @@ def test_the_section_says_what_is_missing_and_draws_what_is_there(results: Famil
         "comparisons" not in EXPERIMENT.sections(FamilyResults(rows(2), results.facts, results.times, {}), {})[0].text
     )
     (section,) = EXPERIMENT.sections(untimed, {})
-    assert section.plot is None
     assert "restarts" not in section.text
-    assert EXPERIMENT.plots(untimed, {}) == {}
+    assert untimed.main is None
     assert set(EXPERIMENT.tables(results)) == {"family", "family_claims", "family_times"}
     assert {claim.verdict for claim in EXPERIMENT.claims(results)} <= {BETTER, SAME, UNDECIDED}
 
 
 def test_the_picture_has_a_point_for_what_was_timed_and_read(results: FamilyResults, tmp_path: Any) -> None:
     left, right = family_plot(results).axes
-    timed = len(MS) * 2 - 1  # of small, no graph was read
+    timed = 2 * len(MS) - 2  # of small, no graph was read; CRNN belongs to no encoder
     assert len(left.containers) == len(right.containers) == timed
     plotting.save("family", lambda: family_plot(results), tmp_path)
     assert (tmp_path / "family.png").stat().st_size > 10_000
