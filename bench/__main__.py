@@ -120,6 +120,34 @@ def task(out: Annotated[Path, typer.Argument(help="Folder for line images and th
     print(f"task: {out}")
 
 
+@app.command()
+def submit(
+    name: Annotated[str, typer.Argument(help="Of the result, and of its folder.")],
+    weights: Annotated[
+        str, typer.Option(help="Of seqocr's format: a folder, or the name of shipped ones.")
+    ] = "strings",
+    strategy: Annotated[str, typer.Option(help="Of any head that is installed; or crnn, of the family.")] = "parallel",
+    url: Annotated[str, typer.Option(help="Where the code is.")] = "../../README.md",
+    license_: Annotated[str, typer.Option("--license", help="Of the code.")] = "MIT",
+    learned_from: Annotated[str, typer.Option(help="What the weights learned from.")] = "MNIST's training half",
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("results/community"),
+) -> None:
+    """Read the task with weights of seqocr's format, and write a result: NAME/COMMIT in the folder of results."""
+    from bench.community import submit as write
+    from bench.study import crnn
+    from seqocr import environment
+    from seqocr.inference.load import load
+
+    reader = crnn.Reader(Path(weights)) if strategy == crnn.NAME else load(weights)
+    machine = environment.describe()
+    commit = str(machine["commit"]).removesuffix("+")
+    about = {"name": name, "url": url, "commit": commit, "license": license_, "learned_from": learned_from}
+    about |= {"machine": machine["cpu"], "environment": machine, "strategy": strategy}
+    folder = out / name / commit
+    write(lambda images: reader.decode(images, strategy).texts, about, folder)
+    print(f"result: {folder}")
+
+
 @app.command("check-submission")
 def check_submission(folder: Annotated[Path, typer.Argument(help="With predictions.csv and about.json.")]) -> None:
     """Score the predictions of a result again."""

@@ -2,11 +2,15 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
+import torch
 from PIL import Image
 
 from bench.core.formatting import markdown_table, share
@@ -15,7 +19,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import Digits, load_digits
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.errors import InputError
-from seqocr.files import read_json, write_csv
+from seqocr.files import read_json, write_csv, write_json
 from seqocr.progress import progress
 from seqocr.statistics import Value, proportion
 
@@ -26,6 +30,7 @@ STRINGS_PER_LENGTH, LENGTHS = 200, range(1, 11)  # of the others
 PREDICTIONS, ABOUT, TEXTS = "predictions.csv", "about.json", "metadata.csv"
 _REQUIRED = ("name", "url", "commit", "license", "learned_from", "machine")
 _COLUMNS = ("set", "file", "prediction")
+_READ_AT_ONCE = 50
 _DRAWN = 3  # images of each length whose sizes and greys are part of a set's digest
 _GREYS = 16  # levels that mean greys are rounded to: the last bits of a grey are a machine's own
 
@@ -78,6 +83,39 @@ def write_task(out: Path) -> None:
                 rows.append({"file_name": file, "text": text})
                 reporter.advance(name)
             write_csv(out / name / TEXTS, pd.DataFrame(rows))
+
+
+def submit(read: Callable[[Sequence[torch.Tensor]], list[str]], about: Mapping[str, Any], folder: Path) -> None:
+    """Write a result of all sets: predictions.csv, and about.json with the milliseconds that a line of the hardest set
+    took, one after another.
+
+    Args:
+        read: B line images (h, w) uint8, of any sizes, to B texts.
+        about: what the card asks for but `task`; folder: NAME/COMMIT.
+
+    Raises:
+        InputError: MNIST's test half cannot be had.
+    """
+    digits, rows, seconds = load_digits("test"), list[dict[str, str]](), list[float]()
+    with progress("predictions", STRINGS + len(LEVELS) * len(LENGTHS) * STRINGS_PER_LENGTH) as reporter:
+        for name in SETS:
+            at_once = 1 if name == SETS[-1] else _READ_AT_ONCE
+            lines = iter(strings_of(name, digits))
+            while some := [*islice(lines, at_once)]:
+                images = [strings[i][0] for _, strings, i in some]
+                begun = time.perf_counter()
+                texts = read(images)
+                if at_once == 1:
+                    seconds.append(time.perf_counter() - begun)
+                rows += [
+                    {"set": name, "file": file, "prediction": text}
+                    for (file, *_), text in zip(some, texts, strict=True)
+                ]
+                reporter.advance(name, steps=len(some))
+    said = {"task": TASK_VERSION, **about, "milliseconds": round(1e3 * median(seconds), 2)}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / PREDICTIONS, pd.DataFrame(rows))
+    write_json(folder / ABOUT, said)
 
 
 def score(folder: Path) -> dict[str, Value]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from bench import community
-from bench.community import SETS, community_table, digest, list_texts, score, write_task
+from bench.community import SETS, community_table, digest, list_texts, read_about, score, submit, write_task
 from seqocr.data.sources.datasets import Digits, embedded_digits, load_digits_or_validation
 from seqocr.errors import InputError
 
@@ -35,7 +36,7 @@ Submit = Callable[..., Path]
 
 
 @pytest.fixture
-def submit(digits: Digits, tmp_path: Path) -> Submit:
+def submitted(digits: Digits, tmp_path: Path) -> Submit:
     """Writes a result of everything but some lines, with some read wrong."""
 
     def write(called: str = "theirs", left_out: int = 0, wrong: int = 0, **said: object) -> Path:
@@ -69,8 +70,8 @@ def test_lines_and_texts_are_written(digits: Digits, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "grid" / "03-001.png").size == (84, 28)
 
 
-def test_predictions_are_scored_again(submit: Submit) -> None:
-    found = score(submit(wrong=2))
+def test_predictions_are_scored_again(submitted: Submit) -> None:
+    found = score(submitted(wrong=2))
     assert {name: each.estimate for name, each in found.items()} == {
         "five-digits": pytest.approx(4 / 6),
         **dict.fromkeys(SETS[1:], 1),
@@ -86,9 +87,9 @@ def test_predictions_are_scored_again(submit: Submit) -> None:
         ({"commit": "def"}, "is of commit def: call its folder so"),
     ],
 )
-def test_what_is_wrong_is_said(submit: Submit, change: dict[str, object], message: str) -> None:
+def test_what_is_wrong_is_said(submitted: Submit, change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        score(submit(**change))  # type: ignore[arg-type]
+        score(submitted(**change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -101,31 +102,50 @@ def test_what_is_wrong_is_said(submit: Submit, change: dict[str, object], messag
         ("set,file,prediction\n", "has no predictions"),
     ],
 )
-def test_rows_that_are_none_are_named(submit: Submit, rows: str, message: str) -> None:
-    folder = submit()
+def test_rows_that_are_none_are_named(submitted: Submit, rows: str, message: str) -> None:
+    folder = submitted()
     (folder / "predictions.csv").write_text(rows)
     with pytest.raises(InputError, match=message):
         score(folder)
 
 
-def test_lines_that_the_task_does_not_have_are_named(submit: Submit) -> None:
-    folder = submit()
+def test_lines_that_the_task_does_not_have_are_named(submitted: Submit) -> None:
+    folder = submitted()
     with (folder / "predictions.csv").open("a") as file:
         file.write("grid,99-000.png,1\n")
     with pytest.raises(InputError, match=r"grid has no line 99-000\.png"):
         score(folder)
 
 
-def test_the_table_has_the_best_first(submit: Submit) -> None:
-    submit("worse", wrong=24, name="Worse | of\nall")
-    table = community_table(submit("better").parents[1])
+def test_the_table_has_the_best_first(submitted: Submit) -> None:
+    submitted("worse", wrong=24, name="Worse | of\nall")
+    table = community_table(submitted("better").parents[1])
     assert table.index("Theirs") < table.index("Worse \\| of all")
     assert "| 100.0 % (61.0 to 100.0) |" in table
     assert "(better/abc)" in table
 
 
-def test_about_is_fields_by_name(submit: Submit) -> None:
-    folder = submit()
+def test_about_is_fields_by_name(submitted: Submit) -> None:
+    folder = submitted()
     (folder / "about.json").write_text("[1]")
     with pytest.raises(InputError, match="holds no fields by name"):
         score(folder)
+
+
+def test_a_result_of_ours_is_written_read_and_timed(digits: Digits, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def read(images: Sequence[torch.Tensor]) -> list[str]:
+        sizes.append(len(images))
+        return ["12"] * len(images)
+
+    folder = tmp_path / "ours" / "abc"
+    submit(read, {key: value for key, value in SAID.items() if key not in ("task", "milliseconds")}, folder)
+    truth = {name: list_texts(name, digits).values() for name in SETS}
+    assert {name: round(exact.estimate * exact.n) for name, exact in score(folder).items()} == {
+        name: [*texts].count("12") for name, texts in truth.items()
+    }
+    hardest = len(truth[SETS[-1]])
+    assert sizes[-hardest:] == [1] * hardest  # lines one after another
+    assert max(sizes) > 1
+    assert read_about(folder)["milliseconds"] >= 0
