@@ -207,14 +207,17 @@ def repeat(
     preset: Preset = "default",
     out: Out = Path("results"),
     only: Annotated[
-        str | None, typer.Option(help="One experiment, such as baselines: the first screen's times.")
+        str | None, typer.Option(help="One experiment, such as baselines; or family: the first screen's times.")
     ] = None,
+    runs: Annotated[Path, typer.Option(help="Weights of the family.")] = Path("runs/family-full"),
 ) -> None:
     """Run a preset again and again, and say for every claim of the first screen how often its verdict flipped and how
     far its number moved. What is not timed is measured once."""
     from bench.repeat import repeat as run_again
+    from bench.repeat import repeat_family
 
-    print(f"repeated: {run_again(preset, times, disturb, out, only)}")
+    again = repeat_family(times, out, runs) if only == "family" else run_again(preset, times, disturb, out, only)
+    print(f"repeated: {again}")
 
 
 @app.command()

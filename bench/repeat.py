@@ -12,14 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.experiment import PRESETS, Bench, Experiment
+from bench.core.experiment import PRESETS, Bench, Claim, Experiment
 from bench.core.formatting import listed
 from bench.core.sealed import write_sealed
 from bench.core.store import Store
 from bench.experiments import experiments
 from bench.report.build import everything
-from bench.report.repeats import ABOUT, TABLE
+from bench.report.repeats import ABOUT, FIRST_SCREEN, TABLE
 from bench.runner import prepared, run
+from bench.study import family
+from bench.study.family_estimates import FamilyResults
+from bench.study.family_pipeline import time_encoders
 from seqocr.errors import InputError
 from seqocr.files import file_sum, replacing
 from seqocr.progress import progress
@@ -56,14 +59,39 @@ def repeat(preset: str, times: int, disturb: bool, out: Path, only: str | None =
             first = first or bench.store
             commits |= dict.fromkeys(str(bench.store.facts(part).get("commit")) for part in sorted(timed))
             for each, results in _timed_results(bench.store, only):
-                for claim in each.claims(results):
-                    said = {"run": number, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio}
-                    value = {"estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
-                    rows.append({**said, **value})
+                rows += [_row(number, claim) for claim in each.claims(results)]
             reporter.advance(f"run {number + 1}")
+    return _write(rows, {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))}, out)
+
+
+def repeat_family(times: int, out: Path, runs: Path) -> Path:
+    """Time the family of encoders again and again, of the weights in `runs`, as `repeat` does a preset.
+
+    Raises:
+        InputError: it has not been trained.
+    """
+    study, folder, kept = Store(out / "study"), out / FIRST_SCREEN, Store(runs.absolute())
+    if not study.has(family.TABLE):
+        raise InputError(f"{study.folder} has no family of encoders: make one with `python -m bench family`")
+    rows, commits = [], dict[str, None]()
+    for number in range(times):
+        again = Store(folder / "repeat" / "quiet" / f"{number:02}")
+        time_encoders(family.SIZES["full"], kept, again)
+        timed = again.facts(family.TIMES)
+        results = FamilyResults(study.read(family.TABLE), study.facts(family.TABLE), again.read(family.TIMES), timed)
+        rows += [_row(number, claim) for claim in results.time_claims]
+        commits |= {str(about["commit"]): None for about in timed.values() if "commit" in about}
+    return _write(rows, {"preset": "family", "times": times, "disturb": False, "commit": listed([*commits])}, folder)
+
+
+def _row(run: int, claim: Claim) -> dict[str, Any]:
+    said = {"run": run, "claim": claim.name, "verdict": claim.verdict, "ratio": claim.ratio}
+    return {**said, "estimate": claim.value.estimate, "low": claim.value.low, "high": claim.value.high}
+
+
+def _write(rows: list[dict[str, Any]], about: dict[str, Any], out: Path) -> Path:
     with replacing(out / TABLE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
-    about = {"preset": preset, "times": times, "disturb": disturb, "commit": listed(list(commits))}
     write_sealed(out / ABOUT, {**about, "sums": {TABLE: file_sum(out / TABLE)}})
     return out / TABLE
 

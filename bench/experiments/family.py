@@ -70,7 +70,8 @@ class Family(Reported):
         return [Section("Timed and trained", text, None, pd.DataFrame(rows).head(LONGEST_TABLE), details)]
 
     def claims(self, results: FamilyResults) -> list[Claim]:
-        return Claim.of_family(f"{{encoder}}, `{{level}}`: `{AR}` beside `{{other}}`, trainings", results.family)
+        exact = Claim.of_family(f"{{encoder}}, `{{level}}`: `{AR}` beside `{{other}}`, trainings", results.family)
+        return [*exact, *results.time_claims]
 
 
 EXPERIMENT = Family()

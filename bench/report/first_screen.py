@@ -127,7 +127,7 @@ def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
         found["adapted"] = _least_and_most(
             100 * (real.exact(head, ADAPTED).estimate - real.exact(head, _SHIPPED).estimate) for head in real.heads
         )
-    names = {"gained": "the encoder", "adapted": "your own lines", "faster": "the runtime"}
+    names = {"gained": "the encoder", "adapted": "your data", "faster": "the runtime"}
     return {**found, "named": [named for key, named in names.items() if key in found]} if found else {}
 
 

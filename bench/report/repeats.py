@@ -10,7 +10,7 @@ from seqocr.errors import InputError
 from seqocr.files import file_sum
 
 TABLE, ABOUT = "repeat.csv", "repeat.json"
-FIRST_SCREEN = "repeat-baselines"  # folder of those of the first screen's times
+FIRST_SCREEN = "repeat-family"  # folder of those of the first screen's times
 
 
 @dataclass(frozen=True)

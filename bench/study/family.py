@@ -17,6 +17,7 @@ import torch
 from bench.core.fingerprint import of_weights
 from bench.core.store import Store
 from bench.study import crnn
+from bench.study.family_session import INT8
 from bench.study.predictions import unread_lines
 from bench.workloads.held_out import held_out_digits, level_strings
 from seqocr import environment
@@ -25,6 +26,8 @@ from seqocr.data.processor import Processor
 from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.synthetic.layouts import LEVELS, level
+from seqocr.inference.export import export
+from seqocr.inference.load import load
 from seqocr.inference.predictions import predict_lines
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.models.encoder import Encoder
@@ -36,6 +39,7 @@ from seqocr.train.recipe import load_splits, train_on_digits
 from seqocr.train.state import is_finished
 
 TABLE, TIMES = "family", "family-times"
+GRAPHS_EXACT = "graphs_exact"  # fact of a training: strings that its int8 graphs read right
 GRAPH_HEADS = ("ar", "parallel", "ctc")
 HEADS = ("ar", "ar-1layer", "parallel", "ctc", "parseq")
 STRATEGIES = ("ar", "ar-1layer", "parallel", "ctc", "parseq", "parseq-once", "parseq-refined")
@@ -151,7 +155,29 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
             "cpu": environment.describe()["cpu"],
         },
     )
+    read_graphs(name, seed, size, runs)
     return f"learned {name}, seed {seed}"
+
+
+def read_graphs(name: str, seed: int, size: Family, runs: Path) -> str:
+    """Add to the facts of a training what int8 graphs of its weights read right, of how many strings, by level."""
+    kept, folder = Store(runs), runs / f"{name}-seed{seed}"
+    export_int8(folder)
+    reader, found = load(folder / INT8), dict[str, dict[str, int]]()
+    for level_name, lines in level_sets(size.strings):
+        read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
+        right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
+        counts = found.setdefault(level_name, dict.fromkeys(("strings", *GRAPH_HEADS), 0))
+        counts["strings"] += len(lines)
+        for head in GRAPH_HEADS:
+            counts[head] += int(right[head])
+    kept.add_facts(table_of(name, seed), **{GRAPHS_EXACT: found})
+    return f"read graphs of {name}, seed {seed}"
+
+
+def export_int8(folder: Path) -> None:
+    """Graphs beside weights."""
+    export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
 
 
 def learn_crnn(size: Family, runs: Path) -> str:

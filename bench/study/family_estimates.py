@@ -8,16 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from bench.core.experiment import Claim
 from bench.core.formatting import estimates
 from bench.study.crnn import NAME as CRNN
 from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
-from bench.study.family import STRATEGIES, unpack
+from bench.study.family import GRAPHS_EXACT, STRATEGIES, unpack
 from bench.study.family_session import INT8
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, Replicated, Value, proportion, replicated, verdicts
+from seqocr.statistics import MARGIN, UNDECIDED, Replicated, Value, proportion, replicated, verdicts
 
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
@@ -26,9 +27,9 @@ READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict 
 class FamilyResults:
     """Attributes:
     rows: one per encoder, seed, set and string, with what every strategy reads.
-    facts: `trainings` by name, and how many there are to be (`of`).
+    facts: `trainings` by name, with what their int8 graphs read (`GRAPHS_EXACT`), and how many there are to be (`of`).
     times: one per encoder, restart, batch, round and strategy; empty before anything is timed.
-    timed: of each encoder that was: its environment and what its int8 graphs read (`graphs_exact`), by seed.
+    timed: of each encoder that was: its weights and environment.
     crnn: what CRNN reads, one row per set and string; empty where it was not trained.
     elsewhere: timed on another machine than the run that the report is of.
     """
@@ -69,7 +70,8 @@ class FamilyResults:
 
     def int8_exact(self, encoder: str, name: str, strategy: str) -> Value | None:
         """As `exact`, of graphs in int8; None where they read none."""
-        by_seed = self.timed.get(encoder, {}).get("graphs_exact", {}).values()
+        trainings = [self.facts["trainings"].get(f"{encoder}-seed{seed}", {}) for seed in range(self.seeds(encoder))]
+        by_seed = [about[GRAPHS_EXACT] for about in trainings if GRAPHS_EXACT in about]
         column = READS_AS.get(strategy, strategy)
         counts = [found[name] for found in by_seed if column in found.get(name, {})]
         return _over_trainings([(found[column], found["strings"]) for found in counts]) if counts else None
@@ -131,7 +133,7 @@ class FamilyResults:
     @property
     def main(self) -> str | None:
         """The largest encoder that was timed, of those with enough trainings if there are any; None: none was timed."""
-        timed = [name for name in self.encoders if name in self.timed and self.batches(name)]
+        timed = [name for name in self.encoders if self.batches(name)]
         several = [name for name in timed if self.seeds(name) >= SEEDS]
         return next(reversed(several or timed), None)
 
@@ -163,6 +165,16 @@ class FamilyResults:
         """How many times as fast a graph in int8 is."""
         return self.over(encoder, batch, strategy, f"{strategy}, {INT8}").estimate
 
+    @property
+    def time_claims(self) -> list[Claim]:
+        """How many times as long as one pass strategies take, for `bench repeat`."""
+        return [
+            Claim(f"{encoder}, batch {batch}: `{name}` over `{ONE_PASS}`", _judged(over), over)
+            for encoder, batch in self._times
+            for name in self.timed_strategies(encoder)
+            if name != ONE_PASS and (over := self.over(encoder, batch, name))
+        ]
+
     def times_table(self) -> pd.DataFrame:
         return estimates(
             {
@@ -183,3 +195,7 @@ def _over_trainings(counts: Sequence[tuple[int, int]]) -> Value:
     if len(counts) == 1:
         return proportion(*counts[0])
     return over_seeds(pd.Series([right / strings for right, strings in counts]))
+
+
+def _judged(over: Value) -> str:
+    return "slower" if over.low > 1 else "faster" if over.high < 1 else UNDECIDED

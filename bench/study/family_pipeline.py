@@ -14,25 +14,22 @@ from bench.core.fingerprint import of_weights
 from bench.core.store import Store
 from bench.study import crnn, family_session
 from bench.study.family import (
-    GRAPH_HEADS,
+    GRAPHS_EXACT,
     SIZES,
     STRATEGIES,
     TABLE,
     TIMES,
     Family,
+    export_int8,
     learn,
     learn_crnn,
-    level_sets,
+    read_graphs,
     table_of,
 )
 from bench.study.family_session import INT8
 from bench.study.pipeline import claim, depends, opened
 from bench.workloads.restarts import restart
 from seqocr import environment
-from seqocr.inference.export import export
-from seqocr.inference.load import load
-from seqocr.inference.predictions import predict_lines
-from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import progress
 from seqocr.train.state import is_finished
 
@@ -44,7 +41,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL, trains: bool
     Args:
         out: results folder; the tables lie in its folder `study`, of small ones in `study-PRESET`.
         runs: where recognizers are kept, and the readings of each.
-        trains: False: only time what is trained.
+        trains: False: only graphs are read, and what is trained is timed.
 
     Returns:
         the tables' folder.
@@ -55,27 +52,29 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL, trains: bool
     runs = runs.absolute()  # workers may stand elsewhere
     size, kept, study = opened(preset, SIZES, runs, out)
     claim(kept, TABLE, _depends(size), "another family")
-    if trains:
-        _train(preset, size, kept, study, engine)
-    if engine.times:
-        _time(size, kept, study)
-    return study.folder
-
-
-def _train(preset: str, size: Family, kept: Store, study: Store, engine: Engine) -> None:
-    runs, members, learns_crnn = kept.folder, size.members(), not crnn.missing()
-    total = len(members) + learns_crnn
+    _take_over(study, size, kept)
+    members = size.members()
+    todo = [each for each in members if not kept.has(table_of(*each))] if trains else []
+    learns_crnn = trains and not crnn.missing() and not kept.has(crnn.NAME)
+    without_graphs = [each for each in members if _lacks_graphs(*each, kept)]
+    _write(size, kept, study)
+    total = len(todo) + learns_crnn + len(without_graphs)
     with progress(f"family {preset}", total) as reporter, engine.workers(runs) as pool:
-        _take_over(study, size, kept)
-        todo = [each for each in members if not kept.has(table_of(*each))]
-        if len(todo) < len(members):
-            _write(size, kept, study)
-        jobs = [pool.submit(learn_crnn, size, runs)] if learns_crnn and not kept.has(crnn.NAME) else []
+        jobs = [pool.submit(learn_crnn, size, runs)] if learns_crnn else []
+        jobs += [pool.submit(read_graphs, *each, size, runs) for each in without_graphs]
         jobs += [pool.submit(learn, *each, size, runs) for each in todo]
-        reporter.advance(steps=total - len(jobs))
         for future in as_completed(jobs):
             reporter.advance(future.result())
             _write(size, kept, study)
+    if engine.times:
+        time_encoders(size, kept, study)
+    return study.folder
+
+
+def _lacks_graphs(name: str, seed: int, kept: Store) -> bool:
+    """Whether weights that are here were read, and their graphs were not."""
+    table = table_of(name, seed)
+    return kept.has(table) and is_finished(kept.folder / f"{name}-seed{seed}") and GRAPHS_EXACT not in kept.facts(table)
 
 
 def _depends(size: Family) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def _take_over(study: Store, size: Family, kept: Store) -> None:
 
 
 def _write(size: Family, kept: Store, study: Store) -> None:
-    """What was read so far, to the results."""
+    """Readings so far, to the results."""
     if read := [each for each in size.members() if kept.has(table_of(*each))]:
         study.write(TABLE, pd.concat([kept.read(table_of(*each)) for each in read], ignore_index=True))
         trainings = {f"{name}-seed{seed}": kept.facts(table_of(name, seed)) for name, seed in read}
@@ -110,9 +109,8 @@ def _write(size: Family, kept: Store, study: Store) -> None:
         study.write_facts(crnn.NAME, {**kept.facts(crnn.NAME), "sums": study.sums(crnn.NAME)})
 
 
-def _time(size: Family, kept: Store, study: Store) -> None:
-    """Add the times of weights of the first seed that are here and were not timed yet, and what graphs of all seeds
-    read."""
+def time_encoders(size: Family, kept: Store, study: Store) -> None:
+    """Add the times of weights of the first seed that are here and were not timed yet."""
     done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
     folders = {name: kept.folder / f"{name}-seed0" for name in size.encoders}
     timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
@@ -123,34 +121,15 @@ def _time(size: Family, kept: Store, study: Store) -> None:
     with alone(), progress("family, times", len(todo) * size.restarts) as reporter:
         refuse_beside_ray()
         for name in todo:
-            folder = folders[name]
-            seeds = [kept.folder / f"{name}-seed{seed}" for seed in range(size.encoders[name].seeds)]
-            exact = {str(i): _graphs_exact(each, size.strings) for i, each in enumerate(seeds) if is_finished(each)}
-            tables = []
+            folder, tables = folders[name], []
+            if not (folder / INT8).exists():
+                export_int8(folder)
             for number in range(size.restarts):
                 arguments = [str(folder), json.dumps(dict(size.rounds))]
                 tables.append(restart(family_session, arguments, number).assign(encoder=name))
                 reporter.advance(f"timed {name}")
-            facts = {name: {**_provenance(folder), "graphs_exact": exact}}
+            about = {"weights": of_weights(folder), "environment": environment.describe()}
             done = pd.concat([done[done["encoder"] != name], *tables], ignore_index=True)
             study.write(TIMES, done)
-            study.write_facts(TIMES, {**study.facts(TIMES), **facts, "sums": study.sums(TIMES)})
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    machine = environment.describe()
-    return {"weights": of_weights(folder), "environment": machine, "commit": environment.commit()}
-
-
-def _graphs_exact(folder: Path, strings: int) -> dict[str, dict[str, int]]:
-    """Graphs in int8 of weights: of every level, how many strings there are, and how many each graph reads right."""
-    export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
-    reader, found = load(folder / INT8), dict[str, dict[str, int]]()
-    for title, lines in level_sets(strings):
-        read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
-        right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
-        counts = found.setdefault(title, dict.fromkeys(("strings", *GRAPH_HEADS), 0))
-        counts["strings"] += len(lines)
-        for head in GRAPH_HEADS:
-            counts[head] += int(right[head])
-    return found
+            facts = {**study.facts(TIMES), name: {**about, "commit": environment.commit()}}
+            study.write_facts(TIMES, {**facts, "sums": study.sums(TIMES)})

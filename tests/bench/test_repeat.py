@@ -17,6 +17,7 @@ from bench.experiments import experiments
 from bench.report import repeats
 from bench.report.build import everything
 from seqocr.errors import InputError
+from tests.bench.study import test_family_estimates as planted_family
 from tests.synthetic import finished_run
 
 ROWS = [
@@ -42,7 +43,7 @@ def test_flips_and_movements_are_counted_against_what_is_usual():
     said = prose(
         "steadiness", repeated=summary(), effort={"samples": 9, "again": 0, "disturbed": 0}, first_screen=summary()
     )
-    assert "The times of fair baselines" in said
+    assert "The times of the family of encoders" in said
     assert "measured 3 times: 1 verdicts flipped, and ratios moved by 10.0 % at most." in said
     assert "1 of 9 verdicts on times flipped. Ratios moved by 10 % at most." in said
     assert summary().table()["claim"].tolist() == ["b", "a"]
@@ -115,3 +116,25 @@ def test_the_load_ends_with_the_process_that_started_it_even_if_that_is_killed()
     parent.wait()
     _, alive = psutil.wait_procs(load, timeout=30)
     assert alive == []
+
+
+def test_the_family_is_timed_again_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    calls = []
+
+    def time_encoders(size, kept, study):
+        calls.append(study.folder.name)
+        if not study.has("family-times"):
+            study.write("family-times", planted_family.times())
+            study.write_facts("family-times", {"96x2": {"commit": "abc"}})
+
+    monkeypatch.setattr("bench.repeat.time_encoders", time_encoders)
+    with pytest.raises(InputError, match="python -m bench family"):
+        repeat.repeat_family(2, tmp_path, tmp_path / "runs")
+    study = Store(tmp_path / "study")
+    study.write("family", planted_family.rows())
+    study.write_facts("family", {"trainings": {}, "of": 10})
+    repeat.repeat_family(2, tmp_path, tmp_path / "runs")
+    assert calls == ["00", "01"]
+    found = repeats.summary(tmp_path / repeats.FIRST_SCREEN)
+    assert (found.flipped, found.moved, found.about["commit"]) == (0, 0, "abc")
+    assert set(found.rows["run"]) == {0, 1}

@@ -72,9 +72,7 @@ def test_the_picture_has_errors_on_a_logarithmic_axis() -> None:
 
 
 def test_trained_encoders_that_were_timed_come_first(found: dict[str, Any]) -> None:
-    counts = {"strings": family.STRINGS, "ar": 300, "parallel": 100, "ctc": 340}
-    timed = {"96x2": {"graphs_exact": {"0": {"wild": counts}}}}
-    results = FamilyResults(family.rows(), {"trainings": {}, "of": 10}, family.times(), timed)
+    results = FamilyResults(family.rows(), {"trainings": {}, "of": 10}, family.times(), {})
     found |= {"baselines": restarted(), "family": results}
     times = screen_times(found)
     assert (times.label, times.restarts, times.trained) == ("96x2", 8, True)
@@ -93,11 +91,12 @@ def test_trained_encoders_that_were_timed_come_first(found: dict[str, Any]) -> N
 
 def test_what_matters_more_than_the_head_is_said_of_what_was_measured(found: dict[str, Any]) -> None:
     assert beyond_heads({}) == {}
+    counts = {"strings": 400, "parallel": 160, "ctc": 372}
     results = FamilyResults(
         pd.concat([family.rows(), family.rows(encoders=("160x4",), more=0.05)], ignore_index=True),
-        {"trainings": {}, "of": 10},
+        {"trainings": {"160x4-seed0": {"graphs_exact": {"wild": counts}}}, "of": 10},
         pd.concat([family.times(), family.times().assign(encoder="160x4")]),
-        {"96x2": {}, "160x4": {"graphs_exact": {"0": {"wild": {"strings": 400, "parallel": 160, "ctc": 372}}}}},
+        {},
     )
     said = beyond_heads({"family": results})
     assert said["encoders"] == ("96x2", "160x4")

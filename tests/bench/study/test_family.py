@@ -17,6 +17,7 @@ from bench.core.store import Store
 from bench.study import family, family_pipeline, predictions
 from bench.study.family import RIGHT, STRATEGIES, Architecture, Family
 from seqocr.data.sources.datasets import embedded_digits
+from seqocr.data.synthetic.layouts import LEVELS
 
 SIZE = Family({"32x1": Architecture(32, 1, seeds=1)}, steps=1, batch=3, strings=2)
 CONFIG = Family.config
@@ -62,7 +63,10 @@ def test_every_set_is_read_by_every_strategy_once(run: Any, monkeypatch: pytest.
     assert not read.isin([RIGHT]).any(axis=None)
     facts = study.facts("family")
     assert facts["of"] == 1
-    assert facts["trainings"]["32x1-seed0"]["strings_seen"] == 3
+    training = facts["trainings"]["32x1-seed0"]
+    assert training["strings_seen"] == 3
+    assert {name: found["strings"] for name, found in training["graphs_exact"].items()} == dict.fromkeys(LEVELS, 20)
+    assert all(0 <= found[head] <= 20 for found in training["graphs_exact"].values() for head in family.GRAPH_HEADS)
     monkeypatch.setattr(family_pipeline, "learn", lambda *_: pytest.fail("learned again"))
     shutil.rmtree(tmp_path / "runs")  # results are enough
     again = Store(run())

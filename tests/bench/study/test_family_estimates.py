@@ -53,10 +53,9 @@ def times() -> pd.DataFrame:
 @pytest.fixture
 def results() -> FamilyResults:
     counts = {"strings": 400, "ar": 300, "parallel": 300}
-    exact = {str(seed): {"wild": {**counts, "ctc": 320 + seed}} for seed in range(3)}
-    timed = {"96x2": {"graphs_exact": exact}, "small": {"graphs_exact": {}}}
+    trainings = {f"96x2-seed{seed}": {"graphs_exact": {"wild": {**counts, "ctc": 320 + seed}}} for seed in range(3)}
     crnn = pd.DataFrame({"set": "wild", "text": "12", "prediction": ["12", "12", "1", "12"]})
-    return FamilyResults(rows(), {"trainings": {"96x2-seed0": {}}, "of": 10}, times(), timed, crnn)
+    return FamilyResults(rows(), {"trainings": trainings, "of": 10}, times(), {}, crnn)
 
 
 def test_exact_match_is_over_seeds_or_over_the_strings_of_one(results: FamilyResults) -> None:
@@ -101,11 +100,16 @@ def test_times_are_over_restarts_and_ratios_within_them(results: FamilyResults) 
     assert results.timed_strategies("small")[-1] == "ctc, int8"
     assert results.times_of_int8("small", 1, "ctc") == pytest.approx(2.5)
     assert results.main == "96x2"  # which alone has enough trainings
+    claims = {claim.name: claim for claim in results.time_claims}
+    assert len(claims) == 2 * 2 * (len(MS) - 1)
+    assert claims["small, batch 64: `ar` over `parallel`"].verdict == "slower"
+    assert claims["96x2, batch 1: `ctc, int8` over `parallel`"].verdict == "faster"
+    assert claims["96x2, batch 1: `ctc` over `parallel`"].verdict == UNDECIDED
 
 
 def test_the_section_says_what_is_missing_and_draws_what_is_there(results: FamilyResults) -> None:
     (section,) = EXPERIMENT.sections(results, {})
-    assert "**1 of 10 trainings have ended.**" in section.text
+    assert "**3 of 10 trainings have ended.**" in section.text
     assert "3 find it better, 0 worse, 6 within 1 point, and 0 decide nothing" in section.text
     table = section.table
     assert table is not None
@@ -120,7 +124,7 @@ def test_the_section_says_what_is_missing_and_draws_what_is_there(results: Famil
     assert "restarts" not in section.text
     assert untimed.main is None
     assert set(EXPERIMENT.tables(results)) == {"family", "family_claims", "family_times"}
-    assert {claim.verdict for claim in EXPERIMENT.claims(results)} <= {BETTER, SAME, UNDECIDED}
+    assert {claim.verdict for claim in EXPERIMENT.claims(results)} <= {BETTER, SAME, UNDECIDED, "slower", "faster"}
 
 
 def test_the_picture_has_a_point_for_what_was_timed_and_read(results: FamilyResults, tmp_path: Any) -> None:
