@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -136,12 +136,19 @@ def submit(
     from bench.community import submit as write
     from bench.study import crnn
     from seqocr import environment
-    from seqocr.inference.load import load
+    from seqocr.inference.shipped import weights_path
+    from seqocr.models.checkpoint import load_recognizer
 
-    reader = crnn.Reader(Path(weights)) if strategy == crnn.NAME else load(weights)
+    reader = crnn.Reader(Path(weights)) if strategy == crnn.NAME else load_recognizer(weights_path(weights))
     machine = environment.describe()
     commit = str(machine["commit"]).removesuffix("+")
-    about = {"name": name, "url": url, "commit": commit, "license": license_, "learned_from": learned_from}
+    about: dict[str, Any] = {
+        "name": name,
+        "url": url,
+        "commit": commit,
+        "license": license_,
+        "learned_from": learned_from,
+    }
     about |= {"machine": machine["cpu"], "environment": machine, "strategy": strategy}
     folder = out / name / commit
     write(lambda images: reader.decode(images, strategy).texts, about, folder)
@@ -260,7 +267,7 @@ def family(
     runs: Runs = None,
     engine: OnEngine = "local",
     address: Address = None,
-    only_times: Annotated[bool, typer.Option("--only-times", help="Train nothing, time what is trained.")] = False,
+    encoders: Annotated[str | None, typer.Option(help="To train, separated by commas; none: only time [all].")] = None,
 ) -> None:
     """Encoders of several sizes, trained with the same heads on the same strings, and what they read. Killed, the same
     command goes on where it was."""
@@ -268,7 +275,8 @@ def family(
     from bench.study.family_pipeline import run
 
     kept = runs or Path("runs") / f"family-{preset}"
-    print(f"family: {run(preset, out, kept, Engine(engine, address), trains=not only_times)}")
+    names = None if encoders is None else [name for name in encoders.split(",") if name != "none"]
+    print(f"family: {run(preset, out, kept, Engine(engine, address), names)}")
 
 
 @app.command()

@@ -9,20 +9,20 @@ from matplotlib.lines import Line2D
 
 from bench.core import plotting, strategies
 from bench.core.experiment import DETAILS, LONGEST_TABLE, Claim, Reported, Section
-from bench.core.formatting import percent, share, time
+from bench.core.formatting import digits, percent, share
 from bench.core.store import IDENTITY, Store
 from bench.core.templating import prose
 from bench.study import study_of
 from bench.study.crnn import NAME as CRNN
 from bench.study.estimates import AR
-from bench.study.family import STRATEGIES, TABLE, TIMES
-from bench.study.family_estimates import FamilyResults
+from bench.study.family import TABLE, TIMES
+from bench.study.family_estimates import READS_AS, FamilyResults
 from bench.study.family_session import INT8
 from seqocr.statistics import Value
 
 LEVEL = "wild"  # of the picture and the table
 _SHOWN = ("ar-generate", "ar", "ar-1layer", "ar-speculative", "parallel", "ctc", "parseq", "parseq-once")
-_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # of encoders, from the smallest
+_COLOURS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00")  # of encoders, in their order
 
 
 class Family(Reported):
@@ -53,9 +53,11 @@ class Family(Reported):
         for name in _SHOWN:
             row = {"strategy": f"`{name}`"}
             for encoder in results.encoders:
-                row[f"{encoder}: `{LEVEL}`"] = percent(results.exact(encoder, LEVEL, name).estimate)
-                if 1 in results.batches(encoder) and name in results.timed_strategies(encoder):
-                    row[f"{encoder}, ms"] = time(results.milliseconds(encoder, 1, name))
+                reads = READS_AS.get(name, name) in results.strategies(encoder)
+                exact = results.exact(encoder, LEVEL, name).estimate if reads else None
+                row[f"{encoder}: `{LEVEL}`"] = percent(exact) if exact is not None else ""
+                if name in results.timed_strategies(encoder):
+                    row[f"{encoder}, ms"] = digits(results.milliseconds(encoder, 1, name).estimate)
             rows.append(row)
         text = prose(
             "family",
@@ -67,7 +69,7 @@ class Family(Reported):
             ended=len(results.facts["trainings"]),
         )
         details: dict[str, Any] = {"Every set": _sets(results), f"`{AR}` beside others": _claims_table(results)}
-        return [Section("Timed and trained", text, None, pd.DataFrame(rows).head(LONGEST_TABLE), details)]
+        return [Section("Timed and trained", text, None, pd.DataFrame(rows).fillna("").head(LONGEST_TABLE), details)]
 
     def claims(self, results: FamilyResults) -> list[Claim]:
         exact = Claim.of_family(f"{{encoder}}, `{{level}}`: `{AR}` beside `{{other}}`, trainings", results.family)
@@ -88,11 +90,14 @@ def _sets(results: FamilyResults) -> pd.DataFrame:
         {
             "encoder": encoder,
             "strings": name,
-            **{f"`{strategy}`": share(results.exact(encoder, name, strategy)) for strategy in STRATEGIES},
+            **{
+                f"`{strategy}`": share(results.exact(encoder, name, strategy))
+                for strategy in results.strategies(encoder)
+            },
         }
         for encoder in results.encoders
         for name in results.sets
-    )
+    ).fillna("")
 
 
 def _claims_table(results: FamilyResults) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from bench.experiments.latency.estimates import fastest
 from bench.report import answer_picture
 from bench.report.answer_picture import ADAPTED, HARDEST
 from bench.report.screen_times import ScreenTimes, screen_times
-from bench.study.curve_estimates import EARLY, SHALLOW
+from bench.study.curve_estimates import EARLY, SEEDS, SHALLOW
 from bench.study.decisions import CONSTRAINED, SPECULATIVE, Decision, decisions
 from bench.study.estimates import AR, ONE_PASS
 from bench.study.family_estimates import FamilyResults
@@ -112,8 +112,9 @@ def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     family: FamilyResults | None = everything.get("family")
     real = everything.get("real")
-    if family and family.main and family.main != family.encoders[0]:
-        small, large = family.encoders[0], family.main
+    several = [name for name in family.trained if family.seeds(name) >= SEEDS] if family else []
+    if family and len(several) > 1:
+        small, large = several[0], several[-1]
         exact = {name: {head: family.exact(name, HARDEST, head).estimate for head in _HEADS} for name in (small, large)}
         found["encoders"] = (small, large)
         found["gained"] = _least_and_most(100 * (exact[large][head] - exact[small][head]) for head in _HEADS)

@@ -1,5 +1,5 @@
 """Encoders of several sizes, each trained with the same heads on the same strings, so that exact match and time are of
-the same weights. What is compared with what, and why: plan.md.
+the same weights; shipped weights, which learned for longer, stand beside them. What is compared with what: plan.md.
 
 `python -m bench family` takes hours, and goes on where it was. CRNN learns beside where docTR is installed.
 """
@@ -7,7 +7,7 @@ the same weights. What is compared with what, and why: plan.md.
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from seqocr.data.synthetic.layouts import LEVELS, level
 from seqocr.inference.export import export
 from seqocr.inference.load import load
 from seqocr.inference.predictions import predict_lines
-from seqocr.models.checkpoint import load_recognizer
+from seqocr.inference.shipped import weights_path
+from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.encoder import Encoder
 from seqocr.models.heads.registry import head_class
 from seqocr.models.presets import PRESETS
@@ -41,8 +42,11 @@ from seqocr.train.state import is_finished
 TABLE, TIMES = "family", "family-times"
 GRAPHS_EXACT = "graphs_exact"  # fact of a training: strings that its int8 graphs read right
 GRAPH_HEADS = ("ar", "parallel", "ctc")
-HEADS = ("ar", "ar-1layer", "parallel", "ctc", "parseq")
-STRATEGIES = ("ar", "ar-1layer", "parallel", "ctc", "parseq", "parseq-once", "parseq-refined")
+SHALLOW = "ar-1layer"
+HEADS = ("ar", SHALLOW, "parallel", "ctc", "parseq")
+STRATEGIES = ("ar", SHALLOW, "parallel", "ctc", "parseq", "parseq-once", "parseq-refined")
+SHIPPED = ("strings", "numbers")  # weights that are read and timed as they are
+ABSENT = "-"  # in place of what a head reads that weights do not have
 LEARNED, LONGEST = (1, 10), 20  # symbols in strings that are learned, and the most in strings that are read
 REPEATED = 0.7  # probability, in a set of its own, that a digit repeats the one before it
 OCCLUDED = "covered 60%"  # of five digits, on a grid
@@ -82,8 +86,10 @@ class Family:
     rounds: tuple[tuple[int, int], ...] = ((1, 12), (64, 3))
 
     def members(self) -> list[tuple[str, int]]:
-        """Names and seeds: encoder by encoder, the smallest first, so that what is cut short has verdicts."""
-        return [(name, seed) for name, each in self.encoders.items() for seed in range(each.seeds)]
+        """Names and seeds: shipped weights, then encoder by encoder, the smallest first, so that what is cut short has
+        verdicts."""
+        trained = [(name, seed) for name, each in self.encoders.items() for seed in range(each.seeds)]
+        return [*((name, 0) for name in SHIPPED), *trained]
 
     def config(self, seed: int) -> TrainConfig:
         return TrainConfig(
@@ -138,7 +144,11 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
     """One training, and what it reads; goes on where it was cut short."""
     kept, folder = Store(runs), runs / f"{name}-seed{seed}"
     with contextlib.redirect_stderr(io.StringIO()):  # all trainings together have a bar
-        if not is_finished(folder):
+        if is_finished(folder):
+            pass
+        elif name in SHIPPED:
+            save(_with_shallow_head(load_recognizer(weights_path(name)), size, folder / SHALLOW), folder)
+        else:
             train_on_digits(build(name, size.encoders[name], seed), load_splits(), size.config(seed), folder)
     recognizer = load_recognizer(folder)
     tables = [_read(recognizer, lines).assign(set=title) for title, lines in sets(size.strings)]
@@ -150,13 +160,23 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
             "weights": of_weights(folder),
             "parameters": sum(p.numel() for p in recognizer.parameters()),
             "encoder_parameters": sum(p.numel() for p in recognizer.encoder.parameters()),
-            **{key: about[key] for key in ("step", "seconds", "precision", "strings_seen", "validation")},
+            **{key: about.get(key) for key in ("step", "seconds", "precision", "strings_seen", "validation")},
             "commit": environment.commit(),
             "cpu": environment.describe()["cpu"],
         },
     )
     read_graphs(name, seed, size, runs)
     return f"learned {name}, seed {seed}"
+
+
+def _with_shallow_head(recognizer: Recognizer, size: Family, folder: Path) -> Recognizer:
+    """Shipped weights, and `ar` with one layer, which learns on their frozen encoder from a quarter of the strings."""
+    steps = max(1, size.steps // 4)
+    config = replace(size.config(0), protocol="frozen", steps=steps, validate_every=steps, warmup=min(200, steps))
+    learned = train_on_digits(recognizer.adapted([SHALLOW]), load_splits(), config, folder)
+    both = recognizer.adapted([*recognizer.heads, SHALLOW])
+    both.heads[SHALLOW].load_state_dict(learned.heads[SHALLOW].state_dict())
+    return both
 
 
 def read_graphs(name: str, seed: int, size: Family, runs: Path) -> str:
@@ -217,9 +237,11 @@ def sets(strings: int) -> Iterator[tuple[str, Lines]]:
 def _read(recognizer: Recognizer, lines: Lines) -> pd.DataFrame:
     """One row per line: `index`, `text`, and in `prediction` what each of `STRATEGIES` reads, `RIGHT` where that is the
     text, separated by spaces: a tenth of what a row per strategy would take."""
-    read = predict_lines(recognizer, lines, STRATEGIES, quiet=True, calibrate=False)
+    there = [name for name in STRATEGIES if name in recognizer.decode_functions()]
+    read = predict_lines(recognizer, lines, there, quiet=True, calibrate=False)
     read["prediction"] = read["prediction"].where(read["prediction"] != read["text"], RIGHT)
-    rows = read.pivot(index=["index", "text"], columns="head", values="prediction")[[*STRATEGIES]]
+    rows = read.pivot(index=["index", "text"], columns="head", values="prediction")
+    rows = rows.reindex(columns=[*STRATEGIES], fill_value=ABSENT)
     return rows.agg(" ".join, axis=1).rename("prediction").reset_index()
 
 

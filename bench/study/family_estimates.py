@@ -13,7 +13,7 @@ from bench.core.formatting import estimates
 from bench.study.crnn import NAME as CRNN
 from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
-from bench.study.family import GRAPHS_EXACT, STRATEGIES, unpack
+from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, unpack
 from bench.study.family_session import INT8
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.restarts import ByRestart
@@ -43,7 +43,16 @@ class FamilyResults:
 
     @cached_property
     def encoders(self) -> list[str]:
-        return list(self.rows["encoder"].unique())
+        """Those trained here, the smallest first, then shipped weights."""
+        return sorted(self.rows["encoder"].unique(), key=lambda name: name in SHIPPED)
+
+    @property
+    def trained(self) -> list[str]:
+        return [name for name in self.encoders if name not in SHIPPED]
+
+    def strategies(self, encoder: str) -> list[str]:
+        """Those that an encoder's heads read by."""
+        return list(self._right[encoder, self.sets[0]][0])
 
     @property
     def sets(self) -> list[str]:
@@ -51,12 +60,14 @@ class FamilyResults:
 
     @cached_property
     def _right(self) -> dict[tuple[str, str], dict[int, pd.DataFrame]]:
-        """Of (encoder, set), by seed: which strings (rows) each strategy (columns) reads right."""
+        """Of (encoder, set), by seed: which strings (rows) each strategy that there is (columns) reads right."""
         read = unpack(self.rows, self.facts.get("depends", {}).get("strategies", STRATEGIES))
-        right = read.eq(self.rows["text"], axis=0)
+        right, absent = read.eq(self.rows["text"], axis=0), read.eq(ABSENT)
         found: dict[tuple[str, str], dict[int, pd.DataFrame]] = {}
         for (encoder, name, seed), where in self.rows.groupby(["encoder", "set", "seed"], sort=False).groups.items():
-            found.setdefault((str(encoder), str(name)), {})[int(str(seed))] = right.loc[where].reset_index(drop=True)
+            there = right.columns[~absent.loc[where].all()]
+            table = right.loc[where, there].reset_index(drop=True)
+            found.setdefault((str(encoder), str(name)), {})[int(str(seed))] = table
         return found
 
     def seeds(self, encoder: str) -> int:
@@ -96,7 +107,7 @@ class FamilyResults:
         """What is claimed: `ar` minus `OTHERS` at every level, of every encoder with enough seeds: one family."""
         return {
             (encoder, level, other): gap
-            for encoder in self.encoders
+            for encoder in self.trained
             for level in LEVELS
             for other in OTHERS
             if (gap := self.gap(encoder, level, AR, other)) is not None
@@ -121,7 +132,7 @@ class FamilyResults:
         rows: list[dict[str, Any]] = []
         for encoder in self.encoders:
             for name in self.sets:
-                for strategy in STRATEGIES:
+                for strategy in self.strategies(encoder):
                     row = {"encoder": encoder, "set": name, "strategy": strategy, "seeds": self.seeds(encoder)}
                     int8 = self.int8_exact(encoder, name, strategy)
                     row |= self.exact(encoder, name, strategy).columns("exact")
@@ -132,10 +143,8 @@ class FamilyResults:
 
     @property
     def main(self) -> str | None:
-        """The largest encoder that was timed, of those with enough trainings if there are any; None: none was timed."""
-        timed = [name for name in self.encoders if self.batches(name)]
-        several = [name for name in timed if self.seeds(name) >= SEEDS]
-        return next(reversed(several or timed), None)
+        """The default weights, or else the largest encoder, of those that were timed; None: none was."""
+        return next((name for name in reversed(self.encoders) if self.batches(name)), None)
 
     @cached_property
     def _times(self) -> dict[tuple[str, int], ByRestart]:

@@ -2,6 +2,7 @@
 it was."""
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
@@ -30,40 +31,46 @@ from bench.study.family_session import INT8
 from bench.study.pipeline import claim, depends, opened
 from bench.workloads.restarts import restart
 from seqocr import environment
+from seqocr.errors import InputError
 from seqocr.progress import progress
 from seqocr.train.state import is_finished
 
 
-def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL, trains: bool = True) -> Path:
+def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL, encoders: Sequence[str] | None = None) -> Path:
     """Train and read what is missing, then time what is trained; what is read so far is in the results after each
     training.
 
     Args:
         out: results folder; the tables lie in its folder `study`, of small ones in `study-PRESET`.
         runs: where recognizers are kept, and the readings of each.
-        trains: False: only graphs are read, and what is trained is timed.
+        encoders: to train, in this order, `crnn` among them; default: all. Of none, graphs are read and what is trained
+            is timed.
 
     Returns:
         the tables' folder.
 
     Raises:
-        InputError: there is no such preset, `runs` holds recognizers of another size, or something else is timed here.
+        InputError: there is no such preset or encoder, `runs` holds recognizers of another size, or something else is
+            timed here.
     """
     runs = runs.absolute()  # workers may stand elsewhere
     size, kept, study = opened(preset, SIZES, runs, out)
+    members = size.members()
+    there = [*dict.fromkeys(name for name, _ in members), crnn.NAME]
+    if unknown := [name for name in encoders or () if name not in there]:
+        raise InputError(f"unknown encoder {unknown[0]!r}: choose some of {', '.join(there)}")
     claim(kept, TABLE, _depends(size), "another family")
     _take_over(study, size, kept)
-    members = size.members()
-    todo = [each for each in members if not kept.has(table_of(*each))] if trains else []
-    learns_crnn = trains and not crnn.missing() and not kept.has(crnn.NAME)
-    without_graphs = [each for each in members if _lacks_graphs(*each, kept)]
     _write(size, kept, study)
-    total = len(todo) + learns_crnn + len(without_graphs)
-    with progress(f"family {preset}", total) as reporter, engine.workers(runs) as pool:
-        jobs = [pool.submit(learn_crnn, size, runs)] if learns_crnn else []
-        jobs += [pool.submit(read_graphs, *each, size, runs) for each in without_graphs]
-        jobs += [pool.submit(learn, *each, size, runs) for each in todo]
-        for future in as_completed(jobs):
+    jobs: list[tuple[Callable[..., str], tuple[Any, ...]]]
+    jobs = [(read_graphs, each) for each in members if _lacks_graphs(*each, kept)]
+    for name in there if encoders is None else encoders:
+        if name == crnn.NAME:
+            jobs += [(learn_crnn, ())] if not crnn.missing() and not kept.has(crnn.NAME) else []
+        else:
+            jobs += [(learn, each) for each in members if each[0] == name and not kept.has(table_of(*each))]
+    with progress(f"family {preset}", len(jobs)) as reporter, engine.workers(runs) as pool:
+        for future in as_completed([pool.submit(work, *each, size, runs) for work, each in jobs]):
             reporter.advance(future.result())
             _write(size, kept, study)
     if engine.times:
@@ -112,7 +119,7 @@ def _write(size: Family, kept: Store, study: Store) -> None:
 def time_encoders(size: Family, kept: Store, study: Store) -> None:
     """Add the times of weights of the first seed that are here and were not timed yet."""
     done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
-    folders = {name: kept.folder / f"{name}-seed0" for name in size.encoders}
+    folders = {name: kept.folder / f"{name}-seed0" for name, seed in size.members() if seed == 0}
     timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
     there = [name for name, folder in folders.items() if is_finished(folder)]
     todo = [name for name in there if timed.get(name) != of_weights(folders[name])]

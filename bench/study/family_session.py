@@ -35,7 +35,9 @@ INT8 = "int8"  # folder of exported graphs beside weights, and what is put behin
 def works(folder: Path, images: torch.Tensor) -> dict[str, Callable[[], int]]:
     """What reads images, by strategy, and returns the decoder passes made; graphs where they are exported, and CRNN
     where its weights lie beside."""
-    readers: list[tuple[Any, str, tuple[str, ...]]] = [(load_recognizer(folder), "", EAGER)]
+    recognizer = load_recognizer(folder)
+    there = tuple(name for name in EAGER if name in recognizer.decode_functions())
+    readers: list[tuple[Any, str, tuple[str, ...]]] = [(recognizer, "", there)]
     if (folder / INT8).exists():
         readers.append((load(folder / INT8), f", {INT8}", GRAPHS))
     if crnn.is_learned(beside := folder.parent / crnn.NAME):

@@ -12,12 +12,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from bench.core.store import Store
 from bench.study import family, family_pipeline, predictions
 from bench.study.family import RIGHT, STRATEGIES, Architecture, Family
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.data.synthetic.layouts import LEVELS
+from seqocr.errors import InputError
+from seqocr.inference.shipped import weights_path
+from seqocr.models.checkpoint import load_recognizer
 
 SIZE = Family({"32x1": Architecture(32, 1, seeds=1)}, steps=1, batch=3, strings=2)
 CONFIG = Family.config
@@ -44,6 +48,7 @@ def _embedded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setitem(family.SIZES, "small", SIZE)
+    monkeypatch.setattr(family, "SHIPPED", ())
     monkeypatch.setattr(Family, "config", lambda self, seed: replace(CONFIG(self, seed), validation_strings=6))
     engine: Any = OneThread()
     return lambda: family_pipeline.run("small", tmp_path / "results", tmp_path / "runs", engine)
@@ -86,7 +91,7 @@ def test_what_is_right_is_told_from_what_is_empty() -> None:
 def test_the_full_family_is_that_of_the_plan() -> None:
     plan = Path(family.__file__).with_name("plan.md").read_text(encoding="utf-8")
     size = family.SIZES["full"]
-    assert len(size.members()) == 3 * 3 + 1
+    assert len(size.members()) == 2 + 3 * 3 + 1
     said = [f"{each.width}×{each.layers}" for each in size.encoders.values()]
     assert all(each in plan for each in said)
     assert f"{size.steps * size.batch:,}" in plan
@@ -100,3 +105,28 @@ def test_an_encoder_has_the_size_that_its_name_says() -> None:
     assert (built.encoder.config.hidden_size, built.encoder.config.num_hidden_layers) == (160, 4)
     assert built.max_length == 20
     assert built.encoder.features.columns == 32
+
+
+def test_shipped_weights_are_read_as_they_are_with_a_shallow_head_beside(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(family, "SHIPPED", ("strings",))
+    monkeypatch.setitem(family.SIZES, "small", replace(SIZE, encoders={}))
+    rows = Store(run()).read("family")
+    assert set(rows["encoder"]) == {"strings"}
+    read = family.unpack(rows)
+    assert read.eq(family.ABSENT).all().to_dict() == {name: name.startswith("parseq") for name in STRATEGIES}
+    there, shipped = load_recognizer(tmp_path / "runs" / "strings-seed0"), load_recognizer(weights_path("strings"))
+    for name, weight in shipped.state_dict().items():
+        torch.testing.assert_close(there.state_dict()[name], weight)
+    assert [*there.heads] == [*shipped.heads, "ar-1layer"]
+
+
+def test_encoders_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    learned: list[Any] = []
+    monkeypatch.setattr(family_pipeline, "learn", lambda *each: learned.append(each[:2]) or "")
+    engine: Any = OneThread()
+    family_pipeline.run("full", tmp_path, tmp_path / "runs", engine, ["160x4", "small"])
+    assert learned == [("160x4", 0), ("160x4", 1), ("160x4", 2), ("small", 0)]
+    with pytest.raises(InputError, match="unknown encoder '3x2': choose some of strings, numbers, 96x2"):
+        family_pipeline.run("full", tmp_path, tmp_path / "runs", engine, ["3x2"])

@@ -12,7 +12,7 @@ import pytest
 
 from bench.core import plotting
 from bench.experiments.family import EXPERIMENT, _front, family_plot
-from bench.study.family import RIGHT, STRATEGIES
+from bench.study.family import ABSENT, RIGHT, STRATEGIES
 from bench.study.family_estimates import FamilyResults
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.statistics import BETTER, SAME, UNDECIDED
@@ -99,7 +99,7 @@ def test_times_are_over_restarts_and_ratios_within_them(results: FamilyResults) 
     assert results.timed_strategies("small")[0] == "ar-generate"
     assert results.timed_strategies("small")[-1] == "ctc, int8"
     assert results.times_of_int8("small", 1, "ctc") == pytest.approx(2.5)
-    assert results.main == "96x2"  # which alone has enough trainings
+    assert results.main == "small"
     claims = {claim.name: claim for claim in results.time_claims}
     assert len(claims) == 2 * 2 * (len(MS) - 1)
     assert claims["small, batch 64: `ar` over `parallel`"].verdict == "slower"
@@ -116,6 +116,7 @@ def test_the_section_says_what_is_missing_and_draws_what_is_there(results: Famil
     assert len(table) <= 8
     assert table.set_index("strategy").loc["`ar`", "96x2: `wild`"] == "90.2 %"
     assert table.set_index("strategy").loc["`parallel`", "small, ms"].startswith("5.9")
+    assert table.set_index("strategy").loc["`parseq`", "small, ms"] == ""  # which was not timed
     untimed: Any = FamilyResults(results.rows, results.facts, results.times.iloc[:0], {})
     assert (
         "comparisons" not in EXPERIMENT.sections(FamilyResults(rows(2), results.facts, results.times, {}), {})[0].text
@@ -140,3 +141,17 @@ def test_the_front_has_what_nothing_is_faster_and_better_than() -> None:
     assert _front(points, least=True) == [(1.0, 9.0), (2.0, 5.0), (4.0, 1.0)]
     assert _front(points, least=False) == [(4.0, 1.0)]
     assert np.isfinite(_front(points, least=True)).all()
+
+
+def test_shipped_weights_come_last_and_have_fewer_heads() -> None:
+    shipped = rows(1, ("strings",))
+    shipped["prediction"] = [" ".join([*read.split(" ")[:4], *3 * [ABSENT]]) for read in shipped["prediction"]]
+    both = pd.concat([shipped, rows(3, ("96x2",))], ignore_index=True)
+    results = FamilyResults(both, {"trainings": {}, "of": 10}, times().replace({"encoder": {"small": "strings"}}), {})
+    assert (results.encoders, results.trained, results.main) == (["96x2", "strings"], ["96x2"], "strings")
+    assert results.strategies("strings") == ["ar", "ar-1layer", "parallel", "ctc"]
+    assert set(results.family["encoder"]) == {"96x2"}
+    (section,) = EXPERIMENT.sections(results, {})
+    assert section.table is not None
+    assert section.table.set_index("strategy").loc["`parseq`", "strings: `wild`"] == ""
+    assert len(results.table()) == len(LEVELS) * (len(STRATEGIES) + 4)
