@@ -58,7 +58,7 @@ class Architecture:
     """Attributes:
     width, layers: of the encoder.
     image_size, patch_size: (height, width) in pixels.
-    seeds: trainings.
+    seeds: trainings; longer: how many times the family's steps each takes.
     """
 
     width: int
@@ -66,6 +66,7 @@ class Architecture:
     image_size: tuple[int, int] = (40, 320)
     patch_size: tuple[int, int] = (40, 10)
     seeds: int = 3
+    longer: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,20 @@ class Family:
         trained = [(name, seed) for name, each in self.encoders.items() for seed in range(each.seeds)]
         return [*((name, 0) for name in SHIPPED), *trained]
 
-    def config(self, seed: int) -> TrainConfig:
+    def config(self, seed: int, longer: int = 1) -> TrainConfig:
+        steps = longer * self.steps
         return TrainConfig(
             level="grid,jitter,wild",
             length=LEARNED,
             repeats=0.15,
             augment=0.5,
-            steps=self.steps,
+            steps=steps,
             batch_size=self.batch,
             learning_rate=1.2e-3,
-            warmup=min(200, self.steps),
+            warmup=min(200, steps),
             optimizer="muon",
             ema=0.998,
-            validate_every=max(1, self.steps // 4),
+            validate_every=max(1, steps // 4),
             validation_strings=600,
             seed=seed,
         )
@@ -114,6 +116,7 @@ SIZES = {
     "full": Family(
         {
             "96x2": Architecture(96, 2),
+            "96x2-long": Architecture(96, 2, longer=3),
             "160x4": Architecture(160, 4),
             "256x8": Architecture(256, 8),
             "small": Architecture(384, 12, (32, 160), (16, 16), seeds=1),
@@ -149,7 +152,9 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
         elif name in SHIPPED:
             save(_with_shallow_head(load_recognizer(weights_path(name)), size, folder / SHALLOW), folder)
         else:
-            train_on_digits(build(name, size.encoders[name], seed), load_splits(), size.config(seed), folder)
+            architecture = size.encoders[name]
+            config = size.config(seed, architecture.longer)
+            train_on_digits(build(name, architecture, seed), load_splits(), config, folder)
     recognizer = load_recognizer(folder)
     tables = [_read(recognizer, lines).assign(set=title) for title, lines in sets(size.strings)]
     kept.write(table_of(name, seed), pd.concat(tables, ignore_index=True).assign(encoder=name, seed=seed))

@@ -49,7 +49,7 @@ def _embedded(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setitem(family.SIZES, "small", SIZE)
     monkeypatch.setattr(family, "SHIPPED", ())
-    monkeypatch.setattr(Family, "config", lambda self, seed: replace(CONFIG(self, seed), validation_strings=6))
+    monkeypatch.setattr(Family, "config", lambda *given, **more: replace(CONFIG(*given, **more), validation_strings=6))
     engine: Any = OneThread()
     return lambda: family_pipeline.run("small", tmp_path / "results", tmp_path / "runs", engine)
 
@@ -91,12 +91,14 @@ def test_what_is_right_is_told_from_what_is_empty() -> None:
 def test_the_full_family_is_that_of_the_plan() -> None:
     plan = Path(family.__file__).with_name("plan.md").read_text(encoding="utf-8")
     size = family.SIZES["full"]
-    assert len(size.members()) == 2 + 3 * 3 + 1
+    assert len(size.members()) == 2 + 4 * 3 + 1
     said = [f"{each.width}×{each.layers}" for each in size.encoders.values()]
     assert all(each in plan for each in said)
     assert f"{size.steps * size.batch:,}" in plan
     for head in family.HEADS:
         assert f"`{head}`" in plan
+    longer = {name: size.config(0, each.longer).steps / size.steps for name, each in size.encoders.items()}
+    assert {name: times for name, times in longer.items() if times > 1} == {"96x2-long": 3}
 
 
 def test_an_encoder_has_the_size_that_its_name_says() -> None:
