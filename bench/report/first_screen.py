@@ -59,6 +59,7 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
         beyond=beyond_heads(everything),
+        scratch=from_scratch(everything),
         level=HARDEST,
     )
     family = everything.get("family")
@@ -70,9 +71,22 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
 
 
 def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
-    """`ar` beside every one-pass head, on five clean digits, at the levels, on real lines, and of several trainings."""
-    parts = ("accuracy", "levels", "real", "family")
+    """`ar` beside every one-pass head of the weights evaluated: on five clean digits, at the levels, on real lines."""
+    parts = ("accuracy", "levels", "real")
     return [each for name in parts if name in everything for each in everything[name].comparisons]
+
+
+def from_scratch(everything: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How `ar` does beside one-pass heads where all had few strings to learn from; None: too few trainings tell."""
+    family: FamilyResults | None = everything.get("family")
+    if family is None or not (leads := family.leads(HARDEST)):
+        return None
+    return {
+        "lead": _least_and_most(100 * difference.estimate for difference, _ in leads),
+        "better": sum(verdict.is_better for _, verdict in leads),
+        "compared": len(leads),
+        "strings": family.strings_seen(family.trained[0]),
+    }
 
 
 def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
@@ -118,7 +132,6 @@ def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
         exact = {name: {head: family.exact(name, HARDEST, head).estimate for head in _HEADS} for name in (small, large)}
         found["encoders"] = (small, large)
         found["gained"] = _least_and_most(100 * (exact[large][head] - exact[small][head]) for head in _HEADS)
-        found["between_heads"] = max(max(of.values()) - min(of.values()) for of in exact.values())
     if family and family.main and (graphs := _with_graphs(family, family.main)):
         found["faster"] = _least_and_most(family.times_of_int8(family.main, 1, head) for head in graphs)
         found["lost"] = _least_and_most(

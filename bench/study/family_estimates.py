@@ -15,10 +15,9 @@ from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
 from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, unpack
 from bench.study.family_session import INT8
-from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, UNDECIDED, Replicated, Value, proportion, replicated, verdicts
+from seqocr.statistics import MARGIN, UNDECIDED, Replicated, Value, Verdict, proportion, replicated, verdicts
 
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
@@ -117,14 +116,18 @@ class FamilyResults:
     def family(self) -> pd.DataFrame:
         return judge(self._gaps, ("encoder", "level", "other"))
 
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """Those with one-pass heads, as judged in the family."""
+    def strings_seen(self, encoder: str) -> int:
+        """By its first training."""
+        return int(self.facts["trainings"].get(f"{encoder}-seed0", {}).get("strings_seen") or 0)
+
+    def leads(self, level: str) -> list[tuple[Value, Verdict]]:
+        """`ar` minus one-pass heads at a level, as judged in the family, of the encoders that saw fewest strings."""
+        fewest = min((self.strings_seen(name) for name in self.trained), default=0)
         judged = zip(self._gaps.items(), verdicts([*self._gaps.values()]), strict=True)
         return [
-            Comparison(f"`{level}`, {encoder}", AR, other, gap, verdict)
-            for ((encoder, level, other), gap), verdict in judged
-            if other != SHALLOW
+            (gap.difference, verdict)
+            for ((encoder, of, other), gap), verdict in judged
+            if of == level and other != SHALLOW and self.strings_seen(encoder) == fewest
         ]
 
     def table(self) -> pd.DataFrame:

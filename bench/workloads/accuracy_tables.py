@@ -12,7 +12,7 @@ from bench.core.experiment import Claim
 from bench.core.formatting import digits, points
 from seqocr import metrics
 from seqocr.errors import InputError
-from seqocr.statistics import Paired, Replicated, Value, Verdict, paired_difference, proportion, verdicts
+from seqocr.statistics import Paired, Value, Verdict, paired_difference, proportion, verdicts
 
 _EDITS = {"substituted": "replace", "missed": "delete", "invented": "insert"}  # and what rapidfuzz calls them
 
@@ -59,7 +59,7 @@ class Comparison:
     where: str
     head: str
     other: str
-    gap: Paired | Replicated
+    gap: Paired
     verdict: Verdict
 
     @property
