@@ -6,8 +6,9 @@ the same weights; shipped weights, which learned for longer, stand beside them. 
 
 import contextlib
 import io
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Architecture:
     width, layers: of the encoder.
     image_size, patch_size: (height, width) in pixels.
     seeds: trainings; longer: how many times the family's steps each takes.
+    heads: that learn together.
     """
 
     width: int
@@ -67,6 +69,7 @@ class Architecture:
     patch_size: tuple[int, int] = (40, 10)
     seeds: int = 3
     longer: int = 1
+    heads: tuple[str, ...] = HEADS
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,18 @@ class Family:
         )
 
 
+def alone(encoder: str, head: str) -> str:
+    """What an encoder is called that learned with one head alone."""
+    return f"{encoder}-{head}"
+
+
 SIZES = {
     "smoke": Family({"96x2": Architecture(96, 2, seeds=1)}, 2, 6, 2, restarts=1, rounds=((1, 2),)),
     "full": Family(
         {
             "96x2": Architecture(96, 2),
             "96x2-long": Architecture(96, 2, longer=3),
+            **{alone("96x2", head): Architecture(96, 2, heads=(head,)) for head in GRAPH_HEADS},
             "160x4": Architecture(160, 4),
             "256x8": Architecture(256, 8),
             "small": Architecture(384, 12, (32, 160), (16, 16), seeds=1),
@@ -132,13 +141,13 @@ def build(name: str, architecture: Architecture, seed: int) -> Recognizer:
     """An untrained recognizer; `small` is the preset, the others are as `tiny` but for their size."""
     torch.manual_seed(seed)
     if name in PRESETS:
-        return Recognizer.build(name, HEADS, image_size=architecture.image_size, max_length=LONGEST)
+        return Recognizer.build(name, architecture.heads, image_size=architecture.image_size, max_length=LONGEST)
     tiny, width = PRESETS["tiny"], architecture.width
     size = {"image_size": [*architecture.image_size], "patch_size": [*architecture.patch_size]}
     depth = {"num_hidden_layers": architecture.layers, "num_attention_heads": width // 32}
     widths = {"hidden_size": width, "intermediate_size": 4 * width}
     encoder = Encoder.from_config({**tiny.encoder, **size, **depth, **widths})
-    heads = {head: head_class(head).default_settings(tiny.decoder) for head in HEADS}
+    heads = {head: head_class(head).default_settings(tiny.decoder) for head in architecture.heads}
     processor = Processor(*encoder.image_size, keep_aspect=True)
     return Recognizer(encoder, processor, heads, DIGITS, LONGEST, {"encoder": name}).eval()
 
@@ -163,6 +172,7 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
         table_of(name, seed),
         {
             "weights": of_weights(folder),
+            "architecture": architecture_of(name, size),
             "parameters": sum(p.numel() for p in recognizer.parameters()),
             "encoder_parameters": sum(p.numel() for p in recognizer.encoder.parameters()),
             **{key: about.get(key) for key in ("step", "seconds", "precision", "strings_seen", "validation")},
@@ -172,6 +182,16 @@ def learn(name: str, seed: int, size: Family, runs: Path) -> str:
     )
     read_graphs(name, seed, size, runs)
     return f"learned {name}, seed {seed}"
+
+
+def architecture_of(name: str, size: Family) -> dict[str, Any] | None:
+    """As JSON has it; None of shipped weights."""
+    return None if name in SHIPPED else json.loads(json.dumps(asdict(size.encoders[name])))
+
+
+def is_timed(name: str, size: Family) -> bool:
+    """Not encoders with one head, whose times those with all heads have, nor longer trainings."""
+    return name in SHIPPED or (size.encoders[name].heads == HEADS and size.encoders[name].longer == 1)
 
 
 def _with_shallow_head(recognizer: Recognizer, size: Family, folder: Path) -> Recognizer:
@@ -189,12 +209,13 @@ def read_graphs(name: str, seed: int, size: Family, runs: Path) -> str:
     kept, folder = Store(runs), runs / f"{name}-seed{seed}"
     export_int8(folder)
     reader, found = load(folder / INT8), dict[str, dict[str, int]]()
+    heads = [head for head in GRAPH_HEADS if head in reader.heads]
     for level_name, lines in level_sets(size.strings):
-        read = predict_lines(reader, lines, GRAPH_HEADS, quiet=True, calibrate=False)
+        read = predict_lines(reader, lines, heads, quiet=True, calibrate=False)
         right = (read["prediction"] == read["text"]).groupby(read["head"]).sum()
-        counts = found.setdefault(level_name, dict.fromkeys(("strings", *GRAPH_HEADS), 0))
+        counts = found.setdefault(level_name, dict.fromkeys(("strings", *heads), 0))
         counts["strings"] += len(lines)
-        for head in GRAPH_HEADS:
+        for head in heads:
             counts[head] += int(right[head])
     kept.add_facts(table_of(name, seed), **{GRAPHS_EXACT: found})
     return f"read graphs of {name}, seed {seed}"
@@ -202,7 +223,8 @@ def read_graphs(name: str, seed: int, size: Family, runs: Path) -> str:
 
 def export_int8(folder: Path) -> None:
     """Graphs beside weights."""
-    export(load_recognizer(folder), folder / INT8, GRAPH_HEADS, INT8)
+    recognizer = load_recognizer(folder)
+    export(recognizer, folder / INT8, [head for head in GRAPH_HEADS if head in recognizer.heads], INT8)
 
 
 def learn_crnn(size: Family, runs: Path) -> str:

@@ -13,12 +13,14 @@ from bench.core.formatting import estimates
 from bench.study.crnn import NAME as CRNN
 from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
-from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, unpack
+from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, alone, unpack
 from bench.study.family_session import INT8
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.statistics import MARGIN, UNDECIDED, Replicated, Value, Verdict, proportion, replicated, verdicts
 
+ALONE = "alone"  # behind an encoder's name, of heads that learned so
+Reader = tuple[str, str]  # encoder and strategy
 READS_AS = {"ar-generate": AR, "ar-speculative": AR}  # strategies that predict what another does
 
 
@@ -41,13 +43,18 @@ class FamilyResults:
     elsewhere: bool = False
 
     @cached_property
-    def encoders(self) -> list[str]:
-        """Those trained here, the smallest first, then shipped weights."""
-        return sorted(self.rows["encoder"].unique(), key=lambda name: name in SHIPPED)
+    def names(self) -> list[str]:
+        return list(self.rows["encoder"].unique())
 
     @property
     def trained(self) -> list[str]:
-        return [name for name in self.encoders if name not in SHIPPED]
+        """Encoders trained here with all heads, the smallest first."""
+        return [name for name in self.names if name not in SHIPPED and len(self.strategies(name)) > 1]
+
+    @property
+    def encoders(self) -> list[str]:
+        """Those, and shipped weights."""
+        return [*self.trained, *(name for name in self.names if name in SHIPPED)]
 
     def strategies(self, encoder: str) -> list[str]:
         """Those that an encoder's heads read by."""
@@ -93,23 +100,33 @@ class FamilyResults:
         rows = self.crnn[self.crnn["set"] == name]
         return proportion(int((rows["prediction"] == rows["text"]).sum()), len(rows))
 
-    def gap(self, encoder: str, name: str, strategy: str, other: str) -> Replicated | None:
-        """Exact match of one strategy minus another, of the same strings of each seed; None of fewer than `SEEDS`."""
-        by_seed = self._right[encoder, name]
-        if len(by_seed) < SEEDS:
+    def gap(self, one: Reader, other: Reader, level: str) -> Replicated | None:
+        """Exact match of one (encoder, strategy) minus another, of the same strings of each seed; None of fewer than
+        `SEEDS`."""
+        (encoder, strategy), (beside, opponent) = one, other
+        rights = self._right.get((encoder, level), {}), self._right.get((beside, level), {})
+        seeds = sorted(set(rights[0]) & set(rights[1]))
+        if len(seeds) < SEEDS:
             return None
-        pairs = [(right[strategy].to_numpy(dtype=int), right[other].to_numpy(dtype=int)) for right in by_seed.values()]
+        pairs = [
+            (rights[0][seed][strategy].to_numpy(dtype=int), rights[1][seed][opponent].to_numpy(dtype=int))
+            for seed in seeds
+        ]
         return replicated([(a - b).mean() for a, b in pairs], MARGIN, error_of_strings(pairs))
 
     @cached_property
     def _gaps(self) -> dict[tuple[str, str, str], Replicated]:
-        """What is claimed: `ar` minus `OTHERS` at every level, of every encoder with enough seeds: one family."""
+        """What is claimed, one family: `ar` minus `OTHERS` at every level, of every encoder with enough seeds; and of
+        heads that learned alone."""
+        pairs = {(name, other): ((name, AR), (name, other)) for name in self.trained for other in OTHERS}
+        for name in self.trained:
+            for other in OTHERS:
+                pairs[f"{name}, {ALONE}", other] = ((alone(name, AR), AR), (alone(name, other), other))
         return {
             (encoder, level, other): gap
-            for encoder in self.trained
+            for (encoder, other), readers in pairs.items()
             for level in LEVELS
-            for other in OTHERS
-            if (gap := self.gap(encoder, level, AR, other)) is not None
+            if (gap := self.gap(*readers, level)) is not None
         }
 
     @property
@@ -122,18 +139,37 @@ class FamilyResults:
 
     def leads(self, level: str) -> list[tuple[Value, Verdict]]:
         """`ar` minus one-pass heads at a level, as judged in the family, of the encoders that saw fewest strings."""
+        short = {*self.trained} - {*self.longer}
+        return [found for (encoder, _), found in self._judged(level).items() if encoder in short]
+
+    @property
+    def longer(self) -> list[str]:
+        """Encoders that saw more strings than others."""
         fewest = min((self.strings_seen(name) for name in self.trained), default=0)
+        return [name for name in self.trained if self.strings_seen(name) > fewest]
+
+    def lead(self, encoder: str, level: str, other: str) -> float:
+        """`ar` minus a one-pass head at a level, in points: the mean over trainings, or of one."""
+        return 100 * (self.exact(encoder, level, AR).estimate - self.exact(encoder, level, other).estimate)
+
+    def leads_alone(self, level: str) -> dict[str, Value]:
+        """`ar` minus one-pass heads at a level, each trained alone, by the other."""
+        judged = self._judged(level).items()
+        return {other: difference for (encoder, other), (difference, _) in judged if encoder.endswith(ALONE)}
+
+    def _judged(self, level: str) -> dict[tuple[str, str], tuple[Value, Verdict]]:
+        """By encoder and one-pass head."""
         judged = zip(self._gaps.items(), verdicts([*self._gaps.values()]), strict=True)
-        return [
-            (gap.difference, verdict)
+        return {
+            (encoder, other): (gap.difference, verdict)
             for ((encoder, of, other), gap), verdict in judged
-            if of == level and other != SHALLOW and self.strings_seen(encoder) == fewest
-        ]
+            if of == level and other != SHALLOW
+        }
 
     def table(self) -> pd.DataFrame:
         """One row per encoder, set and strategy: exact match, and that of int8 graphs."""
         rows: list[dict[str, Any]] = []
-        for encoder in self.encoders:
+        for encoder in self.names:
             for name in self.sets:
                 for strategy in self.strategies(encoder):
                     row = {"encoder": encoder, "set": name, "strategy": strategy, "seeds": self.seeds(encoder)}

@@ -21,7 +21,9 @@ from bench.study.family import (
     TABLE,
     TIMES,
     Family,
+    architecture_of,
     export_int8,
+    is_timed,
     learn,
     learn_crnn,
     read_graphs,
@@ -85,7 +87,10 @@ def _lacks_graphs(name: str, seed: int, kept: Store) -> bool:
 
 
 def _depends(size: Family) -> dict[str, Any]:
-    return {**depends(size), "strategies": [*STRATEGIES]}
+    """What all trainings depend on; encoders may be added later."""
+    found = depends(size)
+    del found["size"]["encoders"]
+    return {**found, "strategies": [*STRATEGIES]}
 
 
 def _take_over(study: Store, size: Family, kept: Store) -> None:
@@ -94,10 +99,11 @@ def _take_over(study: Store, size: Family, kept: Store) -> None:
     if facts.get("depends") != _depends(size):
         return
     for (name, seed), rows in study.read(TABLE).groupby(["encoder", "seed"]):
-        table = table_of(str(name), int(str(seed)))
-        if not kept.has(table):
-            kept.write(table, rows)
-            kept.write_facts(table, facts["trainings"][f"{name}-seed{seed}"])
+        member, about = (str(name), int(str(seed))), facts["trainings"][f"{name}-seed{seed}"]
+        known = member in size.members() and about["architecture"] == architecture_of(member[0], size)
+        if known and not kept.has(table_of(*member)):
+            kept.write(table_of(*member), rows)
+            kept.write_facts(table_of(*member), about)
     if study.has(crnn.NAME) and not kept.has(crnn.NAME):
         kept.write(crnn.NAME, study.read(crnn.NAME))
         kept.write_facts(crnn.NAME, study.facts(crnn.NAME))
@@ -119,7 +125,8 @@ def _write(size: Family, kept: Store, study: Store) -> None:
 def time_encoders(size: Family, kept: Store, study: Store) -> None:
     """Add the times of weights of the first seed that are here and were not timed yet."""
     done = study.read(TIMES) if study.has(TIMES) else pd.DataFrame(columns=["encoder"])
-    folders = {name: kept.folder / f"{name}-seed0" for name, seed in size.members() if seed == 0}
+    members = [name for name, seed in size.members() if seed == 0 and is_timed(name, size)]
+    folders = {name: kept.folder / f"{name}-seed0" for name in members}
     timed = {name: about["weights"] for name, about in study.facts(TIMES).items() if name in folders}
     there = [name for name, folder in folders.items() if is_finished(folder)]
     todo = [name for name in there if timed.get(name) != of_weights(folders[name])]

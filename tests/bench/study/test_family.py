@@ -91,12 +91,14 @@ def test_what_is_right_is_told_from_what_is_empty() -> None:
 def test_the_full_family_is_that_of_the_plan() -> None:
     plan = Path(family.__file__).with_name("plan.md").read_text(encoding="utf-8")
     size = family.SIZES["full"]
-    assert len(size.members()) == 2 + 4 * 3 + 1
+    assert len(size.members()) == 2 + 7 * 3 + 1
     said = [f"{each.width}×{each.layers}" for each in size.encoders.values()]
     assert all(each in plan for each in said)
     assert f"{size.steps * size.batch:,}" in plan
     for head in family.HEADS:
         assert f"`{head}`" in plan
+    heads = {name: each.heads for name, each in size.encoders.items() if each.heads != family.HEADS}
+    assert heads == {f"96x2-{head}": (head,) for head in ("ar", "parallel", "ctc")}
     longer = {name: size.config(0, each.longer).steps / size.steps for name, each in size.encoders.items()}
     assert {name: times for name, times in longer.items() if times > 1} == {"96x2-long": 3}
 
@@ -132,3 +134,19 @@ def test_encoders_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert learned == [("160x4", 0), ("160x4", 1), ("160x4", 2), ("small", 0)]
     with pytest.raises(InputError, match="unknown encoder '3x2': choose some of strings, numbers, 96x2"):
         family_pipeline.run("full", tmp_path, tmp_path / "runs", engine, ["3x2"])
+
+
+def test_a_head_learns_alone_and_encoders_can_be_added(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = Store(run()).read("family")
+    shutil.rmtree(tmp_path / "runs")
+    more = {**SIZE.encoders, "32x1-ctc": Architecture(32, 1, seeds=1, heads=("ctc",))}
+    monkeypatch.setitem(family.SIZES, "small", replace(SIZE, encoders=more))
+    study = Store(run())
+    rows = study.read("family")
+    assert [*rows["encoder"].unique()] == ["32x1", "32x1-ctc"]
+    pd.testing.assert_frame_equal(rows[rows["encoder"] == "32x1"].reset_index(drop=True), before)
+    read = family.unpack(rows[rows["encoder"] == "32x1-ctc"])
+    assert [name for name in STRATEGIES if not read[name].eq(family.ABSENT).any()] == ["ctc"]
+    assert set(study.facts("family")["trainings"]["32x1-ctc-seed0"]["graphs_exact"]["wild"]) == {"strings", "ctc"}

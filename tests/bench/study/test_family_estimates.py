@@ -154,3 +154,36 @@ def test_shipped_weights_come_last_and_have_fewer_heads() -> None:
     assert section.table is not None
     assert section.table.set_index("strategy").loc["`parseq`", "strings: `wild`"] == ""
     assert len(results.table()) == len(LEVELS) * (len(STRATEGIES) + 4)
+
+
+def test_heads_that_learned_alone_are_compared_with_each_other() -> None:
+    single = [
+        rows(3, (f"96x2-{head}",)).assign(
+            prediction=lambda table, place=place: [
+                " ".join(read if i == place else ABSENT for i, read in enumerate(line.split(" ")))
+                for line in table["prediction"]
+            ]
+        )
+        for head, place in (("ar", 0), ("parallel", 2), ("ctc", 3))
+    ]
+    all_rows = pd.concat([rows(3, ("96x2",)), *single], ignore_index=True)
+    results = FamilyResults(all_rows, {"trainings": {}, "of": 10}, times().iloc[:0], {})
+    assert results.trained == results.encoders == ["96x2"]
+    assert results.strategies("96x2-parallel") == ["parallel"]
+    assert {other: lead.estimate for other, lead in results.leads_alone("wild").items()} == {
+        "parallel": pytest.approx(0.5),
+        "ctc": pytest.approx(0),
+    }
+    assert len(results.family) == len(LEVELS) * 5
+    assert len(results.leads("wild")) == 2
+    assert "Of heads that learned alone, `ar` leads `parallel` by +50.00" in EXPERIMENT.sections(results, {})[0].text
+
+
+def test_a_longer_training_stands_beside_the_shorter_one() -> None:
+    both = pd.concat([rows(3, ("96x2",)), rows(1, ("96x2-long",), more=0.05)], ignore_index=True)
+    seen = {"96x2-seed0": {"strings_seen": 264}, "96x2-long-seed0": {"strings_seen": 1792}}
+    results = FamilyResults(both, {"trainings": seen, "of": 10}, times().iloc[:0], {})
+    assert results.longer == ["96x2-long"]
+    assert len(results.leads("wild")) == 2
+    text = EXPERIMENT.sections(results, {})[0].text
+    assert "96x2-long learned 1,792 strings: `ar` leads `parallel` by 50.0 points and `ctc` by 0.0" in text
