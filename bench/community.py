@@ -202,7 +202,7 @@ def community_table(folder: Path) -> str:
         }
         for each, said, of in found
     ]
-    head = f"# Results of others, task {TASK_VERSION}\n\n"
+    head = f"# Results of task {TASK_VERSION}\n\n"
     head += "Scored again from their predictions (`python -m bench community`). "
     head += "[How to add one](../../docs/task-card.md).\n"
     return f"{head}\n{markdown_table(pd.DataFrame(rows))}\n" if rows else head
