@@ -71,9 +71,13 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
 
 
 def comparisons(everything: Mapping[str, Any]) -> list[Comparison]:
-    """`ar` beside every one-pass head of the weights evaluated: on five clean digits, at the levels, on real lines."""
-    parts = ("accuracy", "levels", "real")
-    return [each for name in parts if name in everything for each in everything[name].comparisons]
+    """`ar` beside every one-pass head: on five clean digits, at the levels, on real lines. At the levels by all shipped
+    weights where these were read, else by the weights evaluated."""
+    family = everything.get("family")
+    levels = "family" if family and family.comparisons else "levels"
+    return [
+        each for name in ("accuracy", levels, "real") if name in everything for each in everything[name].comparisons
+    ]
 
 
 def from_scratch(everything: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -132,6 +136,11 @@ def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
         exact = {name: {head: family.exact(name, HARDEST, head).estimate for head in _HEADS} for name in (small, large)}
         found["encoders"] = (small, large)
         found["gained"] = _least_and_most(100 * (exact[large][head] - exact[small][head]) for head in _HEADS)
+    if family and several and family.longest_trained:
+        found["trained"] = family.longest_trained
+        for key, name in (("long", family.longest_trained), ("short", several[-1])):
+            found[key] = _least_and_most(100 * family.exact(name, HARDEST, head).estimate for head in _HEADS)
+        found["short_name"] = several[-1]
     if family and family.main and (graphs := _with_graphs(family, family.main)):
         found["faster"] = _least_and_most(family.times_of_int8(family.main, 1, head) for head in graphs)
         found["lost"] = _least_and_most(
@@ -141,7 +150,7 @@ def beyond_heads(everything: Mapping[str, Any]) -> dict[str, Any]:
         found["adapted"] = _least_and_most(
             100 * (real.exact(head, ADAPTED).estimate - real.exact(head, _SHIPPED).estimate) for head in real.heads
         )
-    names = {"gained": "the encoder", "adapted": "your data", "faster": "the runtime"}
+    names = {"gained": "the encoder", "trained": "its training", "adapted": "your data", "faster": "the runtime"}
     return {**found, "named": [named for key, named in names.items() if key in found]} if found else {}
 
 

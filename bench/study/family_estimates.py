@@ -15,9 +15,20 @@ from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
 from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, alone, unpack
 from bench.study.family_session import INT8
+from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
-from seqocr.statistics import MARGIN, UNDECIDED, Replicated, Value, Verdict, proportion, replicated, verdicts
+from seqocr.statistics import (
+    MARGIN,
+    UNDECIDED,
+    Replicated,
+    Value,
+    Verdict,
+    paired_difference,
+    proportion,
+    replicated,
+    verdicts,
+)
 
 ALONE = "alone"  # behind an encoder's name, of heads that learned so
 Reader = tuple[str, str]  # encoder and strategy
@@ -55,6 +66,11 @@ class FamilyResults:
     def encoders(self) -> list[str]:
         """Those, and shipped weights."""
         return [*self.trained, *(name for name in self.names if name in SHIPPED)]
+
+    @property
+    def longest_trained(self) -> str | None:
+        """Shipped weights of digits by hand, where they were read."""
+        return SHIPPED[0] if SHIPPED[0] in self.names else None
 
     def strategies(self, encoder: str) -> list[str]:
         """Those that an encoder's heads read by."""
@@ -132,6 +148,23 @@ class FamilyResults:
     @property
     def family(self) -> pd.DataFrame:
         return judge(self._gaps, ("encoder", "level", "other"))
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """`ar` beside one-pass heads of shipped weights at every level, over strings (McNemar, Holm): one family."""
+        found = [
+            (f"`{level}`, `{name}`", other, paired_difference(right[AR], right[other]))
+            for name in self.names
+            for level in LEVELS
+            for other in OTHERS
+            if name in SHIPPED and other != SHALLOW
+            for right in self._right[name, level].values()
+        ]
+        judged = verdicts([gap for _, _, gap in found])
+        return [
+            Comparison(where, AR, other, gap, verdict)
+            for (where, other, gap), verdict in zip(found, judged, strict=True)
+        ]
 
     def strings_seen(self, encoder: str) -> int:
         """By its first training."""

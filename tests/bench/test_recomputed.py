@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "results" / "study"
@@ -174,3 +175,17 @@ def test_what_the_lead_is_made_of(screen: str) -> None:
     (forms,) = re.findall(r"counted from the training strings, `parallel` reads (\S+) %, `ar` (\S+) %", screen)
     counted = [exact(f"{head} + counted form", head, last) for head in ("parallel", "ar")]
     assert counted == pytest.approx([float(number) for number in forms], abs=0.051)
+
+
+def test_differences_that_the_first_point_names(screen: str, family: pd.DataFrame) -> None:
+    """Each is of more strings than chance gives: the sign test, times the number of comparisons (Bonferroni)."""
+    named = re.findall(r"`ar` reads (more|less) than `(\w+)`: `(\w+)`, `(\w+)`, (\S+) \(", screen)
+    shipped = family[family["encoder"].isin(["strings", "numbers"])]
+    found = []
+    for (encoder, level), read in shipped.groupby(["encoder", "set"]):
+        for other in ("parallel", "ctc") if level in ("grid", "jitter", "wild") else ():
+            better, worse = (read["ar"] & ~read[other]).sum(), (read[other] & ~read["ar"]).sum()
+            if 12 * binomtest(int(better), int(better + worse)).pvalue < 0.05:
+                gap = 100 * (better - worse) / len(read)
+                found.append(("more" if gap > 0 else "less", other, str(level), str(encoder), f"{gap:+.2f}"))
+    assert sorted(named) == sorted(found)
