@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations_with_replacement
 from math import sqrt
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def test_times_and_how_many_times_as_long_as_one_pass(screen: str, table: pd.Dat
     for strategy in table.index:
         name = strategy.strip("`")
         ms = seconds[name].groupby("restart").median() * 1e3
-        assert ms.median() == pytest.approx(numbers(table.loc[strategy, f"{encoder}, ms"])[0], rel=0.07), strategy
+        middle = pd.Series([(a + b) / 2 for a, b in combinations_with_replacement(ms, 2)]).median()  # Hodges, Lehmann
+        assert middle == pytest.approx(numbers(table.loc[strategy, f"{encoder}, ms"])[0], rel=0.07), strategy
         over = (seconds[name] / seconds[one_pass]).groupby("restart").median()
         said, *interval = numbers(table.loc[strategy, "over one pass"])
         assert over.median() == pytest.approx(said, rel=0.03), strategy
@@ -123,7 +125,7 @@ def test_what_matters_more_than_the_head(screen: str, encoder: str, family: pd.D
     exact = by_seed.groupby("encoder").mean()[["ar", "ar-1layer", "parallel", "ctc"]]
     gained = exact.loc[large] - exact.loc[small]
     assert [float(number) for number in points] == pytest.approx([gained.min(), gained.max()], abs=0.051)
-    (leads,) = re.findall(r"after 264,000 strings, `ar` reads (\S+) to (\S+) points more than one-pass heads", screen)
+    (leads,) = re.findall(r"264,000 strings of random digits, it leads one-pass heads by (\S+) to (\S+) points", screen)
     short = exact.loc[[small, large]]
     found = pd.concat([short["ar"] - short[other] for other in ("parallel", "ctc")])
     assert [float(number) for number in leads] == pytest.approx([found.min(), found.max()], abs=0.051)
@@ -145,21 +147,22 @@ def test_what_matters_more_than_the_head(screen: str, encoder: str, family: pd.D
     assert [float(number) for number in said] == pytest.approx([gained.min(), gained.max()], abs=0.051)
 
 
-def test_damaged_strings_from_a_short_list(screen: str) -> None:
-    (said,) = re.findall(r"`parallel` reads (\S+) % of damaged strings from a short list, `ar` without (\S+) %", screen)
+def test_damaged_strings_from_a_short_list() -> None:
+    report = (ROOT / "results" / "report.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"\| from a short list, damaged \| \S+ % \| (\S+) % \| (\S+) % \|", report)
     read = rows("readings", STUDY)
     lists, seeds = ["lexicon-20", "lexicon-100"], range(5)
     main = [f"{labels}-seed{seed}" for labels in lists for seed in seeds]
     read = read[read["training"].isin(main) & (read["read"] == read["law"]) & (read["damage"] != "clean")]
     exact = read.groupby("way")["exact"].mean() * 100
-    assert [exact["parallel + form"], exact["ar"]] == pytest.approx([float(number) for number in said], abs=0.051)
+    assert [exact["ar"], exact["parallel + form"]] == pytest.approx([float(number) for number in said], abs=0.051)
 
 
 def test_what_the_lead_is_made_of(screen: str) -> None:
     """Means over seeds of heads trained alone, and of what they read under a form counted from the training strings."""
     read = rows("curves", STUDY)
-    pattern = r"Of `(\S+)`, ([^,]+), `ar` reads \+(\S+) .*?points more than `parallel` after 1,000 training steps, "
-    pattern += r"\+(\S+) .*?after ([\d,]+); taking symbols as independent costs oracle readers (\S+)\. "
+    pattern = r"Of `(\S+)`, ([^,]+), it leads `parallel` by \+(\S+) .*?points after 1,000 steps, "
+    pattern += r"\+(\S+) after ([\d,]+); independence costs oracle readers (\S+)\. "
     ((labels, damage, early, late, steps, gain),) = re.findall(pattern, screen)
     cell = read[(read["labels"] == labels) & (read["damage"] == damage)]
     last = int(steps.replace(",", ""))
@@ -172,7 +175,7 @@ def test_what_the_lead_is_made_of(screen: str) -> None:
     assert leads == pytest.approx([float(early), float(late)], abs=0.0051)
     oracles = [exact(f"oracle {reader}", "oracles", 0) for reader in ("joint", "marginal")]
     assert oracles[0] - oracles[1] == pytest.approx(float(gain), abs=0.051)
-    (forms,) = re.findall(r"counted from the training strings, `parallel` reads (\S+) %, `ar` (\S+) %", screen)
+    (forms,) = re.findall(r"counted from the labels, `parallel` reads (\S+) %, `ar` (\S+) %", screen)
     counted = [exact(f"{head} + counted form", head, last) for head in ("parallel", "ar")]
     assert counted == pytest.approx([float(number) for number in forms], abs=0.051)
 

@@ -44,7 +44,7 @@ def test_flips_and_movements_are_counted_against_what_is_usual():
         "steadiness", repeated=summary(), effort={"samples": 9, "again": 0, "disturbed": 0}, first_screen=summary()
     )
     assert "The times of the family of encoders" in said
-    assert "measured 3 times: 1 verdicts flipped, and ratios moved by 10.0 % at most." in said
+    assert "measured 3 times: 1 of 9 verdicts flipped, and ratios moved by 10.0 % at most." in said
     assert "1 of 9 verdicts on times flipped. Ratios moved by 10 % at most." in said
     assert summary().table()["claim"].tolist() == ["b", "a"]
 

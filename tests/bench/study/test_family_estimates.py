@@ -150,12 +150,9 @@ def test_shipped_weights_come_last_and_have_fewer_heads() -> None:
     assert (results.encoders, results.trained, results.main) == (["96x2", "strings"], ["96x2"], "strings")
     assert results.strategies("strings") == ["ar", "ar-1layer", "parallel", "ctc"]
     assert set(results.family["encoder"]) == {"96x2"}
-    compared = {(each.where, each.other): each.verdict.word for each in results.comparisons}
-    assert compared == {
-        (f"`{level}`, `strings`", other): word
-        for level in LEVELS
-        for other, word in (("parallel", BETTER), ("ctc", SAME))
-    }
+    differing = [(each.where, each.other) for each in results.comparisons if each.verdict.differs]
+    assert differing == [(f"`{level}`, `strings`", "parallel") for level in LEVELS]
+    assert len(results.comparisons) == 2 * len(LEVELS)
     assert results.longest_trained == "strings"
     (section,) = EXPERIMENT.sections(results, {})
     assert section.table is not None
