@@ -46,6 +46,11 @@ def strings_of(name: str, digits: Digits) -> Iterator[tuple[str, SequenceMNIST, 
         yield from ((f"{n:02}-{i:03}.png", strings, i) for i in range(len(strings)))
 
 
+def _count_lines() -> int:
+    """Of all sets."""
+    return STRINGS + len(LEVELS) * len(LENGTHS) * STRINGS_PER_LENGTH
+
+
 def list_texts(name: str, digits: Digits) -> dict[str, str]:
     """The truth of a set, by file."""
     return {
@@ -73,7 +78,7 @@ def write_task(out: Path) -> None:
         InputError: MNIST's test half cannot be had.
     """
     digits = load_digits("test")
-    with progress("task", STRINGS + len(LEVELS) * len(LENGTHS) * STRINGS_PER_LENGTH) as reporter:
+    with progress("task", _count_lines()) as reporter:
         for name in SETS:
             (out / name).mkdir(parents=True, exist_ok=True)
             rows = []
@@ -97,7 +102,7 @@ def submit(read: Callable[[Sequence[torch.Tensor]], list[str]], about: Mapping[s
         InputError: MNIST's test half cannot be had.
     """
     digits, rows, seconds = load_digits("test"), list[dict[str, str]](), list[float]()
-    with progress("predictions", STRINGS + len(LEVELS) * len(LENGTHS) * STRINGS_PER_LENGTH) as reporter:
+    with progress("predictions", _count_lines()) as reporter:
         for name in SETS:
             at_once = 1 if name == SETS[-1] else _READ_AT_ONCE
             lines = iter(strings_of(name, digits))

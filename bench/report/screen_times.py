@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 from bench.core import strategies
+from bench.experiments.baselines import Results as Baselines
 from bench.study.curve_estimates import SHALLOW
 from bench.study.estimates import AR, ONE_PASS
+from bench.study.family_estimates import FamilyResults
 from bench.workloads.timed_models import TASK_LENGTH
 from seqocr.statistics import Value
 
@@ -47,30 +49,23 @@ def screen_times(everything: Mapping[str, Any]) -> ScreenTimes:
     subject, names = timed.subject, strategies.deployed()
     with_shallow = _after(names, AR, SHALLOW)
     if family and family.main and {*with_shallow} <= {*family.timed_strategies(family.main)}:
-        return ScreenTimes(
-            family.main,
-            with_shallow,
-            partial(family.milliseconds, family.main, 1),
-            partial(family.over, family.main, 1),
-            family.milliseconds(family.main, 1, ONE_PASS).n,
-            family.elsewhere,
-            trained=True,
-        )
-    if baselines is None or subject.name not in baselines.rows or baselines.missing(names):
-        return ScreenTimes(
-            subject.label,
-            names,
-            partial(timed.total, length=TASK_LENGTH),
-            lambda name, other: timed.speedup(other, name, TASK_LENGTH),
-        )
+        return _over_restarts(family.main, family.main, family, with_shallow, trained=True)
+    if baselines and subject.name in baselines.rows and not baselines.missing(names):
+        return _over_restarts(subject.label, subject.name, baselines, with_shallow)
     return ScreenTimes(
         subject.label,
-        with_shallow,
-        partial(baselines.milliseconds, subject.name, 1),
-        partial(baselines.over, subject.name, 1),
-        baselines.milliseconds(subject.name, 1, ONE_PASS).n,
-        baselines.elsewhere,
+        names,
+        partial(timed.total, length=TASK_LENGTH),
+        lambda name, other: timed.speedup(other, name, TASK_LENGTH),
     )
+
+
+def _over_restarts(
+    label: str, name: str, times: FamilyResults | Baselines, names: tuple[str, ...], trained: bool = False
+) -> ScreenTimes:
+    """Of the model that `times` call `name`."""
+    milliseconds, over = partial(times.milliseconds, name, 1), partial(times.over, name, 1)
+    return ScreenTimes(label, names, milliseconds, over, milliseconds(ONE_PASS).n, times.elsewhere, trained)
 
 
 def _after(names: tuple[str, ...], one: str, another: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import torch
 from bench.core.fingerprint import of_weights
 from bench.core.store import Store
 from bench.study import crnn
+from bench.study.curve_estimates import SHALLOW
 from bench.study.family_session import INT8
 from bench.study.predictions import unread_lines
 from bench.workloads.held_out import held_out_digits, level_strings
@@ -43,7 +44,6 @@ from seqocr.train.state import is_finished
 TABLE, TIMES = "family", "family-times"
 GRAPHS_EXACT = "graphs_exact"  # fact of a training: strings that its int8 graphs read right
 GRAPH_HEADS = ("ar", "parallel", "ctc")
-SHALLOW = "ar-1layer"
 HEADS = ("ar", SHALLOW, "parallel", "ctc", "parseq")
 STRATEGIES = ("ar", SHALLOW, "parallel", "ctc", "parseq", "parseq-once", "parseq-refined")
 SHIPPED = ("strings", "numbers")  # weights that are read and timed as they are
