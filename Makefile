@@ -44,11 +44,15 @@ ANY := $(LINES) $(FAST) --level grid,jitter,wild --glyphs $(PENS),$(RENDERED),$(
 MORE_BY_HAND := $(LINES) $(FAST) --level grid,jitter,jitter,wild,wild --glyphs $(PENS),$(RENDERED),fonts:$(FONTS),fonts:$(FONTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel study curves family train train-strings train-numbers ship report lint
+.PHONY: help setup extras demo test test-browser test-scale bench bench-check verify wheel release-check docs study curves family train train-strings train-numbers ship report lint
 
 help: ## list the targets and variables
 	@echo 'Targets:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo 'Commands of the benchmark ($(PY) -m bench COMMAND --help):'
+	@awk '/^@app.command/ { name = $$0; if (!sub(/.*\("/, "", name)) name = ""; sub(/".*/, "", name); found = 1 } \
+		found && /^def / && name == "" { name = $$2; sub(/\(.*/, "", name) } \
+		found && /^    """/ { sub(/^    """/, ""); sub(/""".*/, ""); sub(/[.] .*/, ""); printf "  %-16s %s\n", name, $$0; found = 0 }' bench/__main__.py
 	@echo 'Variables (make bench PRESET=smoke):'
 	@echo '  PRESET       size of the benchmark: smoke, default or full [$(PRESET)]'
 	@echo '  OUT          folder of the report, plots, tables and raw measurements [$(OUT)]'
@@ -94,6 +98,13 @@ verify: $(VENV)/.setup ## compare results with the code as it is: whether they a
 
 wheel: $(VENV)/.setup ## build the package, install it alone into an empty environment, and read lines there
 	.ci/wheel $(PY)
+
+release-check: $(VENV)/.setup ## as wheel, and leave what a release consists of in dist/, its metadata checked
+	@$(PIP) build twine
+	.ci/wheel $(PY) dist
+
+docs: $(VENV)/.docs ## build the site, build/site: documents, report and interface; fails where a link is dead
+	NO_MKDOCS_2_WARNING=1 .ci/docs $(PY)
 
 study: $(VENV)/.setup $(SCALE) ## when does autoregression pay: train and read every label distribution (PRESET=smoke or full)
 	$(PY) -m bench study --preset $(if $(filter smoke,$(PRESET)),smoke,full) --out $(OUT) $(ON) $(ARGS)
@@ -180,6 +191,10 @@ $(VENV)/.extras: $(VENV)/.setup
 
 $(VENV)/.scale: $(VENV)/.setup
 	@$(PIP) --no-build-isolation -e '.[scale]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.setup
+	@$(PIP) --no-build-isolation -e '.[docs]'
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.setup

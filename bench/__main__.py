@@ -10,7 +10,7 @@ from seqocr.cli import run as run_command
 from seqocr.cli.options import Skip
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-Preset = Annotated[str, typer.Option(help="smoke (a minute), default (five minutes) or full (an hour).")]
+Preset = Annotated[str, typer.Option(help="smoke (a minute), default (five minutes) or full (over an hour).")]
 Weights = Annotated[Path | None, typer.Option(help="Recognizer to evaluate [the shipped ones].")]
 Real = Annotated[
     Path | None,

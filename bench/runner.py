@@ -3,21 +3,24 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.experiment import PRESETS, Bench, Experiment, Part
+from bench.core.restarts import restart
 from bench.core.store import Store, changes, now
 from bench.experiments import experiments
 from seqocr.data.folder import LineFolder
 from seqocr.errors import InputError
 from seqocr.inference.shipped import READER, SHIPPED, weights_path
 from seqocr.models.checkpoint import load_recognizer
-from seqocr.progress import Reporter, progress
+from seqocr.progress import Reporter, Silent, progress
 
 
 def prepared(
@@ -146,9 +149,29 @@ def _changes(experiment: Experiment, part: Part, bench: Bench) -> list[str]:
 def _measure(experiment: Experiment, part: Part, bench: Bench, reporter: Reporter) -> None:
     before = reporter.done
     unfinished = bench.store.begin(part.name, experiment.depends(part), experiment.fingerprint(part, bench))
-    experiment.measure(part, replace(bench, store=unfinished), reporter)
+    inside = replace(bench, store=unfinished)
+    if getattr(part.settings, "restarts", 1) > 1:
+        _measure_restarts(experiment, part, inside, reporter)
+    else:
+        experiment.measure(part, inside, reporter)
     reporter.advance(part.name, part.steps - (reporter.done - before))  # what an earlier run had done of it
     bench.store.finish(part.name)
+
+
+def _measure_restarts(experiment: Experiment, part: Part, bench: Bench, reporter: Reporter) -> None:
+    """Each restart of the process measures rounds of its own; the facts that it adds are the same in all."""
+
+    def measured(number: int) -> pd.DataFrame:
+        rows, facts = restart(partial(_measure_once, experiment, part, bench), part.name, number)
+        bench.store.add_facts(part.name, **facts)
+        return rows
+
+    restarts = part.settings.restarts
+    bench.measure_each(part, "restart", range(restarts), measured, reporter, steps=part.steps // restarts)
+
+
+def _measure_once(experiment: Experiment, part: Part, bench: Bench, store: Store, number: int) -> None:
+    experiment.measure(part, replace(bench, store=store, restart=number), Silent())
 
 
 @contextlib.contextmanager

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class MissingExtraError(InputError):
+    """A package of an extra is not installed."""
+
+
 class RankError(InputError):
     """An `InputError` of one of several processes that train together.
 

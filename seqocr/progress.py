@@ -41,6 +41,18 @@ class Reporter:
             print(line, file=sys.stderr, flush=True)
 
 
+class Silent(Reporter):
+    """Reports nothing, where another process does."""
+
+    def __init__(self) -> None:
+        super().__init__("", 0, 0, None)
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        self.done += steps
+
+    def say(self, line: str) -> None: ...
+
+
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Reporter]:
     """Report on `total` units of work, `done` of which were finished in an earlier run."""

@@ -51,7 +51,15 @@ SMALL_DECODER = {
 # Files that take longest, half a minute and more. Several processes begin with them, or one would end alone.
 LONG = (
     *("test_plugin_heads", "test_distributed", "test_committed", "test_engines", "test_runner", "test_export"),
-    *("test_other_readers", "test_cold_start", "test_stem", "test_toys", "test_backends", "test_self_training"),
+    *(
+        *("test_notebook", "test_template"),
+        "test_other_readers",
+        "test_cold_start",
+        "test_stem",
+        "test_toys",
+        "test_backends",
+        "test_self_training",
+    ),
 )
 
 
@@ -161,6 +169,14 @@ def exported_once(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFacto
 
 def same_decoded(a: Any, b: Any, tolerance: float = 1e-5) -> bool:
     return a.texts == b.texts and a.passes == b.passes and np.allclose(a.confidences, b.confidences, atol=tolerance)
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if PyTorch were not installed."""
+    for name in [each for each in sys.modules if each.startswith("seqocr.models.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture

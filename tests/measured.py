@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.core.experiment import Bench, Experiment, Part
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    done = 0
-
-    def advance(self, note: str = "", steps: int = 1) -> None: ...
+from seqocr.progress import Silent
 
 
 def measured(experiment: Experiment, part: Part, bench: Bench) -> None:

@@ -16,8 +16,9 @@ MODULES = {
 }
 # A room imports itself and those of lines above its own.
 ORDER = """
-    seqocr.errors seqocr.version seqocr.statistics seqocr._torchvision seqocr.environment
+    seqocr.errors seqocr.version seqocr.palette seqocr.statistics seqocr._torchvision seqocr.environment
     seqocr.processes seqocr.progress seqocr.files seqocr.metrics
+    seqocr.hub seqocr.plugins
     seqocr.decoding seqocr.data
     seqocr.models
     seqocr.inference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,40 @@ def test_the_table_of_runs_agrees_with_the_weights() -> None:
     assert provenance is None
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/read.md"])
-def test_their_python_runs(document: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = [
+    pytest.param(program, id=f"{path.name}-{number}")
+    for path in DOCUMENTS
+    for number, program in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL))
+]
+PORT = 7860  # of the server in documents
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_python_of_the_documents_runs(program: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """Literally, where there is a line.png, and a server if it asks one."""
     source = embedded_digits()
     digits = torch.stack([source.images[source.labels == label][0] for label in (1, 2, 3, 4)])
     Image.fromarray(digits.permute(1, 0, 2).reshape(28, 112).numpy()).save(tmp_path / "line.png")
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, document, "exec"), {})
-    assert re.match(r"\d+ [01]\.\d+", capsys.readouterr().out)
+    with asked_server(program):
+        exec(compile(program, "document", "exec"), {"__name__": "document"})
+    if "print(" in program:
+        assert re.match(r"\d+ [01]\.\d+", capsys.readouterr().out)
+
+
+def asked_server(program: str) -> AbstractContextManager[Any]:
+    if f":{PORT}" not in program:
+        return nullcontext()
+    from tests.serving.test_serve import serving  # which is skipped without its extra
+
+    return serving(port=PORT)
+
+
+def test_the_head_that_the_documents_show_is_the_templates() -> None:
+    shown = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    template = ROOT / "examples" / "my-head"
+    assert f"```python\n{(template / 'src' / 'my_head' / 'head.py').read_text(encoding='utf-8')}```" in shown
+    points = (template / "pyproject.toml").read_text(encoding="utf-8")
+    for block in re.findall(r"```toml\n(.*?)```", shown, re.DOTALL):
+        assert block.strip() in points

@@ -1,4 +1,4 @@
-"""The backends that run a recognizer's weights: modules with a list BACKENDS."""
+"""The backends that run a recognizer's weights: modules with a list BACKENDS, and entry points `seqocr.backends`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ EAGER = "eager"  # the one that others are compared with
 
 def backends() -> dict[str, Backend]:
     """All backends by name, in the order of tables: eager mode first."""
-    return plugins(__name__, __path__, "BACKENDS")
+    return plugins(__name__, __path__, "BACKENDS", "seqocr.backends", Backend)
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:

@@ -60,6 +60,7 @@ class Bench:
             of any level; default: of the one that real lines are read by, as by those who name none.
         real: labelled real lines, if there are any.
         workers: other processes for what is not timed; None: it runs in this one.
+    restart: number of this process, of those that measure a timed part.
     """
 
     store: Store
@@ -69,16 +70,22 @@ class Bench:
     default: Path = field(default_factory=partial(weights_path, None))
     real: LineFolder | None = None
     workers: Executor | None = None
+    restart: int = 0
 
     def measure_rounds(
         self, part: Part, samples: Sequence[Any], sample: Callable[..., Iterable[dict[str, Any]]], reporter: Reporter
     ) -> None:
         """Measure as many rounds of samples as a part's settings say: see `timer.measure_rounds`."""
-        rounds, warmup = part.settings.rounds, part.settings.warmup
-        measure_rounds(self.store, part.name, rounds, warmup, samples, sample, reporter)
+        measure_rounds(self.store, part.name, part.settings, samples, sample, reporter, self.restart)
 
     def measure_each(
-        self, part: Part, column: str, todo: Iterable[Any], read: Callable[[Any], pd.DataFrame], reporter: Reporter
+        self,
+        part: Part,
+        column: str,
+        todo: Iterable[Any],
+        read: Callable[[Any], pd.DataFrame],
+        reporter: Reporter,
+        steps: int = 1,
     ) -> None:
         """Add a part's rows of each of `todo` that its column does not hold yet, saving as they come."""
         tables = [self.store.read(part.name)] if self.store.has(part.name) else []
@@ -86,7 +93,7 @@ class Bench:
         for each in (each for each in todo if each not in done):
             tables.append(read(each))
             self.store.write(part.name, pd.concat(tables, ignore_index=True))
-            reporter.advance(part.name)
+            reporter.advance(part.name, steps)
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ class Experiment:
     packages: ClassVar[Mapping[str, str]] = {}
     names: ClassVar[tuple[str, ...]] = (
         *("strategy", "head", "peer", "reader", "runtime", "what", "phase", "kind", "level", "constraint"),
-        *("layers", "learned", "training", "workers", "length", "batch", "restart"),
+        *("layers", "learned", "training", "workers", "length", "batch"),
     )
     quantities: ClassVar[tuple[str, ...]] = ("seconds",)
     counts: ClassVar[tuple[str, ...]] = ()

@@ -14,10 +14,12 @@ from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from bench.core import strategies
 from seqocr.files import replacing
+from seqocr.palette import colours_of
 from seqocr.statistics import Value
 
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
+    "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -28,19 +30,6 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "seqocr",
     "svg.fonttype": "none",  # text stays text: searchable, and a third of the size
 }
-# Okabe and Ito's colours, distinct for people with any colour vision; markers differ too.
-_COLOURS = [
-    "#D55E00",
-    "#E69F00",
-    "#CC79A7",
-    "#0072B2",
-    "#009E73",
-    "#56B4E9",
-    "#B59F00",
-    "#7B4EA3",
-    "#A04000",
-    "#1B9E77",
-]
 _MARKERS = "sovD^P*X<"
 
 
@@ -61,7 +50,7 @@ def style_of(name: str) -> PlotStyle:
         return ENCODER
     found = strategies.by_name()
     place = list(found).index(name)
-    return PlotStyle(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], "-", found[name].label)
+    return PlotStyle(colours_of(found)[name], _MARKERS[place % len(_MARKERS)], "-", found[name].label)
 
 
 def numbered_style(place: int) -> PlotStyle:
@@ -93,10 +82,19 @@ def legend(figure: Figure, names: Iterable[str]) -> None:
 
 def curve(axis: Axes, name: str, x: Sequence[float], values: Sequence[Value]) -> None:
     """Values against x, in the style of a decoding strategy, with the band of their intervals."""
-    style = style_of(name)
+    band(axis, x, values, style_of(name))
+
+
+def band(axis: Axes, x: Sequence[float], values: Sequence[Value], style: PlotStyle, **more: Any) -> None:
+    """Values against x with the band of their intervals."""
     low, high = [v.low for v in values], [v.high for v in values]
-    axis.plot(x, [v.estimate for v in values], ms=4, lw=1.4, **_line(style))
+    axis.plot(x, [v.estimate for v in values], ms=4, lw=1.4, **_line(style), **more)
     axis.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
+
+
+def dodged(names: Sequence[str], apart: float) -> dict[str, float]:
+    """By name, how far beside its x each is drawn, so that none hides another."""
+    return {name: apart * (i - (len(names) - 1) / 2) for i, name in enumerate(names)}
 
 
 def _line(style: PlotStyle) -> dict[str, Any]:
@@ -115,10 +113,10 @@ def point(axis: Axes, x: Value | float, y: Value | float, style: PlotStyle, **mo
 
 
 def plain_log_axis(axis: Axes, which: str) -> None:
-    """1, 2, 5, 10 ... instead of powers; every whole number where these are too few."""
+    """1, 2, 5, 10 ... instead of powers; more where these are too few."""
     own = axis.xaxis if which == "x" else axis.yaxis
     low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
-    for steps in ((1, 2, 5), range(1, 10)):
+    for steps in ((1, 2, 5), (1, 2, 3, 4, 6, 8), range(1, 10)):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in steps if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:
             break

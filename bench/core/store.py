@@ -31,6 +31,8 @@ IDENTITY = (
     *("cpu", "gpu", "cores", "threads", "vector_instructions"),
     *("python", "torch", "transformers", "onnxruntime", "openvino"),
 )
+# Settings that earlier versions had not, and what they did.
+_EARLIER = {"restarts": 1, "warmup": 0}
 _UNFINISHED = "unfinished"  # folder of parts that are being measured
 _TEXTS = ("text", "prediction")  # columns of digits that are no numbers
 # Names in measurements of earlier versions, and what they are called now. Files keep them; reading maps them.
@@ -273,7 +275,11 @@ def changed_dependencies(before: dict[str, Any], after: dict[str, Any]) -> list[
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            found += [key for key in sorted(old.keys() | new.keys()) if not _agree(old.get(key), new.get(key))]
+            found += [
+                key
+                for key in sorted(old.keys() | new.keys())
+                if not _agree(old.get(key, _EARLIER.get(key)), new.get(key))
+            ]
         else:
             found.append(name)
     return found

@@ -1,9 +1,9 @@
 """Timing that knows when it was disturbed.
 
-A sample is the smallest thing that is timed as one: a few calls, a second at most. Beside each call's seconds stand the
-process's own CPU seconds and how often it lost a core against its will; beside each sample, the CPU time that other
-processes took and the hypervisor stole meanwhile. A disturbed sample is kept and measured again, up to a budget; what
-counts as disturbed is decided again whenever estimates are made (`is_disturbed`).
+A sample is the smallest thing that is timed as one: a few calls, a second at most. Beside each call's seconds stand
+the process's own CPU seconds, how often it lost a core against its will, and how often its threads slept; beside each
+sample, the CPU time that other processes took and the hypervisor stole meanwhile. A disturbed sample is kept and
+measured again, up to a budget; what counts as disturbed is decided again whenever estimates are made (`is_disturbed`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gc
 import random
 import resource
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from bench.core.store import Store
 from seqocr.progress import Reporter
 from seqocr.statistics import Value, location, ratio, slopes
 
+CPU = torch.device("cpu")
 # A sample is disturbed if others took or the hypervisor stole more than this share of the machine meanwhile ...
 _SHARE = 0.05
 # ... and more seconds than the kernel's accounting, in ticks of 10 ms a core, is wrong by.
@@ -35,27 +36,44 @@ AGAIN = 1.0  # samples measured again, of a part, as a share of those planned
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> tuple[Any, dict[str, float]]:
-    """The result of `work`, and how it went: `seconds`, `cpu` seconds of all threads, `switches` against its will.
+    """The result of `work`, and how it went: `seconds`, `cpu` seconds of all threads, `switches` against its will, and
+    `waits`, how often a thread slept until another was done.
 
-    The garbage collector is held off and the device drained.
+    The garbage collector is held off and the device drained. Threads of one pool wait for each other awake, so many
+    `waits` tell that a process has more threads than cores: GNU OpenMP, which PyTorch uses, then has all of them sleep,
+    in every operation that is divided (`gomp_throttled_spin_count_var` in libgomp's env.c).
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
         if device.type == "cuda":
             torch.cuda.synchronize()
-        switches, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw, time.process_time()
+        usage, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
         start = time.perf_counter()
         result = work()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         cpu = time.process_time() - cpu
-        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
-        return result, {"seconds": seconds, "cpu": cpu, "switches": switches}
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        switches, waits = after.ru_nivcsw - usage.ru_nivcsw, after.ru_nvcsw - usage.ru_nvcsw
+        return result, {"seconds": seconds, "cpu": cpu, "switches": switches, "waits": waits}
     finally:
         if collecting:
             gc.enable()
+
+
+def clock_each(
+    works: Mapping[str, Callable[[], int]], shuffle: random.Random, device: torch.device = CPU
+) -> Iterator[dict[str, Any]]:
+    """Time strategies in random order, each of which returns the decoder passes made.
+
+    Yields:
+        rows with `strategy`, `passes` and what `clock` gives.
+    """
+    for name in shuffle.sample([*works], len(works)):
+        passes, timing = clock(works[name], device)
+        yield {"strategy": name, "passes": passes, **timing}
 
 
 @dataclass(frozen=True)
@@ -113,14 +131,33 @@ def quiet_within(seconds: float) -> bool:
     return False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """How often something is timed; settings of timed parts have it.
+
+    Attributes:
+        rounds, warmup: in each process: rounds that count, after those that are kept and marked.
+        restarts: processes, one after the other, which are then the unit of replication; 1: the bench's own does it.
+    """
+
+    rounds: int
+    warmup: int = 1
+    restarts: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Rounds in all, for a progress bar."""
+        return self.restarts * (self.warmup + self.rounds)
+
+
 def measure_rounds(
     store: Store,
     table: str,
-    rounds: int,
-    warmup: int,
+    settings: Rounds,
     samples: Sequence[Hashable],
     sample: Callable[[Any, random.Random], Iterable[dict[str, Any]]],
     reporter: Reporter,
+    restart: int = 0,
 ) -> None:
     """Measure interleaved rounds of samples, saved as they come: a run that was killed goes on with the next.
 
@@ -129,17 +166,19 @@ def measure_rounds(
 
     Args:
         table: name of the table that rows are saved in.
-        rounds, warmup: rounds that count, after those that are kept and marked.
         samples: what a round goes through.
         sample: measures one of them, with the round's own random numbers; its rows, each with what `clock` gave.
+        restart: number of this process: rounds are numbered through all of them.
     """
     saved = store.read(table) if store.has(table) else pd.DataFrame()
     if "core_seconds" not in saved:  # of an earlier version: not enough for `is_disturbed` beside new ones
         saved = pd.DataFrame()
-    done, total = 0 if saved.empty else int(saved["round"].max()) + 1, rounds + warmup
-    budget = AGAIN * total * len(samples) - (effort(saved)["again"] if done else 0)
+    total = settings.warmup + settings.rounds
+    first = restart * total
+    done = first if saved.empty else int(saved["round"].max()) + 1
+    budget = AGAIN * total * len(samples) - (0 if saved.empty else effort(saved)["again"])
     rows = saved.to_dict("records")
-    for number in range(done, total):
+    for number in range(done, first + total):
         shuffle = random.Random(number)
         left = [(0, each) for each in shuffle.sample(list(samples), len(samples))]
         while left:
@@ -147,7 +186,7 @@ def measure_rounds(
             before = Moment.now()
             made = list(sample(each, shuffle))
             state = disturbance(before, Moment.now())
-            warming = number < warmup
+            warming = number - first < settings.warmup
             last = not is_disturbed(state) or warming or budget < 1
             facts = {"round": number, "warmup": warming, "sample": str(each), "attempt": attempt, "counts": last}
             rows += [{**facts, **state, **row} for row in made]
@@ -169,7 +208,8 @@ _LEAST_ROUNDS = 3  # undisturbed ones, of which an estimate can be made without 
 
 
 class ByRound:
-    """Seconds by round, of rows that count: what is compared is compared within a round.
+    """Seconds by round, of rows that count: what is compared is compared within a round. Of a part that was measured in
+    several processes, seconds by restart: the median of its rounds.
 
     Args:
         rows: of one part; several of a kind in a round (repeats) become their median.
@@ -179,11 +219,17 @@ class ByRound:
 
     def __init__(self, rows: pd.DataFrame, columns: list[str], value: str = "seconds") -> None:
         rows = counted(rows)
-        found = [
-            part.pivot_table(index="round", columns=columns, values=value, aggfunc="median", sort=False)
+        self._unit = "restart" if "restart" in rows else "round"
+        index = [*dict.fromkeys((self._unit, "round"))]
+        self._all, self._quiet = (
+            dict(part.pivot_table(index=index, columns=columns, values=value, aggfunc="median", sort=False).items())
             for part in (rows, rows[~is_disturbed(rows)])
-        ]
-        self._all, self._quiet = ({key: column.to_numpy() for key, column in table.items()} for table in found)
+        )
+
+    @property
+    def units(self) -> str:
+        """What estimates are over: restarts or rounds."""
+        return f"{self._unit}s"
 
     @property
     def keys(self) -> list[Any]:
@@ -191,14 +237,17 @@ class ByRound:
 
     def __call__(self, *keys: Any) -> tuple[np.ndarray, ...]:
         """The values of each key in the rounds that have them all, undisturbed if there are enough such rounds."""
-        found = _complete([self._all[key] for key in keys])
-        if all(key in self._quiet for key in keys):
-            quiet = _complete([self._quiet[key] for key in keys])
-            found = quiet if quiet.shape[1] >= min(_LEAST_ROUNDS, found.shape[1]) else found
-        return tuple(found)
+        found = _complete(self._all, keys)
+        quiet = _complete(self._quiet, keys) if all(key in self._quiet for key in keys) else found[:0]
+        if self._unit == "restart":
+            found, quiet = (rounds.groupby(self._unit).median() for rounds in (found, quiet))
+            found.update(quiet)
+        elif len(quiet) >= min(_LEAST_ROUNDS, len(found)):
+            found = quiet
+        return tuple(found.to_numpy().T)
 
     def slopes(self, x: Sequence[float], *series: Sequence[Any]) -> list[np.ndarray]:
-        """Seconds per unit of x, by round, of each series of keys, one key for each x."""
+        """Seconds per unit of x, by round or restart, of each series of keys, one key for each x."""
         seconds = np.array(self(*(key for keys in series for key in keys))).reshape(len(series), len(x), -1)
         return [slopes(x, each.T) for each in seconds]
 
@@ -211,10 +260,9 @@ class ByRound:
         return ratio(*self(key, other))
 
 
-def _complete(values: list[np.ndarray]) -> np.ndarray:
-    """(keys, rounds that have them all)"""
-    table = np.array(values)
-    return table[:, ~np.isnan(table).any(axis=0)]
+def _complete(values: dict[Any, pd.Series], keys: Sequence[Any]) -> pd.DataFrame:
+    """(rounds that have them all, keys)"""
+    return pd.concat([values[key] for key in keys], axis=1, keys=range(len(keys))).dropna()
 
 
 def effort(rows: pd.DataFrame) -> dict[str, int]:

@@ -144,10 +144,12 @@ EXPERIMENT = Accuracy()
 
 
 def _samples(predictions: pd.DataFrame) -> list[int]:
-    """The first strings, then those read wrong by most strategies and with most confidence."""
+    """The first strings, then those that some heads read right and others wrong, then those that are read wrong with
+    most confidence."""
     wrong = predictions[predictions["prediction"] != predictions["text"]]
     worst = wrong.groupby("index").agg(heads=("head", "size"), confidence=("confidence", "mean"))
-    order = worst.sort_values(["heads", "confidence"], ascending=False).index.tolist()
+    worst["agreed"] = worst["heads"] == predictions["head"].nunique()
+    order = worst.sort_values(["agreed", "confidence"], ascending=[True, False]).index.tolist()
     first = list(range(min(_SAMPLES, predictions["index"].nunique())))
     return first + [index for index in order if index not in first][:_MISTAKES]
 

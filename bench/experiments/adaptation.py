@@ -161,17 +161,16 @@ def _labelled(results: Results) -> list[int]:
 
 def _drawn(results: Results, real: Any) -> Figure:
     figure, (axis,) = plotting.panels(1, 5.5, 3.6)
-    heads, counts, every = results.heads, _labelled(results), results.about["lines"]
-    for head in heads:
-        values = [results.exact(count, head) for count in counts]
-        x = [float(count) for count in counts]
-        if real:
-            values, x = [*values, real.exact(head, "fine-tuned")], [*x, float(every)]
-            shipped, colour = real.exact(head, "zero-shot").estimate * 100, plotting.style_of(head).colour
-            axis.axhline(shipped, color=colour, lw=0.8, ls=":")
-        plotting.curve(axis, head, x, [value.times(100) for value in values])
-    axis.set_xscale("log")
-    plotting.at_points(axis, x)
-    axis.set(xlabel="labelled lines (dotted: none)", ylabel="exact match, %")
-    plotting.legend(figure, heads)
+    columns: dict[str, Callable[[str], Value]] = {}
+    if real:
+        columns["none,\nas shipped"] = partial(real.exact, phase="zero-shot")
+    columns |= {f"{count:,}": partial(results.exact, count) for count in _labelled(results)}
+    if real:
+        columns[f"{results.about['lines']:,}"] = partial(real.exact, phase="fine-tuned")
+    for head, aside in plotting.dodged(results.heads, 0.16).items():
+        for i, exact in enumerate(columns.values()):
+            plotting.point(axis, i + aside, exact(head).times(100), plotting.style_of(head))
+    axis.set_xticks(range(len(columns)), list(columns))
+    axis.set(xlabel="labelled lines", ylabel="exact match, %", title="Adapting to real lines (95 % CI)")
+    plotting.legend(figure, results.heads)
     return figure

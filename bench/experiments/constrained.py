@@ -14,7 +14,7 @@ from bench.core.experiment import DETAILS, Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, points, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock, counted
+from bench.core.timer import ByRound, Rounds, clock, counted
 from bench.study.label_distributions import Luhn
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, warm_up
@@ -30,24 +30,24 @@ from seqocr.models.recognizer import Recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Paired, Value, paired_difference, proportion
 
-_ROUNDS = {"smoke": 1, "default": 6, "full": 24}
 NONE, PATTERN, BOTH = "any text", "8 digits", "8 digits, check digit"
 CONSTRAINTS = (NONE, PATTERN, BOTH)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     each: codes that a sample reads, one by one: other ones every round.
     length: digits of a code, the last of which is Luhn's check digit.
     width: beam width of the autoregressive head.
     """
 
-    rounds: int
     each: int = 16
     length: int = 8
     width: int = BEAM_WIDTH
-    warmup: int = 1
+
+
+PRESETS = {"smoke": Settings(rounds=1), "default": Settings(rounds=6), "full": Settings(rounds=3, restarts=8)}
 
 
 @dataclass(frozen=True)
@@ -98,21 +98,21 @@ class Constrained(Experiment):
     page, order = DETAILS, 65
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        settings = Settings(_ROUNDS[preset])
-        return [Part(self.name, settings, settings.rounds + settings.warmup, (bench.reader,))]
+        settings = PRESETS[preset]
+        return [Part(self.name, settings, settings.steps, (bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is a head: the same codes are read under every constraint, one by one, in random order."""
         settings: Settings = part.settings
         recognizer = load_recognizer(part.weights[0]).to(bench.device)
-        count = settings.each * (settings.rounds + settings.warmup)
+        count = settings.each * settings.steps
         lines = SyntheticLines(Glyphs(held_out_digits()), Codes(settings.length), WriterStyle(), count=count, seed=1)
         pattern = rf"\d{{{settings.length}}}"
         given: list[dict[str, str]] = [{}, {"pattern": pattern}, {"pattern": pattern, "check": "luhn"}]
         built = (build_constraint(recognizer.charset, **each) for each in given)
         constraints = dict(zip(CONSTRAINTS, built, strict=True))
         heads = [head for head in available_heads() if head in recognizer.heads]
-        turns = dict.fromkeys(heads, 0)
+        turns = dict.fromkeys(heads, bench.restart * (settings.steps // settings.restarts))
 
         def sample(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[head] * settings.each % count

@@ -21,7 +21,7 @@ from bench.core.fingerprint import of_call
 from bench.core.formatting import estimates, ratio, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock
+from bench.core.timer import ByRound, Rounds, clock
 from bench.workloads import fingerprints
 from bench.workloads.accuracy_tables import right
 from bench.workloads.held_out import predict_images, task_strings
@@ -52,13 +52,11 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Timing:
+class Timing(Rounds):
     subject: TimedModel = TINY
     layers: tuple[int, ...] = LAYERS
     lengths: tuple[int, ...] = LENGTHS
-    rounds: int = 12
     repeats: int = 2
-    warmup: int = 2
 
 
 @dataclass(frozen=True)
@@ -108,11 +106,11 @@ class Depth(Experiment):
     def parts(self, preset: str, bench: Bench) -> list[Part]:
         if preset != "full":
             return []
-        training, timing = Training(), Timing()
+        training, timing = Training(), Timing(rounds=3, restarts=8)
         steps = len(training.layers)
         return [
             Part("depth-accuracy", training, steps, (bench.task,), timed=False),
-            Part("depth-timing", timing, timing.rounds + timing.warmup),
+            Part("depth-timing", timing, timing.steps),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -175,7 +173,7 @@ class Depth(Experiment):
             row: dict[str, Any] = {"layers": layers}
             if len(results.right):
                 row |= {"strings": len(results.right), "exact": results.exact(layers)}
-            row |= {"rounds": (slope := results.slope(layers)).n, "ms_a_symbol": slope}
+            row |= {results.by.units: (slope := results.slope(layers)).n, "ms_a_symbol": slope}
             row |= {"over_shallowest": results.over_shallowest(layers), "decode_ms": results.decode(layers)}
             rows.append(row)
         return {"depth": estimates(rows)}

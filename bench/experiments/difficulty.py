@@ -23,7 +23,7 @@ from seqocr.data.synthetic.layouts import LEVELS, Layout, contact_sheet
 from seqocr.files import replacing
 from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
-from seqocr.statistics import Value, proportion
+from seqocr.statistics import Value, paired_difference, proportion
 
 LONGEST = 10  # symbols of the longest strings, if the recognizer reads so many
 _AT_ONCE = 100  # strings of a piece
@@ -216,31 +216,35 @@ def _loses_repeats(text: str, prediction: str) -> bool:
 
 
 def lengths_plot(results: Results, real: Any = None) -> Figure:
-    """Exact match against length, a panel per level; and over all lengths, with real lines if they were read."""
-    figure, (*axes, last) = plotting.panels(len(results.levels) + 1, 4.6, 3.3)
-    aside = {head: 0.12 * (i - (len(results.heads) - 1) / 2) for i, head in enumerate(results.heads)}
-    lowest = 100.0
+    """Exact match of the autoregressive head against length, a line per level; one-pass heads minus it, a panel per
+    level; and all heads over all lengths, with real lines if they were read."""
+    figure, (first, *axes, last) = plotting.panels(len(results.levels) + 2, 4.6, 3.0)
+    own, others = results.comparisons[0].head, list(dict.fromkeys(each.other for each in results.comparisons))
+    for place, level in enumerate(results.levels):
+        values = [results.exact(level, own, n).times(100) for n in results.lengths]
+        plotting.band(first, results.lengths, values, plotting.numbered_style(place), label=level)
+    first.set(title=f"{own}, by level", xlabel="digits in the string", ylabel="exact match, %", ylim=(None, 101))
+    first.legend(frameon=False, loc="lower left")
     for axis, level in zip(axes, results.levels, strict=True):
-        for head in results.heads:
-            values = [results.exact(level, head, n).times(100) for n in results.lengths]
-            lowest = min(lowest, *(value.low for value in values))
-            plotting.curve(axis, head, [n + aside[head] for n in results.lengths], values)
-        axis.set_title(level, fontsize=10)
+        axis.axhline(0, color=plotting.style_of(own).colour, lw=1.4)
+        for head, aside in plotting.dodged(others, 0.3).items():
+            for n in results.lengths:
+                right = results.right.loc[(level, n)]
+                gap = paired_difference(right[head], right[own]).difference.times(100)
+                plotting.point(axis, n + aside, gap, plotting.style_of(head))
+        axis.set(title=f"{level}: one pass minus {own}", xlabel="digits in the string", ylabel="points of exact match")
         axis.set_xticks(results.lengths)
-        axis.set_xlabel("digits in the string")
-    for head in results.heads:
+    most = max(abs(edge) for axis in axes for edge in axis.get_ylim())
+    for axis in axes:
+        axis.set_ylim(-most, most)
+    for head, aside in plotting.dodged(results.own_heads, 0.2).items():
         whole = {level: results.exact(level, head) for level in results.levels}
         if real is not None:
             whole |= {f"real,\n{name}": real.exact(head, phase) for phase, name in REAL_PHASES.items()}
         for i, value in enumerate(whole.values()):
-            lowest = min(lowest, value.low * 100)
-            plotting.point(last, i + aside[head], value.times(100), plotting.style_of(head))
+            plotting.point(last, i + aside, value.times(100), plotting.style_of(head))
     last.set_xticks(range(len(whole)), list(whole))
-    last.set_xlim(-0.5, len(whole) - 0.5)
-    last.set_title("all lengths", fontsize=10)
-    for axis in (*axes, last):
-        axis.set_ylabel("exact match, %")
-        axis.set_ylim(lowest // 10 * 10, 102)
+    last.set(xlim=(-0.5, len(whole) - 0.5), title="all lengths", ylabel="exact match, %")
     figure.suptitle("Accuracy against length at every level (95 % CI)", fontsize=11)
-    plotting.legend(figure, results.heads)
+    plotting.legend(figure, results.own_heads)
     return figure

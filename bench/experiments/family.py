@@ -170,7 +170,7 @@ def _front(points: list[tuple[float, float]], least: bool) -> list[tuple[float, 
 def _marker(head: str) -> str:
     if head in strategies.by_name():
         return plotting.style_of(head).marker
-    return {"ar-1layer": "v", "parseq": "p", "parseq-once": "h", "parseq-refined": "8", CRNN: "x"}[head]
+    return {"ar-1layer": "v", "parseq": "p", "parseq-once": "h", "parseq-refined": "*", CRNN: "x"}[head]
 
 
 def _handles(results: FamilyResults) -> list[Line2D]:

@@ -17,7 +17,9 @@ from bench.study.estimates import AR
 from bench.study.folds import ADAPTED, PARTS, SHIPPED, TABLE
 from bench.workloads import accuracy_tables
 from seqocr.statistics import (
+    BETTER,
     MARGIN,
+    WORSE,
     Paired,
     Replicated,
     Value,
@@ -100,6 +102,34 @@ class FoldResults:
             for ((name, other), gap), verdict in zip(there.items(), verdicts([*there.values()]), strict=True):
                 found.append((name, phase, other, gap.difference, verdict))
         return found
+
+    @property
+    def whole(self) -> list[str]:
+        """Sets of which all parts have been read."""
+        return [name for name in self.sets if self.is_whole(name)]
+
+    @property
+    def seeds(self) -> int:
+        return int(self.rows.loc[self.rows["phase"] == ADAPTED, "seed"].nunique())
+
+    @property
+    def parts(self) -> int:
+        return PARTS
+
+    @property
+    def adapted_range(self) -> dict[str, tuple[float, float]]:
+        """Of adapted heads, the least and most exact match, by set."""
+        means = {name: self._by_fold[name].mean() for name in self.whole}
+        return {name: (float(heads.min()), float(heads.max())) for name, heads in means.items()}
+
+    @property
+    def shown(self) -> list[tuple[str, str, str]]:
+        """Set, other head and points, where adapted `ar` is shown to differ."""
+        return [
+            (name, other, points(gap))
+            for name, phase, other, gap, verdict in self.comparisons
+            if phase == ADAPTED and verdict.word in (BETTER, WORSE)
+        ]
 
 
 def corrected_error(values: pd.Series) -> float:

@@ -17,7 +17,7 @@ from bench.core.experiment import DEPLOYMENT, LONGEST_TABLE, Bench, Experiment, 
 from bench.core.formatting import estimates, not_run, percent, share, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock
+from bench.core.timer import ByRound, Rounds, clock
 from bench.peers import peers, unavailable
 from bench.peers.base import Peer
 from bench.workloads import fingerprints
@@ -39,15 +39,13 @@ class Readings:
 
 
 @dataclass(frozen=True)
-class Timing:
+class Timing(Rounds):
     """Attributes:
     repeats: of a single line in a sample.
     batch: lines at once, besides one.
     """
 
     peers: tuple[str, ...]
-    rounds: int = 8
-    warmup: int = 1
     repeats: int = 3
     batch: int = 16
 
@@ -80,6 +78,7 @@ class Results:
     readers: list[Reader]
     strings: int
     batch: int
+    units: str  # what intervals of times are over, restarts or rounds
     not_run: dict[str, str]
 
     @property
@@ -96,10 +95,10 @@ class Peers(Experiment):
             return []
         declared = peers()
         reading = Readings(tuple(name for name, peer in declared.items() if peer.trained))
-        timing = Timing(tuple(declared))
+        timing = Timing(tuple(declared), rounds=2, restarts=8)
         return [
             Part("peers-readings", reading, len(reading.peers), weights=(bench.task,), timed=False),
-            Part("peers-timing", timing, timing.rounds + timing.warmup, weights=(bench.task,)),
+            Part("peers-timing", timing, timing.steps, weights=(bench.task,)),
         ]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
@@ -162,7 +161,7 @@ class Peers(Experiment):
             ms, rate = by.milliseconds((name, 1)), by.milliseconds((name, batch)).map(lambda ms: 1e3 * batch / ms)
             cer = metrics.character_error_rate(texts) if len(texts) else math.nan
             readers.append(Reader(name, **about, exact=exact(texts), cer=cer, ms=ms, rate=rate))
-        return Results(readers, read["index"].nunique(), batch, store.facts("peers-timing")["not_run"])
+        return Results(readers, read["index"].nunique(), batch, by.units, store.facts("peers-timing")["not_run"])
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = [
@@ -171,7 +170,7 @@ class Peers(Experiment):
                 "about": reader.about,
                 "trained": reader.trained,
                 **({"strings": reader.exact.n, "exact": reader.exact, "cer": reader.cer} if reader.trained else {}),
-                "rounds": reader.ms.n,
+                results.units: reader.ms.n,
                 "ms": reader.ms,
                 "batch": results.batch,
                 "lines_per_second": reader.rate,

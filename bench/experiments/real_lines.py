@@ -178,7 +178,7 @@ class Real(Experiment):
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
         readers = results.summary.groupby("reader", sort=False)
         table = pd.DataFrame(_row(results, reader, rows) for reader, rows in readers)
-        text = prose("real", about=results.about, comparisons=results.comparisons)
+        text = prose("real", about=results.about, comparisons=results.comparisons, folds=everything.get("folds"))
         details: dict[str, Any] = {"Every reader": table} if len(table) > LONGEST_TABLE else {}
         details["How others are read"] = prose("real_method")
         details |= {f"`{results.heads[0]}` beside one pass": accuracy_tables.shown_comparisons(results.comparisons)}

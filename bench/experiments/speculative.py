@@ -15,7 +15,7 @@ from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Secti
 from bench.core.formatting import estimates, percent, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, clock
+from bench.core.timer import ByRound, Rounds, clock
 from bench.experiments.difficulty import Results as Readings
 from bench.workloads import fingerprints
 from bench.workloads.held_out import held_out_digits, level_strings, warm_up
@@ -26,20 +26,19 @@ from seqocr.models.checkpoint import load_recognizer
 from seqocr.progress import Reporter
 from seqocr.statistics import Value
 
-_ROUNDS = {"smoke": 2, "default": 10, "full": 24}
-
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     length: symbols of every string.
     each: strings that a sample reads, one by one: other ones every round.
     """
 
-    rounds: int
     length: int = TASK_LENGTH
     each: int = 16
-    warmup: int = 1
+
+
+PRESETS = {"smoke": Settings(rounds=2), "default": Settings(rounds=10), "full": Settings(rounds=3, restarts=8)}
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ class Drafts(Experiment):
     page, order = DETAILS, 15
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        settings = Settings(_ROUNDS[preset])
-        return [Part(self.name, settings, settings.rounds + settings.warmup, weights=(bench.reader,))]
+        settings = PRESETS[preset]
+        return [Part(self.name, settings, settings.steps, weights=(bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is one level: every strategy reads the same strings, one by one, in random order."""
@@ -87,9 +86,9 @@ class Drafts(Experiment):
         decoders = {
             name: decode for name, decode in recognizer.decode_functions().items() if name in strategies.heads()
         }
-        count = settings.each * (settings.rounds + settings.warmup)
+        count = settings.each * settings.steps
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
-        turns = dict.fromkeys(LEVELS, 0)
+        turns = dict.fromkeys(LEVELS, bench.restart * (settings.steps // settings.restarts))
 
         def sample(level: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[level] * settings.each % (len(lines[level]) - settings.each + 1)

@@ -15,7 +15,7 @@ from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.formatting import estimates, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, counted
+from bench.core.timer import ByRound, Rounds, counted
 from bench.workloads import fingerprints
 from bench.workloads.timed_models import (
     SMALL_NATIVE,
@@ -32,20 +32,18 @@ from seqocr.statistics import Value, location
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     subject: TimedModel
     batches: tuple[int, ...]
-    rounds: int
-    warmup: int = 1
 
 
 PRESETS = {
-    "smoke": (Settings(TINY, (1, 8), 2),),
-    "default": (Settings(TINY, (1, 8, 64), 8), Settings(SMALL_NATIVE, (1, 8), 8)),
+    "smoke": (Settings(TINY, (1, 8), rounds=2),),
+    "default": (Settings(TINY, (1, 8, 64), rounds=8), Settings(SMALL_NATIVE, (1, 8), rounds=8)),
     "full": (
-        Settings(TINY, (1, 8, 64), 10),
-        Settings(SMALL_NATIVE, (1, 8, 64), 8),
-        Settings(SMALL_SQUARE, (1, 8), 6),
+        Settings(TINY, (1, 8, 64), rounds=4, restarts=8),
+        Settings(SMALL_NATIVE, (1, 8, 64), rounds=4, restarts=8),
+        Settings(SMALL_SQUARE, (1, 8), rounds=2, restarts=8),
     ),
 }
 
@@ -54,9 +52,11 @@ PRESETS = {
 class Results:
     """Attributes:
     rates: strings a second, by (subject, strategy or "encoder", batch).
+    units: what intervals are over, restarts or rounds.
     """
 
     rates: dict[tuple[str, str, int], Value]
+    units: str
 
     def of(self, strategy: str) -> dict[str, dict[int, Value]]:
         """Strings a second by batch, by subject."""
@@ -72,7 +72,7 @@ class Throughput(Experiment):
     page, order = DEPLOYMENT, 50
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part(f"throughput-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
+        return [Part(f"throughput-{s.subject.name}", s, s.steps) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings: Settings = part.settings
@@ -100,11 +100,11 @@ class Throughput(Experiment):
                     phases = ("encode",) if strategy == "encoder" else ("encode", "decode", "confidence")
                     seconds = location(sum(by(*((strategy, batch, phase) for phase in phases))))
                     rates[subject, strategy, batch] = seconds.map(partial(truediv, batch))
-        return Results(rates) if rates else None
+        return Results(rates, by.units) if rates else None
 
     def tables(self, results: Results) -> dict[str, pd.DataFrame]:
         rows = [
-            {"subject": s, "strategy": name, "batch": batch, "rounds": value.n, "strings_per_second": value}
+            {"subject": s, "strategy": name, "batch": batch, results.units: value.n, "strings_per_second": value}
             for (s, name, batch), value in results.rates.items()
         ]
         return {"throughput": estimates(rows)}

@@ -1,4 +1,4 @@
-"""The peers: readers that people would use instead; modules with a list PEERS."""
+"""The peers: readers that people would use instead; modules with a list PEERS, and entry points `seqocr.peers`."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from bench.peers.base import PeerSpec
 
 def peers() -> dict[str, PeerSpec]:
     """All peers by name, in their declared order: seqocr's heads first."""
-    return plugins(__name__, __path__, "PEERS")
+    return plugins(__name__, __path__, "PEERS", "seqocr.peers", PeerSpec)
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:

@@ -71,6 +71,7 @@ def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None 
         "first_screen": first_screen(found),
         "measured": measured(store),
         "questions": questions(found),
+        "restarts": found["latency"].restarts,
         "studied": "dependence" in found,
         "amounts": real_amounts(),
     }
@@ -84,6 +85,7 @@ def pages(store: Store, found: dict[str, Any], repeated: repeats.Summary | None 
             first_screen=repeats.summary(store.folder.parent.parent / repeats.FIRST_SCREEN),
         ),
         "run": store.folder.name,
+        "restarts": found["latency"].restarts,
     }
     said[DEPLOYMENT] = {"measured": measured(store)}
     made = list(_made_sections(store, found))

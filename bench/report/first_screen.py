@@ -22,7 +22,7 @@ from bench.study.family_session import INT8
 from bench.study.sections import largest_lead, largest_loss
 from bench.workloads.accuracy_tables import Comparison
 from bench.workloads.timed_models import TASK_LENGTH
-from seqocr.statistics import MARGIN, Value
+from seqocr.statistics import MARGIN, WORSE, Value
 
 _SHIPPED = "zero-shot"  # the other phase of real lines
 _NOT_TRAINED = "not trained"  # a head that the weights do not hold
@@ -85,11 +85,14 @@ def from_scratch(everything: Mapping[str, Any]) -> dict[str, Any] | None:
     family: FamilyResults | None = everything.get("family")
     if family is None or not (leads := family.leads(HARDEST)):
         return None
+    alone = family.leads_alone(HARDEST)
+    verdicts = [verdict for _, verdict in leads + alone]
     return {
         "lead": _least_and_most(100 * difference.estimate for difference, _ in leads),
-        "better": sum(verdict.is_better for _, verdict in leads),
-        "compared": len(leads),
-        "strings": family.strings_seen(family.trained[0]),
+        "alone": _least_and_most(100 * difference.estimate for difference, _ in alone) if alone else None,
+        "better": sum(verdict.is_better for verdict in verdicts),
+        "worse": sum(verdict.word == WORSE for verdict in verdicts),
+        "compared": len(verdicts),
     }
 
 

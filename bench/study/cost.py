@@ -13,7 +13,7 @@ import torch
 
 from bench.core.formatting import estimates
 from bench.core.store import Store
-from bench.core.timer import ByRound, clock, measure_rounds
+from bench.core.timer import ByRound, Rounds, clock, measure_rounds
 from bench.study.design import HEADS, LENGTH
 from bench.study.label_distributions import LABEL_DISTRIBUTIONS
 from bench.study.posterior import find_best, from_distribution
@@ -30,17 +30,15 @@ TABLE = "cost"
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     distributions: label distributions that are constraints of one-pass heads.
     repeats: of each strategy, in a round.
     """
 
-    rounds: int
     distributions: tuple[str, ...] = ("luhn", "lexicon-100", "markov-0.5")
     subject: TimedModel = TINY
     repeats: int = 3
-    warmup: int = 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def measure(settings: Settings, study: Store, reporter: Reporter) -> None:
                 passes, timing = clock(works[strategy], torch.device("cpu"))
                 yield {"strategy": strategy, "passes": passes, **timing}
 
-    measure_rounds(unfinished, TABLE, settings.rounds, settings.warmup, list(works), sample, reporter)
+    measure_rounds(unfinished, TABLE, settings, list(works), sample, reporter)
     unfinished.add_facts(TABLE, environment=environment.describe())
     study.finish(TABLE)
 

@@ -29,7 +29,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import DIGITS
 from seqocr.data.synthetic.layouts import LEVELS, level
 from seqocr.inference.export import export
-from seqocr.inference.load import load
+from seqocr.inference.load import load_directory
 from seqocr.inference.predictions import predict_lines
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer, save
@@ -208,7 +208,7 @@ def read_graphs(name: str, seed: int, size: Family, runs: Path) -> str:
     """Add to the facts of a training what int8 graphs of its weights read right, of how many strings, by level."""
     kept, folder = Store(runs), runs / f"{name}-seed{seed}"
     export_int8(folder)
-    reader, found = load(folder / INT8), dict[str, dict[str, int]]()
+    reader, found = load_directory(folder / INT8), dict[str, dict[str, int]]()
     heads = [head for head in GRAPH_HEADS if head in reader.heads]
     for level_name, lines in level_sets(size.strings):
         read = predict_lines(reader, lines, heads, quiet=True, calibrate=False)

@@ -10,13 +10,13 @@ import pandas as pd
 
 from bench.core.experiment import Claim
 from bench.core.formatting import estimates
+from bench.core.timer import ByRound
 from bench.study.crnn import NAME as CRNN
 from bench.study.curve_estimates import OTHERS, SEEDS, SHALLOW, over_seeds
 from bench.study.estimates import AR, ONE_PASS, error_of_strings, judge
-from bench.study.family import ABSENT, GRAPHS_EXACT, SHIPPED, STRATEGIES, alone, unpack
+from bench.study.family import ABSENT, GRAPH_HEADS, GRAPHS_EXACT, SHIPPED, STRATEGIES, alone, unpack
 from bench.study.family_session import INT8
 from bench.workloads.accuracy_tables import Comparison
-from bench.workloads.restarts import ByRestart
 from seqocr.data.synthetic.layouts import LEVELS
 from seqocr.statistics import (
     MARGIN,
@@ -166,6 +166,12 @@ class FamilyResults:
             for (where, other, gap), verdict in zip(found, judged, strict=True)
         ]
 
+    def minutes_alone(self, head: str) -> float:
+        """Of a core, that a head took to learn alone on the smallest encoder: the mean over trainings."""
+        encoder = alone(self.trained[0], head)
+        trainings = [self.facts["trainings"].get(f"{encoder}-seed{seed}", {}) for seed in range(self.seeds(encoder))]
+        return sum(float(about.get("seconds", 0)) for about in trainings) / len(trainings) / 60
+
     def strings_seen(self, encoder: str) -> int:
         """By its first training."""
         return int(self.facts["trainings"].get(f"{encoder}-seed0", {}).get("strings_seen") or 0)
@@ -185,10 +191,14 @@ class FamilyResults:
         """`ar` minus a one-pass head at a level, in points: the mean over trainings, or of one."""
         return 100 * (self.exact(encoder, level, AR).estimate - self.exact(encoder, level, other).estimate)
 
-    def leads_alone(self, level: str) -> dict[str, Value]:
-        """`ar` minus one-pass heads at a level, each trained alone, by the other."""
-        judged = self._judged(level).items()
-        return {other: difference for (encoder, other), (difference, _) in judged if encoder.endswith(ALONE)}
+    def leads_alone(self, level: str) -> list[tuple[Value, Verdict]]:
+        """As `leads`, of heads each of which learned alone."""
+        return [found for (encoder, _), found in self._judged(level).items() if encoder.endswith(ALONE)]
+
+    def exact_alone(self, level: str) -> dict[str, Value]:
+        """Of the smallest encoder, by head that learned alone on it."""
+        heads = [head for head in GRAPH_HEADS if alone(self.trained[0], head) in self.names] if self.trained else []
+        return {head: self.exact(alone(self.trained[0], head), level, head) for head in heads}
 
     def _judged(self, level: str) -> dict[tuple[str, str], tuple[Value, Verdict]]:
         """By encoder and one-pass head."""
@@ -219,9 +229,9 @@ class FamilyResults:
         return next((name for name in reversed(self.encoders) if self.batches(name)), None)
 
     @cached_property
-    def _times(self) -> dict[tuple[str, int], ByRestart]:
+    def _times(self) -> dict[tuple[str, int], ByRound]:
         return {
-            (str(encoder), int(str(batch))): ByRestart(table)
+            (str(encoder), int(str(batch))): ByRound(table, ["strategy"])
             for (encoder, batch), table in self.times.groupby(["encoder", "batch"])
         }
 

@@ -1,9 +1,9 @@
 """`python -m bench family`: train what is missing, read what is missing, time what is trained. Killed, it goes on where
 it was."""
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from bench.core.engines import LOCAL, Engine
 from bench.core.exclusive import alone, refuse_beside_ray
 from bench.core.fingerprint import of_weights
+from bench.core.restarts import restart
 from bench.core.store import Store
 from bench.study import crnn, family_session
 from bench.study.family import (
@@ -31,7 +32,6 @@ from bench.study.family import (
 )
 from bench.study.family_session import INT8
 from bench.study.pipeline import claim, depends, opened
-from bench.workloads.restarts import restart
 from seqocr import environment
 from seqocr.errors import InputError
 from seqocr.progress import progress
@@ -139,8 +139,9 @@ def time_encoders(size: Family, kept: Store, study: Store) -> None:
             if not (folder / INT8).exists():
                 export_int8(folder)
             for number in range(size.restarts):
-                arguments = [str(folder), json.dumps(dict(size.rounds))]
-                tables.append(restart(family_session, arguments, number).assign(encoder=name))
+                for graphs in (False, True):
+                    measure = partial(family_session.measure, folder, TIMES, dict(size.rounds), graphs)
+                    tables.append(restart(measure, TIMES, number)[0].assign(encoder=name))
                 reporter.advance(f"timed {name}")
             about = {"weights": of_weights(folder), "environment": environment.describe()}
             done = pd.concat([done[done["encoder"] != name], *tables], ignore_index=True)

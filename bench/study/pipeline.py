@@ -29,7 +29,7 @@ READINGS = "readings"
 T = TypeVar("T")
 SHOWN = "full"  # the preset that reports show
 CELL_HEADS = ("ar", "parallel")
-COST = {"smoke": cost.Settings(rounds=2), "full": cost.Settings(rounds=30)}
+COST = {"smoke": cost.Settings(rounds=2, warmup=2), "full": cost.Settings(rounds=30, warmup=2)}
 
 
 def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL) -> Path:

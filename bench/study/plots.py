@@ -54,9 +54,14 @@ def likelihoods_plot(results: Results) -> Figure:
             style = plotting.numbered_style(place)
             for row in table[(table["labels"] == labels) & (table["other"] == other)].to_dict("records"):
                 plotting.point(axis, row["C"], Value.of(row, "nats_lost"), style, alpha=0.8)
-            axis.plot([], [], style.marker, color=style.colour, label=labels)
-        axis.plot([0, top], [0, top], "--", color="#888888", lw=1, label="C")
+            label = labels if axis is axes[0] else None
+            axis.plot([], [], style.marker, color=style.colour, label=label)
+        axis.plot(
+            [0, top], [0, top], "--", color="#888888", lw=1, label="what must be lost, C" if axis is axes[0] else None
+        )
+        axis.set_title(f"{other} beside {AR}", fontsize=10)
         axis.set_xlabel("C, nats a string")
-        axis.set_ylabel(f"nats that {other} loses to {AR}")
-    axes[0].legend(frameon=False, fontsize=8)
+        axis.set_ylabel(f"lost to {AR}, nats a string")
+    figure.suptitle("Likelihood lost by taking symbols as independent", fontsize=11)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure

@@ -17,7 +17,7 @@ from seqocr.batch.sources import Shard, Source
 from seqocr.decoding.calibration import apply_calibration
 from seqocr.errors import InputError
 from seqocr.files import read_json
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import chosen_head, notes_on
 from seqocr.inference.prediction import Prediction
@@ -37,7 +37,7 @@ class LineReader:
     """
 
     def __init__(self, weights: str | None, head: str) -> None:
-        reader = load_reader(weights, head, "cpu")
+        reader = load(weights, head, "cpu")
         if not isinstance(reader, OnnxRecognizer):
             raise InputError(
                 f"--weights {weights or DEFAULT} has no graphs{head and f' of the head {head}'}: "

@@ -32,10 +32,10 @@ def advise(
     from seqocr.advice import recommend as advice
     from seqocr.data.folder import LineFolder
     from seqocr.files import shown
-    from seqocr.inference.load import load_reader
+    from seqocr.inference.load import load
     from seqocr.inference.predictions import describe_unknown_lines, predict_lines
 
-    study, reader = advice.Study.load(), load_reader(weights, device=device, engine=engine)
+    study, reader = advice.Study.load(), load(weights, None, device=device, engine=engine)
     lines = LineFolder(data, charset=reader.charset, skip=skip)
     sample = lines if len(lines) <= _MOST else lines.split(_MOST / len(lines), "advise")[1]
     head = min(reader.heads, key=lambda name: _PREFERRED.index(reader.heads[name].output))

@@ -1,9 +1,10 @@
 """The list of commands. To add one: a file beside this one, and its function in this list."""
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -17,6 +18,7 @@ from seqocr.cli.data import data
 from seqocr.cli.evaluate import evaluate
 from seqocr.cli.export import export
 from seqocr.cli.predict_batch import predict_batch
+from seqocr.cli.push import push
 from seqocr.cli.read import read
 from seqocr.cli.serve import serve
 from seqocr.cli.train import train
@@ -30,6 +32,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "predict-batch": predict_batch,
     "serve": serve,
     "export": export,
+    "push": push,
     "calibrate": calibrate,
     "advise": advise,
 }
@@ -75,9 +78,27 @@ class _Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Group, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=seqocr.__doc__
-)
+def _paragraphs(command: Callable[..., None]) -> str:
+    """What a command does, a line a paragraph, which a terminal of any width then wraps."""
+    about = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.getdoc(command) or "")
+    return escape(about)  # rich would take [scale] for a colour
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"seqocr {seqocr.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, pretty_exceptions_enable=False)
 for _name, _command in _COMMANDS.items():
-    # Escaped: rich would take [scale] for a colour.
-    app.command(_name, cls=_Command, help=escape(inspect.getdoc(_command) or ""))(_command)
+    app.command(_name, cls=_Command, help=_paragraphs(_command))(_command)
+
+
+@app.callback(help=seqocr.__doc__)
+def _seqocr(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass

@@ -46,7 +46,7 @@ def calibrate(
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.calibration import KEY, MIN_LINES, SYNTHETIC
     from seqocr.files import read_json, shown, write_json
-    from seqocr.inference.load import load_reader
+    from seqocr.inference.load import load
     from seqocr.inference.predictions import fit_calibrations
     from seqocr.models.config_sum import with_sum
     from seqocr.train.recipe import held_out_lines
@@ -54,7 +54,7 @@ def calibrate(
     path = Path(weights) / "config.json"
     if not path.is_file():
         raise InputError(f"{shown(weights)} holds no config.json: give a directory of your own weights")
-    reader = load_reader(weights, device=device, engine=engine)
+    reader = load(weights, None, device=device, engine=engine)
     parts: list[Lines]
     if data is not None:
         folder = LineFolder(data, charset=reader.charset, max_length=reader.max_length, skip=skip)

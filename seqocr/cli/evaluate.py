@@ -53,7 +53,7 @@ def evaluate(
     from seqocr.data.synthetic.layouts import level as layout_of
     from seqocr.decoding.constraints import build_constraint
     from seqocr.files import replacing, shown, writable
-    from seqocr.inference.load import load_reader
+    from seqocr.inference.load import load
     from seqocr.inference.predictions import (
         describe_lost_zeros,
         describe_operating_points,
@@ -62,7 +62,7 @@ def evaluate(
     )
 
     writable(directory)
-    recognizer = load_reader(weights, device=device, engine=engine)
+    recognizer = load(weights, None, device=device, engine=engine)
     lines: LineFolder | SequenceMNIST
     if data is not None:
         lines = LineFolder(data, charset=recognizer.charset, max_length=recognizer.max_length, skip=skip)

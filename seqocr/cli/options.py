@@ -32,34 +32,16 @@ YourData = Annotated[Path | None, _SOURCE["data"]]
 Skip = Annotated[bool, _SOURCE["skip"]]
 Out = Annotated[str, typer.Option(help="Directory to write to.")]
 Level = Annotated[str, typer.Option(help="Layout of the digits: a level such as grid, jitter, wild.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        help="Directory written by `seqocr train` or `seqocr export`, or shipped weights: tiny, strings, numbers.",
-        show_default="numbers",
-    ),
-]
-Head = Annotated[
-    str,
-    typer.Option(
-        help="Head, such as parallel, ctc or ar; or another decoding strategy.",
-        show_default="parallel, or the first that reads by slots",
-    ),
-]
-Engine = Annotated[str, typer.Option(help="Runtime of exported graphs: onnxruntime or openvino.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Weights = Annotated[str | None, typer.Option(help="numbers, strings, tiny, or a folder.", show_default="numbers")]
+Head = Annotated[str, typer.Option(help="parallel, ctc, ar, ar-speculative ...", show_default="parallel")]
+Engine = Annotated[str, typer.Option(help="Runs graphs: onnxruntime or openvino.")]
 
-Pattern = Annotated[str | None, typer.Option(help="Only texts that match this regular expression as a whole.")]
-Check = Annotated[
-    str | None,
-    typer.Option(help="Only texts with a valid check digit: luhn, mod97, damm, ean, iso7064.mod_11_10 ..."),
-]
-Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this file, one per line.")]
-MinFit = Annotated[
-    float,
-    typer.Option(help="Leave the text empty if all texts that satisfy the constraints have less probability together."),
-]
-BeamWidth = Annotated[int, typer.Option(help="Hypotheses kept by the beam search of autoregressive heads.")]
+Pattern = Annotated[str | None, typer.Option(help="Only texts of this regular expression.")]
+Check = Annotated[str | None, typer.Option(help="Only texts with this check digit.")]
+Lexicon = Annotated[Path | None, typer.Option(help="Only texts listed in this file.")]
+MinFit = Annotated[float, typer.Option(help="No text if `fitting` is below this.")]
+BeamWidth = Annotated[int, typer.Option(help="Beam width of ar.")]
 
 
 def options_from(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,63 +30,45 @@ MOST_TEXTS = 100  # of a line
 
 
 def read(
-    images: Annotated[list[str], typer.Argument(help="Line images, folders of them, or patterns.")],
+    images: Annotated[list[str], typer.Argument(help="Line images, folders, patterns.")],
     weights: Weights = None,
     head: Head = "",
     output: Annotated[
-        str | None, typer.Option("--format", help="table, json or csv.", show_default="table on a terminal, else tabs")
+        str | None, typer.Option("--format", help="table, tabs, json or csv.", show_default="table, or tabs")
     ] = None,
-    min_confidence: Annotated[float, typer.Option(help="Leave the text empty below this confidence.")] = 0.0,
+    min_confidence: Annotated[float, typer.Option(help="No text below this confidence.")] = 0.0,
     min_fit: MinFit = MIN_FIT,
-    target_precision: Annotated[
-        float | None,
-        typer.Option(
-            help="Leave the text empty below the confidence from which this share of accepted lines, such as 0.99, was "
-            "right when the weights were calibrated."
-        ),
-    ] = None,
+    target_precision: Annotated[float | None, typer.Option(help="Only texts of which this share is right.")] = None,
     pattern: Pattern = None,
     check: Check = None,
     lexicon: Lexicon = None,
-    charset: Annotated[
-        str | None,
-        typer.Option(
-            help="Read these symbols alone: some of the weights' own, or also marks, such as 0123456789.,- if the "
-            "weights know them."
-        ),
-    ] = None,
-    top: Annotated[int, typer.Option(help="Number of texts per line, the most likely first.")] = 1,
-    symbols: Annotated[
-        bool, typer.Option("--symbols", help="Also print the confidence and position of each symbol.")
-    ] = False,
+    charset: Annotated[str | None, typer.Option(help="Read these symbols alone.")] = None,
+    top: Annotated[int, typer.Option(help="Texts a line, the most likely first.")] = 1,
+    symbols: Annotated[bool, typer.Option("--symbols", help="Add confidence and position of symbols.")] = False,
     beam_width: BeamWidth = 8,
-    batch: Annotated[int, typer.Option(help="Images per batch.")] = 64,
+    batch: Annotated[int, typer.Option(help="Images read at once.")] = 64,
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
-    r"""Read line images, dark on light or light on dark, and print file, text and confidence.
+    """Read images of a line of digits each, and print file, text and confidence.
 
-    With --pattern, --check or --lexicon the text is the most likely one that satisfies these constraints, and its
-    confidence is its probability among those that do. How likely these are among all texts is printed as "fitting";
-    below --min-fit, the text is empty. --top adds alternatives.
+    Heads: parallel reads all symbols in one pass; ctc too, by places along the line; ar writes one after the other;
+    ar-speculative gives the texts of ar in fewer passes.
 
-    An image that cannot be read is reported with the reason, has a row without text, and the others are still read; the
-    exit code is then 2. A file that is named twice is read once.
-    Notes say what may be wrong: a mark that is no digit, no ink, more symbols than the head writes. A line with one
-    passes no threshold (--min-confidence, --target-precision).
+    Checks: luhn (cards), mod97 (bank accounts), ean (barcodes), isbn, damm, iso7064.mod_11_10 and others.
 
-    In file names, bytes that are not UTF-8 are written as \xff, and control characters as \n, but as usual in JSON.
+    Exit code 2: an image could not be read; the others are. All about notes, constraints and output: docs/read.md
     """
     from seqocr.decoding.constraints import build_constraint
     from seqocr.decoding.reach import unreachable_texts
     from seqocr.inference.charset import CharsetReader
     from seqocr.inference.image_files import image_files, predict_files
-    from seqocr.inference.load import load_reader
+    from seqocr.inference.load import load
     from seqocr.inference.predict import chosen_head, longest_text
     from seqocr.inference.prediction import ReadOptions
 
-    if output not in (None, "table", "json", "csv"):
-        raise InputError(f"--format {output}: choose table, json or csv")
+    if output not in (None, "table", "tabs", "json", "csv"):
+        raise InputError(f"--format {output}: choose table, tabs, json or csv")
     check_bounds("--batch", batch, 1, MOST_AT_ONCE)
     check_bounds("--min-confidence", min_confidence, 0, 1)
     check_bounds("--min-fit", min_fit, 0, 1)
@@ -94,9 +77,11 @@ def read(
         check_bounds("--target-precision", target_precision, 0, 1)
     check_bounds("--beam-width", beam_width, 1, MOST_AT_ONCE)
     paths = image_files(images)
+    # Below a folder that is read alone, names are those of metadata.csv and of predict-batch.
+    alone = len(images) == 1 and os.path.isdir(images[0])  # noqa: PTH112 (Path's raises an error for a long name)
     if charset is not None and head:
         raise InputError("--charset reads by CTC: leave out --head")
-    reader: Reader = load_reader(weights, head, device, engine)
+    reader: Reader = load(weights, head, device, engine)
     if charset is not None:
         reader = CharsetReader(reader, charset)
     constraint = build_constraint(reader.charset, pattern=pattern, check=check, lexicon=lexicon)
@@ -126,7 +111,8 @@ def read(
             if prediction.problem:
                 unread += 1
                 print(f"error: {prediction.problem}", file=sys.stderr)
-            yield str(path), prediction.accepted(least)
+            name = path.relative_to(images[0]) if alone and path != Path(images[0]) else path
+            yield str(name), prediction.accepted(least)
 
     match output or ("table" if sys.stdout.isatty() else "tabs"):
         case "json":

@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
+from seqocr.cli.config_file import Config
 from seqocr.cli.options import Device, Engine, Weights
 from seqocr.errors import InputError, check_bounds
+from seqocr.hub import is_hub_name
 
 _TOKEN = "SEQOCR_TOKEN"
 _SWITCH = 0.0005  # seconds that a thread computes before another gets its turn
 
 
 def serve(
+    config: Config = None,
     weights: Weights = None,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
@@ -39,6 +42,7 @@ def serve(
         int, typer.Option(help="Lines of a kind that may wait; requests for more are answered 429.")
     ] = 512,
     max_batch: Annotated[int, typer.Option(help="Lines per batch.")] = 64,
+    log: Annotated[str, typer.Option(help="text, or json: an object a line, requests too.")] = "text",
     device: Device = "auto",
     engine: Engine = "onnxruntime",
 ) -> None:
@@ -50,13 +54,20 @@ def serve(
     check_bounds("--max-waiting", max_waiting, 1, 1_000_000)
     check_bounds("--max-batch", max_batch, 1, 4096)
     check_bounds("--grace", grace, 0, 3600)
+    if log not in ("text", "json"):
+        raise InputError(f"--log {log}: choose text or json")
     if not host.strip():
         raise InputError("--host '': give an address to listen at, such as 127.0.0.1, or 0.0.0.0 for all")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anyone
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if weights is None or not is_hub_name(weights):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told
 
+    if log == "json":
+        from seqocr.serving.logs import log_json
+
+        log_json()
     from seqocr.serving.app import create_app
     from seqocr.serving.guard import check_token
     from seqocr.serving.server import Server
@@ -73,10 +84,10 @@ def serve(
     app = create_app(service, token=token, hosts=hosts)
     if with_page:
         from seqocr.demo.page import mount
-        from seqocr.inference.load import load_reader
+        from seqocr.inference.load import load
         from seqocr.models.recognizer import Recognizer
 
-        recognizer = load_reader(weights, device=device, engine=engine)
+        recognizer = load(weights, None, device=device, engine=engine)
         if not isinstance(recognizer, Recognizer):
             raise InputError("the page needs weights, and these are exported graphs: serve them with --no-page")
         app = mount(app, service, recognizer.eval(), token)

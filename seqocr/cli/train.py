@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from seqocr.cli.config_file import Config, command_line
 from seqocr.cli.options import Device, Out, options_from, output_folder
 from seqocr.errors import InputError
 from seqocr.files import shown, writable
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 @options_from(start=Start, source=Source, config=TrainConfig, sharding=DistributedConfig)
 def train(
+    context: typer.Context,
     out: Out,
     start: dict[str, Any],
     source: dict[str, Any],
     config: dict[str, Any],
     sharding: dict[str, Any],
+    config_file: Config = None,
     device: Device = "auto",
     pseudo_label: Annotated[
         Path | None, typer.Option(help="Adapt --init to unlabelled line images: a folder of them (self-training).")
@@ -42,7 +44,7 @@ def train(
     `torchrun --nproc-per-node 2 -m seqocr train ...` trains with two processes (docs/train.md).
     """
     let_idle_threads_sleep()
-    directory, command = output_folder(out), shlex.join(["seqocr", *sys.argv[1:]])
+    directory, command = output_folder(out), command_line(context)
     if pseudo_label is not None:
         _self_train(pseudo_label, directory, start, source, config, sharding, device, command)
         return

@@ -2,8 +2,8 @@
 
 import base64
 import hmac
-import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,25 @@ from PIL import Image, ImageFilter
 from seqocr.data.images import open_line
 from seqocr.demo.lanes import CSS, race_html
 from seqocr.demo.length_cost import LENGTHS, costs
-from seqocr.demo.race import Lane, lanes_of, race
+from seqocr.demo.race import Race, lanes_of, race
 from seqocr.demo.review import many_tab
 from seqocr.demo.uploads import UploadLimit, make_folder
 from seqocr.errors import InputError
 from seqocr.models.recognizer import Recognizer
+from seqocr.palette import colours_of
 from seqocr.serving.service import Service
 
 HERE = Path(__file__).parent
 _SLOWDOWN = 300.0
 _MARGIN = 12  # pixels around a drawing
-_COLOURS = ("#0072b2", "#cc79a7", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's
-# The drawing stays in the browser until it is needed.
-_WITH_DRAWING = """(source, pad, ...others) => [source, document.querySelector("#pad canvas").toDataURL(), ...others]"""
+_FIRST = "grid-77253"  # the example that races when the page is opened
+_DRAWN, _UPLOADED = "draw", "image"  # sources of a line; any other is the name of an example
+# The drawing stays in the browser until it is needed. It races if nothing was chosen after it (see pad.js).
+_WITH_DRAWING = """(source, pad, ...others) => [
+    document.querySelector("#pad .chosen") ? "draw" : source,
+    document.querySelector("#pad canvas").toDataURL(),
+    ...others,
+]"""
 # What is timed runs alone.
 _CLOCK: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "clock", "api_visibility": "private"}
 
@@ -79,12 +85,12 @@ def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
     with gr.Blocks(title="seqocr: heads race", analytics_enabled=False, delete_cache=(300, 3600)) as blocks:
         gr.Markdown(
             "# Which head reads your number first?\n"
-            "Draw digits, or drop an image. Every head reads it, and you see when each symbol was known. "
-            "Programs read by [the interface](docs)."
+            "Draw digits, drop an image or take an example. One encoder looks at it; then every head writes what "
+            "it reads, in slow motion. For programs: [API docs](docs)."
         )
         line = gr.State(None)
         with gr.Tab("Race"):
-            _race_tab(recognizer, line)
+            _race_tab(blocks, recognizer, line)
         with gr.Tab("Cost against length"):
             _cost_tab(recognizer, line)
         with gr.Tab("Many lines"):
@@ -92,71 +98,94 @@ def page(service: Service, recognizer: Recognizer) -> gr.Blocks:
     return blocks
 
 
-def _examples() -> list[tuple[str, str]]:
-    """Labels, and names of files, which are called level-digits.png."""
-    names = sorted(path.name for path in (HERE / "examples").glob("*.png"))
-    return [(name.removesuffix(".png").replace("-", ": "), name) for name in names]
+def _examples() -> dict[str, Path]:
+    """By name, which is kind-digits: what the line says comes after the dash."""
+    return {path.stem: path for path in sorted((HERE / "examples").glob("*.png"))}
 
 
-_Race = tuple[list[Lane], Image.Image]  # a race that was run: its lanes, and the line as the encoder has it
+def _label(example: str) -> str:
+    kind, _, text = example.partition("-")
+    return f"{kind}: {text}" if text else f"blank {kind}"
 
 
-def _race_tab(recognizer: Recognizer, line: gr.State) -> None:
-    raced, source = gr.State(None), gr.State("draw")
+@dataclass(frozen=True)
+class _Raced:
+    """A race that was run, with the line as the encoder has it, and what it says, where that is known."""
+
+    race: Race
+    line: Image.Image
+    truth: str
+
+    def html(self, slowdown: float) -> str:
+        return race_html(self.race, self.line, slowdown, self.truth)
+
+
+def _race_tab(blocks: gr.Blocks, recognizer: Recognizer, line: gr.State) -> None:
+    raced, source, examples = gr.State(None), gr.Textbox(_FIRST, visible=False), _examples()
     with gr.Row():
         with gr.Column(min_width=260):
             with gr.Tabs():
-                with gr.Tab("Draw") as drawing_tab:
+                with gr.Tab("Draw"):
                     pad = gr.HTML(
                         html_template=(HERE / "pad.html").read_text(encoding="utf-8"),
                         js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
                         elem_id="pad",
                     )
-                with gr.Tab("Image") as image_tab:
+                with gr.Tab("Image"):
                     image = gr.Image(
                         type="filepath", sources=["upload", "clipboard"], label="Drop or paste an image", height=200,
                         buttons=[], elem_id="image",
                     )  # fmt: skip
                     # Gradio opens images itself, and tells visitors paths where it cannot: `_open` does it instead.
                     image.preprocess = lambda given: given and given.path  # type: ignore
-                    examples = gr.Radio(
-                        _examples(), value=None, label="Or one of these, of MNIST's test digits", elem_id="examples"
-                    )
+                with gr.Tab("Examples"):
+                    gr.Markdown("Synthetic lines: three levels by hand, print, a display, wheels, and blank paper.")
+                    gallery = gr.Gallery(
+                        [(str(path), _label(name)) for name, path in examples.items()],
+                        show_label=False, label="Examples", columns=2, height="auto", object_fit="contain",
+                        allow_preview=False, buttons=[], elem_id="examples",
+                    )  # fmt: skip
             go = gr.Button("Race", variant="primary", elem_id="go")
-            slower = gr.Slider(1, 1000, _SLOWDOWN, step=1, label="How many times slower", elem_id="slower")
+        with gr.Column(min_width=300, scale=2):
+            lanes = gr.HTML(elem_id="lanes", min_height=80)
+            slower = gr.Slider(1, 1000, _SLOWDOWN, step=1, label="Slow motion ×", elem_id="slower")
             again = gr.Button("Show it again", elem_id="again")
             with gr.Accordion("Damage", open=False):
                 blur = gr.Slider(0, 6, 0, step=0.25, label="Blur, pixels", elem_id="blur")
                 cover = gr.Slider(0, 1, 0, step=0.05, label="Covered, share of the width", elem_id="cover")
                 noise = gr.Slider(0, 1, 0, step=0.05, label="Noise", elem_id="noise")
-        lanes = gr.HTML(elem_id="lanes", min_height=80)
 
-    drawing_tab.select(lambda: "draw", None, source, api_visibility="private")
-    image_tab.select(lambda: "image", None, source, api_visibility="private")
     damage = [blur, cover, noise]
 
     def run(
         source: str, drawn: str | None, image: str | None, slower: float, *damage: float
-    ) -> tuple[str, _Race, Image.Image]:
+    ) -> tuple[str, _Raced, Image.Image]:
         try:
-            grey = _damage(_crop(drawn) if source == "draw" else _open(image), *damage)
+            given = image if source == _UPLOADED else str(examples.get(source, ""))
+            whole = _crop(drawn) if source == _DRAWN else _open(given)
+            grey = _damage(whole, *damage)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         size = recognizer.processor.size_of(grey.width, grey.height)
-        found = race(recognizer, grey), grey.resize(size, Image.Resampling.BILINEAR)
-        return race_html(*found, slower), found, grey
+        truth = source.partition("-")[2] if source in examples else ""
+        found = _Raced(race(recognizer, grey), grey.resize(size, Image.Resampling.BILINEAR), truth)
+        return found.html(slower), found, grey
 
     inputs, outputs = [source, pad, image, slower, *damage], [lanes, raced, line]
     racing: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "js": _WITH_DRAWING, **_CLOCK}
+    blocks.load(run, **racing)
     go.click(run, **racing)
     for slider in damage:
         slider.change(run, **racing, trigger_mode="always_last")
-    image.upload(run, **racing)
-    chosen = examples.input(lambda name: str(HERE / "examples" / name), examples, image, api_visibility="private")
-    chosen.then(run, **racing)
+    image.upload(lambda: _UPLOADED, None, source, api_visibility="private").then(run, **racing)
 
-    def show(found: _Race | None, slower: float) -> Any:
-        return gr.skip() if found is None else race_html(*found, slower)
+    def choose(event: gr.SelectData) -> str:
+        return list(examples)[event.index]
+
+    gallery.select(choose, None, source, api_visibility="private").then(run, **racing)
+
+    def show(found: _Raced | None, slower: float) -> Any:
+        return gr.skip() if found is None else found.html(slower)
 
     for event in (again.click, slower.change):
         event(show, [raced, slower], lanes, api_visibility="private", trigger_mode="always_last")
@@ -202,11 +231,13 @@ def _cost_tab(recognizer: Recognizer, line: gr.State) -> None:
     )
     longest = gr.Slider(2, LENGTHS[-1], LENGTHS[-1], step=1, label="Longest n", elem_id="longest")
     measure = gr.Button("Measure", variant="primary", elem_id="measure")
+    colours = colours_of(lanes_of(recognizer))
     plot = gr.LinePlot(
         x="n", y="milliseconds", color="lane", x_title="symbols, n", y_title="decoding, ms", label="Decoding time",
-        height=320, color_map=dict(zip(lanes_of(recognizer), itertools.cycle(_COLOURS), strict=False)), elem_id="plot",
-        visible=False,
+        height=320, color_map=colours, elem_id="plot", visible=False,
     )  # fmt: skip
+    marks = (f'<span><i style="background:{colour}"></i> {name}</span>' for name, colour in colours.items())
+    gr.HTML(f'<p class="legend">{"".join(marks)}</p>')
     table = gr.Dataframe(label="Measured", interactive=False, elem_id="costs")
 
     def run(longest: float, line: Image.Image | None) -> Iterator[tuple[Any, pd.DataFrame]]:

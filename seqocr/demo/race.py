@@ -1,4 +1,5 @@
-"""A race: every head reads the same line, and each symbol has the time at which it was known. Times are measured."""
+"""A race: every head decodes what one encoder made of a line, and each symbol has the time at which it was known. Times
+are measured."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,14 @@ from seqocr.models.recognizer import Recognizer
 
 _PASSES = {"slots": "one pass", "ctc": "one pass", "tokens": "one decoder pass per symbol"}
 _SPECULATIVE = "drafted in one pass, then verified"
+_LEVEL = 1.05  # less than the machine makes of the same lane from race to race
 
 
 @dataclass(frozen=True)
 class Event:
     """Symbols that become known."""
 
-    seconds: float  # since the lane began
+    seconds: float  # since decoding began
     kind: str  # see `seqocr.decoding.output.TraceFunction`
     start: int  # index of the first symbol in the text
     text: str  # the symbols
@@ -37,11 +39,39 @@ class Lane:
     text: str
     confidence: float
     passes: int
-    encoded: float  # seconds since the lane began, when the encoder was done
-    seconds: float  # of all
+    seconds: float  # of decoding; the encoder comes before it, once for all lanes
     events: list[Event] = field(default_factory=list)  # in order
     symbol_confidences: tuple[float, ...] = ()  # in [0, 1], one per symbol; empty where they are unknown
     attention: np.ndarray | None = None  # as `attention` gives it
+
+
+@dataclass(frozen=True)
+class Race:
+    """All lanes of a line.
+
+    Attributes:
+        encoded: seconds of the encoder, which all heads share.
+    """
+
+    encoded: float
+    lanes: list[Lane]
+
+    @property
+    def seconds(self) -> float:
+        """Of the slowest lane, encoder included."""
+        return self.encoded + max(lane.seconds for lane in self.lanes)
+
+    def place(self, lane: Lane) -> int:
+        """1 for the fastest. A lane is behind those that it takes more than `_LEVEL` times as long as."""
+        return 1 + sum(self._total(lane) > _LEVEL * self._total(other) for other in self.lanes)
+
+    def faster(self, lane: Lane) -> tuple[float, str]:
+        """How many times as fast as the slowest lane, and that one's name."""
+        slowest = max(self.lanes, key=lambda each: each.seconds)
+        return self._total(slowest) / self._total(lane), slowest.name
+
+    def _total(self, lane: Lane) -> float:
+        return self.encoded + lane.seconds
 
 
 def lanes_of(recognizer: Recognizer) -> dict[str, tuple[str, Any]]:
@@ -54,25 +84,32 @@ def lanes_of(recognizer: Recognizer) -> dict[str, tuple[str, Any]]:
 
 
 @torch.inference_mode()
-def race(recognizer: Recognizer, image: Image.Image, rounds: int = 5) -> list[Lane]:
-    """Each strategy reads the grey line by itself, encoder included; the strategies take turns.
+def race(recognizer: Recognizer, image: Image.Image, rounds: int = 7) -> Race:
+    """In each round the encoder reads the grey line, and each strategy decodes what it made of it, another one first.
 
     Returns:
-        of each one's rounds, the one of median time.
+        the encoder's median time, and of each strategy's rounds the one of median time.
     """
-    lanes = lanes_of(recognizer)
+    lanes, encoded = lanes_of(recognizer), list[float]()
     runs: dict[str, list[Lane]] = {name: [] for name in lanes}
     for number in range(-1, rounds):  # the first warms up
-        for name, (head, decoder) in lanes.items():
-            lane = _run(recognizer, name, head, decoder, image)
-            if number >= 0:
+        start = time.perf_counter()
+        features = recognizer.encode([image])
+        taken = time.perf_counter() - start
+        names = list(lanes)
+        first = number % len(names)
+        done = {name: _run(recognizer, name, *lanes[name], features) for name in names[first:] + names[:first]}
+        if number >= 0:
+            encoded.append(taken)
+            for name, lane in done.items():
                 runs[name].append(lane)
     middle = (rounds - 1) // 2
     medians = {name: sorted(of, key=lambda run: run.seconds)[middle] for name, of in runs.items()}
-    return [_explain(recognizer, medians[name], head, image) for name, (head, _) in lanes.items()]
+    explained = [_explain(recognizer, medians[name], head, image) for name, (head, _) in lanes.items()]
+    return Race(sorted(encoded)[middle], explained)
 
 
-def _run(recognizer: Recognizer, name: str, head: str, decoder: Any, image: Image.Image) -> Lane:
+def _run(recognizer: Recognizer, name: str, head: str, decoder: Any, features: torch.Tensor) -> Lane:
     events: list[Event] = []
     known = 0
     start = time.perf_counter()
@@ -83,14 +120,12 @@ def _run(recognizer: Recognizer, name: str, head: str, decoder: Any, image: Imag
             events.append(Event(time.perf_counter() - start, kind, 0 if kind == "draft" else known, text))
             known += 0 if kind == "draft" else len(text)
 
-    features = recognizer.encode([image])
-    encoded = time.perf_counter() - start
     output = decoder.decode_traced(features, trace)
     raw = output.confidences  # part of reading
     seconds = time.perf_counter() - start
-    (confidence,) = apply_calibration(recognizer.provenance, name, raw).tolist()
+    (confidence,) = apply_calibration(recognizer.provenance, name, raw).tolist() if output.texts[0] else (0.0,)
     description = _PASSES[recognizer.heads[head].output] if name == head else _SPECULATIVE
-    return Lane(name, description, output.texts[0], confidence, output.passes, encoded, seconds, events)
+    return Lane(name, description, output.texts[0], confidence, output.passes, seconds, events)
 
 
 def _explain(recognizer: Recognizer, lane: Lane, head: str, image: Image.Image) -> Lane:

@@ -1,5 +1,7 @@
 """The page's tab for many lines: a table, least confident first, to correct and to download as a data folder."""
 
+from __future__ import annotations
+
 import shutil
 import tempfile
 import zipfile
@@ -11,6 +13,7 @@ import gradio as gr
 import pandas as pd
 
 from seqocr.data.images import line_or_problem, suffixes
+from seqocr.demo.lanes import data_url
 from seqocr.errors import InputError
 from seqocr.inference.prediction import ReadOptions
 from seqocr.serving.queue import QueueFull
@@ -18,7 +21,17 @@ from seqocr.serving.service import Service
 
 MOST_IMAGES = 2000
 MOST_MEGABYTES = 200  # of what a zip holds
-_HEADERS = ["file_name", "text", "confidence", "problem"]
+_COLUMNS = ["file_name", "text", "confidence", "problem"]
+_SHOWN: dict[str, Any] = {
+    "line": "html",
+    "text ✎": "str",
+    "reviewed ✎": "str",
+    "confidence": "str",
+    "file": "str",
+    "note": "str",
+}
+_EDITED = ("text ✎", "reviewed ✎")
+_HEIGHT = 28  # pixels, of a thumbnail
 _AT_ONCE = 64
 
 
@@ -30,11 +43,20 @@ class Uploads:
     images: dict[str, Path]  # by the names that visitors see; names differ
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Uploads, and their rows as of `read_all`."""
+
+    uploads: Uploads
+    rows: pd.DataFrame
+
+
 def many_tab(service: Service) -> None:
     """Add the tab's components to the page that is being built."""
     gr.Markdown(
-        "Read images or a zip of images. The least confident lines come first. Correct the texts in the table, then "
-        "download the corrections: a folder for `seqocr train --data`."
+        "Read images or a zip of images. The least confident lines come first. Correct a text (double click), or "
+        "put an x under reviewed where it is right. What you have reviewed can be taken away: a folder for "
+        "`seqocr train --data`."
     )
     with gr.Row():
         files = gr.UploadButton(
@@ -42,12 +64,15 @@ def many_tab(service: Service) -> None:
             elem_id="files",
         )  # fmt: skip
         folder = gr.UploadButton("Read a folder", file_count="directory", elem_id="folder")
+    names = list(_SHOWN)
     table = gr.Dataframe(
-        headers=_HEADERS, datatype=["str", "str", "number", "str"], interactive=True, label="Lines", elem_id="table"
-    )
+        headers=names, datatype=list(_SHOWN.values()), interactive=True, label="Lines", elem_id="table", wrap=True,
+        static_columns=[i for i, name in enumerate(names) if name not in _EDITED], visible=False,
+        column_widths=[150, 130, 130, 130, 220, 300],
+    )  # fmt: skip
     with gr.Row():
-        as_csv = gr.DownloadButton("Download the table (CSV)", interactive=False, elem_id="csv")
-        corrections = gr.DownloadButton("Download the corrections (zip)", interactive=False, elem_id="corrections")
+        as_csv = gr.DownloadButton("Download CSV", interactive=False, elem_id="csv")
+        corrections = gr.DownloadButton("Download reviewed lines (zip)", interactive=False, elem_id="corrections")
     kept = gr.State(None, time_to_live=3600, delete_callback=_forget)
 
     def run(paths: list[str] | None) -> tuple[Any, ...]:
@@ -56,27 +81,71 @@ def many_tab(service: Service) -> None:
             rows = read_all(service, found.images)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        return rows, found, *_downloads(rows, found)
+        reading = Reading(found, rows)
+        return (
+            gr.update(value=shown_rows(reading), visible=True),
+            reading,
+            *_downloads(rows.assign(reviewed=False), reading),
+        )
+
+    def edit(table: pd.DataFrame, reading: Reading | None) -> tuple[Any, Any]:
+        return (gr.skip(), gr.skip()) if reading is None else _downloads(reviewed_rows(table, reading.rows), reading)
 
     downloads = [as_csv, corrections]
     for button in (files, folder):
         button.upload(run, button, [table, kept, *downloads], api_visibility="private")
-    table.input(_downloads, [table, kept], downloads, api_visibility="private", show_progress="hidden")
+    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+    table.input(edit, [table, kept], downloads, **quietly)
 
 
-def _downloads(rows: pd.DataFrame, kept: Uploads | None) -> tuple[Any, Any]:
+def shown_rows(reading: Reading) -> pd.DataFrame:
+    """The table as it is shown: a thumbnail, what may be edited, and no column that is empty."""
+    rows = reading.rows
+    shown = pd.DataFrame(
+        {
+            "line": [_thumbnail(reading.uploads.images[name]) for name in rows["file_name"]],
+            "text ✎": rows["text"],
+            "reviewed ✎": "",
+            "confidence": [f"{100 * p:.0f} %" for p in rows["confidence"]],
+            "file": rows["file_name"],
+            "note": rows["problem"],
+        }
+    )
+    return shown if any(rows["problem"]) else shown.drop(columns="note")
+
+
+def _thumbnail(path: Path) -> str:
+    line = line_or_problem(path)
+    if isinstance(line, str):
+        return ""
+    line = line.resize((max(1, min(140, round(line.width * _HEIGHT / line.height))), _HEIGHT))
+    return f'<img alt="" src="{data_url(line, "jpeg")}">'
+
+
+def reviewed_rows(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the texts of the edited table, and whether each was reviewed: marked so, or its text changed.
+
+    Args:
+        table: as of `shown_rows`, in any order; rows: as of `read_all`.
+    """
+    edited = table.drop_duplicates("file").set_index("file").reindex(rows["file_name"])
+    texts = edited["text ✎"].fillna("").astype(str).to_numpy()
+    marked = edited["reviewed ✎"].fillna("").astype(str).str.strip().ne("").to_numpy()
+    return rows.assign(text=texts, reviewed=marked | (texts != rows["text"].to_numpy()))
+
+
+def _downloads(rows: pd.DataFrame, reading: Reading) -> tuple[Any, Any]:
     """Both downloads, written again whenever the table changes: a click then fetches what it shows."""
-    if kept is None:
-        return gr.update(), gr.update()
+    kept = reading.uploads
     return (
         gr.update(value=str(write_csv(rows, kept.folder)), interactive=True),
-        gr.update(value=str(write_corrections(rows, kept)), interactive=True),
+        gr.update(value=str(write_corrections(rows, kept)), interactive=bool(rows["reviewed"].any())),
     )
 
 
-def _forget(kept: Uploads | None) -> None:
+def _forget(kept: Reading | None) -> None:
     if kept is not None:
-        shutil.rmtree(kept.folder, ignore_errors=True)
+        shutil.rmtree(kept.uploads.folder, ignore_errors=True)
 
 
 def gather(paths: list[Path]) -> Uploads:
@@ -138,7 +207,7 @@ def read_all(service: Service, images: dict[str, Path]) -> pd.DataFrame:
             (name, prediction.text, round(prediction.confidence, 4), prediction.problem or "; ".join(prediction.notes))
             for name, (prediction, _) in zip(lines, done, strict=True)
         ]
-    return pd.DataFrame(rows, columns=_HEADERS).sort_values("confidence", kind="stable", ignore_index=True)
+    return pd.DataFrame(rows, columns=_COLUMNS).sort_values("confidence", kind="stable", ignore_index=True)
 
 
 def write_csv(rows: pd.DataFrame, folder: Path) -> Path:
@@ -149,11 +218,13 @@ def write_csv(rows: pd.DataFrame, folder: Path) -> Path:
 
 
 def write_corrections(rows: pd.DataFrame, kept: Uploads) -> Path:
-    """A zip of one folder that `--data` takes: images, and metadata.csv with the table's texts; empty ones are left
-    out."""
+    """A zip of one folder that `--data` takes: the images that were reviewed, and metadata.csv with their texts; empty
+    ones are left out."""
     path = kept.folder / "corrections.zip"
-    texts = rows["text"].fillna("").astype(str)
-    named = [(name, text) for name, text in zip(rows["file_name"], texts, strict=True) if text and name in kept.images]
+    rows = rows[rows["reviewed"]]
+    named = [
+        (name, text) for name, text in zip(rows["file_name"], rows["text"], strict=True) if text and name in kept.images
+    ]
     with zipfile.ZipFile(path, "w") as archive:
         for name, _ in named:
             archive.write(kept.images[name], f"corrections/{name}")

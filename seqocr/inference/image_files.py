@@ -115,4 +115,6 @@ def _batches(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Imag
 def _line_or_problem(path: Path) -> Image.Image | str:
     if os.path.isdir(path) and not _images_below(path):  # noqa: PTH112 (as above)
         return f"{shown(path)} is a folder without images: give one that holds PNG or JPEG files"
+    if has_magic(str(path)) and not os.path.lexists(path):
+        return f"no file matches {shown(path)}: give the name of a PNG or JPEG, or a pattern that one has"
     return line_or_problem(path)

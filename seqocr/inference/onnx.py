@@ -145,7 +145,10 @@ class OnnxRecognizer:
         """Read line images (see `Fit`); confidences are the head's own, not calibrated. InputError if there is no such
         head, or an image cannot be used."""
         if strategy not in self.heads and strategy not in self.pairs:
-            raise InputError(f"no head {strategy!r} among these graphs: they have {', '.join(self.heads)}")
+            raise InputError(
+                f"no head {strategy!r} among these graphs, which have {', '.join(self.heads)}: choose one, or name the "
+                f"head where weights are loaded, as in seqocr.load(head={strategy!r})"
+            )
 
         def work(part: Any, threads: int) -> DecoderOutput:
             decoded = self._decoder(strategy, threads)(self.processor(part))

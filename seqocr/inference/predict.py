@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from PIL import Image
@@ -108,21 +108,37 @@ def notes_on(
     return (*notes, f"these weights learned texts of at most {reader.max_length} symbols: longer ones are uncertain")
 
 
+@overload
+def predict(
+    reader: Reader, images: str | Path | bytes | Image.Image, options: ReadOptions | None = None, batch_size: int = 64
+) -> Prediction: ...
+
+
+@overload
 def predict(
     reader: Reader, images: Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
-) -> list[Prediction]:
+) -> list[Prediction]: ...
+
+
+def predict(
+    reader: Reader, images: Line | Sequence[Line], options: ReadOptions | None = None, batch_size: int = 64
+) -> Prediction | list[Prediction]:
     """Read line images, dark on light or light on dark. A line in which nothing is read has confidence 0.
 
     Args:
         reader: see `seqocr.load`.
+        images: one, or several: each a file's path or bytes, a Pillow image, or an array or tensor (h, w), (h, w, 3) or
+            (h, w, 4) as of `seqocr.data.images.open_line`. An array (n, h, w) is n of them.
         batch_size: images encoded at once.
 
     Returns:
-        one per image, in order; `problem` says of a line alone that it is not read.
+        of one image its prediction, of several a list, in order; `problem` says of a line alone that it is not read.
 
     Raises:
         InputError: the reader has no such head, it cannot do this, or an image cannot be used.
     """
+    if _is_line(images):
+        return predict(reader, [images], options)[0]
     options = options or ReadOptions()
     if options.charset:
         reader, options = CharsetReader(reader, options.charset), replace(options, head=NAME, charset="")
@@ -152,6 +168,12 @@ def predict(
         )
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     return [prediction for batch in batches for prediction in _search(reader, batch, options)]
+
+
+def _is_line(images: Any) -> bool:
+    if hasattr(images, "ndim"):  # an array or tensor
+        return bool(images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4)))
+    return isinstance(images, (str, Path, bytes, Image.Image))
 
 
 def _output(reader: Reader, strategy: str) -> str:

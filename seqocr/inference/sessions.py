@@ -93,7 +93,7 @@ class OpenVinoSession:
         return [x.copy() for x in self._request.infer(values, share_inputs=True, share_outputs=True).values()]
 
     def value(self, array: np.ndarray) -> Any:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")  # `ascontiguousarray` gives a scalar a dimension
 
     def array(self, value: Any) -> np.ndarray:
         return np.asarray(value)

@@ -1,6 +1,9 @@
-"""The weights that come with seqocr, by name. Beside each, in `onnx`, are graphs of their one-pass heads."""
+"""Where weights lie: those that come with seqocr, by name, those of the hub, and one's own. Beside the first two, in
+`onnx`, are graphs of their one-pass heads."""
 
 from pathlib import Path
+
+from seqocr.hub import fetch, is_hub_name
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 SHIPPED = _WEIGHTS / "tiny"  # reads five digits on a grid: the benchmark's task
@@ -10,12 +13,20 @@ _NAMES = {"tiny": SHIPPED, "strings": READER, DEFAULT: _WEIGHTS / DEFAULT}
 SHIPPED_NAMES = tuple(_NAMES)
 
 
-def weights_path(name: str | None) -> Path:
-    """The directory of weights: of those that come with seqocr ("tiny", "strings", or "numbers", the default), or one
-    of your own."""
-    return _NAMES.get(DEFAULT if name is None else name) or Path(str(name))
+def weights_path(name: Path | str | None) -> Path:
+    """The directory of weights: of those that come with seqocr ("tiny", "strings", or "numbers", the default), of the
+    hub's (USER/NAME, downloaded unless they were before), or one of your own.
+
+    Raises:
+        InputError: as of `seqocr.hub.fetch`.
+    """
+    if name is None or name in _NAMES:
+        return _NAMES[str(name or DEFAULT)]
+    return fetch(name) if isinstance(name, str) and is_hub_name(name) else Path(name)
 
 
-def graphs_path(name: str | None) -> Path:
-    """The directory of exported graphs: those beside weights that come with seqocr, or one of your own."""
-    return weights_path(name) / "onnx" if name is None or name in _NAMES else Path(str(name))
+def graphs_path(name: Path | str | None) -> Path:
+    """The directory of exported graphs: those published beside weights, or one of your own."""
+    directory = weights_path(name)
+    is_published = name is None or Path(name) != directory
+    return directory / "onnx" if is_published and (directory / "onnx").is_dir() else directory

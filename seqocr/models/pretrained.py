@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from huggingface_hub.utils import get_session
 from safetensors.torch import load_file
 from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from transformers.utils import logging as chatter
 
 from seqocr.errors import InputError
 from seqocr.files import read_json, shown
+from seqocr.hub import hub_answers
 from seqocr.models.encoder import KINDS, Encoder
 from seqocr.models.limits import CONFIG_ERRORS, DECODER_SETTINGS, ENCODER_SETTINGS, check_settings
 
-_SECONDS_TO_ANSWER = 10  # a hub that has not answered by then counts as absent
 # How names of pickled weights end. A pickle is a program, run when it is loaded.
 _PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth")
 _INDEX = "model.safetensors.index.json"
@@ -53,8 +52,7 @@ def load_pretrained(source: str) -> Pretrained:
         InputError: it cannot be found, reached, or read, names a pickle, or its config does not fit its weights; within
             seconds, saying what to do.
     """
-    # Asked first: the hub's client repeats for the better part of a minute. What was downloaded loads without the hub.
-    local = Path(source).is_dir() or not _hub_answers()
+    local = Path(source).is_dir() or not hub_answers()  # what was downloaded loads without the hub
     try:
         config = _json(source, "config.json", local)
         if config is None:
@@ -79,14 +77,6 @@ def load_pretrained(source: str) -> Pretrained:
         tuple(std) if isinstance(std, list) else std,
         bool(images.get("pad_size")),
     )
-
-
-def _hub_answers() -> bool:
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_SECONDS_TO_ANSWER)
-    except Exception:  # whatever the client of the hub in use raises; then there is no hub for us
-        return False
-    return True
 
 
 def _file(source: str, name: str, local: bool) -> Path | None:

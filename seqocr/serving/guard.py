@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from seqocr.errors import InputError
+from seqocr.serving.logs import log_request
 from seqocr.serving.schema import shortened
 
 _log = logging.getLogger(__name__)
@@ -67,12 +69,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started, status, start = False, 499, time.perf_counter()  # 499: as nginx has it where a client went away
 
         async def send_guarded(message: Any) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -80,11 +82,11 @@ class Guard:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if refusal := self._refusal(scope["method"], Headers(scope=scope)):
-            await JSONResponse({"error": refusal}, 403)(scope, receive, send_guarded)
-            return
         try:
-            await self._app(scope, receive, send_guarded)
+            if refusal := self._refusal(scope["method"], Headers(scope=scope)):
+                await JSONResponse({"error": refusal}, 403)(scope, receive, send_guarded)
+            else:
+                await self._app(scope, receive, send_guarded)
         except asyncio.CancelledError:  # by the server, which stops
             if not started:
                 await JSONResponse({"error": "the server is stopping"}, 503)(scope, receive, send_guarded)
@@ -94,6 +96,8 @@ class Guard:
             if not started:
                 message = "the server failed at this request: its log says more"
                 await JSONResponse({"error": message}, 500)(scope, receive, send_guarded)
+        finally:
+            log_request(scope, status, time.perf_counter() - start)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
         """Why a request is refused; None: it is not."""

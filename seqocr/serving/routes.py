@@ -61,7 +61,8 @@ def read_router(service: Service, limits: Limits, token: str | None, metrics: Me
                 options = await _options(service, compiler, head, asked, len(images), limits)
                 lines = await _predict(service, options, asked.min_confidence, images, limits, share)
             head = MARKS_HEAD if options.charset else head
-            metrics.lines.labels(head).inc(sum(line.error is None for line in lines))
+            request.state.lines = sum(line.error is None for line in lines)
+            metrics.lines.labels(head).inc(request.state.lines)
             status = 200
             took = round(1e3 * (time.perf_counter() - start), 3)
             response = ReadResponse(head=head, lines=lines, milliseconds=took)

@@ -124,7 +124,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, service: Service, grace: float) -> None:
         protocol: Any = partial(LimitedProtocol, limits=Connections(most_connections()))
         config = uvicorn.Config(
-            app, http=protocol, ws="none", log_level="error", server_header=False, backlog=_BACKLOG,
+            app, http=protocol, ws="none", log_config=None, log_level="error", server_header=False, backlog=_BACKLOG,
             h11_max_incomplete_event_size=_HEADER_BYTES, timeout_graceful_shutdown=math.ceil(grace + 1),
         )  # fmt: skip
         super().__init__(config)

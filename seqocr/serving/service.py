@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from seqocr.errors import InputError, missing_extra
+from seqocr.errors import InputError, MissingExtraError
 from seqocr.files import read_json
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.predict import chosen_head, predict
 from seqocr.inference.prediction import Prediction, ReadOptions
@@ -33,7 +33,7 @@ class Service:
     decoding, whose searches can take seconds.
 
     Args:
-        weights, device, engine: as of `load_reader`.
+        weights, device, engine: as of `load`.
         max_batch: lines read at once, at most.
         max_waiting: lines that may wait or be in process in one lane; requests for more are refused (`QueueFull`).
 
@@ -54,7 +54,10 @@ class Service:
         device: str = "auto",
         engine: str = "onnxruntime",
     ) -> None:
-        self._load = lambda head: load_reader(weights, head, device, engine)
+        # PyTorch's threads only wait for each other awake while there are no more of them than cores, and each Python
+        # thread that uses it gets as many of its own: a small model then takes half as long again. So one uses it.
+        self._pytorch = ThreadPoolExecutor(1, thread_name_prefix="pytorch")
+        self._load = lambda head: self._pytorch.submit(load, weights, head, device, engine).result()
         self._readers: dict[str, Any] = {}
         self._loading, self._complete = threading.Lock(), False  # whether all decoding strategies have been loaded
         first = self._load("")
@@ -97,9 +100,9 @@ class Service:
         try:
             self._complete = self._complete or head not in self._declared
             return self._load(head if head in self._declared else None)
-        except ModuleNotFoundError as error:
-            if head in self._declared and (message := missing_extra(error)):
-                raise InputError(message) from None
+        except MissingExtraError:
+            if head in self._declared:
+                raise
             return None
 
     def _add(self, reader: Any) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ class Service:
         """Read what still waits, then end."""
         for lane in self.lanes.values():
             lane.close()
-        for pool in self._pools:
+        for pool in (*self._pools, self._pytorch):
             pool.shutdown()
         for close in self._closing:
             close()
@@ -178,19 +181,30 @@ class Service:
     ) -> Sequence[Prediction | Exception]:
         reader = self.reader(options.head)
         if not isinstance(reader, OnnxRecognizer):
-            return predict(reader, images, options)
+            return self._predict_here(images, options)
         if reader.rounds_by_batch or not options.is_plain:  # a prediction must not depend on who else asks
             return list(pool.map(partial(self._predict_alone, options=options), images))
         size = min(_PART, math.ceil(len(images) / core_count()))
         parts = [images[start : start + size] for start in range(0, len(images), size)]
-        return [each for part in pool.map(partial(predict, reader, options=options), parts) for each in part]
+
+        def work(part: list[Image.Image]) -> list[Prediction]:
+            return predict(reader, part, options)
+
+        return [each for part in pool.map(work, parts) for each in part]
 
     def _predict_alone(self, image: Image.Image, options: ReadOptions) -> Prediction | Exception:
         """Of one line; an error is its request's, such as that of a constraint which the head cannot write."""
         try:
-            return predict(self.reader(options.head), [image], options)[0]
+            return self._predict_here([image], options)[0]
         except Exception as error:
             return error
+
+    def _predict_here(self, images: list[Image.Image], options: ReadOptions) -> list[Prediction]:
+        """All at once; by PyTorch in its thread, unless a search may take long, for which nobody is to wait."""
+        reader = self.reader(options.head)
+        if isinstance(reader, OnnxRecognizer) or not options.is_plain:
+            return predict(reader, images, options)
+        return self._pytorch.submit(predict, reader, images, options).result()
 
 
 def _head_names(weights: str | None) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from seqocr.batch.runner import PLAN, predict_batch
 from seqocr.batch.shards import LineReader
 from seqocr.batch.sources import Shard, Source
 from seqocr.errors import InputError
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
 from seqocr.inference.predict import predict
 from seqocr.inference.prediction import ReadOptions
 from seqocr.inference.shipped import graphs_path
@@ -91,7 +91,7 @@ def test_one_row_an_image_in_order_as_the_library_reads_it(
     names = [row["file_name"] for row in found]
     assert names == sorted(names)
     assert len(names) == summary.lines == 11
-    reader = load_reader(str(weights) if weights else None, head, "cpu")
+    reader = load(str(weights) if weights else None, head, "cpu")
     for row in found:
         if row["file_name"] == "broken.png":
             assert "broken.png" in row["problem"]
@@ -114,7 +114,7 @@ def test_weights_without_graphs_of_a_head_are_refused(folder: Path, tmp_path: Pa
 @pytest.mark.parametrize("head", ["parallel", "ctc"])
 def test_how_sure_symbols_are_is_what_the_library_says(head: str) -> None:
     """Exact decoding weighs all texts, which changes little where a line is read with confidence."""
-    reader, quick = LineReader(None, head), load_reader(None, head, "cpu")
+    reader, quick = LineReader(None, head), load(None, head, "cpu")
     for path in EXAMPLES:
         image = Image.open(path).convert("L")
         (wanted,) = predict(quick, [image], ReadOptions(head, symbols=True))

@@ -30,7 +30,7 @@ from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.models.checkpoint import save
 from seqocr.models.recognizer import Recognizer
-from tests.measured import Silent
+from seqocr.progress import Silent
 
 SMALL = {
     accuracy.EXPERIMENT: accuracy.Settings(8),
@@ -122,6 +122,31 @@ def test_readings_in_processes_are_those_of_one(small):
         together.sort_values(["index", "head"], ignore_index=True).round(4),
         alone.sort_values(["index", "head"], ignore_index=True).round(4),
     )
+
+
+def test_restarts_are_processes_and_those_that_are_there_are_not_repeated(tmp_path, monkeypatch):
+    settings = latency.Settings(TINY, (1,), rounds=1, restarts=2)
+    part = Part("latency-x", settings, settings.steps)
+    monkeypatch.setattr(latency.Latency, "parts", lambda self, preset, bench: [part])
+    monkeypatch.setattr(loop, "experiments", lambda: [latency.EXPERIMENT])
+    started, real = [], loop.restart
+
+    def restart(measure, table, number):
+        started.append(number)
+        if started == [0, 1]:
+            raise KeyboardInterrupt
+        return real(measure, table, number)
+
+    monkeypatch.setattr(loop, "restart", restart)
+    bench = Bench(Store(tmp_path / "raw" / "smoke-1"))
+    with pytest.raises(KeyboardInterrupt):
+        run("smoke", bench)
+    run("smoke", bench)
+    assert started == [0, 1, 1]
+    rows = bench.store.read(part.name)
+    assert rows.groupby("restart")["round"].unique().map(list).to_dict() == {0: [0, 1], 1: [2, 3]}
+    assert rows.groupby("round")["warmup"].first().tolist() == [True, False, True, False]
+    assert bench.store.facts(part.name)["finished"]
 
 
 SCRIPT = """

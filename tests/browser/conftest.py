@@ -81,6 +81,7 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         page.goto(address + path)
         if path == "/":
             page.wait_for_selector("#pad canvas")
+            page.wait_for_selector(".lane")  # of the first example, which races by itself
         return page
 
     yield open_page

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 import typer
 from PIL import Image
 
+import seqocr
 from seqocr.cli.app import app
 from seqocr.cli.train import let_idle_threads_sleep
 from seqocr.data.folder import LineFolder
@@ -26,6 +28,7 @@ from seqocr.data.sources import datasets as sources
 from seqocr.data.sources.datasets import Digits
 from seqocr.errors import InputError
 from seqocr.models.checkpoint import load_recognizer, save
+from seqocr.models.heads.registry import HEADS
 from seqocr.train.config import FINE_TUNING, DistributedConfig, Source, Start, TrainConfig
 from tests.conftest import barred, lively, own_lines, small_recognizer
 
@@ -509,6 +512,37 @@ def test_help_says_of_every_option_what_it_is_and_what_it_is_without(
         elif isinstance(parameter.default, str | float) and not isinstance(parameter.default, bool):
             about += squeezed(f"[default: {parameter.default}]")
         assert about in said
+
+
+def test_help_of_read_fits_on_a_screen_and_names_heads_and_checks(
+    run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_cli("read", "--help")[1].splitlines()
+    assert len(lines) <= 48
+    assert max(map(len, lines)) <= 80
+    said = squeezed("".join(lines))
+    assert all(name in said for name in (*HEADS, "ar-speculative", "luhn", "mod97", "ean", "isbn", "damm"))
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_breaks_no_line_before_it_is_full(run_cli: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    about = run_cli(name, "--help")[1].split("╭")[0].splitlines()
+    for line, following in pairwise(map(str.strip, about)):
+        if line and following and not following.startswith("`"):
+            assert len(f" {line} {following.split()[0]}") > 78, line
+
+
+def test_the_version(run_cli: Run) -> None:
+    assert run_cli("--version") == (0, f"seqocr {seqocr.__version__}\n", "")
+
+
+def test_a_shell_completes_commands() -> None:
+    script = Path(sys.executable).with_name("seqocr")
+    asked = {"_SEQOCR_COMPLETE": "complete_bash", "COMP_WORDS": "seqocr pre", "COMP_CWORD": "1"}
+    done = subprocess.run([script], env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["predict-batch"]
 
 
 def test_earlier_names_still_work_with_a_line_of_advice_and_are_not_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ pytest.importorskip("gradio", reason="the extra 'demo' is not installed")
 
 from seqocr.data.folder import LineFolder
 from seqocr.demo import review as many
-from seqocr.demo.review import Uploads, gather, read_all, write_corrections, write_csv
+from seqocr.demo.review import (
+    Reading,
+    Uploads,
+    gather,
+    read_all,
+    reviewed_rows,
+    shown_rows,
+    write_corrections,
+    write_csv,
+)
 from seqocr.errors import InputError
 from seqocr.serving.service import Service
 from tests.serving.test_api import EXAMPLES
@@ -87,22 +97,40 @@ def test_unsure_lines_come_first_and_broken_ones_say_why(service: Service, tmp_p
     assert write_csv(rows, kept.folder).read_text().startswith("file_name,text,confidence,problem\nbroken.png,,0.0,")
 
 
-def test_corrections_are_a_folder_that_training_takes(service: Service, tmp_path: Path) -> None:
+def test_what_was_reviewed_is_a_folder_that_training_takes(service: Service, tmp_path: Path) -> None:
     kept = gather(EXAMPLES)
     rows = read_all(service, kept.images)
-    wanted = {path.name: path.stem.split("-")[1] for path in EXAMPLES}
-    rows["text"] = [wanted[name] for name in rows["file_name"]]
-    rows.loc[0, "text"] = ""  # cannot be told
-    with zipfile.ZipFile(write_corrections(rows, kept)) as archive:
+    table = shown_rows(Reading(kept, rows))
+    assert not reviewed_rows(table, rows)["reviewed"].any()
+    names = table["file"].tolist()
+    marked, changed, emptied = (names.index(f"{name}.png") for name in ("grid-77253", "wild-530163285", "wild-017837"))
+    table.loc[marked, "reviewed ✎"] = "x"
+    table.loc[changed, "text ✎"] = "530163285"
+    table.loc[emptied, "text ✎"] = ""  # cannot be told
+    reviewed = reviewed_rows(table.sort_values("file"), rows)  # as a visitor may sort it
+    assert reviewed["reviewed"].sum() == 3
+    with zipfile.ZipFile(write_corrections(reviewed, kept)) as archive:
         archive.extractall(tmp_path)
     folder = LineFolder(tmp_path / "corrections")
-    del wanted[rows["file_name"][0]]
-    assert {line.path.name: line.text for line in folder.lines} == wanted
+    found = {line.path.name: line.text for line in folder.lines}
+    assert found == {"grid-77253.png": "77253", "wild-530163285.png": "530163285"}
+
+
+def test_the_table_shows_thumbnails_percent_and_no_empty_column(service: Service, tmp_path: Path) -> None:
+    kept = gather([path for path in EXAMPLES if path.name == "grid-77253.png"])
+    shown = shown_rows(Reading(kept, read_all(service, kept.images)))
+    assert list(shown) == ["line", "text ✎", "reviewed ✎", "confidence", "file"]
+    assert shown["line"][0].startswith('<img alt="" src="data:image/jpeg;base64,')
+    assert re.fullmatch(r"\d+ %", shown["confidence"][0])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(EXAMPLES[0].read_bytes()[:300])
+    kept = gather([broken])
+    assert shown_rows(Reading(kept, read_all(service, kept.images)))["note"][0].startswith("broken.png cannot be read")
 
 
 def test_names_that_a_visitor_makes_up_are_left_out(service: Service) -> None:
     kept = gather(EXAMPLES[:1])
-    rows = read_all(service, kept.images)
+    rows = read_all(service, kept.images).assign(reviewed=True)
     rows.loc[0, "file_name"] = "/etc/passwd"
     with zipfile.ZipFile(write_corrections(rows, Uploads(kept.folder, kept.images))) as archive:
         assert archive.namelist() == ["corrections/metadata.csv"]

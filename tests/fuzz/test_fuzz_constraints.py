@@ -31,7 +31,7 @@ LEXICON = st.lists(st.text(DIGITS, min_size=1, max_size=8) | st.sampled_from(["1
 
 @pytest.fixture(autouse=True)
 def _loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_reader", functools.cache(loading.load_reader))
+    monkeypatch.setattr(loading, "load", functools.cache(loading.load))
 
 
 def frames(text: str) -> int:

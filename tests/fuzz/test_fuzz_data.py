@@ -55,7 +55,7 @@ def as_gt(pairs: list[tuple[str, str]]) -> bytes:
 @pytest.fixture(autouse=True)
 def _loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are right here, and loading them is tried elsewhere."""
-    monkeypatch.setattr(loading, "load_reader", functools.cache(loading.load_reader))
+    monkeypatch.setattr(loading, "load", functools.cache(loading.load))
 
 
 def evaluated(command: Command, weights: Path, folder: Path, skip: bool) -> None:

@@ -212,4 +212,4 @@ def test_names(command: Command, weights: Path, tmp_path: Path, names: list[byte
     assert [len(row) for row in listed] == [5] * len(names)
     assert len(rows.out.splitlines()) == len(names) + 1
     printed = [row["file_name"] for row in strict_json(found.out)]
-    assert sorted(printed) == sorted(f"{folder}/{name.decode(errors='backslashreplace')}" for name in names)
+    assert sorted(printed) == sorted(name.decode(errors="backslashreplace") for name in names)

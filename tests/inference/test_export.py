@@ -21,7 +21,7 @@ from seqocr.data.sequences import SequenceMNIST
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.errors import InputError
 from seqocr.inference.export import export
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
 from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.sessions import BatchThreads, load_session
 from seqocr.inference.shipped import SHIPPED
@@ -168,7 +168,7 @@ def test_lines_are_divided_among_threads_in_small_parts() -> None:
 def test_only_the_heads_asked_for_are_written(recognizer: Recognizer, tmp_path: Path) -> None:
     assert [path.name for path in export(recognizer, tmp_path, ["ctc"])] == ["ctc.onnx"]
     assert list(OnnxRecognizer(tmp_path).decode_functions()) == ["ctc"]
-    with pytest.raises(InputError, match="no head 'parallel' among these graphs: they have ctc"):
+    with pytest.raises(InputError, match="no head 'parallel' among these graphs, which have ctc"):
         OnnxRecognizer(tmp_path).decode(lines(1), "parallel")
 
 
@@ -181,9 +181,9 @@ def test_load_takes_either_kind_of_directory(recognizer: Recognizer, directory: 
 
 
 def test_graphs_stay_on_the_cpu(directory: Path) -> None:
-    assert isinstance(load_reader(str(directory), device="cpu"), OnnxRecognizer)
+    assert isinstance(load(str(directory), device="cpu"), OnnxRecognizer)
     with pytest.raises(InputError, match="exported graphs run on the CPU"):
-        load_reader(str(directory), device="cuda")
+        load(str(directory), device="cuda")
 
 
 @pytest.mark.parametrize("name", ["ar", "ar-step", "parallel", "ctc"])

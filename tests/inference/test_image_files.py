@@ -78,9 +78,9 @@ def test_an_argument_that_names_nothing_stands_for_itself(recognizer: Recognizer
     assert image_files(map(str, given)) == given
     assert {folder / "broken link.png", folder / "pipe.png"} <= set(image_files([str(folder)]))
     problems = [one.problem for one in predict_files(recognizer, [*given, folder / "00.png"])]
-    reasons = ("is a folder", "does not exist", "does not exist", "is a pipe", "cannot be read (File name too long)")
+    reasons = ("is a folder", "", "does not exist", "is a pipe", "cannot be read (File name too long)")
     for path, problem, reason in zip(given, problems, reasons, strict=False):
-        assert problem.startswith(f"{path} {reason}")
+        assert problem.startswith(f"{path} {reason}" if reason else f"no file matches {path}: ")
     assert problems[-1] == ""
 
 

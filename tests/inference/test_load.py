@@ -16,9 +16,10 @@ import pytest
 import torch
 
 import seqocr
-from seqocr.errors import InputError
+from seqocr.errors import InputError, MissingExtraError
 from seqocr.inference import sessions
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
+from seqocr.inference.onnx import OnnxRecognizer
 from seqocr.inference.shipped import weights_path
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.config_sum import with_sum
@@ -81,7 +82,10 @@ def test_files_are_as_readable_as_the_umask_allows(tmp_path: Path) -> None:
 
 
 def test_seqocr_load_is_the_way_in(saved: Path) -> None:
-    assert isinstance(seqocr.load(saved), Recognizer)  # type: ignore[operator]
+    assert seqocr.load is load
+    assert isinstance(load(saved), Recognizer)
+    assert isinstance(load(), OnnxRecognizer)
+    assert isinstance(load(head="ar"), Recognizer)
     with pytest.raises(AttributeError, match="nothing"):
         seqocr.nothing  # noqa: B018
 
@@ -103,8 +107,7 @@ def openvino_installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return loaded
 
 
-@pytest.mark.parametrize("load", [seqocr.load, load_reader])
-def test_an_engine_is_never_ignored(saved: Path, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_is_never_ignored(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="unknown engine 'banana': choose one of onnxruntime, openvino"):
         load(str(saved), engine="banana")
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -113,22 +116,20 @@ def test_an_engine_is_never_ignored(saved: Path, load: Any, monkeypatch: pytest.
 
 
 def test_an_engine_takes_graphs_alone(saved: Path, openvino_installed: list[str]) -> None:
-    for load in (seqocr.load, load_reader):
-        with pytest.raises(InputError, match=r"--engine openvino is for exported graphs, and .* holds none"):
-            load(str(saved), engine="openvino")
+    with pytest.raises(InputError, match=r"--engine openvino is for exported graphs, and .* holds none"):
+        load(str(saved), engine="openvino")
     for head in ("", "ctc", None):
-        reader = load_reader(None, head, engine="openvino")
+        reader = load(None, head, engine="openvino")
         assert (reader.engine, set(reader.heads)) == ("openvino", {"parallel", "ctc"})
     with pytest.raises(InputError, match="openvino is for exported graphs"):
-        load_reader(None, "ar", engine="openvino")
+        load(None, "ar", engine="openvino")
     reader.session("ctc", 1)
     assert openvino_installed == ["ctc"]
 
 
 def test_weights_that_are_not_there_name_those_that_are() -> None:
-    for load in (seqocr.load, load_reader):
-        with pytest.raises(InputError, match=r"the folder nosuch is missing.*shipped weights: tiny, strings, numbers"):
-            load("nosuch")
+    with pytest.raises(InputError, match=r"the folder nosuch is missing.*shipped weights: tiny, strings, numbers"):
+        load("nosuch")
 
 
 # Files that cannot be used.
@@ -259,3 +260,11 @@ def test_weights_of_16_bits_are_half_the_size_and_read_the_same(tmp_path: Path) 
     assert all(p.dtype == torch.float32 for p in again.parameters())
     for head in recognizer.heads:
         assert again.decode(images, head).texts == recognizer.decode(images, head).texts
+
+
+def test_without_pytorch_it_says_what_to_install_and_what_reads_without(without_torch: None) -> None:
+    with pytest.raises(MissingExtraError) as caught:
+        load(head="ar")
+    assert str(caught.value) == (
+        "torch is not installed, which this needs: pip install 'seqocr[train]'; parallel and ctc read without it"
+    )

@@ -131,7 +131,7 @@ def _with(directory: Path, **changes: object) -> None:
 
 
 def test_a_head_that_is_not_there_says_so(directory, recognizer, tmp_path):
-    with pytest.raises(InputError, match="no head 'best' among these graphs: they have ar, parallel, ctc"):
+    with pytest.raises(InputError, match="no head 'best' among these graphs, which have ar, parallel, ctc"):
         OnnxRecognizer(directory).decode(lines(1), "best")
     assert exported_outputs(directory) == {"ar": "tokens", "parallel": "slots", "ctc": "ctc"}
     assert exported_outputs(tmp_path) == {}

@@ -299,3 +299,37 @@ def test_a_jpeg_without_its_end_marker_has_a_note(recognizer):
     for options in (ReadOptions("ctc"), ReadOptions("ctc", symbols=True)):
         good, noted = predict(recognizer, [whole, cut], options)
         assert noted == replace(good, notes=(NO_END, *good.notes))
+
+
+# What the way in from Python takes.
+
+SAMPLE = SHIPPED.parent.parent / "demo" / "examples" / "grid-77253.png"
+GREY = np.array(Image.open(SAMPLE).convert("L"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        str(SAMPLE),
+        SAMPLE,
+        SAMPLE.read_bytes(),
+        Image.open(SAMPLE).convert("RGBA"),
+        GREY,
+        GREY[:, :, None],
+        np.stack([GREY] * 3, axis=-1),
+        GREY / 255,
+        torch.from_numpy(GREY),
+    ],
+    ids=lambda line: f"{type(line).__name__}{getattr(line, 'shape', '')}",
+)
+def test_one_image_has_one_prediction_and_several_have_a_list(line):
+    reader = OnnxRecognizer(weights_path(None) / "onnx")
+    expected = predict(reader, [SAMPLE])[0]
+    assert expected.text == "77253"
+    assert predict(reader, line).text == "77253"
+    assert predict(reader, [line, SAMPLE]) == [predict(reader, line), expected]
+
+
+def test_an_array_of_lines_is_several():
+    reader = OnnxRecognizer(weights_path(None) / "onnx")
+    assert [each.text for each in predict(reader, np.stack([GREY] * 3))] == ["77253"] * 3

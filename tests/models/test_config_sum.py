@@ -12,7 +12,7 @@ import pytest
 
 import seqocr
 from seqocr.errors import InputError
-from seqocr.inference.load import load_reader
+from seqocr.inference.load import load
 from seqocr.inference.shipped import graphs_path, weights_path
 from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.config_sum import with_sum
@@ -63,7 +63,7 @@ def test_an_edited_config_of_shipped_weights_is_refused(tmp_path: Path, place: A
     with pytest.raises(
         InputError, match=r"copy/config\.json is not as it was written|not what the graphs were written"
     ):
-        load_reader(str(tmp_path / "copy"))
+        load(str(tmp_path / "copy"))
 
 
 def test_weights_are_written_with_a_checksum_and_load_without_one(tmp_path: Path) -> None:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +31,8 @@ from seqocr.models.checkpoint import load_recognizer, save
 from seqocr.models.pretrained import load_pretrained
 from seqocr.models.recognizer import Recognizer
 from tests.conftest import SMALL_DECODER, SMALL_ENCODER, same_decoded
+from tests.hub import hub as hub_of
+from tests.hub import with_hub
 
 ENCODER = {**SMALL_ENCODER, "image_size": 28, "patch_size": 14}
 DECODER = {**SMALL_DECODER, "d_model": 24, "scale_embedding": True, "max_position_embeddings": 20}
@@ -317,64 +312,17 @@ def test_another_decoder_is_refused(tmp_path: Path) -> None:
 # A hub on this machine. HF_ENDPOINT is read at import, so these run in processes of their own.
 
 
-class Hub(SimpleHTTPRequestHandler):
-    """As much of huggingface.co as its client needs: /{repository}/resolve/{revision}/{file}, for one repository."""
-
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, *args: Any, root: Path, **more: Any) -> None:
-        self.root = root
-        super().__init__(*args, **more)
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path = self.path.split("?")[0].removeprefix("/some/trocr/resolve/main/")
-        file = self.root / path
-        if not path.startswith("/") and file.is_file():
-            data = file.read_bytes()
-            self.send_response(200)
-            self.send_header("ETag", f'"{sha256(data).hexdigest()}"')
-        else:
-            data = b"{}"
-            self.send_response(404)
-            known = self.path.startswith("/some/trocr/")
-            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def hub(trocr: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, root=trocr))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def hub(trocr: Path, tmp_path: Path) -> Iterator[str]:
+    shutil.copytree(trocr, tmp_path / "hub" / "some" / "trocr")
+    with hub_of(tmp_path / "hub") as address:
+        yield address
 
 
 def closed_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def in_a_process(arguments: list[str], endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
-    without = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN")
-    environment = {name: value for name, value in os.environ.items() if name not in without}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=200)
 
 
 LOAD = """
@@ -396,7 +344,7 @@ print(json.dumps(facts))
 
 
 def test_a_hub_is_used_and_later_not_needed(hub: str, trocr: Path, tmp_path: Path) -> None:
-    online = in_a_process(["-c", LOAD, "some/trocr", "no/such"], hub, tmp_path)
+    online = with_hub(["-c", LOAD, "some/trocr", "no/such"], hub, tmp_path)
     assert online.returncode == 0, online.stderr
     facts = json.loads(online.stdout.splitlines()[-1])
     local = Recognizer.build(str(trocr), ["ar"], max_length=3)
@@ -405,7 +353,7 @@ def test_a_hub_is_used_and_later_not_needed(hub: str, trocr: Path, tmp_path: Pat
     assert facts["some/trocr"]["mean"] == [0.4, 0.5, 0.6]
     assert "'no/such' is no preset and no directory here" in facts["no/such"]["error"]
 
-    offline = in_a_process(["-c", LOAD, "some/trocr"], closed_port(), tmp_path)
+    offline = with_hub(["-c", LOAD, "some/trocr"], closed_port(), tmp_path)
     assert offline.returncode == 0, offline.stderr
     later = json.loads(offline.stdout.splitlines()[-1])["some/trocr"]
     assert later["sum"] == facts["some/trocr"]["sum"]
@@ -415,7 +363,7 @@ def test_a_hub_is_used_and_later_not_needed(hub: str, trocr: Path, tmp_path: Pat
 def test_without_a_hub_the_command_line_says_what_to_do_within_seconds(tmp_path: Path) -> None:
     endpoint, start = closed_port(), time.monotonic()
     command = ["-m", "seqocr", "train", "--encoder", "some/trocr", "--out", str(tmp_path / "out")]
-    done = in_a_process(command, endpoint, tmp_path)
+    done = with_hub(command, endpoint, tmp_path)
     assert time.monotonic() - start < 60
     assert done.returncode == 2
     assert done.stdout == ""

@@ -27,10 +27,12 @@ def parts(weights: Path) -> dict[Experiment, list[Part]]:
     return {
         accuracy.EXPERIMENT: [Part("accuracy", accuracy.Settings(20), weights=own)],
         difficulty.EXPERIMENT: [Part(f"levels-{LEVEL}", difficulty.Settings(LEVEL, LEVELS[LEVEL], 4), weights=own)],
-        constrained.EXPERIMENT: [Part("forms", constrained.Settings(2, each=2, length=5, warmup=0), weights=own)],
-        speculative.EXPERIMENT: [Part("drafts", speculative.Settings(2, each=2, warmup=0), weights=own)],
+        constrained.EXPERIMENT: [
+            Part("forms", constrained.Settings(rounds=2, each=2, length=5, warmup=0), weights=own)
+        ],
+        speculative.EXPERIMENT: [Part("drafts", speculative.Settings(rounds=2, each=2, warmup=0), weights=own)],
         latency.EXPERIMENT: [Part(f"latency-{TINY.name}", latency.Settings(TINY, (1, 5), rounds=2, warmup=0))],
-        throughput.EXPERIMENT: [Part(f"throughput-{TINY.name}", throughput.Settings(TINY, (1, 2), 2, warmup=0))],
+        throughput.EXPERIMENT: [Part(f"throughput-{TINY.name}", throughput.Settings(TINY, (1, 2), rounds=2, warmup=0))],
         costs.EXPERIMENT: [
             Part(f"costs-{TINY.name}", costs.Settings(TINY, (1, 5), memory=True)),
             Part("costs-rates", costs.Rates(tries=1)),
@@ -44,12 +46,18 @@ def measure(weights: Path, folder: Path, timed: bool) -> str:
     Args:
         timed: also what random weights take.
     """
+    every = parts(weights)
+    made = every if timed else {accuracy.EXPERIMENT: every[accuracy.EXPERIMENT]}
+    return measure_parts(made, weights, folder).read("accuracy").to_csv(index=False)
+
+
+def measure_parts(made: dict[Experiment, list[Part]], weights: Path, folder: Path) -> Store:
+    """Measure these, beside whatever else runs, without MNIST."""
     for module in (*EXPERIMENTS, strings):
         if hasattr(module, "held_out_digits"):
             module.held_out_digits = embedded_digits  # type: ignore[attr-defined]
     timer.AGAIN, loop.alone = 0, contextlib.nullcontext  # other tests run meanwhile
     loop._workers = lambda bench, engine: contextlib.nullcontext()  # more processes would take longer to start
-    made = parts(weights) if timed else {accuracy.EXPERIMENT: parts(weights)[accuracy.EXPERIMENT]}
     for experiment, of in made.items():
         experiment.parts = lambda preset, bench, of=of: of  # type: ignore[method-assign, misc]
     loop.experiments = lambda: list(made)
@@ -57,7 +65,7 @@ def measure(weights: Path, folder: Path, timed: bool) -> str:
     facts = finished_run(folder / "other").facts("run")
     store.write_facts("run", {**facts, "finished": None})
     loop.run("smoke", Bench(store, task=weights, reader=weights))
-    return store.read("accuracy").to_csv(index=False)
+    return store
 
 
 def write(folder: Path) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from seqocr.models.heads import registry
+from seqocr.plugins import installed
 from tests.plugin.workplace import Workplace, run
 
 BAD_HEADS = """
@@ -32,7 +32,7 @@ def refused(at: Workplace) -> dict[str, Any]:
     points = [f"{name} = bad_heads:{found}" for name, found in classes.items()]
     (about / "entry_points.txt").write_text("\n".join(["[seqocr.heads]", *points]))
     sys.path.append(str(site))
-    registry._plugins.cache_clear()
+    installed.cache_clear()
     found = {}
     for name in classes:
         code, _, error = run("train", "--heads", name, "--data", at.lines, "--level", "data", "--out", at.folder / name)

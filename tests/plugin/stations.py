@@ -217,9 +217,9 @@ def demo_page(at: Workplace) -> Found:
     for kind, weights in at.trained.items():
         recognizer, service = load_recognizer(weights), Service(str(weights), device="cpu")
         image = at.images()[0]
-        lanes = race(recognizer, image, rounds=1)
-        html = race_html(lanes, image, 100)
-        assert all(f'data-lane="{lane.name}"' in html for lane in lanes)
+        raced = race(recognizer, image, rounds=1)
+        html = race_html(raced, image, 100)
+        assert all(f'data-lane="{lane.name}"' in html for lane in raced.lanes)
         cost = [(of_built_in(each.lane), each.passes) for each in next(costs(recognizer, image, (3,), rounds=1))]
         table = read_all(service, paths).sort_values("file_name")[["file_name", "text", "confidence"]]
         if kind == "toy":
@@ -237,7 +237,7 @@ def demo_page(at: Workplace) -> Found:
                     lane.passes,
                     lane.symbol_confidences,
                 ]
-                for lane in lanes
+                for lane in raced.lanes
             ],
             "passes": dict(cost)["ar"],
             "many": table.to_numpy().tolist(),

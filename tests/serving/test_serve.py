@@ -33,8 +33,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    port = free_port()
+def serving(*options: str, port: int | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    port = port or free_port()
     command = [*COMMAND, "--no-page", "--port", str(port), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

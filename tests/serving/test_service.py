@@ -15,9 +15,9 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
 from seqocr.decoding.constraints import build_constraint
-from seqocr.inference.load import load_reader
 from seqocr.inference.predict import predict
 from seqocr.inference.prediction import ReadOptions
+from seqocr.inference.shipped import weights_path
 from seqocr.serving import service as service_module
 from seqocr.serving.app import create_app
 from seqocr.serving.bodies import Limits
@@ -123,6 +123,22 @@ def test_constrained_lines_hold_up_no_others(service: Service, monkeypatch: pyte
     assert {prediction.text for prediction, _ in slow.result(30)} == {"77253"}
 
 
+def test_one_thread_alone_uses_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set[int]()
+
+    def note_thread(work: Any, *given: Any) -> Any:
+        threads.add(threading.get_ident())
+        return work(*given)
+
+    for name in ("load", "predict"):
+        monkeypatch.setattr(service_module, name, partial(note_thread, getattr(service_module, name)))
+    service, line = Service(str(weights_path("strings").absolute())), Image.open(GRID).convert("L")
+    for head in ("parallel", "ctc", "ar"):
+        assert service.submit([line], ReadOptions(head)).result(30)[0][0].text == "77253"
+    service.close()
+    assert len(threads - {threading.get_ident()}) == len(threads) == 1
+
+
 def test_an_answer_does_not_depend_on_who_else_asks(service: Service) -> None:
     lines = [Image.open(path).convert("L") for path in EXAMPLES] * 4
     for head in ("parallel", "ctc"):
@@ -183,19 +199,14 @@ def until(true: Any, seconds: float = 30.0) -> None:
         time.sleep(0.005)
 
 
-def test_what_torch_reads_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(weights: Any, head: str | None, *_: Any) -> Any:
-        if head in ("", "parallel", "ctc"):
-            return load_reader(weights, head)
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr(service_module, "load_reader", load)
-    monkeypatch.setattr(service_module, "find_spec", lambda name: None)
+def test_what_torch_reads_is_refused_without_it(without_torch: None) -> None:
     with TestClient(create_app(Service())) as client:
         sent = {"images": [b64(GRID.read_bytes())]}
         answer = client.post("/v1/read", json={**sent, "head": "ar"})
         assert answer.status_code == 422
-        assert answer.json()["error"] == "torch is not installed, which this needs: pip install 'seqocr[train]'"
+        assert answer.json()["error"].startswith(
+            "torch is not installed, which this needs: pip install 'seqocr[train]'"
+        )
         answer = client.post("/v1/read", json={**sent, "head": "best"})
         assert answer.json()["error"] == "no head 'best': choose one of parallel, ctc"
         assert client.post("/v1/read", json=sent).json()["lines"][0]["text"] == "77253"

@@ -28,10 +28,10 @@ class Runtimes(Experiment):
         found = backends()
         quick = tuple(name for name, each in found.items() if not each.slow_to_load)
         settings = (
-            timing.Settings(TINY, tuple(found), 14, batch=64, repeats=2),
-            timing.Settings(SMALL_NATIVE, quick, 10, batch=8),
+            timing.Settings(TINY, tuple(found), batch=64, rounds=2, restarts=8, repeats=2),
+            timing.Settings(SMALL_NATIVE, quick, batch=8, rounds=2, restarts=8),
         )
-        timed = [Part(f"runtimes-{each.subject.name}", each, each.rounds + each.warmup) for each in settings]
+        timed = [Part(f"runtimes-{each.subject.name}", each, each.steps) for each in settings]
         read = agreement.Settings(tuple(found))
         return [*timed, Part("runtimes-agreement", read, len(found), weights=(bench.task,), timed=False)]
 

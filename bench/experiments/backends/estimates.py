@@ -89,14 +89,17 @@ class Results:
     def slopes(self) -> pd.DataFrame:
         """What a symbol costs every autoregressive head, alone and over eager `generate`."""
         return estimates(
-            {**of, "rounds": (found := t.slope(*args)).n, "ms_a_symbol": found, "over_generate": t.over_generate(*args)}
+            {
+                **{**of, t.by.units: (found := t.slope(*args)).n},
+                **{"ms_a_symbol": found, "over_generate": t.over_generate(*args)},
+            }
             for t, of, args in self._each(LENGTHS)
         )
 
     def overhead(self) -> pd.DataFrame:
         """Image to text over the encoder alone in the same runtime, batch 1."""
         return estimates(
-            {**of, "rounds": (found := t.over(*args, "encoder")).n, "over_encoder": found}
+            {**of, t.by.units: (found := t.over(*args, "encoder")).n, "over_encoder": found}
             for t, of, args in self._each(SINGLE)
             if of["strategy"] != "encoder"
         )
@@ -107,7 +110,7 @@ class Results:
         for what in (SINGLE, BATCH):
             for t, of, args in self._each(what):
                 found = t.seconds(*args, what).times(1e3)
-                row = {**of, "rounds": found.n, "batch": 1 if what == SINGLE else t.batch, "ms": found}
+                row = {**of, t.by.units: found.n, "batch": 1 if what == SINGLE else t.batch, "ms": found}
                 rows.append({**row, "times_as_fast": t.speedup(*args, what)})
         return estimates(rows)
 

@@ -14,7 +14,7 @@ from bench.backends import EAGER, prepare, unavailable
 from bench.backends.base import BackendModel
 from bench.core import strategies
 from bench.core.experiment import Bench, Part
-from bench.core.timer import clock
+from bench.core.timer import Rounds, clock
 from bench.workloads.held_out import warm_up
 from bench.workloads.timed_models import TASK_LENGTH, TimedModel, bind, count_passes
 from seqocr.progress import Reporter
@@ -23,7 +23,7 @@ SINGLE, LENGTHS, BATCH = "single", "lengths", "batch"  # what is timed in a runt
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     runtimes: by name; those that cannot be had here are left out, and it is noted why.
     batch: strings read at once, beside batch 1, at the task's length.
@@ -33,11 +33,9 @@ class Settings:
 
     subject: TimedModel
     runtimes: tuple[str, ...]
-    rounds: int
     batch: int
     lengths: tuple[int, ...] = (1, 5, 20, 50)
     repeats: int = 1
-    warmup: int = 2
 
 
 def measure(part: Part, bench: Bench, reporter: Reporter) -> None:

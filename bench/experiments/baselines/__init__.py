@@ -2,44 +2,45 @@
 `generate` with other caches and compiled, speculative decoding with either decoder, at batch 1 and 64, in processes of
 their own: the unit of replication is the restart."""
 
-import json
-from collections.abc import Collection, Mapping
+import random
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
+import torch
 
 from bench.core.experiment import DETAILS, Bench, Claim, Experiment, Part, Section
 from bench.core.formatting import estimates, ratio, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.experiments.baselines import session
-from bench.experiments.baselines.session import STRATEGIES
+from bench.core.timer import ByRound, Rounds, clock_each
+from bench.experiments.baselines import decoders
+from bench.experiments.baselines.decoders import STRATEGIES
 from bench.study.curve_estimates import SHALLOW
 from bench.study.estimates import ONE_PASS
 from bench.workloads import fingerprints
-from bench.workloads.restarts import ByRestart, restart
 from bench.workloads.timed_models import SMALL_NATIVE, TASK_LENGTH, TIMED_MODELS, TINY, TimedModel
 from seqocr.progress import Reporter
 from seqocr.statistics import UNDECIDED, Value
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
-    restarts: processes; rounds: of each, by batch size.
+    repeats: of every strategy at batch 1, in a round.
     """
 
     subject: TimedModel
-    restarts: int
-    rounds: tuple[tuple[int, int], ...]
+    batches: tuple[int, ...] = (1, 64)
+    repeats: int = 3
 
 
 PRESETS = {
     "smoke": (),
     "default": (),
-    "full": (Settings(TINY, 8, ((1, 12), (64, 5))), Settings(SMALL_NATIVE, 8, ((1, 10), (64, 3)))),
+    "full": (Settings(TINY, rounds=4, restarts=8), Settings(SMALL_NATIVE, rounds=3, restarts=8)),
 }
 
 
@@ -65,9 +66,9 @@ class Results:
         return sorted(int(batch) for batch in self.rows[subject]["batch"].unique())
 
     @cached_property
-    def _times(self) -> dict[tuple[str, int], ByRestart]:
+    def _times(self) -> dict[tuple[str, int], ByRound]:
         return {
-            (subject, int(batch)): ByRestart(of_batch)
+            (subject, int(batch)): ByRound(of_batch, ["strategy"])
             for subject, table in self.rows.items()
             for batch, of_batch in table.groupby("batch")
         }
@@ -86,19 +87,29 @@ class Baselines(Experiment):
     page, order = DETAILS, 16
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part(f"baselines-{s.subject.name}", s, s.restarts) for s in PRESETS[preset]]
+        return [Part(f"baselines-{s.subject.name}", s, s.steps) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
-        restarts = range(part.settings.restarts)
-        bench.measure_each(part, "restart", restarts, partial(_restart, part.settings), reporter)
+        """A sample is a batch size."""
+        settings: Settings = part.settings
+        recognizer = decoders.prepared(settings.subject)
+        works = {batch: decoders.works(recognizer, batch) for batch in settings.batches}
+
+        def sample(batch: int, shuffle: random.Random) -> Iterator[dict[str, Any]]:
+            with torch.inference_mode():
+                for _ in range(settings.repeats if batch == 1 else 1):
+                    for row in clock_each(works[batch], shuffle):
+                        yield {"batch": batch, **row}
+
+        bench.measure_rounds(part, settings.batches, sample, reporter)
 
     def fingerprint(self, part: Part, bench: Bench) -> dict[str, Any]:
         """Of all strategies but the compiled one, which runs what `ar-generate` does, and `ctc`: how long a text it
         reads from noise, and so what its confidence takes, is the processor's own."""
-        recognizer = session.prepared(part.settings.subject)
-        decode = session.decoders(recognizer)
-        del decode[session.COMPILED], decode["ctc"]
-        return fingerprints.of_decoders(recognizer.encoder, session.pixels(recognizer, 1), decode, TASK_LENGTH)
+        recognizer = decoders.prepared(part.settings.subject)
+        decode = decoders.decoders(recognizer)
+        del decode[decoders.COMPILED], decode["ctc"]
+        return fingerprints.of_decoders(recognizer.encoder, decoders.pixels(recognizer, 1), decode, TASK_LENGTH)
 
     def results(self, store: Store) -> Results | None:
         if not (rows := self.rows(store)):
@@ -154,7 +165,3 @@ class Baselines(Experiment):
 
 
 EXPERIMENT = Baselines()
-
-
-def _restart(settings: Settings, number: int) -> pd.DataFrame:
-    return restart(session, [settings.subject.name, json.dumps(dict(settings.rounds))], number)

@@ -23,7 +23,7 @@ from bench.core.fingerprint import of_graph_files
 from bench.core.formatting import estimates, not_run, time
 from bench.core.store import Store
 from bench.core.templating import prose
-from bench.core.timer import ByRound, counted
+from bench.core.timer import ByRound, Rounds, counted
 from bench.experiments.cold_start import read_one_by_one, spawn
 from bench.peers import unavailable
 from bench.workloads.held_out import held_out_digits, level_strings
@@ -52,16 +52,14 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     many: lines of a folder.
     graphs: digest of the graph files; empty where there are none.
     """
 
-    rounds: int
     many: int
     graphs: str = ""
-    warmup: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ class Start(Experiment):
     quantities = tuple(column for column, _, _ in _COLUMNS.values())
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        settings = Settings(_ROUNDS[preset], _MANY[preset], of_graph_files(bench.reader / "onnx"))
-        return [Part(self.name, settings, settings.rounds + settings.warmup, (bench.reader,))]
+        settings = Settings(_MANY[preset], of_graph_files(bench.reader / "onnx"), rounds=_ROUNDS[preset])
+        return [Part(self.name, settings, settings.steps, (bench.reader,))]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is a reader: it reads one line, a folder, and lines one by one, each in a process of its own."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench.core import strategies
 from bench.core.experiment import Bench, Claim, Experiment, Part, Section
 from bench.core.store import Store
+from bench.core.timer import Rounds
 from bench.experiments.latency import sections
 from bench.experiments.latency.estimates import Results, tables, timed
 from bench.workloads import fingerprints
@@ -30,7 +31,7 @@ from seqocr.progress import Reporter
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     repeats: of every call in a sample.
     more: further repeats of heads that need one pass: what they take is little, and scatters.
@@ -39,28 +40,26 @@ class Settings:
 
     subject: TimedModel
     lengths: tuple[int, ...]
-    rounds: int
     repeats: int = 1
     more: int = 0
-    warmup: int = 1
     study: bool = False
 
 
 # Rounds are spent where a claim needs them: a short call is repeated, above all that of a one-pass head; a long one
 # needs few rounds; and what costs most, 384×384 pixels, is timed at the lengths that claims are about.
 PRESETS = {
-    "smoke": (Settings(TINY, (1, 5, 10), 3), Settings(SMALL_NATIVE, (1, 5, 10), 2)),
+    "smoke": (Settings(TINY, (1, 5, 10), rounds=3), Settings(SMALL_NATIVE, (1, 5, 10), rounds=2)),
     "default": (
-        Settings(TINY, LENGTHS, 18, repeats=2, more=2, study=True),
-        Settings(SMALL_NATIVE, LENGTHS, 14, more=3),
-        Settings(SMALL_SQUARE, (1, 5, 50), 8, more=2),
-        Settings(TINY_GROWING, (1, 5, 20, 50), 6),
+        Settings(TINY, LENGTHS, rounds=18, repeats=2, more=2, study=True),
+        Settings(SMALL_NATIVE, LENGTHS, rounds=14, more=3),
+        Settings(SMALL_SQUARE, (1, 5, 50), rounds=8, more=2),
+        Settings(TINY_GROWING, (1, 5, 20, 50), rounds=6),
     ),
     "full": (
-        Settings(TINY, LENGTHS, 24, repeats=3, more=2, warmup=2, study=True),
-        Settings(SMALL_NATIVE, LENGTHS, 32, more=3, warmup=2, study=True),
-        Settings(SMALL_SQUARE, (1, 5, 20, 50), 16, more=2),
-        Settings(TINY_GROWING, LENGTHS, 10),
+        Settings(TINY, LENGTHS, rounds=4, restarts=8, repeats=2, more=2, study=True),
+        Settings(SMALL_NATIVE, LENGTHS, rounds=4, restarts=8, more=3, study=True),
+        Settings(SMALL_SQUARE, (1, 5, 20, 50), rounds=3, restarts=8, more=1),
+        Settings(TINY_GROWING, LENGTHS, rounds=3, restarts=8),
     ),
 }
 
@@ -70,7 +69,7 @@ class Latency(Experiment):
     order = 10
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        return [Part(f"latency-{s.subject.name}", s, s.rounds + s.warmup) for s in PRESETS[preset]]
+        return [Part(f"latency-{s.subject.name}", s, s.steps) for s in PRESETS[preset]]
 
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         """A sample is one length: every strategy is timed in random order, each after an encoder run that is timed too,

@@ -71,6 +71,12 @@ class Results:
     subjects: dict[str, Timed]
 
     @property
+    def restarts(self) -> int:
+        """Processes that timed the main subject, over which intervals are; 1: they are over its rounds."""
+        main = self.main
+        return main.encode(min(main.lengths)).n if main.by.units == "restarts" else 1
+
+    @property
     def fixed(self) -> list[Timed]:
         """Those whose image does not grow."""
         return [timed for timed in self.subjects.values() if not timed.subject.grows]
@@ -101,23 +107,24 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     """Latency, slopes, flatness and speedups, one row an estimate."""
     latency, slope, flatness, speedup = [], [], [], []
     for name, t in results.subjects.items():
+        unit = t.by.units
         for strategy in (*t.strategies, "encoder"):
             of = {"subject": name, "strategy": strategy}
             for n in t.lengths:
                 total = t.total(strategy, n)
-                row = {**of, "length": n, "rounds": total.n, "total_ms": total}
+                row = {**of, "length": n, unit: total.n, "total_ms": total}
                 if strategy != "encoder":
                     row |= {"decode_ms": t.decode(strategy, n), "over_encoder": t.over_encoder(strategy, n)}
                 latency.append(row)
-            slope.append({**of, "rounds": (found := t.slope(strategy)).n, "ms_a_symbol": found})
+            slope.append({**of, unit: (found := t.slope(strategy)).n, "ms_a_symbol": found})
             if strategy == "encoder":
                 continue
             ends = {"short": min(t.lengths), "long": max(t.lengths)}
-            flatness.append({**of, **ends, "rounds": (found := t.flatness(strategy)).n, "ratio": found})
+            flatness.append({**of, **ends, unit: (found := t.flatness(strategy)).n, "ratio": found})
             for over in strategies.autoregressive():
                 for n in t.lengths if strategy != over else ():
                     found = t.speedup(strategy, over, n)
                     of_two = {"subject": name, "length": n, "strategy": strategy, "over": over}
-                    speedup.append({**of_two, "rounds": found.n, "ratio": found})
+                    speedup.append({**of_two, unit: found.n, "ratio": found})
     made = {"latency": latency, "slopes": slope, "flatness": flatness, "speedups": speedup}
     return {name: estimates(rows) for name, rows in made.items()}

@@ -103,8 +103,8 @@ def latency_plot(results: Results) -> Figure:
     for axis, t in zip(axes, subjects, strict=True):
         for strategy in (*t.strategies, "encoder"):
             plotting.curve(axis, strategy, t.lengths, [t.total(strategy, n) for n in t.lengths])
-        # Strategies that only the study has may leave the frame, so that the others stay readable.
-        axis.set_ylim(0, 1.12 * max(t.total(v, max(t.lengths)).estimate for v in strategies.deployed()))
+        axis.set_yscale("log")  # else all that read in one pass would be one line
+        plotting.plain_log_axis(axis, "y")
         axis.set_title(t.subject.label, fontsize=10)
         # 1 and 2 would touch on a long axis.
         axis.set_xticks(t.lengths if max(t.lengths) <= 10 else [n for n in t.lengths if n != 2])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.core.experiment import DEPLOYMENT, Bench, Experiment, Part, Section
 from bench.core.store import Store
-from bench.core.timer import measure_rounds
+from bench.core.timer import Rounds, measure_rounds
 from bench.experiments.scale import batch_inference, data_loading
 from bench.experiments.scale.archives import make_archives
 from bench.experiments.scale.model import fit_cost, simulate_failures
@@ -24,14 +24,12 @@ _WORK = Path("runs/scale")  # keeps the archives, and predictions that later par
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Attributes:
     lines: that are read while nodes are killed, and at most where memory is watched.
-    rounds: of what is timed.
     """
 
     lines: int
-    rounds: int = 5
 
 
 class Scale(Experiment):
@@ -44,7 +42,7 @@ class Scale(Experiment):
     }
 
     def parts(self, preset: str, bench: Bench) -> list[Part]:
-        settings = Settings(20_000 if preset == "smoke" else 200_000)
+        settings = Settings(20_000 if preset == "smoke" else 200_000, rounds=5, warmup=0)
         untimed = [Part(f"scale-{name}", settings, timed=False) for name in ("memory", "killed", "store")]
         steps = {"workers": settings.rounds, "model": 1, "loading": settings.rounds}
         parts = [*untimed, *(Part(f"scale-{name}", settings, count) for name, count in steps.items())]
@@ -53,7 +51,7 @@ class Scale(Experiment):
     def measure(self, part: Part, bench: Bench, reporter: Reporter) -> None:
         settings, store, work = part.settings, bench.store, _WORK.absolute()
         archives = make_archives(work / "lines", settings.lines)
-        measured = partial(measure_rounds, store, part.name, settings.rounds, 0)
+        measured = partial(measure_rounds, store, part.name, settings)
         match part.name.removeprefix("scale-"):
             case "memory":
                 counts = (settings.lines // 10, settings.lines)

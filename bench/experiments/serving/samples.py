@@ -24,11 +24,11 @@ class Sample:
 
 def make_samples() -> list[Sample]:
     """Strings of 1 to 10 digits of every level, and what the shipped graphs read."""
-    from seqocr.inference.load import load_reader
+    from seqocr.inference.load import load
     from seqocr.inference.predict import predict
     from seqocr.inference.prediction import ReadOptions
 
-    reader, digits, samples = load_reader(None, "", "cpu"), held_out_digits(), []
+    reader, digits, samples = load(None, "", "cpu"), held_out_digits(), []
     for layout in LEVELS.values():
         strings = SequenceMNIST(digits, (1, 10), count=_COUNT, layout=layout)
         for i in range(len(strings)):

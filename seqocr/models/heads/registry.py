@@ -3,7 +3,7 @@ own that names it under the entry point group `seqocr.heads`."""
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from seqocr.errors import InputError
@@ -16,6 +16,7 @@ from seqocr.models.heads.refining import RefiningHead, SlotsHead
 from seqocr.models.heads.reversed import ReversedHead
 from seqocr.models.heads.shallow import ShallowHead
 from seqocr.models.heads.speculative import SpeculativePair, find_pairs
+from seqocr.plugins import REMEDY, check_name, installed, load_plugin
 
 ENTRY_POINTS = "seqocr.heads"
 HEADS: dict[str, type[Head]] = {head.name: head for head in (AutoregressiveHead, ParallelHead, CTCHead)}
@@ -52,23 +53,16 @@ def pairs_of(heads: Mapping[str, Any]) -> dict[str, SpeculativePair]:
     return {pair.name: pair for pair in pairs}
 
 
-@cache  # the list of installed packages is read from files
 def _plugins() -> dict[str, EntryPoint]:
-    return {plugin.name: plugin for plugin in entry_points(group=ENTRY_POINTS)}
+    return installed(ENTRY_POINTS)
 
 
 @cache
 def _load(plugin: EntryPoint) -> type[Head]:
-    where = f"head {plugin.name!r} ({plugin.value})"
-    try:
-        found = plugin.load()
-    except Exception as error:  # whatever the package raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{where} cannot be imported ({reason}): repair or uninstall its package") from error
+    found, where = load_plugin(plugin, "head")
     if not (isinstance(found, type) and issubclass(found, Head)):
-        raise InputError(f"{where} is no subclass of seqocr.models.heads.base.Head: repair or uninstall its package")
+        raise InputError(f"{where} is no subclass of seqocr.models.heads.base.Head: {REMEDY}")
     if (declared := getattr(found, "output", None)) not in OUTPUTS:
         raise InputError(f"{where} declares the output {declared!r}: declare one of {', '.join(OUTPUTS)}")
-    if found.name != plugin.name:
-        raise InputError(f"{where} calls itself {found.name!r}: register it by its own name")
+    check_name(where, found.name, plugin)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import time
 from pathlib import Path
 
@@ -13,15 +14,23 @@ import torch
 
 from bench.core import timer
 from bench.core.store import Store
-from bench.core.timer import ByRound, Moment, clock, counted, disturbance, effort, is_disturbed, measure_rounds
+from bench.core.timer import (
+    ByRound,
+    Moment,
+    Rounds,
+    clock,
+    clock_each,
+    counted,
+    disturbance,
+    effort,
+    is_disturbed,
+    measure_rounds,
+)
+from seqocr.progress import Silent
 
 QUIET = {"others": 0.0, "stolen": 0.0, "core_seconds": 2.0}
 BUSY = {**QUIET, "others": 1.0}
 RESULTS = Path(__file__).parents[3] / "results"
-
-
-class Reporter:
-    def advance(self, note: str = "", steps: int = 1) -> None: ...
 
 
 @pytest.fixture
@@ -33,14 +42,15 @@ def noted(monkeypatch):
     return states
 
 
-def measure(store: Store, count: int = 4, warmup: int = 1) -> pd.DataFrame:
+def measure(store: Store, count: int = 4, warmup: int = 1, restart: int = 0) -> pd.DataFrame:
     samples: list[tuple] = []
 
     def sample(length, shuffle):
         samples.append(length)
         yield {"length": length, "seconds": float(len(samples))}
 
-    measure_rounds(store, "some", count, warmup, (1, 5), sample, Reporter())
+    settings = Rounds(rounds=count, warmup=warmup)
+    measure_rounds(store, "some", settings, (1, 5), sample, Silent(), restart)
     return store.read("some") if store.has("some") else pd.DataFrame()
 
 
@@ -84,6 +94,16 @@ def test_rounds_go_on_where_they_were(tmp_path, noted):
     pd.testing.assert_frame_equal(after.head(len(before)), before)
     assert sorted(after["round"].unique()) == [0, 1, 2, 3, 4]
     assert len(measure(store, count=4)) == len(after)
+
+
+def test_rounds_are_numbered_through_restarts_and_each_has_a_warm_up(tmp_path, noted):
+    settings = Rounds(rounds=4, restarts=3)
+    rows = measure(Store(tmp_path), restart=2)
+    assert rows.groupby("round")["warmup"].first().to_dict() == {
+        10: True,
+        **dict.fromkeys(range(11, settings.steps), False),
+    }
+    assert len(measure(Store(tmp_path), restart=2)) == len(rows)
 
 
 def test_rounds_of_an_earlier_version_are_not_continued(tmp_path, noted):
@@ -172,6 +192,16 @@ def test_clock_counts_the_processors_seconds_of_the_work():
     assert asleep["cpu"] < 0.5 * asleep["seconds"]
 
 
+def test_strategies_are_clocked_in_random_order_with_their_passes():
+    works = {"a": lambda: 1, "b": lambda: 6, "c": lambda: 2}
+    turns = [list(clock_each(works, random.Random(seed))) for seed in range(6)]
+    assert {tuple(sorted((row["strategy"], row["passes"]) for row in turn)) for turn in turns} == {
+        (("a", 1), ("b", 6), ("c", 2))
+    }
+    assert len({tuple(row["strategy"] for row in turn) for turn in turns}) > 1
+    assert all(row["seconds"] >= 0 for turn in turns for row in turn)
+
+
 def rows(disturbed: list[int]) -> pd.DataFrame:
     """Eight rounds of a and b, seconds ten times as long in disturbed rounds."""
     table = []
@@ -191,6 +221,19 @@ def test_pairs_are_of_rounds_that_have_both_undisturbed():
     assert (b / a).tolist() == [2.0] * 6
     (b,) = by("b")
     assert len(b) == 8
+
+
+def test_the_unit_is_the_restart_where_there_are_several():
+    """Each takes twice as long as the one before; disturbed rounds are left out of a restart that has others."""
+    slower = [rows(bad).assign(restart=number) for number, bad in enumerate([[], [0, 1, 2, 3, 4, 5, 6], range(8)])]
+    for number, table in enumerate(slower):
+        table["seconds"] *= 2.0**number
+    by = ByRound(pd.concat(slower, ignore_index=True), ["name"])
+    a, b = by("a", "b")
+    assert a.tolist() == [1.0, 2.0, 40.0]
+    assert b.tolist() == [2.0, 4.0, 8.0]
+    assert by.units == "restarts"
+    assert by.milliseconds("b").n == 3
 
 
 def test_too_few_undisturbed_rounds_are_not_chosen_from():

@@ -345,7 +345,7 @@ def test_rounds_time_every_runtime_and_the_strings_are_read_by_each(
         monkeypatch.setattr(module, "unavailable", lambda names: {n: absent[n] for n in names if n in absent})
     monkeypatch.setattr(timing, "bind", lambda *_: {5: BoundModel(recognizer, 5, CPU)})
     bench_ = Bench(Store(tmp_path / "run"), task=tmp_path / "weights")
-    settings = timing.Settings(TINY, (*chosen, "openvino"), 2, MANY, (1, 5, 7), repeats=2, warmup=1)
+    settings = timing.Settings(TINY, (*chosen, "openvino"), MANY, (1, 5, 7), rounds=2, repeats=2)
     part = Part(f"runtimes-{TINY.name}", settings)
     EXPERIMENT.measure(part, bench_, Silent())  # type: ignore[arg-type]
     table = bench_.store.read(part.name)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
+from bench.core import timer
 from bench.core.experiment import Bench, Part
 from bench.core.store import Store
 from bench.experiments import baselines
-from bench.experiments.baselines import Results, Settings, session
-from bench.experiments.baselines.session import COMPILED, STRATEGIES, decoders, prepared
+from bench.experiments.baselines import Results, Settings
+from bench.experiments.baselines.decoders import COMPILED, STRATEGIES, decoders, prepared
 from bench.study.curve_estimates import SHALLOW
 from bench.workloads.timed_models import TINY
 from seqocr.statistics import UNDECIDED
-from tests.measured import Silent, measured
+from tests.measured import measured
 
 EXPERIMENT = baselines.EXPERIMENT
-SETTINGS = Settings(TINY, 3, ((1, 2),))
 MS = {**dict.fromkeys(STRATEGIES, 10.0), "ar": 20.0, f"{SHALLOW}-speculative": 8.0}
 
 
@@ -61,34 +58,21 @@ def test_every_strategy_writes_the_string_in_as_many_passes_as_it_should() -> No
     }
 
 
-def test_restarts_are_processes_that_are_not_repeated(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    others = subprocess.run
-
-    def run(command: list[str], **more: Any) -> Any:
-        if session.__name__ not in command:
-            return others(command, **more)
-        assert command[3:5] == [TINY.name, json.dumps({"1": 2})]
-        started.append(command[5])
-        return SimpleNamespace(returncode=0, stdout="\n".join(map(json.dumps, planted(int(command[5])))))
-
-    monkeypatch.setattr(subprocess, "run", run)
+def test_rounds_time_every_strategy_at_every_batch(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled one takes a minute to compile: here `ar-generate` stands in for it."""
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: None)
+    monkeypatch.setattr(timer, "AGAIN", 0)  # other tests run meanwhile
     bench = Bench(Store(tmp_path / "raw" / "run"))
-    part = Part(f"baselines-{TINY.name}", SETTINGS, SETTINGS.restarts)
+    settings = Settings(TINY, batches=(1, 2), rounds=2, repeats=2)
+    part = Part(f"baselines-{TINY.name}", settings, settings.steps)
     measured(EXPERIMENT, part, bench)
-    EXPERIMENT.measure(part, bench, Silent())
-    assert started == ["0", "1", "2"]
+    rows = bench.store.read(part.name)
+    assert set(rows["strategy"]) == {*STRATEGIES}
+    counts = rows[~rows["warmup"]].groupby(["batch", "strategy"]).size()
+    assert counts.groupby("batch").unique().map(list).to_dict() == {1: [4], 2: [2]}
     found = EXPERIMENT.results(bench.store)
     assert found is not None
-    assert found.milliseconds(TINY.name, 1, "ar").estimate == pytest.approx(MS["ar"] * 1.1, rel=0.01)
-    assert found.milliseconds(TINY.name, 1, "ar").n == 3
-
-
-def test_a_restart_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = SimpleNamespace(returncode=1, stdout="", stderr="no such thing")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(RuntimeError, match="no such thing"):
-        baselines._restart(SETTINGS, 0)
+    assert found.milliseconds(TINY.name, 2, "ar").n == 2
 
 
 def test_ratios_are_within_a_restart_and_disturbed_rounds_left_out(results: Results) -> None:

@@ -102,7 +102,8 @@ def test_a_toy_level_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert "![toy](plots/toy.png)" in pictures
     assert "toy" in EXPERIMENT.pictures(bench.store)
     axes = EXPERIMENT.plots(found, {})["lengths"]().axes
-    assert [axis.get_title() for axis in axes] == [*LEVELS, "all lengths"]
+    titles = [axis.get_title() for axis in axes]
+    assert titles == ["ar, by level", *(f"{level}: one pass minus ar" for level in LEVELS), "all lengths"]
 
 
 def rows(wrong: dict[str, int], level: str, of: int = 400) -> pd.DataFrame:

@@ -22,10 +22,11 @@ from bench.workloads.held_out import HELD_OUT
 from seqocr.data.folder import Line, LineFolder
 from seqocr.data.sources import datasets as sources
 from seqocr.models.checkpoint import save
+from seqocr.progress import Silent
 from seqocr.statistics import proportion
 from seqocr.train import recipe
 from tests.conftest import barred, lively, own_lines, small_recognizer
-from tests.measured import Silent, measured
+from tests.measured import measured
 from tests.synthetic import finished_run
 
 EXPERIMENT = real_lines.EXPERIMENT

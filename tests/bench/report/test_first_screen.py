@@ -84,7 +84,7 @@ def test_trained_encoders_that_were_timed_come_first(found: dict[str, Any]) -> N
     said = from_scratch(found)
     assert said is not None
     assert said["lead"] == pytest.approx((0, 50))
-    assert (said["better"], said["compared"]) == (1, 2)
+    assert (said["alone"], said["better"], said["worse"], said["compared"]) == (None, 1, 0, 2)
     assert "of weights that were trained and timed" in screen
     drawn = picture(found)
     assert drawn is not None

@@ -76,7 +76,7 @@ def test_first_screen_fits_and_comes_first(store):
 
 def test_the_verdict_follows_the_numbers(store):
     text = page(store)
-    assert "**By default: a one-pass head" in text
+    assert "**Use `parallel` or `ctc`, which read a line in one pass.**" in text
     assert "No test shows a difference to `ar` in exact match" in text
     assert "decodes in at most 1.0" in text
     predictions = store.read("accuracy")
@@ -88,7 +88,7 @@ def test_the_verdict_follows_the_numbers(store):
     rows.loc[slow, "seconds"] *= 3
     store.write(f"latency-{TINY.name}", rows)
     text = page(store)
-    assert "**Where time matters: a one-pass head" in text
+    assert "in one pass; `ar-speculative` where a point matters more than time.**" in text
     assert "`ar` reads more than `parallel`: five clean digits, +" in text
     assert "decodes in at most 3.0" in text
 

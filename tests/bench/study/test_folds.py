@@ -131,9 +131,16 @@ def test_heads_are_compared_over_folds() -> None:
     assert section.table["head"].tolist() == ["`ar`", "`ctc`", "`parallel`"]
     assert {claim.verdict for claim in EXPERIMENT.claims(results)} >= {BETTER, SAME}
     assert list(EXPERIMENT.tables(results)["folds"]["head"]) == ["ar", "ctc", "parallel"]
+    assert (results.whole, results.seeds) == (["cheques"], 3)
+    ((least, most),) = results.adapted_range.values()
+    assert (least, most) == (pytest.approx(0.7, abs=0.01), pytest.approx(0.9, abs=0.01))
+    ((name, other, points),) = results.shown
+    assert (name, other) == ("cheques", "parallel")
+    assert points.startswith(("+19", "+20"))
     only: Any = FoldResults(
         results.rows[results.rows["phase"] == SHIPPED], {"sets": {"cheques": {"readings": 1, "of": 16}}}
     )
     (section,) = EXPERIMENT.sections(only, {})
     assert "**Not all parts of `cheques` have been read.**" in section.text
     assert {phase for _, phase, *_ in only.comparisons} == {SHIPPED}
+    assert (only.whole, only.adapted_range, only.shown) == ([], {}, [])

@@ -1,9 +1,6 @@
-"""One restart of `bench.experiments.baselines`: a process of its own, whose rows go to standard output as JSON."""
+"""What `bench.experiments.baselines` times."""
 
 import copy
-import json
-import random
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,8 +8,7 @@ from typing import Any
 import torch
 
 from bench.study.curve_estimates import SHALLOW
-from bench.workloads.restarts import print_rounds
-from bench.workloads.timed_models import TASK_LENGTH, TIMED_MODELS, TimedModel
+from bench.workloads.timed_models import TASK_LENGTH, TimedModel, count_passes
 from seqocr.decoding.output import DecoderOutput
 from seqocr.models.heads.speculative import SpeculativePair
 from seqocr.models.recognizer import Recognizer
@@ -57,26 +53,11 @@ def pixels(recognizer: Recognizer, batch: int) -> torch.Tensor:
     return torch.rand(batch, 3, *recognizer.encoder.image_size) * 2 - 1
 
 
-def main(subject: str, rounds: dict[int, int], seed: int) -> None:
-    """Print one row per strategy, batch and round: seconds from pixels to text, confidence included.
-
-    Args:
-        rounds: by batch size. The first one of each is not counted.
-    """
-    recognizer = prepared(TIMED_MODELS[subject])
-    decode, shuffle = decoders(recognizer), random.Random(seed)
-    for batch, count in rounds.items():
-        given = pixels(recognizer, batch)
-        works = {name: partial(_read, recognizer.encoder, decode[name], given) for name in STRATEGIES}
-        with torch.inference_mode():
-            print_rounds(works, batch, count, shuffle)
+def works(recognizer: Recognizer, batch: int) -> dict[str, Callable[[], int]]:
+    """Reads noise, from pixels to text, confidence included, and returns the decoder passes made, by strategy."""
+    given = pixels(recognizer, batch)
+    return {name: partial(_read, recognizer.encoder, decode, given) for name, decode in decoders(recognizer).items()}
 
 
 def _read(encoder: torch.nn.Module, decode: Decode, pixels: torch.Tensor) -> int:
-    decoded = decode(encoder(pixels))
-    _ = decoded.confidences  # which may not be computed before it is asked for
-    return decoded.passes
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], {int(batch): count for batch, count in json.loads(sys.argv[2]).items()}, int(sys.argv[3]))
+    return count_passes(decode, encoder(pixels))

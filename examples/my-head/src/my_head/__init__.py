@@ -1,0 +1,1 @@
+"""A decoding head, a runtime and a reader for seqocr."""
