@@ -19,6 +19,7 @@ from bench.report import repeats
 from bench.report.build import everything, measured, pages, with_numbers
 from bench.report.cards import cards
 from bench.study import cost, pipeline
+from bench.study.again import again
 from seqocr import environment
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
@@ -80,6 +81,9 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
         _note(kept, "study", _changed_study(kept), {}, findings, commit if record else None)
         timing = cost.depends(pipeline.COST[pipeline.SHOWN])
         _note(kept, cost.TABLE, changes(kept.facts(cost.TABLE), timing), {}, findings, commit if record else None)
+        for table, found in again(kept).items():
+            changed = found.settings + _disagreements(table, found.differ, found.of, findings)
+            _note(kept, table, changed, {}, findings, commit if record else None)
     _check_commits([store, kept], root, findings)
     _check_first_screen(store, results, root, findings)
     return findings
@@ -122,15 +126,19 @@ def _mispredicted(experiment: Experiment, part: Part, bench: Bench, findings: Fi
     if not bench.store.has(part.name):
         return []
     rows = bench.store.read(part.name)
-    again = experiment.predict_again(part, bench, rows)
-    if again is None:
+    predicted = experiment.predict_again(part, bench, rows)
+    if predicted is None:
         return []
-    keys = [name for name in again.columns if name in rows.columns and name not in _PREDICTED]
-    both = again.merge(rows, on=keys, suffixes=("_now", ""))
-    differ = int((both["prediction_now"] != both["prediction"]).sum()) + len(again) - len(both)
-    said = f"{differ} of {len(again)} predictions"
+    keys = [name for name in predicted.columns if name in rows.columns and name not in _PREDICTED]
+    both = predicted.merge(rows, on=keys, suffixes=("_now", ""))
+    differ = int((both["prediction_now"] != both["prediction"]).sum()) + len(predicted) - len(both)
+    return _disagreements(part.name, differ, len(predicted), findings)
+
+
+def _disagreements(part: str, differ: int, of: int, findings: Findings) -> list[str]:
+    said = f"{differ} of {of} predictions"
     if 0 < differ <= MORE_DISAGREEMENTS:
-        findings.notes.append(f"{part.name}: {said} differ, as they may on another processor")
+        findings.notes.append(f"{part}: {said} differ, as they may on another processor")
     return [said] if differ > MORE_DISAGREEMENTS else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image
 
 from seqocr.data.sources.datasets import embedded_digits
 from seqocr.inference.shipped import weights_path
+from seqocr.models.checkpoint import load_recognizer
+from seqocr.models.hugging_face import export_hugging_face
 
 ROOT = Path(__file__).parent.parent
 TRAINING = ROOT / "docs" / "training-log.md"
@@ -41,19 +44,26 @@ PROGRAMS = [
     for path in DOCUMENTS
     for number, program in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL))
 ]
+SAMPLE = "seqocr/demo/examples/grid-77253.png"
 PORT = 7860  # of the server in documents
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_python_of_the_documents_runs(program: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    """Literally, where there is a line.png, and a server if it asks one."""
+    """Literally, where there is a line.png, the sample of the repository, and what they export or ask."""
     source = embedded_digits()
     digits = torch.stack([source.images[source.labels == label][0] for label in (1, 2, 3, 4)])
     Image.fromarray(digits.permute(1, 0, 2).reshape(28, 112).numpy()).save(tmp_path / "line.png")
+    (tmp_path / SAMPLE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / SAMPLE, tmp_path / SAMPLE)
     monkeypatch.chdir(tmp_path)
+    if "runs/hf" in program:
+        export_hugging_face(load_recognizer(weights_path("tiny")), Path("runs/hf"))
     with asked_server(program):
         exec(compile(program, "document", "exec"), {"__name__": "document"})
-    if "print(" in program:
+    if said := re.findall(r"print\(.*\)  # (.*)", program):
+        assert capsys.readouterr().out.splitlines() == said
+    elif "print(" in program:
         assert re.match(r"\d+ [01]\.\d+", capsys.readouterr().out)
 
 

@@ -23,6 +23,7 @@ from bench.report.questions import questions
 from bench.study.sections import real_amounts
 from seqocr.errors import InputError
 from seqocr.files import replacing, write_text
+from seqocr.version import __version__
 
 NEEDED = ("accuracy", "latency", "costs")  # without which there is no first screen
 # Between these lines, README holds the first screen.
@@ -101,6 +102,7 @@ def measured(store: Store) -> str:
         **_commits(store),
         machine=facts["environment"],
         preset=facts["preset"],
+        version=__version__,
     )
 
 

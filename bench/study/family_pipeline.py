@@ -61,7 +61,7 @@ def run(preset: str, out: Path, runs: Path, engine: Engine = LOCAL, encoders: Se
     there = [*dict.fromkeys(name for name, _ in members), crnn.NAME]
     if unknown := [name for name in encoders or () if name not in there]:
         raise InputError(f"unknown encoder {unknown[0]!r}: choose some of {', '.join(there)}")
-    claim(kept, TABLE, _depends(size), "another family")
+    claim(kept, TABLE, depends_on(size), "another family")
     _take_over(study, size, kept)
     _write(size, kept, study)
     jobs: list[tuple[Callable[..., str], tuple[Any, ...]]]
@@ -86,7 +86,7 @@ def _lacks_graphs(name: str, seed: int, kept: Store) -> bool:
     return kept.has(table) and is_finished(kept.folder / f"{name}-seed{seed}") and GRAPHS_EXACT not in kept.facts(table)
 
 
-def _depends(size: Family) -> dict[str, Any]:
+def depends_on(size: Family) -> dict[str, Any]:
     """What all trainings depend on; encoders may be added later."""
     found = depends(size)
     del found["size"]["encoders"]
@@ -96,7 +96,7 @@ def _depends(size: Family) -> dict[str, Any]:
 def _take_over(study: Store, size: Family, kept: Store) -> None:
     """What lies in the results is neither trained nor read again where `runs` lacks it."""
     facts = study.facts(TABLE)
-    if facts.get("depends") != _depends(size):
+    if facts.get("depends") != depends_on(size):
         return
     for (name, seed), rows in study.read(TABLE).groupby(["encoder", "seed"]):
         member, about = (str(name), int(str(seed))), facts["trainings"][f"{name}-seed{seed}"]
@@ -114,7 +114,7 @@ def _write(size: Family, kept: Store, study: Store) -> None:
     if read := [each for each in size.members() if kept.has(table_of(*each))]:
         study.write(TABLE, pd.concat([kept.read(table_of(*each)) for each in read], ignore_index=True))
         trainings = {f"{name}-seed{seed}": kept.facts(table_of(name, seed)) for name, seed in read}
-        facts = {"depends": _depends(size), "trainings": trainings, "of": len(size.members())}
+        facts = {"depends": depends_on(size), "trainings": trainings, "of": len(size.members())}
         facts["sums"] = study.sums(TABLE)
         study.write_facts(TABLE, facts | {"commit": environment.commit(), "environment": environment.describe()})
     if kept.has(crnn.NAME):

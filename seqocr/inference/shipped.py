@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from seqocr.errors import InputError
 from seqocr.hub import fetch, is_hub_name
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -18,10 +19,17 @@ def weights_path(name: Path | str | None) -> Path:
     hub's (USER/NAME, downloaded unless they were before), or one of your own.
 
     Raises:
-        InputError: as of `seqocr.hub.fetch`.
+        InputError: as of `seqocr.hub.fetch`; or the benchmark's weights are asked for where the package alone is
+            installed, which leaves them out.
     """
     if name is None or name in _NAMES:
-        return _NAMES[str(name or DEFAULT)]
+        directory = _NAMES[str(name or DEFAULT)]
+        if not directory.is_dir():
+            raise InputError(
+                f"the weights {name!r} are the benchmark's, which are in seqocr's repository and not in the package: "
+                f"name others ({READER.name}, {DEFAULT}), or run this in a clone"
+            )
+        return directory
     return fetch(name) if isinstance(name, str) and is_hub_name(name) else Path(name)
 
 

@@ -17,6 +17,7 @@ VALIDATION_SHARE = 0.1  # of a data folder, to choose the best checkpoint by
 MOST = 2**31 - 1  # steps and strings: so large a count fits everywhere
 LARGEST_SEED = 2**32 - 1
 
+_COMMON = "Options"  # the group that comes first
 _DATA = "Training data"
 _START = "Initial weights"
 _OPTIMISATION = "Optimisation"
@@ -76,11 +77,13 @@ class TrainConfig(Settings):
 
     level: str = setting(
         "grid",
-        _DATA,
+        _COMMON,
         "Levels of synthetic lines, in equal shares: grid, jitter, wild; data: the lines of --data.",
         fine_tuning="data,data,wild",
     )
-    length: int | tuple[int, int] = setting(5, _DATA, "Digits per string: N, or SHORTEST-LONGEST.", least=1, most=1000)
+    length: int | tuple[int, int] = setting(
+        5, _COMMON, "Digits per string: N, or SHORTEST-LONGEST.", least=1, most=1000
+    )
     repeats: float = setting(0.0, _DATA, "Probability that a digit repeats the one before it.", least=0, most=1)
     augment: float = setting(1.0, _DATA, "Strength of augmentation: 0 for none, 1 as usual.", least=0, most=10)
     epochs_of_lines: int = setting(
@@ -99,7 +102,7 @@ class TrainConfig(Settings):
         "joint, frozen (encoder), separate (one run per head), or features (the encoder learns those of --layers-of).",
         choices=PROTOCOLS,
     )
-    steps: int = setting(20_000, _OPTIMISATION, "Optimiser steps.", least=1, most=MOST, fine_tuning=400)
+    steps: int = setting(20_000, _COMMON, "Optimiser steps.", least=1, most=MOST, fine_tuning=400)
     batch_size: int = setting(
         64,
         _OPTIMISATION,
@@ -108,7 +111,7 @@ class TrainConfig(Settings):
         most=MOST,
         fine_tuning=48,
     )
-    learning_rate: float = setting(1e-3, _OPTIMISATION, "Peak learning rate.", least=0, most=10, fine_tuning=6e-4)
+    learning_rate: float = setting(1e-3, _COMMON, "Peak learning rate.", least=0, most=10, fine_tuning=6e-4)
     warmup: int = setting(500, _OPTIMISATION, "Steps of warm-up.", least=0, most=MOST, fine_tuning=50)
     decay: str = setting(
         "cosine", _OPTIMISATION, "Of the learning rate after its warm-up: half a cosine, or none.", choices=DECAYS
@@ -123,7 +126,7 @@ class TrainConfig(Settings):
     precision: str = setting(
         "auto", _OPTIMISATION, "float32, bfloat16, or auto: bfloat16 where it is faster.", choices=PRECISIONS
     )
-    seed: int = setting(0, _OPTIMISATION, "Seeds everything random.", least=0, most=LARGEST_SEED)
+    seed: int = setting(0, _COMMON, "Seeds everything random.", least=0, most=LARGEST_SEED)
     ema: float = setting(0.999, _VALIDATION, "Decay of the moving average of the weights.", least=0, most=1)
     validate_every: int = setting(1000, _VALIDATION, "Steps between validations.", least=1, most=MOST, fine_tuning=200)
     validation_strings: int = setting(1000, _VALIDATION, "Strings per validation.", least=1, most=MOST)
@@ -147,15 +150,15 @@ class Start(Settings):
         InputError: a field is out of bounds, or changes trained weights where there are none.
     """
 
-    encoder: str = setting("tiny", _START, "Preset (tiny, small), hub id, or Hugging Face directory.")
+    encoder: str = setting("tiny", _COMMON, "Preset (tiny, small), hub id, or Hugging Face directory.")
     init: str | None = setting(
-        None, _START, "Trained weights instead of --encoder: tiny, strings, numbers (shipped), or a directory."
+        None, _COMMON, "Trained weights instead of --encoder: tiny, strings, numbers (shipped), or a directory."
     )
     layers_of: str | None = setting(
         None, _START, "Trained weights whose layers and heads --encoder starts with, such as strings."
     )
     heads: tuple[str, ...] | None = setting(
-        None, _START, "Heads, separated by commas.", shown="those of --init, or all"
+        None, _COMMON, "Heads, separated by commas.", shown="those of --init, or all"
     )
     image_size: tuple[int, int] | None = setting(
         None, _START, "HEIGHTxWIDTH, if other than the encoder's own.", least=1, most=4096
@@ -198,7 +201,7 @@ class Source(Settings):
     dataset: str = setting("mnist", _DATA, "mnist, emnist-digits, emnist-letters, qmnist, kmnist or usps.")
     root: Path | None = setting(None, _DATA, "Folder of the data sets.", shown="$SEQOCR_DATA, or ~/.cache/seqocr")
     data: Path | None = setting(
-        None, _DATA, "Your data: a folder of line images with metadata.csv, labels.json or gt.txt."
+        None, _COMMON, "Your data: a folder of line images with metadata.csv, labels.json or gt.txt."
     )
     skip: bool = setting(False, _DATA, "Leave out lines of --data that cannot be used.")
     validation_share: float = setting(

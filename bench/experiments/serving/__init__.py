@@ -134,7 +134,7 @@ class Serving(Experiment):
         return {"serving": results.rates, "serving_requests": results.requests}
 
     def sections(self, results: Results, everything: Mapping[str, Any]) -> list[Section]:
-        rates = results.rates.assign(lines_a_second=results.rates["lines_a_second"].map("{:,.0f}".format)).round(1)
+        rates = results.rates.assign(lines_a_second=[_rate(row) for row in results.rates.to_dict("records")]).round(1)
         details = {
             "Requests of the soak test": _shown(results.requests.round(0).astype({"p50_ms": int, "p99_ms": int}))
         }
@@ -144,6 +144,10 @@ class Serving(Experiment):
 EXPERIMENT = Serving()
 _SHOWN = {"what": "what", "lines_a_second": "lines a second", "requests": "requests", "failed": "failed"}
 _SHOWN |= {"wrong": "wrong answers", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    return f"{row['lines_a_second']:,.0f}" if row["valid"] else f"none (slowest tested: {row['requests_a_second']:.1f})"
 
 
 def _shown(rows: pd.DataFrame) -> pd.DataFrame:
