@@ -59,7 +59,6 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         early=EARLY,
         shallow=times.over(SHALLOW, head) if SHALLOW in times.names else None,
         beyond=beyond_heads(everything),
-        scratch=from_scratch(everything),
         level=HARDEST,
     )
     family = everything.get("family")

@@ -8,7 +8,8 @@ import pandas as pd
 from bench.core import strategies
 from bench.core.templating import prose
 from bench.experiments.latency.sections import gains_at_384
-from bench.report.first_screen import comparisons, summarize_study
+from bench.report.answer_picture import HARDEST
+from bench.report.first_screen import comparisons, from_scratch, summarize_study
 from bench.report.screen_times import screen_times
 from bench.study.decisions import CONSTRAINED
 from bench.study.estimates import AR, ONE_PASS
@@ -29,6 +30,8 @@ def questions(everything: Mapping[str, Any]) -> str:
         same=sum(verdict.is_within for verdict in judged),
         compared=len(judged),
         learned=study["learned"] if study else None,
+        scratch=from_scratch(everything),
+        level=HARDEST,
         own=AR,
         one_pass=ONE_PASS,
         form=CONSTRAINED,
