@@ -125,7 +125,7 @@ def test_what_matters_more_than_the_head(screen: str, encoder: str, family: pd.D
     exact = by_seed.groupby("encoder").mean()[["ar", "ar-1layer", "parallel", "ctc"]]
     gained = exact.loc[large] - exact.loc[small]
     assert [float(number) for number in points] == pytest.approx([gained.min(), gained.max()], abs=0.051)
-    pattern = r"random digits, `ar` leads one pass by (\S+) to (\S+) points at `wild` "
+    pattern = r"On random digits, `ar` of small encoders leads one pass by (\S+) to (\S+) points at `wild` "
     pattern += r"learning together, by (\S+) to (\S+) alone"
     (leads,) = re.findall(pattern, (ROOT / "results" / "report.md").read_text(encoding="utf-8"))
     short = exact.loc[[small, large]]
