@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from seqocr.palette import colours_of
 HERE = Path(__file__).parent
 CSS = (HERE / "race.css").read_text(encoding="utf-8")
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7")  # Okabe and Ito's, for neighbours
+_RACES = count()
 _PAGES = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -32,6 +34,7 @@ def race_html(race: Race, image: Image.Image, slowdown: float, truth: str = "") 
         first=[lane.name for lane in race.lanes if race.place(lane) == 1],
         colours=colours_of(lane.name for lane in race.lanes),
         marks=_marks,
+        number=next(_RACES),
     )
 
 

@@ -180,7 +180,9 @@ def test_what_the_lead_is_made_of(screen: str) -> None:
     assert leads == pytest.approx([float(early), float(late)], abs=0.0051)
     oracles = [exact(f"oracle {reader}", "oracles", 0) for reader in ("joint", "marginal")]
     assert oracles[0] - oracles[1] == pytest.approx(float(gain), abs=0.051)
-    (forms,) = re.findall(r"Under a form counted from the training texts, `parallel` reads (\S+) %, `ar` (\S+) %", screen)
+    (forms,) = re.findall(
+        r"Under a form counted from the training texts, `parallel` reads (\S+) %, `ar` (\S+) %", screen
+    )
     counted = [exact(f"{head} + counted form", head, last) for head in ("parallel", "ar")]
     assert counted == pytest.approx([float(number) for number in forms], abs=0.051)
 

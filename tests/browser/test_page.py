@@ -171,6 +171,18 @@ def test_a_race_is_shown_again_at_another_speed_without_another_race(opened: Ope
     assert len(races) == 2  # the first one when the page was opened
 
 
+def test_all_of_a_second_race_starts_with_it(opened: Opened) -> None:
+    page = opened()
+    page.wait_for_timeout(1000)
+    choose_example(page, "jitter: 3820901120")
+    moving = (
+        "[...document.querySelectorAll('.race *')].flatMap(one => one.getAnimations()).map(each => each.currentTime)"
+    )
+    times = page.evaluate(moving)
+    assert len(times) > 40  # symbols of four lanes, and their bars
+    assert max(times) - min(times) < 500  # milliseconds
+
+
 @pytest.mark.parametrize("fault", ["a lane that never finishes", "a wrong time", "a wrong pass"])
 def test_a_planted_fault_is_noticed(
     opened: Opened, races: list[Race], monkeypatch: pytest.MonkeyPatch, fault: str
