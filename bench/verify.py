@@ -19,7 +19,7 @@ from bench.report import repeats
 from bench.report.build import everything, measured, pages, with_numbers
 from bench.report.cards import cards
 from bench.study import cost, pipeline
-from bench.study.again import again
+from bench.study.again import again, changed_settings
 from seqocr import environment
 from seqocr.data.folder import LineFolder
 from seqocr.data.sources.datasets import DIGITS
@@ -78,7 +78,8 @@ def verify(results: Path, record: bool = False, root: Path = _ROOT) -> Findings:
                 changed += _mispredicted(experiment, part, bench, findings)
                 _note(store, part.name, changed, fingerprint, findings, commit if record else None)
     if kept.facts("study"):
-        _note(kept, "study", _changed_study(kept), {}, findings, commit if record else None)
+        settings = pipeline.depends(pipeline.SIZES[pipeline.SHOWN])
+        _note(kept, "study", changed_settings(kept, "study", settings), {}, findings, commit if record else None)
         timing = cost.depends(pipeline.COST[pipeline.SHOWN])
         _note(kept, cost.TABLE, changes(kept.facts(cost.TABLE), timing), {}, findings, commit if record else None)
         for table, found in again(kept).items():
@@ -140,11 +141,6 @@ def _disagreements(part: str, differ: int, of: int, findings: Findings) -> list[
     if 0 < differ <= MORE_DISAGREEMENTS:
         findings.notes.append(f"{part}: {said} differ, as they may on another processor")
     return [said] if differ > MORE_DISAGREEMENTS else []
-
-
-def _changed_study(kept: Store) -> list[str]:
-    before, size = kept.facts("study")["depends"], pipeline.SIZES[pipeline.SHOWN]
-    return [name for name, value in pipeline.depends(size).items() if before.get(name) != value]
 
 
 def _note(

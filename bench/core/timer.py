@@ -145,9 +145,14 @@ class Rounds:
     restarts: int = 1
 
     @property
+    def of_each(self) -> int:
+        """Rounds of each process."""
+        return self.warmup + self.rounds
+
+    @property
     def steps(self) -> int:
         """Rounds in all, for a progress bar."""
-        return self.restarts * (self.warmup + self.rounds)
+        return self.restarts * self.of_each
 
 
 def measure_rounds(
@@ -173,7 +178,7 @@ def measure_rounds(
     saved = store.read(table) if store.has(table) else pd.DataFrame()
     if "core_seconds" not in saved:  # of an earlier version: not enough for `is_disturbed` beside new ones
         saved = pd.DataFrame()
-    total = settings.warmup + settings.rounds
+    total = settings.of_each
     first = restart * total
     done = first if saved.empty else int(saved["round"].max()) + 1
     budget = AGAIN * total * len(samples) - (0 if saved.empty else effort(saved)["again"])

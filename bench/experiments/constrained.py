@@ -112,7 +112,7 @@ class Constrained(Experiment):
         built = (build_constraint(recognizer.charset, **each) for each in given)
         constraints = dict(zip(CONSTRAINTS, built, strict=True))
         heads = [head for head in available_heads() if head in recognizer.heads]
-        turns = dict.fromkeys(heads, bench.restart * (settings.steps // settings.restarts))
+        turns = dict.fromkeys(heads, bench.restart * settings.of_each)
 
         def sample(head: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[head] * settings.each % count

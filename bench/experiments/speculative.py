@@ -88,7 +88,7 @@ class Drafts(Experiment):
         }
         count = settings.each * settings.steps
         lines = {level: level_strings(digits, level, settings.length, count) for level in LEVELS}
-        turns = dict.fromkeys(LEVELS, bench.restart * (settings.steps // settings.restarts))
+        turns = dict.fromkeys(LEVELS, bench.restart * settings.of_each)
 
         def sample(level: str, shuffle: random.Random) -> Iterator[dict[str, Any]]:
             start = turns[level] * settings.each % (len(lines[level]) - settings.each + 1)

@@ -10,7 +10,6 @@ from bench.core import strategies
 from bench.core.formatting import markdown_table, percent, ratio, share, time
 from bench.core.templating import prose
 from bench.experiments.curves import under_counted_form
-from bench.experiments.latency.estimates import fastest
 from bench.report import answer_picture
 from bench.report.answer_picture import ADAPTED, HARDEST
 from bench.report.screen_times import ScreenTimes, screen_times
@@ -51,7 +50,6 @@ def first_screen(everything: Mapping[str, Any], plots: str = "plots") -> str:
         faster={name: times.over(name, head).estimate for name in (generate, own)},
         model=times.label,
         length=TASK_LENGTH,
-        speculative=_over_one_pass(everything),
         study=summarize_study(everything),
         curves=curves.decomposition[0] if curves else None,
         counted=counted,
@@ -93,16 +91,6 @@ def from_scratch(everything: Mapping[str, Any]) -> dict[str, Any] | None:
         "worse": sum(verdict.word == WORSE for verdict in verdicts),
         "compared": len(verdicts),
     }
-
-
-def _over_one_pass(everything: Mapping[str, Any]) -> dict[str, float]:
-    """What speculative decoding takes over the fastest one-pass head, least and most of the models."""
-    baselines = everything.get("baselines")
-    of_restarts = {name: baselines.over(name, 1, SPECULATIVE) for name in baselines.rows} if baselines else {}
-    timed = {t.subject.name: t for t in everything["latency"].fixed if SPECULATIVE in t.strategies}
-    of_rounds = {name: t.speedup(fastest(t), SPECULATIVE, TASK_LENGTH) for name, t in timed.items()}
-    found = [value.estimate for value in (of_rounds | of_restarts).values()]
-    return {"least": min(found), "most": max(found)} if found else {}
 
 
 def summarize_study(everything: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -39,7 +39,8 @@ def again(study: Store) -> dict[str, Again]:
     return {table: check(study) for table, check in checks.items() if study.has(table)}
 
 
-def _settings(study: Store, table: str, now: dict[str, Any]) -> list[str]:
+def changed_settings(study: Store, table: str, now: dict[str, Any]) -> list[str]:
+    """Names of those that a table was made with and that are not as they are now."""
     before = study.facts(table)["depends"]
     return [name for name, value in now.items() if before.get(name) != value]
 
@@ -54,7 +55,7 @@ def _curves(study: Store) -> Again:
     for row in predictions.read_oracles(base, lines):
         one, other = (np.frombuffer(bytes.fromhex(bits), np.uint8) for bits in (row["right"], before[row["strategy"]]))
         differ += int(np.unpackbits(one ^ other).sum())
-    return Again(_settings(study, curves.TABLE, pipeline.depends(size)), differ, len(before) * size.strings)
+    return Again(changed_settings(study, curves.TABLE, pipeline.depends(size)), differ, len(before) * size.strings)
 
 
 def _family(study: Store) -> Again:
@@ -66,7 +67,7 @@ def _family(study: Store) -> Again:
         read = read_some(weights_path(name), lines, _LINES, family.GRAPH_HEADS)
         differ += sum(each["prediction"] != said.loc[each["index"], each["head"]] for each in read.to_dict("records"))
         of += len(read)
-    return Again(_settings(study, family.TABLE, family_pipeline.depends_on(size)), differ, of)
+    return Again(changed_settings(study, family.TABLE, family_pipeline.depends_on(size)), differ, of)
 
 
 def _crnn(study: Store) -> Again:
@@ -76,4 +77,6 @@ def _crnn(study: Store) -> Again:
 
 def _folds(study: Store) -> Again:
     """The lines are not part of the repository."""
-    return Again(_settings(study, folds.TABLE, {"weights": of_weights(weights_path(None)), "parts": folds.PARTS}))
+    return Again(
+        changed_settings(study, folds.TABLE, {"weights": of_weights(weights_path(None)), "parts": folds.PARTS})
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from seqocr.demo.race import Lane, Race
+from seqocr.demo.race import LEVEL, Lane, Race
 from seqocr.palette import colours_of
 
 HERE = Path(__file__).parent
@@ -33,6 +33,7 @@ def race_html(race: Race, image: Image.Image, slowdown: float, truth: str = "") 
         truth=truth,
         first=[lane.name for lane in race.lanes if race.place(lane) == 1],
         colours=colours_of(lane.name for lane in race.lanes),
+        level=LEVEL,
         marks=_marks,
         number=next(_RACES),
     )

@@ -17,7 +17,7 @@ from seqocr.models.recognizer import Recognizer
 
 _PASSES = {"slots": "one pass", "ctc": "one pass", "tokens": "one decoder pass per symbol"}
 _SPECULATIVE = "drafted in one pass, then verified"
-_LEVEL = 1.05  # less than the machine makes of the same lane from race to race
+LEVEL = 1.05  # less than the machine makes of the same lane from race to race
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Race:
         return self.encoded + max(lane.seconds for lane in self.lanes)
 
     def place(self, lane: Lane) -> int:
-        """1 for the fastest. A lane is behind those that it takes more than `_LEVEL` times as long as."""
-        return 1 + sum(self._total(lane) > _LEVEL * self._total(other) for other in self.lanes)
+        """1 for the fastest. A lane is behind those that it takes more than `LEVEL` times as long as."""
+        return 1 + sum(self._total(lane) > LEVEL * self._total(other) for other in self.lanes)
 
     def faster(self, lane: Lane) -> tuple[float, str]:
         """How many times as fast as the slowest lane, and that one's name."""

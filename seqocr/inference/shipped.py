@@ -1,4 +1,4 @@
-"""Where weights lie: those that come with seqocr, by name, those of the hub, and one's own. Beside the first two, in
+"""Where weights lie: those that come with seqocr, by name, those of the hub, and your own. Beside the first two, in
 `onnx`, are graphs of their one-pass heads."""
 
 from pathlib import Path
